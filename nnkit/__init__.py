@@ -1,0 +1,3 @@
+"""nnkit: config-driven training of neural networks."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,36 @@
+"""The one contract between data and tasks: a NamedTuple for each kind of batch."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Pictures(NamedTuple):
+    """Pictures with one target each.
+
+    Attributes:
+        inputs: Normalised pixels, (batch, channels, height, width), float32.
+        target: Class index (batch,) int64, or real values (batch, outputs) float32.
+        index: Which samples of the split these are, (batch,) int64.
+    """
+
+    inputs: Tensor
+    target: Tensor
+    index: Tensor
+
+
+class Table(NamedTuple):
+    """Rows of a table with one target each.
+
+    Attributes:
+        inputs: Standardised and one-hot encoded columns, (batch, features), float32.
+        target: Class index (batch,) int64, or standardised real values (batch, outputs) float32.
+        index: Which rows of the split these are, (batch,) int64.
+    """
+
+    inputs: Tensor
+    target: Tensor
+    index: Tensor
+
+
+Batch = Pictures | Table

@@ -1,0 +1,143 @@
+"""What every dataset does: prepare once, learn its facts, and gather batches by index."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from nnkit.batches import Batch
+from nnkit.data.sampler import BatchSampler, Draw
+
+Split = Literal["train", "val", "test"]
+Preprocessing = dict[str, Any]
+
+
+class Samples(Dataset[Batch], ABC):
+    """One split held so that a whole batch is gathered by index at once."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    @abstractmethod
+    def __getitem__(self, draw: Draw) -> Batch:
+        """Gather the samples of one draw, augmented if `draw.epoch` is not None."""
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch
+
+
+class DataModule(LightningDataModule, ABC):
+    """Base of all datasets: `prepare` learns `preprocessing`, `samples` opens a split with it.
+
+    Preparation happens once, before the model is built, and may read the user's file or the network. What it learnt
+    (class names, scalers, encodings, split seed, fingerprint) is `preprocessing`: plain data that JSON can hold,
+    saved with the run. After `restore(preprocessing)`, `facts`, `samples` and `read` work as in the training run.
+
+    Args:
+        batch_size: Samples in a training batch.
+        eval_batch_size: Samples in a validation or test batch; default: the larger of batch_size and 512.
+        num_workers: Worker processes; 0 gathers in this process, the fastest where the data fit in memory.
+        seed: Seed of the sample order and of augmentation.
+
+    Raises:
+        ValueError: If a size is out of range.
+    """
+
+    # Config keys of the data node that are facts about the dataset, not arguments of the constructor.
+    fact_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self, *, batch_size: int = 64, eval_batch_size: int | None = None, num_workers: int = 0, seed: int = 0
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        if eval_batch_size is not None and eval_batch_size < 1:
+            raise ValueError(f"eval_batch_size must be at least 1, not {eval_batch_size}")
+        if num_workers < 0:
+            raise ValueError(f"num_workers must be at least 0, not {num_workers}")
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size or max(batch_size, 512)
+        self.num_workers = num_workers
+        self.seed = seed
+        self.preprocessing: Preprocessing = {}
+        self._opened: dict[Split, Samples] = {}
+
+    @abstractmethod
+    def prepare(self) -> Preprocessing:
+        """Find or fetch the data and return what is learnt from them.
+
+        Raises:
+            UserError: If the data are unusable (a missing file, a folder with one class).
+            EnvironmentFault: If they cannot be had (no network, no space).
+        """
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """Return a value for each of `fact_names`, read from `preprocessing`."""
+
+    @abstractmethod
+    def samples(self, split: Split) -> Samples:
+        """Open one split with `preprocessing`; its arrays may be memory-mapped."""
+
+    @abstractmethod
+    def read(self, items: Sequence[str]) -> Iterator[tuple[str, Batch | str]]:
+        """Turn what a user names on the command line into batches of one, the training preprocessing replayed.
+
+        Args:
+            items: Paths of files and folders.
+
+        Yields:
+            A name and a batch of one sample (target and index are 0), or a name and the sentence that says why it
+            cannot be read.
+        """
+
+    def setup_data(self, preprocessing: Preprocessing | None = None) -> None:
+        """Prepare the data, or take over what an earlier run learnt."""
+        self.preprocessing = self.prepare() if preprocessing is None else preprocessing
+        self._opened.clear()
+
+    def split(self, name: Split) -> Samples:
+        """Return a split, opened once."""
+        if name not in self._opened:
+            self._opened[name] = self.samples(name)
+        return self._opened[name]
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the shuffled loader of the training split."""
+        return self._loader("train", self.batch_size, self.seed)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """Return the loader of the validation split; no loader at all where that split is empty."""
+        return self._loader("val", self.eval_batch_size, None) if len(self.split("val")) else []
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return the loader of the test split."""
+        return self._loader("test", self.eval_batch_size, None)
+
+    def _loader(self, name: Split, batch_size: int, seed: int | None) -> DataLoader[Batch]:
+        samples = self.split(name)
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        sampler = BatchSampler(
+            len(samples),
+            batch_size,
+            seed,
+            rank=torch.distributed.get_rank() if distributed else 0,
+            world_size=torch.distributed.get_world_size() if distributed else 1,
+        )
+        # A generator of its own, or every iter() draws a seed from the global one and moves dropout.
+        return DataLoader(
+            samples,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            collate_fn=_as_is,
+            generator=torch.Generator().manual_seed(self.seed),
+            persistent_workers=self.num_workers > 0,
+            timeout=120 if self.num_workers else 0,
+        )

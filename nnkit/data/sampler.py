@@ -1,0 +1,88 @@
+"""Sample order as a pure function of (seed, epoch), so that nothing of it needs saving."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+# Multiplier of splitmix64: spreads (seed, epoch) over the generator's 64-bit seeds.
+_GOLDEN = 0x9E3779B97F4A7C15
+
+
+def private_generator(*numbers: int) -> torch.Generator:
+    """Return a generator seeded from a tuple of integers, apart from torch's global one."""
+    state = 0
+    for number in numbers:
+        state = ((state ^ (number & (2**64 - 1))) * _GOLDEN + 1) % 2**64
+        state ^= state >> 31
+    return torch.Generator().manual_seed(state)
+
+
+class Draw(NamedTuple):
+    """The samples of one batch.
+
+    Attributes:
+        epoch: The epoch they are drawn in, or None outside training.
+        index: Sample numbers, (batch,) int64.
+    """
+
+    epoch: int | None
+    index: Tensor
+
+
+class BatchSampler(Sampler[Draw]):
+    """Yields one `Draw` a batch; shuffled by (seed, epoch) while training, in order otherwise.
+
+    Args:
+        num_samples: Samples in the split.
+        batch_size: Samples in a batch of this process.
+        seed: Seed of the shuffle, or None to keep the order.
+        drop_last: Whether a last batch that is not full is left out.
+        rank: This process's number among `world_size`.
+        world_size: Processes that share the split; each sees every `world_size`-th batch position.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        batch_size: int,
+        seed: int | None = None,
+        drop_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.num_samples = num_samples
+        self.batch_size = batch_size
+        self.seed = seed
+        self.drop_last = drop_last
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self._skip = 0
+
+    def __len__(self) -> int:
+        share = -(-self.num_samples // self.world_size)
+        return share // self.batch_size if self.drop_last else -(-share // self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; Lightning calls this on the loader's sampler."""
+        self.epoch = epoch
+
+    def skip(self, batches: int) -> None:
+        """Leave out the first batches of the next pass only: where a run is resumed in mid-epoch."""
+        self._skip = batches
+
+    def __iter__(self) -> Iterator[Draw]:
+        first, self._skip = self._skip, 0
+        epoch = None if self.seed is None else self.epoch
+        order = torch.arange(self.num_samples)
+        if self.seed is not None:
+            order = torch.randperm(self.num_samples, generator=private_generator(self.seed, self.epoch))
+        if self.world_size > 1:
+            # Every process gets the same number of samples: the order is continued from its start.
+            share = -(-self.num_samples // self.world_size)
+            order = order[torch.arange(share * self.world_size) % self.num_samples][self.rank :: self.world_size]
+        for batch in range(first, len(self)):
+            yield Draw(epoch, order[batch * self.batch_size : (batch + 1) * self.batch_size])
