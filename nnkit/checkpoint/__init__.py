@@ -1,0 +1,1 @@
+"""Checkpoints that are written atomically, verified by hash, and never executed."""

@@ -1,0 +1,208 @@
+"""The run directory: create it once, find it again, and keep its record."""
+
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from nnkit.checkpoint import files
+from nnkit.errors import EnvironmentFault, UserError
+
+RECORD = "run.json"
+CONFIG = "config.yaml"
+PREPROCESSING = "preprocessing.json"
+METRICS = "metrics.jsonl"
+TIMING = "timing.jsonl"
+LOG = "train.log"
+_LOCK = ".lock"
+
+
+def now() -> str:
+    """Return the present time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Run:
+    """One run directory.
+
+    Args:
+        path: The directory, which exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, output_dir: Path, label: str, name: str | None = None) -> "Run":
+        """Make a directory that no other run shares.
+
+        Args:
+            output_dir: Parent of all runs.
+            label: MODEL-DATA, the folder of runs without a name.
+            name: The user's own name for it.
+
+        Raises:
+            UserError: If a run of this name exists, or output_dir is a file.
+            EnvironmentFault: If the directory cannot be made.
+        """
+        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        path = output_dir / name if name else output_dir / label / f"{stamp}-{secrets.token_hex(2)}"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir(exist_ok=False)
+        except FileExistsError as error:
+            if not path.is_dir():
+                raise UserError(f"output_dir: {error.filename} is a file, a directory is needed") from error
+            raise UserError(
+                f"name: {path} exists already\n    continue it with: nnkit resume {path}\n    or choose another name="
+            ) from error
+        except NotADirectoryError as error:
+            raise UserError(f"output_dir: {output_dir} leads through a file, a directory is needed") from error
+        except OSError as error:
+            raise EnvironmentFault(f"{path} cannot be created: {error.strerror}") from error
+        return cls(path)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints stand."""
+        return self.path / "checkpoints"
+
+    def record(self) -> dict[str, Any]:
+        """Return what run.json says; empty where it is missing or garbled."""
+        try:
+            record = json.loads((self.path / RECORD).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return record if isinstance(record, dict) else {}
+
+    def update(self, **fields: Any) -> None:
+        """Set fields of run.json."""
+        files.write_json(self.path / RECORD, {**self.record(), **fields})
+
+    def status(self) -> str:
+        """Return the status; a run that says it is running while nobody holds its lock was killed."""
+        status = str(self.record().get("status", "unknown"))
+        return "killed" if status == "running" and not self._held() else status
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Return what the data module learnt.
+
+        Raises:
+            UserError: If the file is missing or garbled.
+        """
+        try:
+            learnt: dict[str, Any] = json.loads((self.path / PREPROCESSING).read_bytes())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.path / PREPROCESSING} cannot be read: {error}") from error
+        return learnt
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for this process alone.
+
+        Raises:
+            UserError: If another process holds it, naming its process id.
+        """
+        lock = FileLock(self.path / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(f"{self.path} is in use by process {self.record().get('pid', '?')}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _held(self) -> bool:
+        lock = FileLock(self.path / _LOCK)
+        if not (self.path / _LOCK).exists():
+            return False
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        except OSError:
+            return False
+        lock.release()
+        return False
+
+
+def start_record(command: list[str] | None = None) -> dict[str, Any]:
+    """Return the facts known when a run starts: command, process, host-independent versions, git commit."""
+    from importlib.metadata import version
+
+    packages = ("nnkit", "torch", "lightning", "hydra-core", "numpy")
+    versions = {package: _version(version, package) for package in packages}
+    return {
+        "status": "running",
+        "command": command if command is not None else [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "pid": os.getpid(),
+        "start": now(),
+        "end": None,
+        "python": sys.version.split()[0],
+        "versions": versions,
+        "git": git_commit(Path.cwd()),
+    }
+
+
+def _version(version: Any, package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError
+
+    try:
+        found: str = version(package)
+    except PackageNotFoundError:
+        return None
+    return found
+
+
+def git_commit(directory: Path) -> str | None:
+    """Return the commit checked out in a directory, read from .git itself; None outside a repository."""
+    for parent in (directory, *directory.parents):
+        head = parent / ".git" / "HEAD"
+        if head.is_file():
+            text = head.read_text(encoding="utf-8").strip()
+            if not text.startswith("ref: "):
+                return text
+            reference = parent / ".git" / text.removeprefix("ref: ")
+            return reference.read_text(encoding="utf-8").strip() if reference.is_file() else None
+    return None
+
+
+def all_runs(output_dir: Path) -> list[Run]:
+    """Return the runs below a directory, the latest start last."""
+    found = {path.parent for pattern in ("*", "*/*", "*/*/*") for path in output_dir.glob(f"{pattern}/{RECORD}")}
+    runs = [Run(path) for path in found]
+    return sorted(runs, key=lambda run: (str(run.record().get("start", "")), run.path.name))
+
+
+def find_run(spec: str, output_dir: Path = Path("outputs")) -> Run:
+    """Find a run by directory, unique prefix, or the word `last`.
+
+    Raises:
+        UserError: If nothing or more than one run fits.
+    """
+    path = Path(spec).expanduser()
+    if (path / CONFIG).is_file():
+        return Run(path)
+    runs = [run for run in all_runs(output_dir) if (run.path / CONFIG).is_file()]
+    if not runs:
+        raise UserError(f"no run {spec!r}: there are no runs below {output_dir}/\n    start one with: nnkit train")
+    if spec == "last":
+        return runs[-1]
+    names = {str(run.path.relative_to(output_dir)): run for run in runs}
+    fits = [name for name in names if name.startswith(spec) or Path(name).name.startswith(spec)]
+    exact = [name for name in fits if spec in (name, Path(name).name)]
+    fits = exact or fits
+    if len(fits) == 1:
+        return names[fits[0]]
+    if not fits:
+        latest = "\n    ".join(list(names)[-5:])
+        raise UserError(f"no run {spec!r} below {output_dir}/; the latest are\n    {latest}")
+    raise UserError(f"{spec!r} fits {len(fits)} runs, type more of the name:\n    " + "\n    ".join(fits[:10]))
