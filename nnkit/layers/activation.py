@@ -1,0 +1,48 @@
+"""Activation functions by name."""
+
+from typing import Literal, get_args
+
+from torch import nn
+
+ActivationName = Literal[
+    "identity", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "sigmoid", "tanh", "hardtanh"
+]
+
+_CLASSES: dict[str, type[nn.Module]] = {
+    "identity": nn.Identity,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "hardtanh": nn.Hardtanh,
+}
+
+# These fall below zero and come back, so that the largest of four inputs need not give the largest output.
+_NOT_MONOTONE = frozenset({"gelu", "silu"})
+
+
+def activation(name: str) -> nn.Module:
+    """Return a new activation layer.
+
+    Args:
+        name: One of `ActivationName`.
+
+    Raises:
+        ValueError: If there is no activation of that name.
+    """
+    if name not in _CLASSES:
+        raise ValueError(f"activation must be one of {', '.join(get_args(ActivationName))}, not {name!r}")
+    return _CLASSES[name]()
+
+
+def is_monotone(name: str) -> bool:
+    """Say whether the activation never decreases, that is, commutes with taking a maximum.
+
+    Args:
+        name: One of `ActivationName`.
+    """
+    return name not in _NOT_MONOTONE
