@@ -25,8 +25,8 @@ _LOCK = ".lock"
 
 
 def now() -> str:
-    """Return the present time in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    """Return the present time in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class Run:

@@ -1,6 +1,5 @@
 """Lightning's checkpoint I/O on top of the store: snapshot on the step, write in a thread."""
 
-from collections.abc import Callable
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -35,7 +34,6 @@ class StoreIO(CheckpointIO):
         self._jobs: Queue[_Job] = Queue(maxsize=1)
         self._thread: Thread | None = None
         self._failure: OSError | None = None
-        self.after_commit: Callable[[str, dict[str, Any]], None] = lambda name, facts: None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Copy the state and hand it to the writer.
@@ -43,7 +41,8 @@ class StoreIO(CheckpointIO):
         Args:
             checkpoint: Lightning's state; plain data and tensors.
             path: Where the checkpoint goes; only its name is used.
-            storage_options: Facts for the manifest: step, epoch, monitor, score.
+            storage_options: Facts for the manifest (step, epoch, monitor, score), the name of the `best` checkpoint
+                so far, and how many of the newest to `keep`.
 
         Raises:
             EnvironmentFault: If an earlier write has failed.
@@ -86,8 +85,9 @@ class StoreIO(CheckpointIO):
             checkpoint, name, facts = job
             try:
                 if self._failure is None:
+                    best, keep = facts.pop("best"), facts.pop("keep")
                     self.store.commit(name, dump_bytes(checkpoint), **facts)
-                    self.after_commit(name, facts)
+                    self.store.settle(best, keep)
             except OSError as error:
                 self._failure = error
             finally:

@@ -70,16 +70,19 @@ class CheckpointStore:
         files.write_json(self._manifest_path(name), asdict(manifest))
         return manifest
 
-    def mark(self, best: str | None, last: str) -> None:
-        """Name the best and the last checkpoint in the index file."""
-        files.write_json(self.directory / INDEX, {"best": best, "last": last})
+    def settle(self, best: str | None, keep: int) -> None:
+        """Name the best and the last checkpoint in the index, then delete what is neither best nor among the newest.
 
-    def prune(self, keep: set[str]) -> None:
-        """Delete every checkpoint not in `keep`, manifest first."""
-        for manifest in self.manifests():
-            if manifest.file not in keep:
-                files.remove(self._manifest_path(manifest.file))
-                files.remove(self.directory / manifest.file)
+        Args:
+            best: File name of the best checkpoint, or None.
+            keep: How many of the newest stay, at least one.
+        """
+        newest = [manifest.file for manifest in self.manifests()]
+        files.write_json(self.directory / INDEX, {"best": best, "last": newest[0]})
+        for name in newest[max(keep, 1) :]:
+            if name != best:
+                files.remove(self._manifest_path(name))
+                files.remove(self.directory / name)
 
     def manifests(self) -> list[Manifest]:
         """Return the readable manifests, newest step first; a garbled one is said and passed over."""

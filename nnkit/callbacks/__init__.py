@@ -1,0 +1,1 @@
+"""Callbacks named by conf/callbacks, and those that every run has."""

@@ -1,0 +1,34 @@
+"""Early stopping that knows which way a metric is better."""
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
+
+from nnkit.tasks.base import Task
+
+
+class EarlyStopping(LightningEarlyStopping):
+    """Ends the run when the monitored metric has not improved for `patience` validations.
+
+    Args:
+        monitor: Metric, such as "val/loss"; the task says whether more or less of it is better.
+        patience: Validations without improvement that are allowed.
+        min_delta: Change that counts as an improvement.
+
+    Raises:
+        ValueError: If a number is negative.
+    """
+
+    def __init__(self, monitor: str, patience: int = 5, min_delta: float = 0.0) -> None:
+        if patience < 0:
+            raise ValueError(f"patience must be at least 0, not {patience}")
+        if min_delta < 0:
+            raise ValueError(f"min_delta must be at least 0, not {min_delta}")
+        super().__init__(monitor=monitor, patience=patience, min_delta=min_delta, check_finite=False)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Ask the task which way the metric is better."""
+        if isinstance(pl_module, Task) and (mode := pl_module.mode(self.monitor)) != self.mode:
+            self.mode = mode
+            self.min_delta = -self.min_delta
+            self.best_score = -self.best_score
+        super().setup(trainer, pl_module, stage)

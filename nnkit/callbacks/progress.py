@@ -1,0 +1,89 @@
+"""Progress of a run: a bar on a terminal, one plain line an epoch elsewhere."""
+
+import time
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as RichProgress, TextColumn, TimeRemainingColumn
+
+_SHOWN = 4
+
+
+class _Bar(RichProgress):
+    """A bar that reads the trainer's counters when its own thread draws, so that a training step costs nothing."""
+
+    def __init__(self, trainer: Trainer, console: Console, refresh_per_second: float) -> None:
+        self._trainer = trainer
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+            refresh_per_second=refresh_per_second,
+            transient=True,
+        )
+
+    def get_renderable(self) -> RenderableType:
+        for task in self.tasks:
+            done = self._trainer.fit_loop.epoch_loop.batch_progress.current.completed
+            rate = f"{task.speed:.0f} batches/s" if task.speed else ""
+            self.update(task.id, completed=done, rate=rate)
+        return super().get_renderable()
+
+
+class Progress(Callback):
+    """Shows where a run stands.
+
+    Args:
+        refresh_per_second: How often the bar is drawn; it is drawn by a thread that sleeps in between.
+
+    Raises:
+        ValueError: If refresh_per_second is not positive.
+    """
+
+    def __init__(self, refresh_per_second: float = 4) -> None:
+        if refresh_per_second <= 0:
+            raise ValueError(f"refresh_per_second must be positive, not {refresh_per_second}")
+        self.refresh_per_second = refresh_per_second
+        self.console = Console(stderr=False)
+        self._bar: _Bar | None = None
+        self._start = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the epoch's bar."""
+        self._start = time.perf_counter()
+        if not trainer.is_global_zero or not self.console.is_terminal:
+            return
+        epochs = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
+        self._bar = _Bar(trainer, self.console, self.refresh_per_second)
+        self._bar.add_task(f"epoch {trainer.current_epoch + 1}{epochs}", total=trainer.num_training_batches, rate="")
+        self._bar.start()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End the bar and leave one line behind."""
+        self._stop()
+        if not trainer.is_global_zero:
+            return
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:_SHOWN])
+        epochs = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
+        seconds = time.perf_counter() - self._start
+        line = f"epoch {trainer.current_epoch + 1}{epochs}  step {trainer.global_step}  {shown}  {seconds:.1f} s"
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave the terminal as it was."""
+        self._stop()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave the terminal as it was."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+

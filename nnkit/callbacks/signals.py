@@ -1,0 +1,84 @@
+"""Ctrl-C and SIGTERM: finish the step, save, leave; a second one leaves at once."""
+
+import os
+import signal
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from nnkit.callbacks.checkpoint import Checkpointing
+from nnkit.checkpoint.points import at_save_point
+from nnkit.errors import NnkitError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(NnkitError):
+    """A signal ended the run, which can be resumed: exit 130 for Ctrl-C, 143 for SIGTERM.
+
+    Args:
+        number: The signal.
+        saved: Whether the finished step was saved.
+    """
+
+    def __init__(self, number: int, saved: bool) -> None:
+        self.exit_code = 128 + number
+        self.saved = saved
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+
+
+class StopSignal(Callback):
+    """Turns a signal into a save at the next save point and the end of the run.
+
+    In validation and test the last committed checkpoint stands and the run ends at once.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signals over, after Lightning has set its own handlers."""
+        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the signals back."""
+        self.release()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the signals back."""
+        self.release()
+
+    def release(self) -> None:
+        """Restore the handlers that stood before."""
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received:
+            os._exit(128 + number)
+        self.received = number
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save and leave, if a signal has come and this is a save point."""
+        if self.received and at_save_point(trainer):
+            checkpointing = next((found for found in trainer.callbacks if isinstance(found, Checkpointing)), None)  # type: ignore[attr-defined]
+            if checkpointing is not None:
+                checkpointing.save(trainer)
+                checkpointing.flush(trainer)
+            raise Interrupted(self.received, saved=checkpointing is not None)
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Leave at once, if a signal has come."""
+        if self.received:
+            raise Interrupted(self.received, saved=False)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave, if a signal came after the epoch before was saved."""
+        if self.received:
+            raise Interrupted(self.received, saved=False)

@@ -1,0 +1,187 @@
+"""The cache directory: locks, atomic files, and prepared arrays that open in milliseconds."""
+
+import errno
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_dir
+
+from nnkit.errors import EnvironmentFault
+
+logger = logging.getLogger("nnkit")
+
+Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
+
+# Raised when the meaning of prepared arrays changes, so that older ones are prepared again.
+_FORMAT = 1
+_MANIFEST = "prepared.json"
+_TEMPORARY = ".part"
+
+
+def cache_dir() -> Path:
+    """Return the directory of downloads and prepared arrays: $NNKIT_CACHE, or the platform's cache directory."""
+    chosen = os.environ.get("NNKIT_CACHE")
+    return Path(chosen).expanduser().absolute() if chosen else Path(user_cache_dir("nnkit", appauthor=False))
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder of the cache for this process; the lock is the kernel's, so it ends with its owner.
+
+    Temporaries found under the lock were left by an owner that was killed, and are removed.
+
+    Args:
+        folder: Folder to hold; made if it does not exist.
+
+    Raises:
+        EnvironmentFault: If the folder cannot be written.
+    """
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0.2)
+        except Timeout:
+            logger.warning("Waiting for another process that prepares %s", folder)
+            lock.acquire()
+    try:
+        for path in folder.rglob(f"*{_TEMPORARY}"):
+            path.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def explained(path: Path, num_bytes: int | None = None) -> Iterator[None]:
+    """Turn an OSError on the cache into an EnvironmentFault that names the path, the bytes and the way out.
+
+    Args:
+        path: What is being written.
+        num_bytes: How much is being written, if known.
+    """
+    try:
+        yield
+    except OSError as error:
+        size = "" if num_bytes is None else f" ({num_bytes:,} bytes)"
+        reason = "no space is left" if error.errno == errno.ENOSPC else (error.strerror or str(error))
+        raise EnvironmentFault(
+            f"cannot write {path}{size}: {reason}. NNKIT_CACHE=FOLDER moves the cache elsewhere."
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary beside `path` that takes its place, flushed to disk, when the block ends well.
+
+    Args:
+        path: The file to write; its folder must exist.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_array(folder: Path, name: str, shape: tuple[int, ...], dtype: str) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield an array on disk to fill; it takes its place in `folder` when the block ends well.
+
+    Args:
+        folder: Folder of the prepared arrays, held by `locked`.
+        name: Name of the array.
+        shape: Its shape; no size may be 0.
+        dtype: Its type, as NumPy writes it.
+
+    Raises:
+        EnvironmentFault: If there is no room for it, before anything is written.
+    """
+    path = folder / f"{name}.npy"
+    num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    with explained(path, num_bytes):
+        folder.mkdir(parents=True, exist_ok=True)
+        status = os.statvfs(folder)
+        if status.f_bavail * status.f_frsize < num_bytes:
+            # Asked beforehand: a write to a mapped page that has no room ends the process with a bus error.
+            raise OSError(errno.ENOSPC, "no space is left")
+        with replacing(path) as temporary:
+            array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.dtype(dtype), shape=shape)
+            yield array
+            array.flush()
+
+
+def commit(folder: Path, key: object, facts: dict[str, Any]) -> None:
+    """Declare the arrays of a folder complete.
+
+    Args:
+        folder: Folder of the prepared arrays, held by `locked`.
+        key: What they were prepared from; JSON data.
+        facts: What else is known about them; JSON data.
+    """
+    stamps = {path.stem: [*_stamp(path), sha256_of(path)] for path in sorted(folder.glob("*.npy"))}
+    _write_manifest(folder, {"format": _FORMAT, "key": key, "facts": facts, "arrays": stamps})
+
+
+def open_arrays(folder: Path, key: object) -> tuple[Arrays, dict[str, Any]] | None:
+    """Open prepared arrays, memory-mapped copy-on-write, without reading them.
+
+    Size and modification time vouch for an array; where they changed (a copied cache), its SHA-256 does.
+
+    Args:
+        folder: Folder they were committed in.
+        key: What they must have been prepared from.
+
+    Returns:
+        The arrays by name and the facts, or None where they are missing, outdated or damaged.
+    """
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text())
+        if manifest["format"] != _FORMAT or manifest["key"] != json.loads(json.dumps(key)):
+            return None
+        arrays: Arrays = {}
+        for name, stamp in manifest["arrays"].items():
+            path = folder / f"{name}.npy"
+            if _stamp(path) != stamp[:2]:
+                if sha256_of(path) != stamp[2]:
+                    logger.warning("%s is damaged and will be prepared again", path)
+                    return None
+                stamp[:2] = _stamp(path)
+                with suppress(OSError):  # a cache that is only readable still serves
+                    _write_manifest(folder, manifest)
+            # "c" maps writable memory that never reaches the file: torch takes it without a warning.
+            arrays[name] = np.load(path, mmap_mode="c", allow_pickle=False)
+        return arrays, manifest["facts"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logger.warning("%s cannot be read (%s) and will be prepared again", folder, error)
+        return None
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    path = folder / _MANIFEST
+    with explained(path), replacing(path) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=1))

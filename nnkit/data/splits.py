@@ -1,0 +1,77 @@
+"""Training, validation and test rows as a pure function of a seed, stratified where there are classes."""
+
+import torch
+from torch import Tensor
+
+from nnkit.data.base import Split
+from nnkit.data.sampler import private_generator
+from nnkit.errors import UserError
+
+
+def check_fractions(val_fraction: float, test_fraction: float) -> None:
+    """Refuse parts that leave nothing to train on.
+
+    Raises:
+        ValueError: If a fraction is negative or both together leave less than a tenth for training.
+    """
+    for name, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
+        if not 0 <= fraction < 1:
+            raise ValueError(f"{name} must lie in [0, 1), not {fraction}")
+    if val_fraction + test_fraction > 0.9:
+        raise ValueError(
+            f"val_fraction {val_fraction} and test_fraction {test_fraction} together leave less than a tenth of "
+            "the rows for training"
+        )
+
+
+def split_rows(
+    num_rows: int, val_fraction: float, test_fraction: float, seed: int, classes: Tensor | None = None
+) -> dict[Split, Tensor]:
+    """Deal rows out to the three parts.
+
+    A part with a positive fraction gets at least one row. With `classes`, each class is dealt out in proportion and
+    keeps at least one row in the training part as long as there are rows enough; a class with one row is trained on.
+
+    Args:
+        num_rows: Rows in all.
+        val_fraction: Share of the validation part.
+        test_fraction: Share of the test part.
+        seed: Seed of the shuffle.
+        classes: Class of each row, (num_rows,) int64, or None to deal out at random.
+
+    Returns:
+        Row numbers in rising order for each part, int64.
+
+    Raises:
+        UserError: If there are too few rows for that many parts or classes.
+    """
+    num_test = max(1, round(num_rows * test_fraction)) if test_fraction else 0
+    num_val = max(1, round(num_rows * val_fraction)) if val_fraction else 0
+    num_classes = 1 if classes is None else int(torch.unique(classes).numel())
+    needed = max(2, num_classes) + num_test + num_val
+    if num_rows < needed:
+        raise UserError(
+            f"{num_rows} rows are too few: {num_test} for the test part, {num_val} for the validation part and "
+            f"{max(2, num_classes)} for training{f' {num_classes} classes' if num_classes > 1 else ''} need {needed}"
+        )
+    generator = private_generator(seed)
+    order = torch.randperm(num_rows, generator=generator)
+    if classes is not None:
+        order = _stratified(order, classes, generator)
+    parts = order.split([num_test, num_val, num_rows - num_test - num_val])
+    return {"train": parts[2].sort().values, "val": parts[1].sort().values, "test": parts[0].sort().values}
+
+
+def _stratified(order: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
+    """Reorder so that any stretch from the front holds each class in proportion and the last of each comes last."""
+    _, shuffled = torch.unique(classes[order], return_inverse=True)
+    counts = torch.bincount(shuffled)
+    starts = counts.cumsum(0) - counts
+    by_class = shuffled.argsort(stable=True)
+    rank = torch.empty_like(order)
+    rank[by_class] = torch.arange(len(order)) - starts[shuffled[by_class]]
+    # A random start in each class, or small classes would all round the same way.
+    start = torch.rand(len(counts), generator=generator, dtype=torch.float64)
+    position = (rank + start[shuffled]) / counts[shuffled]
+    position[rank == counts[shuffled] - 1] = 1.0
+    return order[position.argsort(stable=True)]

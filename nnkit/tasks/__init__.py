@@ -1,0 +1,1 @@
+"""Tasks wire a network to a loss and to metrics, as Lightning modules."""

@@ -1,0 +1,175 @@
+"""What every task does: one optimizer, one schedule, and totals that are read once in a while."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from nnkit.batches import Batch
+from nnkit.network import Network
+
+MakeOptimizer = Callable[[nn.Module], Optimizer]
+MakeScheduler = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
+Target = Literal["index", "one_hot", "real"]
+
+
+class Task(LightningModule, ABC):
+    """Base of all tasks.
+
+    Training never logs per step: each step adds its sums to `window`, a callback reads and clears it every n steps.
+    Both totals are buffers, so that a checkpoint holds them and a resumed run logs the same means.
+
+    Args:
+        network: What is trained.
+        loss: Scores (prediction, target) as a mean over the batch.
+        target: Type of target the loss takes.
+        make_optimizer: Builds the optimizer for a module's parameters.
+        make_scheduler: Builds the learning-rate schedule for that optimizer.
+        interval: Whether the schedule moves each "step" or each "epoch".
+        monitor: Metric a plateau schedule follows.
+    """
+
+    # Metrics the task logs, without their split, and whether higher ("max") or lower ("min") is better.
+    metrics: ClassVar[dict[str, str]] = {}
+    # What the columns of `window` add up, over samples; the last one counts the samples.
+    totals: ClassVar[tuple[str, ...]] = ("loss",)
+
+    window: Tensor
+    epoch_totals: Tensor
+
+    def __init__(
+        self,
+        network: Network,
+        loss: nn.Module,
+        target: Target,
+        make_optimizer: MakeOptimizer,
+        make_scheduler: MakeScheduler,
+        interval: Literal["step", "epoch"] = "step",
+        monitor: str = "val/loss",
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.target = target
+        self.make_optimizer = make_optimizer
+        self.make_scheduler = make_scheduler
+        self.interval = interval
+        self.monitor = monitor
+        self.plateau: ReduceLROnPlateau | None = None
+        self.register_buffer("window", torch.zeros(len(self.totals) + 1))
+        self.register_buffer("epoch_totals", torch.zeros(len(self.totals) + 1))
+
+    @classmethod
+    def mode(cls, metric: str) -> Literal["max", "min"]:
+        """Say whether more of a metric such as "val/accuracy" is better."""
+        return "max" if cls.metrics.get(metric.split("/", 1)[-1]) == "max" else "min"
+
+    @abstractmethod
+    def score(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Return the mean loss of a batch, and a sum over its samples for each of `totals` but the loss."""
+
+    @abstractmethod
+    def evaluate(self, batch: Batch) -> None:
+        """Add a validation or test batch to the metrics."""
+
+    @abstractmethod
+    def results(self) -> dict[str, Tensor]:
+        """Return the metrics of what `evaluate` has seen, named as in `metrics`, and clear them."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss and add the batch to the totals."""
+        loss, sums = self.score(batch)
+        size = len(batch.index)
+        with torch.no_grad():
+            self.window += torch.stack([loss.detach() * size, *sums, self._count(size)])
+        return loss
+
+    def _count(self, size: int) -> Tensor:
+        return torch.tensor(float(size), device=self.window.device)
+
+    def read_window(self) -> dict[str, float]:
+        """Return the means since the last reading and start anew; empty if there was no step."""
+        self.epoch_totals += self.window
+        means = self._means(self.window)
+        self.window.zero_()
+        return means
+
+    def read_epoch(self) -> dict[str, float]:
+        """Return the means over the epoch so far and start anew."""
+        self.epoch_totals += self.window
+        means = self._means(self.epoch_totals)
+        self.window.zero_()
+        self.epoch_totals.zero_()
+        return means
+
+    def _means(self, totals: Tensor) -> dict[str, float]:
+        *sums, count = totals.tolist()
+        return {name: value / count for name, value in zip(self.totals, sums, strict=True)} if count else {}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a validation batch to the metrics."""
+        self.evaluate(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation metrics once, and let a plateau schedule follow the monitored one."""
+        results = {f"val/{name}": value for name, value in self.results().items()}
+        self.log_dict(results, logger=False)
+        if self.plateau is not None and self.monitor in results and not self.trainer.sanity_checking:
+            self.plateau.step(float(results[self.monitor]))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a test batch to the metrics."""
+        self.evaluate(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test metrics once."""
+        self.log_dict({f"test/{name}": value for name, value in self.results().items()}, logger=False)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build the optimizer and its schedule; a plateau schedule is stepped by the task itself.
+
+        Lightning would step it after the epoch's checkpoint is written, so that a resumed run missed the step.
+        """
+        optimizer = self.make_optimizer(self.network)
+        scheduler = self.make_scheduler(optimizer)
+        if isinstance(scheduler, ReduceLROnPlateau):
+            self.plateau = scheduler
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.interval}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradients here, since Lightning refuses a fused optimizer under mixed precision."""
+        if not gradient_clip_val:
+            return
+        parameters: Iterable[Tensor] = self.network.parameters()
+        if gradient_clip_algorithm == "value":
+            clip_grad_value_(parameters, gradient_clip_val)
+        else:
+            clip_grad_norm_(parameters, gradient_clip_val)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the state of a plateau schedule."""
+        if self.plateau is not None:
+            checkpoint["plateau"] = self.plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the state of a plateau schedule until the optimizer is there."""
+        self._plateau_state: dict[str, Any] | None = checkpoint.get("plateau")
+
+    def on_train_start(self) -> None:
+        """Restore a plateau schedule."""
+        state = getattr(self, "_plateau_state", None)
+        if self.plateau is not None and state is not None:
+            self.plateau.load_state_dict(state)

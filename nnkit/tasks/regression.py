@@ -1,0 +1,73 @@
+"""Regression: real values for each sample, scored in the user's units."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, R2Score
+
+from nnkit.batches import Batch
+from nnkit.tasks.base import Task
+
+
+class Regression(Task):
+    """Real predictions against real targets; the loss sees standardised targets, the metrics the user's units.
+
+    Args:
+        target_mean: Mean of each target in the training part, in the user's units.
+        target_std: Its standard deviation.
+        arguments: As for `Task`.
+    """
+
+    metrics: ClassVar[dict[str, str]] = {"loss": "min", "mae": "min", "rmse": "min", "r2": "max"}
+    totals: ClassVar[tuple[str, ...]] = ("loss",)
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, target_mean: list[float] | None = None, target_std: list[float] | None = None, **arguments: Any
+    ) -> None:
+        super().__init__(**arguments)
+        self.register_buffer("mean", torch.tensor(target_mean or [0.0]), persistent=False)
+        self.register_buffer("std", torch.tensor(target_std or [1.0]), persistent=False)
+        self.register_buffer("eval_loss", torch.zeros(2), persistent=False)
+        self.mae = MeanAbsoluteError()
+        self.mse = MeanSquaredError()
+        self.r2 = R2Score()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return predictions (batch, outputs) in the user's units."""
+        outputs: Tensor = self.network(inputs) * self.std + self.mean
+        return outputs
+
+    def score(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Return the mean loss on standardised targets."""
+        loss: Tensor = self.loss(self.network(batch.inputs), batch.target)
+        return loss, []
+
+    def evaluate(self, batch: Batch) -> None:
+        """Add a batch to the metrics."""
+        outputs = self.network(batch.inputs)
+        size = len(batch.index)
+        loss = self.loss(outputs, batch.target) * size
+        self.eval_loss += torch.stack([loss, torch.full_like(loss, size)])
+        predicted = (outputs.float() * self.std + self.mean).squeeze(-1)
+        truth = (batch.target * self.std + self.mean).squeeze(-1)
+        for metric in (self.mae, self.mse, self.r2):
+            metric.update(predicted, truth)
+
+    def results(self) -> dict[str, Tensor]:
+        """Return loss, mean absolute error, root mean squared error and R2 (not a number for one sample)."""
+        loss, count = self.eval_loss
+        several = int(self.r2.total) >= 2
+        results = {
+            "loss": loss / count.clamp(min=1),
+            "mae": self.mae.compute(),
+            "rmse": self.mse.compute().sqrt(),
+            "r2": self.r2.compute() if several else torch.tensor(float("nan"), device=loss.device),
+        }
+        self.eval_loss = torch.zeros_like(self.eval_loss)
+        for metric in (self.mae, self.mse, self.r2):
+            metric.reset()
+        return results
