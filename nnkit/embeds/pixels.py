@@ -23,7 +23,7 @@ class Pixels(nn.Module):
         ValueError: If a number is below 1.
     """
 
-    def __init__(self, in_channels: int, size: int | None = None) -> None:
+    def __init__(self, in_channels: int, *, size: int | None = None) -> None:
         super().__init__()
         check_positive("in_channels", in_channels)
         if size is not None:

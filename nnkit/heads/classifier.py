@@ -20,7 +20,9 @@ class Classifier(nn.Module):
         ValueError: If a number is below 1 or the activation is unknown.
     """
 
-    def __init__(self, dim_in: int, num_classes: int, activation: Literal["sigmoid"] | None = None) -> None:
+    def __init__(
+        self, dim_in: int, num_classes: int, *, activation: Literal["sigmoid"] | None = None
+    ) -> None:
         super().__init__()
         check_positive("dim_in", dim_in)
         check_positive("num_classes", num_classes)

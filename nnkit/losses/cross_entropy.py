@@ -19,7 +19,7 @@ class CrossEntropy(nn.CrossEntropyLoss):
         ValueError: If label_smoothing lies outside [0, 1] or a weight is negative.
     """
 
-    def __init__(self, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None) -> None:
+    def __init__(self, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None) -> None:
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"label_smoothing must lie in [0, 1], not {label_smoothing}")
         if class_weights is not None and any(weight < 0 for weight in class_weights):

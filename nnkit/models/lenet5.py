@@ -34,6 +34,7 @@ class LeNet5(nn.Module):
     def __init__(
         self,
         dim_in: int,
+        *,
         activation: ActivationName = "tanh",
         pooling: Pooling = "max",
         dropout: float = 0.0,

@@ -28,6 +28,7 @@ class MLP(nn.Module):
     def __init__(
         self,
         dim_in: int,
+        *,
         hidden: Sequence[int] = (300, 100),
         activation: ActivationName = "relu",
         dropout: float = 0.0,
