@@ -67,6 +67,7 @@ class DataModule(LightningDataModule, ABC):
         self.seed = seed
         self.preprocessing: Preprocessing = {}
         self._opened: dict[Split, Samples] = {}
+        self._resume_at = (0, 0)
 
     @abstractmethod
     def prepare(self) -> Preprocessing:
@@ -108,9 +109,18 @@ class DataModule(LightningDataModule, ABC):
             self._opened[name] = self.samples(name)
         return self._opened[name]
 
+    def resume_at(self, epoch: int, batches: int) -> None:
+        """Begin the next training loader in this epoch, after this many of its batches."""
+        self._resume_at = (epoch, batches)
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the shuffled loader of the training split."""
-        return self._loader("train", self.batch_size, self.seed)
+        loader = self._loader("train", self.batch_size, self.seed)
+        epoch, batches = self._resume_at
+        assert isinstance(loader.sampler, BatchSampler)
+        loader.sampler.set_epoch(epoch)
+        loader.sampler.skip(batches)
+        return loader
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """Return the loader of the validation split; no loader at all where that split is empty."""

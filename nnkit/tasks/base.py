@@ -1,5 +1,6 @@
 """What every task does: one optimizer, one schedule, and totals that are read once in a while."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal
@@ -16,7 +17,7 @@ from nnkit.batches import Batch
 from nnkit.network import Network
 
 MakeOptimizer = Callable[[nn.Module], Optimizer]
-MakeScheduler = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
+MakeScheduler = Callable[[Optimizer, float, float], LRScheduler | ReduceLROnPlateau]
 Target = Literal["index", "one_hot", "real"]
 
 
@@ -31,7 +32,8 @@ class Task(LightningModule, ABC):
         loss: Scores (prediction, target) as a mean over the batch.
         target: Type of target the loss takes.
         make_optimizer: Builds the optimizer for a module's parameters.
-        make_scheduler: Builds the learning-rate schedule for that optimizer.
+        make_scheduler: Builds the learning-rate schedule for that optimizer, the number of steps of the whole run and
+            that of an epoch (infinite where unknown).
         interval: Whether the schedule moves each "step" or each "epoch".
         monitor: Metric a plateau schedule follows.
     """
@@ -70,6 +72,11 @@ class Task(LightningModule, ABC):
     def mode(cls, metric: str) -> Literal["max", "min"]:
         """Say whether more of a metric such as "val/accuracy" is better."""
         return "max" if cls.metrics.get(metric.split("/", 1)[-1]) == "max" else "min"
+
+    @classmethod
+    def learnt(cls, preprocessing: dict[str, Any]) -> dict[str, Any]:
+        """Return the constructor's arguments that come from the data."""
+        return {}
 
     @abstractmethod
     def score(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
@@ -138,7 +145,10 @@ class Task(LightningModule, ABC):
         Lightning would step it after the epoch's checkpoint is written, so that a resumed run missed the step.
         """
         optimizer = self.make_optimizer(self.network)
-        scheduler = self.make_scheduler(optimizer)
+        total = self.trainer.estimated_stepping_batches
+        batches = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        per_epoch = math.ceil(batches) if math.isfinite(batches) else math.inf
+        scheduler = self.make_scheduler(optimizer, total, per_epoch)
         if isinstance(scheduler, ReduceLROnPlateau):
             self.plateau = scheduler
             return optimizer

@@ -32,6 +32,12 @@ class Classification(Task):
         # Rows are true classes, columns predictions, (classes, classes) int64; of the last evaluation.
         self.confusion: Tensor | None = None
 
+    @classmethod
+    def learnt(cls, preprocessing: dict[str, Any]) -> dict[str, Any]:
+        """Return the classes."""
+        names = preprocessing["class_names"]
+        return {"num_classes": len(names), "class_names": list(names)}
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the class scores (batch, classes) of inputs (batch, ...)."""
         outputs: Tensor = self.network(inputs)

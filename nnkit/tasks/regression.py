@@ -36,6 +36,12 @@ class Regression(Task):
         self.mse = MeanSquaredError()
         self.r2 = R2Score()
 
+    @classmethod
+    def learnt(cls, preprocessing: dict[str, Any]) -> dict[str, Any]:
+        """Return the scale of the targets."""
+        target = preprocessing["target"]
+        return {"target_mean": list(target["mean"]), "target_std": list(target["std"])}
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Return predictions (batch, outputs) in the user's units."""
         outputs: Tensor = self.network(inputs) * self.std + self.mean

@@ -1,0 +1,83 @@
+"""The command line: a verb, and what it needs; torch is imported only by verbs that need it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from nnkit.errors import NnkitError
+
+# Verb -> (module with `main(arguments) -> exit code`, what it does).
+VERBS = {
+    "train": ("nnkit.verbs.train", "train a model, then test its best checkpoint"),
+    "resume": ("nnkit.verbs.resume", "continue a stopped run in its own directory"),
+    "test": ("nnkit.verbs.test", "test the best checkpoint of a run"),
+    "predict": ("nnkit.verbs.predict", "apply a run to pictures, folders or CSV rows"),
+    "summary": ("nnkit.verbs.summary", "layers, shapes and parameters of a network"),
+    "check": ("nnkit.verbs.check", "is this config sound? shapes, memory, time, disk"),
+    "list": ("nnkit.verbs.list", "what there is: models, datasets, losses, ..."),
+    "show": ("nnkit.verbs.show", "print a config file, such as model/lenet5"),
+    "copy": ("nnkit.verbs.copy", "copy a config file into ./conf to change it"),
+    "runs": ("nnkit.verbs.runs", "the runs in outputs/"),
+    "completion": ("nnkit.verbs.completion", "print the tab completion for bash, zsh or fish"),
+}
+
+
+class _Terminated(BaseException):
+    """SIGTERM outside the training loop."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 environment or bug, 2 user's mistake, 130, 143."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        from nnkit.guide import print_guide
+
+        print_guide(VERBS)
+        return 0
+    if words[0] in ("-V", "--version"):
+        from nnkit import __version__
+
+        sys.stdout.write(f"nnkit {__version__}\n")
+        return 0
+    if words[0] not in VERBS:
+        from nnkit.suggest import did_you_mean
+
+        return _fail(f"nnkit has no verb {words[0]!r}{did_you_mean(words[0], VERBS)}; type nnkit for the list", 2)
+    from nnkit import logs
+
+    logs.set_up()
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        verb = importlib.import_module(VERBS[words[0]][0])
+        return int(verb.main(words[1:]))
+    except NnkitError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("stopped by SIGINT", 130)
+    except _Terminated:
+        return _fail("stopped by SIGTERM", 143)
+    except BrokenPipeError:
+        # The reader of our output has gone, as in `nnkit runs | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _fail(text: str, code: int) -> int:
+    sys.stdout.flush()
+    sys.stderr.write(f"nnkit: {text}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

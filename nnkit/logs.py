@@ -1,0 +1,66 @@
+"""Where messages go: warnings of nnkit to the terminal, everything to the run's train.log."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+# The loggers whose messages belong to a run; py.warnings carries what the warnings module says.
+_SOURCES = ("nnkit", "lightning.pytorch", "lightning.fabric", "py.warnings")
+# Advice of Lightning that does not hold here: batches are gathered in this process, and resume is exact.
+_NOT_HERE = (
+    "does not have many workers",
+    "is smaller than the logging interval",
+    "You're resuming from a checkpoint that ended before the epoch ended",
+    "You defined a `validation_step` but have no `val_dataloader`",
+    "Checkpoint directory .* exists and is not empty",
+    "Starting from v1.9.0, `tensorboardX` has been removed",
+)
+
+
+def set_up(verbose: bool = False) -> None:
+    """Send nnkit's warnings to standard error, once; keep Lightning's chatter off the terminal."""
+    logger = logging.getLogger("nnkit")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        handler.setLevel(logging.INFO if verbose else logging.WARNING)
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    for name in _SOURCES:
+        logging.getLogger(name).propagate = False
+
+
+def quiet_lightning() -> None:
+    """Take away the handlers Lightning sets at import; its messages go to train.log alone."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+        logger.propagate = False
+
+
+@contextmanager
+def to_file(path: Path) -> Iterator[None]:
+    """Write all messages and warnings of the block to a file as well."""
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    quiet_lightning()
+    loggers = [logging.getLogger(name) for name in _SOURCES]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        with warnings.catch_warnings():
+            for text in _NOT_HERE:
+                warnings.filterwarnings("ignore", message=f".*{text}")
+            logging.captureWarnings(True)
+            yield
+    finally:
+        logging.captureWarnings(False)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+        handler.close()

@@ -1,0 +1,240 @@
+"""From a config to the objects of a run: data, task, trainer, in the order in which each can be built."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as lightning
+import numpy
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from nnkit.build import build, build_network, loss_target, target_class
+from nnkit.checkpoint import files
+from nnkit.checkpoint.plugin import StoreIO
+from nnkit.checkpoint.store import FORMAT
+from nnkit.config import to_json
+from nnkit.data.base import DataModule, Preprocessing
+from nnkit.errors import ConfigError, EnvironmentFault, Problem
+from nnkit.optim.groups import param_groups
+from nnkit.tasks.base import Task
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+# Keys of conf/trainer that nnkit itself obeys; the rest are Lightning's.
+_OWN = ("num_threads", "matmul_precision", "compile")
+
+
+@dataclass
+class Session:
+    """What a run is made of.
+
+    Attributes:
+        config: The config, every fact filled in.
+        choices: The option chosen in each group.
+        data: Prepared data.
+        task: The Lightning module.
+    """
+
+    config: DictConfig
+    choices: dict[str, str]
+    data: DataModule
+    task: Task
+
+
+def fix_arithmetic(config: DictConfig) -> None:
+    """Set threads and matmul precision, and write them into the config: other settings give other bits."""
+    if config.trainer.num_threads is None:
+        config.trainer.num_threads = torch.get_num_threads()
+    torch.set_num_threads(config.trainer.num_threads)
+    torch.set_float32_matmul_precision(config.trainer.matmul_precision)
+
+
+def check_devices(config: DictConfig) -> None:
+    """Refuse a device this machine does not have.
+
+    Raises:
+        EnvironmentFault: If a GPU is demanded where there is none, or more of them than there are.
+    """
+    wanted, count = str(config.trainer.accelerator), config.trainer.devices
+    available = torch.cuda.device_count()
+    missing = {
+        "cuda": available == 0,
+        "gpu": available == 0 and not torch.backends.mps.is_available(),
+        "mps": not torch.backends.mps.is_available(),
+    }
+    if missing.get(wanted, False):
+        raise EnvironmentFault(
+            f"trainer.accelerator={wanted}: PyTorch finds no such device here\n"
+            "    type trainer.accelerator=auto to take what there is, or cpu"
+        )
+    if wanted in ("cuda", "gpu") and isinstance(count, int) and count > max(available, 1):
+        raise EnvironmentFault(f"trainer.devices={count}: there are {available} GPUs here")
+
+
+def prepare_data(config: DictConfig, preprocessing: Preprocessing | None = None) -> DataModule:
+    """Build the data module, prepare it or take over what an earlier run learnt, and fill the facts in.
+
+    Raises:
+        ConfigError: If a fact the user typed contradicts the data.
+    """
+    data: DataModule = build(config.data, "data")
+    data.setup_data(preprocessing)
+    problems = []
+    for name, value in data.facts().items():
+        given = config.data.get(name)
+        if given is not None and given != value:
+            problems.append(Problem(f"data.{name}", f"{given} was given, the data have {value}", "leave it out"))
+        config.data[name] = value
+    if problems:
+        raise ConfigError(problems)
+    return data
+
+
+def make_session(config: DictConfig, choices: dict[str, str], data: DataModule) -> Session:
+    """Seed everything and build the task around a network with fresh weights."""
+    lightning.seed_everything(config.seed, verbose=False)
+    network = build_network(config)
+    if config.trainer.compile:
+        network.compile()
+    task_class = target_class(config.task, "task")
+    assert issubclass(task_class, Task)
+    task: Task = build(
+        config.task,
+        "task",
+        network=network,
+        loss=build(config.loss, "loss"),
+        target=loss_target(config),
+        make_optimizer=lambda module: _make_optimizer(config, module),
+        make_scheduler=lambda optimizer, steps, epoch: _make_scheduler(config, optimizer, steps, epoch),
+        interval=config.scheduler.get("interval", "step"),
+        monitor=config.monitor,
+        **task_class.learnt(data.preprocessing),
+    )
+    return Session(config, choices, data, task)
+
+
+def _make_optimizer(config: DictConfig, module: nn.Module) -> Optimizer:
+    node = config.optimizer.copy()
+    # The fused step is one kernel for all parameters. A loss scaler must see the gradients before it, so not there.
+    if "fused" in node and node.fused is None and resolve_precision(config) != "16-mixed":
+        node.fused = True
+    groups = param_groups(module, float(node.get("weight_decay") or 0.0))
+    optimizer: Optimizer = build(node, "optimizer", params=groups)
+    return optimizer
+
+
+def _make_scheduler(
+    config: DictConfig, optimizer: Optimizer, total_steps: float, steps_per_epoch: float
+) -> LRScheduler | ReduceLROnPlateau:
+    if math.isfinite(total_steps):
+        config.fit.total_steps = int(total_steps)
+    if math.isfinite(steps_per_epoch):
+        config.fit.steps_per_epoch = int(steps_per_epoch)
+    scheduler: LRScheduler | ReduceLROnPlateau = build(config.scheduler, "scheduler", optimizer=optimizer)
+    return scheduler
+
+
+def resolve_precision(config: DictConfig) -> str:
+    """Return the precision, `auto` turned into what suits the device."""
+    precision = str(config.trainer.precision)
+    if precision != "auto":
+        return precision
+    if config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.get_device_capability()[0] >= 8 else "16-mixed"
+    return "32-true"
+
+
+def make_trainer(
+    config: DictConfig, directory: Path, callbacks: list[Callback], loggers: list[Any], io: StoreIO | None = None
+) -> Trainer:
+    """Build Lightning's Trainer with exactly these callbacks and loggers."""
+    node = config.trainer.copy()
+    for key in _OWN:
+        node.pop(key, None)
+    node.precision = resolve_precision(config)
+    has_checkpoints = any(isinstance(callback, lightning.callbacks.Checkpoint) for callback in callbacks)
+    trainer: Trainer = build(
+        node,
+        "trainer",
+        callbacks=callbacks,
+        logger=loggers or False,
+        default_root_dir=str(directory),
+        plugins=[io] if io is not None else None,
+        enable_checkpointing=has_checkpoints,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    return trainer
+
+
+def build_all(group: str, config: DictConfig, **injected: Any) -> list[Any]:
+    """Build every named node of a group of many (callbacks, loggers)."""
+    nodes = config.get(group) or {}
+    return [build(node, group, **injected) for node in nodes.values()]
+
+
+class SaveState(Callback):
+    """Puts into each checkpoint what Lightning leaves out: config, choices, generators, format.
+
+    Args:
+        session: The run's parts.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._generators: dict[str, Any] | None = None
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add plain data only, so that the checkpoint loads with weights_only."""
+        learnt = json.dumps(self.session.data.preprocessing, sort_keys=True).encode()
+        checkpoint["nnkit"] = {
+            "format": FORMAT,
+            "config": to_json(self.session.config),
+            "choices": dict(self.session.choices),
+            "preprocessing_sha256": files.sha256(learnt),
+            "generators": generator_states(),
+        }
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep the generators' states until the first batch."""
+        self._generators = checkpoint["nnkit"]["generators"]
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Restore the generators: all that draws from them comes after this hook."""
+        if self._generators is not None:
+            set_generator_states(self._generators)
+            self._generators = None
+
+
+def generator_states() -> dict[str, Any]:
+    """Return the states of the global generators of Python, NumPy and torch as plain data and tensors."""
+    kind, keys, position, has_gauss, cached = numpy.random.get_state()  # noqa: NPY002
+    return {
+        "python": random.getstate(),
+        "numpy": [str(kind), [int(key) for key in keys], int(position), int(has_gauss), float(cached)],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_generator_states(states: dict[str, Any]) -> None:
+    """Set the global generators to states from `generator_states`."""
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    kind, keys, position, has_gauss, cached = states["numpy"]
+    numpy.random.set_state((kind, numpy.array(keys, dtype=numpy.uint32), position, has_gauss, cached))
+    torch.set_rng_state(states["torch"])
+    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
