@@ -1,0 +1,1 @@
+"""Embeds: they turn one kind of input into what a body eats."""

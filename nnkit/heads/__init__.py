@@ -1,0 +1,1 @@
+"""Heads: they turn a body's features into outputs."""

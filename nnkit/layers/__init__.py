@@ -1,0 +1,1 @@
+"""What two families share; only models, embeds, heads and other layers import it."""

@@ -1,0 +1,1 @@
+"""Model families: bodies that map features to features, one file a family."""
