@@ -27,7 +27,7 @@ _TEMPORARY = ".part"
 
 
 def cache_dir() -> Path:
-    """Return the directory of downloads and prepared arrays: $NNKIT_CACHE, or the platform's cache directory."""
+    """Return the directory of downloads and prepared arrays: $NNKIT_CACHE, or the platform's own."""
     chosen = os.environ.get("NNKIT_CACHE")
     return Path(chosen).expanduser().absolute() if chosen else Path(user_cache_dir("nnkit", appauthor=False))
 

