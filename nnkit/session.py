@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-# Keys of conf/trainer that nnkit itself obeys; the rest are Lightning's.
-_OWN = ("num_threads", "matmul_precision", "compile")
-
-
 @dataclass
 class Session:
     """What a run is made of.
@@ -159,8 +155,6 @@ def make_trainer(
 ) -> Trainer:
     """Build Lightning's Trainer with exactly these callbacks and loggers."""
     node = config.trainer.copy()
-    for key in _OWN:
-        node.pop(key, None)
     node.precision = resolve_precision(config)
     has_checkpoints = any(isinstance(callback, lightning.callbacks.Checkpoint) for callback in callbacks)
     trainer: Trainer = build(

@@ -26,3 +26,13 @@ def test(spec: str, output_dir: str = "outputs") -> dict[str, float]:
     facts = {"checkpoint": opened.manifest.file, "run": report.shorten(run.path)}
     report.console().print(report.results_table(metrics, facts, "test"))
     return metrics
+
+
+def main(arguments: list[str]) -> int:
+    """Test the run named by the argument."""
+    parser = argparse.ArgumentParser(prog="nnkit test", description=__doc__)
+    parser.add_argument("run", metavar="RUN", help="run directory, its unique prefix, or: last")
+    parser.add_argument("--output-dir", default="outputs", help="where runs are looked for (default: outputs)")
+    given = parser.parse_args(arguments)
+    test(given.run, given.output_dir)
+    return 0

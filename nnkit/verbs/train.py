@@ -1,88 +1,33 @@
-"""`nnkit train`: compose, check, prepare, fit, test."""
+"""`nnkit train`: compose and train; Hydra's own flags work as well."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING
+import sys
 
-from nnkit import build
 from nnkit import config as configs
-from nnkit.checkpoint import files
-from nnkit.errors import ConfigError, EnvironmentFault, UserError
-from nnkit.fit import Result, fit
-from nnkit.run import CONFIG, PREPROCESSING, Run, start_record
-from nnkit.session import check_devices, fix_arithmetic, make_session, prepare_data, resolve_precision
-
-if TYPE_CHECKING:
-    from nnkit.config import Composition
+from nnkit.errors import ConfigError
+from nnkit.flags import split_flags
 
 
-def check(composition: Composition) -> None:
-    """Raise every mistake of a composed config at once.
+def main(arguments: list[str]) -> int:
+    """Train what the arguments compose, or do what a flag of Hydra asks."""
+    flags = split_flags(arguments)
+    if flags.help:
+        from nnkit.guide import print_train_help
 
-    Raises:
-        ConfigError: If there is any.
-    """
-    problems = build.problems(composition)
-    if problems:
-        raise ConfigError(problems)
+        print_train_help()
+        return 0
+    if flags.hydra:
+        from nnkit.hydra_app import run_hydra
 
+        return run_hydra(flags)
+    composition, problems = configs.examine(flags.overrides, flags.config_dir)
+    if flags.show_config:
+        if problems or composition is None:
+            raise ConfigError(problems)
+        sys.stdout.write(configs.to_yaml(composition.config, resolve=flags.resolve))
+        return 0
+    from nnkit.training import train
 
-def train(composition: Composition, show: bool = True) -> Result:
-    """Train a composed config in a new run directory, then test the best checkpoint.
-
-    Args:
-        composition: From `nnkit.config.compose`.
-        show: Whether to print the table of results.
-
-    Raises:
-        ConfigError: If the config is wrong; nothing is written then.
-        NnkitError: For everything else a user can mend.
-    """
-    check(composition)
-    config = composition.config
-    check_devices(config)
-    check_output(Path(config.output_dir), config.name)
-    fix_arithmetic(config)
-    data = prepare_data(config)
-    session = make_session(config, composition.choices, data)
-    label = f"{composition.choices['model']}-{composition.choices['data']}"
-    run = Run.create(Path(config.output_dir), label, config.name)
-    with run.locked():
-        files.write_atomic(run.path / CONFIG, configs.to_yaml(config).encode())
-        files.write_json(run.path / PREPROCESSING, data.preprocessing)
-        run.update(
-            **start_record(),
-            choices=dict(composition.choices),
-            overrides=list(composition.overrides),
-            seed=config.seed,
-            threads=config.trainer.num_threads,
-            precision=resolve_precision(config),
-            data_fingerprint=data.preprocessing.get("fingerprint"),
-            parameters=sum(p.numel() for p in session.task.network.parameters() if p.requires_grad),
-        )
-        return fit(session, run, None, show)
-
-
-def check_output(output_dir: Path, name: str | None) -> None:
-    """Refuse a place where no run directory can be made, before any data are loaded.
-
-    Raises:
-        UserError: If the directory is a file, or a run of this name exists.
-        EnvironmentFault: If it cannot be written.
-    """
-    existing = output_dir
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        raise UserError(f"output_dir: {existing} is a file, a directory is needed")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise EnvironmentFault(f"output_dir: {existing} cannot be written; type output_dir=DIR for another place")
-    if name and (output_dir / name).exists():
-        path = output_dir / name
-        raise UserError(
-            f"name: {path} exists already\n    continue it with: nnkit resume {path}\n    or choose another name="
-        )
-
-
+    train(composition, problems)
+    return 0
