@@ -1,0 +1,72 @@
+import pytest
+import torch
+
+from nnkit.data.sampler import BatchSampler, private_generator
+
+
+def order(sampler):
+    return torch.cat([draw.index for draw in sampler])
+
+
+def test_each_sample_once_an_epoch_in_an_order_of_its_own():
+    sampler = BatchSampler(103, 10, seed=1)
+    orders = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        orders.append(order(sampler))
+        assert sorted(orders[-1].tolist()) == list(range(103))
+    assert not torch.equal(orders[0], orders[1])
+    assert len(sampler) == len(list(sampler)) == 11
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    torch.manual_seed(1)
+    first = BatchSampler(50, 7, seed=3)
+    first.set_epoch(4)
+    expected = order(first)
+    torch.manual_seed(2)
+    second = BatchSampler(50, 7, seed=3)
+    list(second)
+    second.set_epoch(4)
+    assert torch.equal(order(second), expected)
+
+
+def test_the_global_generator_is_not_touched():
+    before = torch.get_rng_state()
+    list(BatchSampler(50, 7, seed=3))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("skipped", [0, 1, 5, 11])
+def test_skip_leaves_out_batches_of_the_next_pass_only(skipped):
+    sampler = BatchSampler(103, 10, seed=1)
+    whole = [draw.index.tolist() for draw in sampler]
+    sampler.skip(skipped)
+    assert [draw.index.tolist() for draw in sampler] == whole[skipped:]
+    assert [draw.index.tolist() for draw in sampler] == whole
+
+
+def test_the_epoch_is_read_when_the_first_batch_is_drawn():
+    # Lightning makes the iterator of a resumed run before it sets the epoch.
+    sampler = BatchSampler(20, 5, seed=1)
+    iterator = iter(sampler)
+    sampler.set_epoch(3)
+    assert next(iterator).epoch == 3
+
+
+@pytest.mark.parametrize("size", [100, 101, 103])
+def test_processes_share_a_split(size):
+    parts = [order(BatchSampler(size, 8, seed=1, rank=rank, world_size=4)) for rank in range(4)]
+    assert len({len(part) for part in parts}) == 1
+    assert set(torch.cat(parts).tolist()) == set(range(size))
+
+
+def test_without_a_seed_the_order_is_kept_and_no_epoch_is_given():
+    draws = list(BatchSampler(10, 4))
+    assert torch.cat([draw.index for draw in draws]).tolist() == list(range(10))
+    assert {draw.epoch for draw in draws} == {None}
+
+
+def test_private_generators_of_near_seeds_differ():
+    firsts = {torch.randint(2**31, (1,), generator=private_generator(a, b)).item() for a in range(8) for b in range(8)}
+    assert len(firsts) == 64

@@ -1,0 +1,94 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from nnkit.errors import EnvironmentFault, UserError
+from nnkit.run import CONFIG, Run, all_runs, find_run, git_commit, start_record
+
+
+def make(output_dir, name, start="2026-01-01"):
+    run = Run.create(output_dir, "m-d", name)
+    (run.path / CONFIG).write_text("{}")
+    run.update(**{**start_record(), "start": start})
+    return run
+
+
+def test_runs_of_the_same_second_get_different_directories(tmp_path):
+    assert len({Run.create(tmp_path, "lenet5-mnist").path for _ in range(5)}) == 5
+
+
+def test_a_name_is_taken_once(tmp_path):
+    make(tmp_path, "mine")
+    with pytest.raises(UserError, match="nnkit resume"):
+        Run.create(tmp_path, "m-d", "mine")
+
+
+def test_output_dir_that_is_a_file_is_the_users_mistake(tmp_path):
+    (tmp_path / "file").write_text("")
+    for output_dir in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(UserError, match="is a file|through a file"):
+            Run.create(output_dir, "m-d")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_unwritable_output_dir_is_the_environments_fault(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(EnvironmentFault, match="cannot be created"):
+        Run.create(tmp_path, "m-d")
+
+
+def test_find_by_path_prefix_and_last(tmp_path):
+    first, second = make(tmp_path, "alpha-1", "2026-01-02"), make(tmp_path, "alpha-2", "2026-01-01")
+    assert find_run("last", tmp_path).path == first.path
+    assert find_run("alpha-2", tmp_path).path == second.path
+    assert find_run(str(first.path), tmp_path).path == first.path
+    with pytest.raises(UserError, match="fits 2 runs"):
+        find_run("alpha", tmp_path)
+    with pytest.raises(UserError, match="the latest are"):
+        find_run("beta", tmp_path)
+    with pytest.raises(UserError, match="there are no runs"):
+        find_run("last", tmp_path / "nowhere")
+
+
+def test_a_name_that_is_a_prefix_of_another_is_found(tmp_path):
+    make(tmp_path, "run")
+    make(tmp_path, "run-2")
+    assert find_run("run", tmp_path).path == tmp_path / "run"
+
+
+def test_a_run_is_held_by_one_process(tmp_path):
+    run = make(tmp_path, "mine")
+    code = f"from pathlib import Path; from nnkit.run import Run\nwith Run(Path({str(run.path)!r})).locked(): pass"
+    with run.locked():
+        assert run.status() == "running"
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert other.returncode != 0
+    assert f"in use by process {os.getpid()}" in other.stderr
+    assert run.status() == "killed"
+
+
+def test_a_garbled_record_is_not_fatal(tmp_path):
+    run = make(tmp_path, "mine")
+    (run.path / "run.json").write_text("{")
+    assert run.record() == {}
+    assert run.status() == "unknown"
+    assert [found.path for found in all_runs(tmp_path)] == [run.path]
+
+
+def test_git_commit_is_read_without_git(tmp_path):
+    assert git_commit(tmp_path) is None
+    (tmp_path / ".git" / "refs" / "heads").mkdir(parents=True)
+    (tmp_path / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+    assert git_commit(tmp_path) is None
+    (tmp_path / ".git" / "refs" / "heads" / "main").write_text("abc123\n")
+    (tmp_path / "inner").mkdir()
+    assert git_commit(tmp_path / "inner") == "abc123"
+
+
+def test_record_is_json(tmp_path):
+    run = make(tmp_path, "mine")
+    run.update(metrics={"test/accuracy": 0.5})
+    assert json.loads((run.path / "run.json").read_text())["metrics"] == {"test/accuracy": 0.5}
