@@ -25,7 +25,7 @@ _CLASSES: dict[str, type[nn.Module]] = {
 _NOT_MONOTONE = frozenset({"gelu", "silu"})
 
 
-def activation(name: str) -> nn.Module:
+def activation_layer(name: str) -> nn.Module:
     """Return a new activation layer.
 
     Args:

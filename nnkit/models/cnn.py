@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
-from nnkit.layers.activation import ActivationName, activation
+from nnkit.layers.activation import ActivationName, activation_layer
 from nnkit.layers.checks import check_all_positive, check_choice, check_dropout, check_positive
 
 Norm = Literal["batch", "none"]
@@ -75,4 +75,4 @@ def _block(dim_in: int, dim_out: int, kernel_size: int, norm: Norm, name: Activa
     # Batch norm subtracts the mean, and a bias with it.
     convolution = nn.Conv2d(dim_in, dim_out, kernel_size, padding=kernel_size // 2, bias=norm == "none")
     normalise = nn.BatchNorm2d(dim_out) if norm == "batch" else nn.Identity()
-    return nn.Sequential(convolution, normalise, activation(name))
+    return nn.Sequential(convolution, normalise, activation_layer(name))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
-from nnkit.layers.activation import ActivationName, activation, is_monotone
+from nnkit.layers.activation import ActivationName, activation_layer, is_monotone
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
 
 Pooling = Literal["max", "average"]
@@ -50,7 +50,7 @@ class LeNet5(nn.Module):
         # A 5x5 convolution over 5x5 maps has one position: it is a linear layer, and faster as one.
         self.c5 = nn.Linear(16 * 5 * 5, 120)
         self.f6 = nn.Linear(120, 84)
-        self.squash = _squash_and_drop(activation, dropout)
+        self.squash = nn.Sequential(activation_layer(activation), nn.Dropout(dropout))
         self.dim_out = 84
         convert_conv2d_weight_memory_format(self, torch.channels_last)
 
@@ -63,15 +63,11 @@ class LeNet5(nn.Module):
         return outputs
 
 
-def _squash_and_pool(name: ActivationName, pooling: Pooling) -> nn.Sequential:
-    squash = activation(name)
+def _squash_and_pool(activation: ActivationName, pooling: Pooling) -> nn.Sequential:
+    squash = activation_layer(activation)
     if pooling == "average":
         return nn.Sequential(squash, nn.AvgPool2d(2))
-    if is_monotone(name):
+    if is_monotone(activation):
         # max(f(x)) = f(max(x)) where f never decreases: the same function with a quarter of the work.
         return nn.Sequential(nn.MaxPool2d(2), squash)
     return nn.Sequential(squash, nn.MaxPool2d(2))
-
-
-def _squash_and_drop(name: ActivationName, dropout: float) -> nn.Sequential:
-    return nn.Sequential(activation(name), nn.Dropout(dropout))

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from nnkit.layers.activation import ActivationName, activation
+from nnkit.layers.activation import ActivationName, activation_layer
 from nnkit.layers.checks import check_all_positive, check_dropout, check_positive
 
 
@@ -50,4 +50,4 @@ class MLP(nn.Module):
 
 
 def _layer(dim_in: int, dim_out: int, name: ActivationName, dropout: float) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(dim_in, dim_out), activation(name), nn.Dropout(dropout))
+    return nn.Sequential(nn.Linear(dim_in, dim_out), activation_layer(name), nn.Dropout(dropout))
