@@ -5,10 +5,11 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -53,7 +54,7 @@ def locked(folder: Path) -> Iterator[None]:
             logger.warning("Waiting for another process that prepares %s", folder)
             lock.acquire()
     try:
-        for path in folder.rglob(f"*{_TEMPORARY}"):
+        for path in folder.glob(f"*{_TEMPORARY}"):
             path.unlink(missing_ok=True)
         yield
     finally:
@@ -112,8 +113,7 @@ def new_array(folder: Path, name: str, shape: tuple[int, ...], dtype: str) -> It
     num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     with explained(path, num_bytes):
         folder.mkdir(parents=True, exist_ok=True)
-        status = os.statvfs(folder)
-        if status.f_bavail * status.f_frsize < num_bytes:
+        if shutil.disk_usage(folder).free < num_bytes:
             # Asked beforehand: a write to a mapped page that has no room ends the process with a bus error.
             raise OSError(errno.ENOSPC, "no space is left")
         with replacing(path) as temporary:
@@ -134,7 +134,45 @@ def commit(folder: Path, key: object, facts: dict[str, Any]) -> None:
     _write_manifest(folder, {"format": _FORMAT, "key": key, "facts": facts, "arrays": stamps})
 
 
-def open_arrays(folder: Path, key: object) -> tuple[Arrays, dict[str, Any]] | None:
+class Prepared(NamedTuple):
+    """Prepared arrays as they lie in the cache.
+
+    Attributes:
+        arrays: Memory-mapped arrays by name.
+        facts: What was stored with them.
+        hashes: SHA-256 of each array's file, by name.
+    """
+
+    arrays: Arrays
+    facts: dict[str, Any]
+    hashes: dict[str, str]
+
+
+def prepared(folder: Path, key: object, prepare: Callable[[], None]) -> Prepared:
+    """Open prepared arrays; where there are none, hold the folder and prepare them.
+
+    Args:
+        folder: Folder of the prepared arrays.
+        key: What they must have been prepared from; JSON data.
+        prepare: Makes them with `new_array` and ends with `commit`.
+
+    Raises:
+        EnvironmentFault: If the folder cannot be written.
+    """
+    opened = open_arrays(folder, key)
+    if opened is None:
+        with locked(folder):
+            # Another process may have prepared them while this one waited.
+            opened = open_arrays(folder, key)
+            if opened is None:
+                prepare()
+                opened = open_arrays(folder, key)
+    if opened is None:
+        raise EnvironmentFault(f"{folder} was changed while it was being prepared; start again")
+    return opened
+
+
+def open_arrays(folder: Path, key: object) -> Prepared | None:
     """Open prepared arrays, memory-mapped copy-on-write, without reading them.
 
     Size and modification time vouch for an array; where they changed (a copied cache), its SHA-256 does.
@@ -144,7 +182,7 @@ def open_arrays(folder: Path, key: object) -> tuple[Arrays, dict[str, Any]] | No
         key: What they must have been prepared from.
 
     Returns:
-        The arrays by name and the facts, or None where they are missing, outdated or damaged.
+        The arrays, or None where they are missing, outdated or damaged.
     """
     try:
         manifest = json.loads((folder / _MANIFEST).read_text())
@@ -162,7 +200,8 @@ def open_arrays(folder: Path, key: object) -> tuple[Arrays, dict[str, Any]] | No
                     _write_manifest(folder, manifest)
             # "c" maps writable memory that never reaches the file: torch takes it without a warning.
             arrays[name] = np.load(path, mmap_mode="c", allow_pickle=False)
-        return arrays, manifest["facts"]
+        hashes = {name: stamp[2] for name, stamp in manifest["arrays"].items()}
+        return Prepared(arrays, manifest["facts"], hashes)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

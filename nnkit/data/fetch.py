@@ -1,8 +1,10 @@
-"""Fetching one file over https, or one wheel through the user's pip."""
+"""Fetching one file over https, or one package through the user's pip or apt."""
 
 import shutil
+import ssl
 import subprocess
 import sys
+import tarfile
 import time
 import urllib.error
 import urllib.request
@@ -13,11 +15,11 @@ from pathlib import Path
 from typing import IO
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
 _TRIES = 3
-_TIMEOUT = 15.0
-_PIP_TIMEOUT = 600
+_TIMEOUT = 10.0
+_PROGRAM_TIMEOUT = 600
 _CHUNK = 1 << 18
 # What a server answers when asking again may help.
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -41,6 +43,7 @@ def download(url: str, path: Path, limit: int) -> None:
         FetchError: If it cannot be had; the text says why.
         OSError: If it cannot be written.
     """
+    console.print(f"Downloading {url}", highlight=False, soft_wrap=True)
     for attempt in range(_TRIES):
         try:
             _stream(url, path, limit)
@@ -52,6 +55,7 @@ def download(url: str, path: Path, limit: int) -> None:
             path.unlink(missing_ok=True)
             if attempt == _TRIES - 1:
                 raise FetchError(f"{error} ({_TRIES} tries)") from error
+            console.print(f"{error}; trying again", highlight=False, soft_wrap=True)
             time.sleep(0.5 * 2**attempt)
         except BaseException:
             path.unlink(missing_ok=True)
@@ -74,12 +78,39 @@ def pip_download(requirement: str, folder: Path) -> Path:
     options = ["download", "--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
     options += ["--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2", requirement]
     with announced(f"Fetching {requirement} through pip"):
-        done = _run_pip(options)
+        done = _run_pip(options, folder)
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode == 0 and wheels:
         return wheels[0]
-    said = [line.strip() for line in done.stderr.splitlines() if line.startswith("ERROR")]
-    raise FetchError(said[-1].removeprefix("ERROR: ") if said else f"pip ended with {done.returncode}")
+    raise FetchError(_last_error(done.stderr, "ERROR: ", "pip"))
+
+
+def apt_download(package: str, folder: Path, members: dict[str, int]) -> dict[str, Path]:
+    """Fetch a Debian package, without installing it, and take single files out of it.
+
+    Args:
+        package: Its name.
+        folder: An empty folder.
+        members: Names of the files inside and the most bytes each may have.
+
+    Returns:
+        Paths of the files taken out, by name.
+
+    Raises:
+        FetchError: If this is no Debian, apt fails, or a file is missing or too large.
+    """
+    apt, dpkg = shutil.which("apt-get"), shutil.which("dpkg-deb")
+    if apt is None or dpkg is None:
+        raise FetchError("there is no apt on this system")
+    with announced(f"Fetching the package {package} through apt"):
+        done = _run([apt, "download", "-q", package], folder)
+    packages = sorted(folder.glob("*.deb"))
+    if done.returncode != 0 or not packages:
+        raise FetchError(_last_error(done.stderr, "E: ", "apt-get") + "; 'apt-get update' may be missing")
+    done = _run([dpkg, "--fsys-tarfile", packages[0].name], folder, folder / "content.tar")
+    if done.returncode != 0:
+        raise FetchError(_last_error(done.stderr, "dpkg-deb: ", "dpkg-deb"))
+    return _take_out(folder / "content.tar", folder, members)
 
 
 @contextmanager
@@ -97,26 +128,57 @@ def announced(text: str) -> Iterator[None]:
         yield
 
 
-def _run_pip(options: list[str]) -> subprocess.CompletedProcess[str]:
-    commands = [[sys.executable, "-m", "pip"]]
+def _run_pip(options: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    done = _run([sys.executable, "-m", "pip", *options], folder)
     on_path = shutil.which("pip")
-    if on_path:
+    if "No module named pip" in done.stderr and on_path is not None:
         # An environment made by another tool may hold no pip of its own.
-        commands.append([on_path])
-    reason = "no pip"
-    for command in commands:
+        done = _run([on_path, *options], folder)
+    return done
+
+
+def _run(command: list[str], folder: Path, output: Path | None = None) -> subprocess.CompletedProcess[str]:
+    with (folder / "stdout" if output is None else output).open("wb") as stdout:
         try:
-            done = subprocess.run(
-                [*command, *options], capture_output=True, text=True, timeout=_PIP_TIMEOUT, check=False
+            return subprocess.run(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=_PROGRAM_TIMEOUT,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise FetchError(f"pip did not finish in {_PIP_TIMEOUT} seconds") from error
+            raise FetchError(f"{command[0]} did not finish in {_PROGRAM_TIMEOUT} seconds") from error
         except OSError as error:
-            reason = error.strerror or str(error)
-            continue
-        if "No module named pip" not in done.stderr:
-            return done
-    raise FetchError(f"pip cannot be run ({reason})")
+            raise FetchError(f"{command[0]} cannot be run: {error.strerror or error}") from error
+
+
+def _last_error(said: str, start: str, program: str) -> str:
+    lines = [line.removeprefix(start).strip() for line in said.splitlines() if line.startswith(start)]
+    return lines[-1] if lines else f"{program} failed"
+
+
+def _take_out(archive: Path, folder: Path, members: dict[str, int]) -> dict[str, Path]:
+    """Copy plain files out of a tar archive under names of our own; no path or link in it is followed."""
+    paths: dict[str, Path] = {}
+    with tarfile.open(archive) as tar:
+        for entry in tar:
+            name = entry.name.removeprefix("./")
+            if name not in members or not entry.isfile():
+                continue
+            if entry.size > members[name]:
+                raise FetchError(f"{name} has {entry.size:,} bytes, more than {members[name]:,}")
+            content = tar.extractfile(entry)
+            if content is not None:
+                paths[name] = folder / f"member-{len(paths)}"
+                paths[name].write_bytes(content.read())
+    missing = sorted(set(members) - set(paths))
+    if missing:
+        raise FetchError(f"it holds no {', '.join(missing)}")
+    return paths
 
 
 class _FinalError(Exception):
@@ -138,14 +200,14 @@ def _stream(url: str, path: Path, limit: int) -> None:
             declared = int(response.headers.get("Content-Length") or 0) or None
             if declared is not None and declared > limit:
                 raise _FinalError(f"it has {declared:,} bytes, more than the {limit:,} expected")
-            with path.open("wb") as file, _bar(url, declared) as bar:
+            with path.open("wb") as file, _bar(declared) as bar:
                 received = _copy(response, file, limit, bar)
     except urllib.error.HTTPError as error:
         kind = _PassingError if error.code in _TRANSIENT else _FinalError
         raise kind(f"the server answered {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
         raise _PassingError(str(getattr(error.reason, "strerror", None) or error.reason)) from error
-    except (TimeoutError, ConnectionError, HTTPException) as error:
+    except (TimeoutError, ConnectionError, ssl.SSLError, HTTPException) as error:
         raise _PassingError(str(error) or type(error).__name__) from error
     if declared is not None and received != declared:
         raise _PassingError(f"only {received:,} of {declared:,} bytes came")
@@ -173,13 +235,10 @@ class _Bar:
 
 
 @contextmanager
-def _bar(url: str, total: int | None) -> Iterator[_Bar]:
-    name = url.rsplit("/", 1)[-1]
+def _bar(total: int | None) -> Iterator[_Bar]:
     if not console.is_terminal:
-        size = "" if total is None else f" ({total / 1e6:.1f} MB)"
-        console.print(f"Downloading {url}{size}", highlight=False, soft_wrap=True)
         yield _Bar(None, total)
         return
-    columns = (TextColumn(f"Downloading {name}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         yield _Bar(progress, total)

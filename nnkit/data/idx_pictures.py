@@ -9,9 +9,10 @@ import torch
 
 from nnkit.data import idx
 from nnkit.data.base import Split
-from nnkit.data.cache import Arrays, cache_dir, commit, locked, new_array, open_arrays
-from nnkit.data.pictures import PictureData, Store, check_targets, picture_statistics
+from nnkit.data.cache import Arrays, cache_dir, commit, locked, new_array, prepared
+from nnkit.data.pictures import PictureData, Store
 from nnkit.data.sources import DataFile, Published, collect, fingerprint, locate, read_content, verified
+from nnkit.data.statistics import picture_statistics
 from nnkit.errors import EnvironmentFault, UserError
 
 SIDE = 28
@@ -86,16 +87,8 @@ class IdxPictures(PictureData):
     def open(self) -> Store:
         """Open the prepared arrays, prepared from the four files if need be."""
         folder, key, paths = self._where()
-        opened = open_arrays(folder, key)
-        if opened is None:
-            with locked(folder):
-                opened = open_arrays(folder, key)
-                if opened is None:
-                    self._prepare_arrays(folder, key, paths)
-                    opened = open_arrays(folder, key)
-        if opened is None:
-            raise EnvironmentFault(f"{folder} changed while it was being prepared; start again")
-        return self._store_of(*opened)
+        opened = prepared(folder, key, lambda: self._prepare_arrays(folder, key, paths))
+        return self._store_of(opened.arrays, opened.facts)
 
     def _where(self) -> tuple[Path, Any, dict[str, Path] | None]:
         """Return the folder of the prepared arrays, what they depend on, and the user's own files."""
@@ -124,7 +117,7 @@ class IdxPictures(PictureData):
             origin = f"{self.published.title}'s {part}"
             if pictures.shape[1:] != (SIDE, SIDE) or labels.ndim != 1:
                 raise UserError(f"{origin} has pictures of {pictures.shape[1:]}, not of {SIDE}x{SIDE}")
-            check_targets(labels, len(pictures), NUM_CLASSES, origin)
+            _check_targets(labels, len(pictures), origin)
         num_all = len(train_pictures) + len(test_pictures)
         statistics = []
         with new_array(folder, "pixels", (num_all, 1, SIDE, SIDE), "u1") as pixels:
@@ -169,6 +162,19 @@ class IdxPictures(PictureData):
             class_names=list(self.class_names),
             fingerprint=facts["fingerprint"],
             parts=parts,
+        )
+
+
+def _check_targets(targets: np.ndarray[Any, Any], num_pictures: int, origin: str) -> None:
+    if num_pictures == 0:
+        raise UserError(f"{origin} holds no pictures")
+    if len(targets) != num_pictures:
+        raise UserError(f"{origin} holds {num_pictures:,} pictures but {len(targets):,} labels")
+    outside = int((targets >= NUM_CLASSES).sum())
+    if outside:
+        raise UserError(
+            f"{outside:,} of {len(targets):,} labels of {origin} lie outside 0 to {NUM_CLASSES - 1}; "
+            f"the largest is {int(targets.max())}"
         )
 
 

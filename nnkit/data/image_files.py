@@ -2,7 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,8 +44,19 @@ class PictureError(Exception):
     """A file cannot be used as a picture; the text says why."""
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Pillow's warnings about large pictures and odd metadata; what cannot be read still raises.
+
+    To be entered by the thread that starts others, not by each of them: warning filters belong to the process.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def list_pictures(folder: Path) -> list[Path]:
-    """Return the files below a folder with a picture's suffix, sorted, without hidden ones."""
+    """Return the files below a folder that end like pictures, sorted, without hidden ones."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -70,17 +82,15 @@ def load(path: Path, channels: int, size: tuple[int, int] | None = None) -> Imag
     """
     mode = "L" if channels == 1 else "RGB"
     try:
-        with warnings.catch_warnings():
-            # Pillow warns about large pictures, and about oddities that do not keep it from reading them.
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise PictureError(
-                        f"it claims {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}"
-                    )
-                if size is not None and image.mode in ("L", "RGB"):
-                    image.draft(None, (2 * size[1], 2 * size[0]))
-                return _plain(ImageOps.exif_transpose(image)).convert(mode)
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise PictureError(
+                    f"it claims {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}"
+                )
+            if size is not None and image.mode in ("L", "RGB"):
+                # Twice the size keeps the last step of scaling smooth; the larger side, as it may be turned.
+                image.draft(None, (2 * max(size), 2 * max(size)))
+            return _plain(ImageOps.exif_transpose(image)).convert(mode)
     except FileNotFoundError as error:
         raise PictureError("there is no such file") from error
     except UnidentifiedImageError as error:

@@ -1,29 +1,25 @@
 """What datasets of pictures share: batches gathered from bytes, splits, normalisation, a user's files."""
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from nnkit.batches import Pictures
 from nnkit.data.augment import Augment
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
-from nnkit.data.image_files import PictureError, list_pictures, warn_if_unlike
+from nnkit.data.image_files import PictureError, list_pictures, quiet, warn_if_unlike
 from nnkit.data.sampler import Draw
 from nnkit.data.splits import check_fractions, split_rows
+from nnkit.data.statistics import normalisation
 from nnkit.errors import UserError
 
 Gather = Callable[[Tensor], Tensor]
-
-# Columns of `Store.statistics`.
-_SUM, _SQUARES, _BORDER = 0, 1, 2
 
 
 class PictureSamples(Samples):
@@ -106,7 +102,7 @@ class PictureData(DataModule):
         ValueError: If an argument is out of range.
     """
 
-    fact_names = ("num_classes", "in_channels", "height", "width")
+    fact_names: ClassVar[tuple[str, ...]] = ("num_classes", "in_channels", "height", "width")
 
     def __init__(
         self,
@@ -159,17 +155,18 @@ class PictureData(DataModule):
         return {
             "class_names": store.class_names,
             "shape": list(self.shape),
-            **_normalisation(store.statistics[rows["train"]], self.shape),
+            **normalisation(store.statistics[rows["train"]], self.shape[1] * self.shape[2]),
             **self._split_options,
             "counts": {name: len(part) for name, part in rows.items()},
             "fingerprint": store.fingerprint,
         }
 
     def facts(self) -> dict[str, Any]:
-        """Return number of classes, channels, height and width."""
+        """Return number of classes, channels, height and width, as far as they are no arguments."""
         channels, height, width = self.preprocessing["shape"]
         num_classes = len(self.preprocessing["class_names"])
-        return {"num_classes": num_classes, "in_channels": channels, "height": height, "width": width}
+        known = {"num_classes": num_classes, "in_channels": channels, "height": height, "width": width}
+        return {name: known[name] for name in self.fact_names}
 
     def samples(self, split: Split) -> PictureSamples:
         """Open one split as the run that wrote `preprocessing` split the data.
@@ -207,57 +204,14 @@ class PictureData(DataModule):
                 yield item, "the folder holds no pictures"
             for file in paths:
                 try:
-                    pixels = self.read_picture(file)
+                    with quiet():
+                        pixels = self.read_picture(file)
                 except PictureError as error:
                     yield str(file), str(error)
                     continue
                 warn_if_unlike(str(file), pixels.numpy(), self.preprocessing["brightness"])
                 inputs = pixels.unsqueeze(0).to(torch.float32).mul_(scale).add_(offset)
                 yield str(file), Pictures(inputs, zero, zero)
-
-
-def picture_statistics(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return sum of values, sum of squares, and mean of the outermost pixels, for each picture and channel.
-
-    Kept for each picture, so that the normalisation of any split costs no pass over the pixels.
-
-    Args:
-        pixels: Pictures, (n, channels, height, width) uint8.
-
-    Returns:
-        Statistics, (n, channels, 3) float64, exact sums.
-    """
-    values = pixels.astype(np.uint32)
-    edges = (values[..., 0, :], values[..., -1, :], values[..., 1:-1, 0], values[..., 1:-1, -1])
-    border = np.concatenate(edges, axis=-1).mean(axis=-1)
-    flat = values.reshape(*values.shape[:2], -1)
-    sums = flat.sum(axis=-1, dtype=np.float64)
-    squares = np.square(flat).sum(axis=-1, dtype=np.float64)
-    return np.stack([sums, squares, border], axis=-1)
-
-
-def check_targets(targets: np.ndarray[Any, Any], num_pictures: int, num_classes: int, origin: str) -> None:
-    """Refuse labels that do not fit the pictures or the classes.
-
-    Args:
-        targets: Labels, (n,).
-        num_pictures: How many pictures there are.
-        num_classes: How many classes there are.
-        origin: Which data these are, for the message.
-
-    Raises:
-        UserError: If there are none, too many or too few, or some lie outside the classes; says how many.
-    """
-    if num_pictures == 0:
-        raise UserError(f"{origin} holds no pictures")
-    if len(targets) != num_pictures:
-        raise UserError(f"{origin} holds {num_pictures:,} pictures but {len(targets):,} labels")
-    outside = int((targets >= num_classes).sum())
-    if outside:
-        raise UserError(
-            f"{outside:,} of {len(targets):,} labels of {origin} lie outside 0 to {num_classes - 1}; "
-            f"the largest is {int(targets.max())}"
-        )
 
 
 def _affine(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:
@@ -292,22 +246,3 @@ def _subset(rows: Tensor, targets: Tensor, fraction: float, seed: int) -> Tensor
             f"{num_classes} classes"
         )
     return rows[split_rows(len(rows), 1 - fraction, 0.0, seed, targets[rows])["train"]]
-
-
-def _normalisation(statistics: Tensor, shape: tuple[int, int, int]) -> dict[str, Any]:
-    known = statistics[~statistics.isnan().any(dim=-1).any(dim=-1)]
-    num_pixels = len(known) * shape[1] * shape[2]
-    mean = known[..., _SUM].sum(dim=0) / num_pixels
-    variance = known[..., _SQUARES].sum(dim=0) / num_pixels - mean**2
-    # A channel that never changes is left as it is rather than divided by zero.
-    std = [math.sqrt(v) / 255 if v > 1e-6 else 1.0 for v in variance.tolist()]
-    brightness = known[..., _SUM].mean(dim=1) / (shape[1] * shape[2])
-    border = known[..., _BORDER].mean(dim=1)
-    return {
-        "mean": (mean / 255).tolist(),
-        "std": std,
-        "brightness": {
-            "picture": [brightness.mean().item(), brightness.std(correction=0).item()],
-            "border": [border.mean().item(), border.std(correction=0).item()],
-        },
-    }
