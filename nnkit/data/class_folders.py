@@ -48,13 +48,13 @@ class Listing:
 
 
 def list_classes(root: Path) -> Listing:
-    """List the pictures of a folder that has one for each class, or train, val and test with those inside.
+    """List the pictures of a folder with one folder a class, or train, val and test with those inside.
 
     Args:
         root: The folder.
 
     Raises:
-        UserError: If there is no such folder, it holds no pictures or fewer than two classes, or a part holds a
+        UserError: If there is no such folder, it holds no pictures or fewer than two classes, or a part has a
             class that the training part lacks.
     """
     if not root.is_dir():

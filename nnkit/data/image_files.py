@@ -48,7 +48,7 @@ class PictureError(Exception):
 def quiet() -> Iterator[None]:
     """Silence Pillow's warnings about large pictures and odd metadata; what cannot be read still raises.
 
-    To be entered by the thread that starts others, not by each of them: warning filters belong to the process.
+    Entered by the thread that starts others, not by each of them: warning filters belong to the process.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

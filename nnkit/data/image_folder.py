@@ -41,15 +41,15 @@ _CHUNK = 256
 class ImageFolder(PictureData):
     """Pictures in a folder for each class, or in train, val and test folders with such folders inside.
 
-    They are decoded once, brought to one size and kept in the cache as bytes. Where those would fill more than
-    half of the memory, the files are decoded anew in each epoch instead, by `num_workers` processes.
+    They are decoded once, brought to one size and kept in the cache as bytes. Where those would fill more
+    than half of the memory, the files are decoded anew in each epoch, by `num_workers` processes.
 
     Args:
         root: The folder.
         height: Height of the pictures the model sees.
         width: Their width.
         in_channels: 1 for grey, 3 for colour.
-        resize: How a picture of another shape is brought to size: "crop" cuts off what sticks out, "pad" adds
+        resize: How a picture of another shape gets there: "crop" cuts off what sticks out, "pad" adds
             black bars, "stretch" distorts.
         val_fraction: Share held out for validation, drawn evenly over classes; a folder val replaces it.
         test_fraction: Share held out for the test; a folder test replaces it.
