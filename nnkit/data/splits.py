@@ -19,8 +19,7 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
             raise ValueError(f"{name} must lie in [0, 1), not {fraction}")
     if val_fraction + test_fraction > 0.9:
         raise ValueError(
-            f"val_fraction {val_fraction} and test_fraction {test_fraction} together leave less than a tenth of "
-            "the rows for training"
+            f"val_fraction and test_fraction must add up to 0.9 at most, not {val_fraction + test_fraction:g}"
         )
 
 
@@ -29,8 +28,8 @@ def split_rows(
 ) -> dict[Split, Tensor]:
     """Deal rows out to the three parts.
 
-    A part with a positive fraction gets at least one row. With `classes`, each class is dealt out in proportion and
-    keeps at least one row in the training part as long as there are rows enough; a class with one row is trained on.
+    A part with a positive fraction gets at least one row. With `classes`, each class is dealt out in
+    proportion and keeps at least one row for training; a class with one row is trained on.
 
     Args:
         num_rows: Rows in all.
@@ -51,19 +50,20 @@ def split_rows(
     needed = max(2, num_classes) + num_test + num_val
     if num_rows < needed:
         raise UserError(
-            f"{num_rows} rows are too few: {num_test} for the test part, {num_val} for the validation part and "
-            f"{max(2, num_classes)} for training{f' {num_classes} classes' if num_classes > 1 else ''} need {needed}"
+            f"{num_rows} rows are too few: {needed} are needed, {num_test} for the test part, {num_val} for "
+            f"the validation part and {max(2, num_classes)} to train on"
+            + (f" ({num_classes} classes)" if num_classes > 1 else "")
         )
     generator = private_generator(seed)
     order = torch.randperm(num_rows, generator=generator)
     if classes is not None:
         order = _stratified(order, classes, generator)
-    parts = order.split([num_test, num_val, num_rows - num_test - num_val])
-    return {"train": parts[2].sort().values, "val": parts[1].sort().values, "test": parts[0].sort().values}
+    test, val, train = order[:num_test], order[num_test : num_test + num_val], order[num_test + num_val :]
+    return {"train": train.sort().values, "val": val.sort().values, "test": test.sort().values}
 
 
 def _stratified(order: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
-    """Reorder so that any stretch from the front holds each class in proportion and the last of each comes last."""
+    """Reorder so that any stretch from the front holds each class in proportion, the last of each last."""
     _, shuffled = torch.unique(classes[order], return_inverse=True)
     counts = torch.bincount(shuffled)
     starts = counts.cumsum(0) - counts
