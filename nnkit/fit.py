@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nnkit import config as configs
 from nnkit import logs, report
 from nnkit.callbacks.ending import ValidateAtEnd
-from nnkit.callbacks.record import Record
+from nnkit.callbacks.record import Record, plain_metrics
 from nnkit.callbacks.signals import Interrupted, StopSignal
 from nnkit.checkpoint.plugin import StoreIO
 from nnkit.checkpoint.store import CheckpointStore, Manifest
@@ -46,8 +46,8 @@ def evaluate(session: Session, directory: Path) -> dict[str, float]:
     if len(session.data.split("test")) == 0:
         return {}
     trainer = make_trainer(session.config, directory, [], [])
-    found = trainer.test(session.task, datamodule=session.data, verbose=False)
-    return {name: float(value) for name, value in found[0].items()} if found else {}
+    trainer.test(session.task, datamodule=session.data, verbose=False)
+    return plain_metrics(trainer)
 
 
 def fit(session: Session, run: Run, checkpoint: tuple[Manifest, dict[str, Any]] | None, show: bool) -> Result:
@@ -60,7 +60,13 @@ def fit(session: Session, run: Run, checkpoint: tuple[Manifest, dict[str, Any]] 
         stack.callback(io.teardown)
         loggers = build_all("logger", config, save_dir=str(run.path), name="", version="tensorboard")
         record = Record(run.path)
-        callbacks = [SaveState(session), record, *build_all("callbacks", config), ValidateAtEnd(), StopSignal()]
+        callbacks = [
+            SaveState(session),
+            record,
+            *build_all("callbacks", config),
+            ValidateAtEnd(),
+            StopSignal(),
+        ]
         trainer = make_trainer(config, run.path, callbacks, loggers, io)
         path = None
         if checkpoint is not None:
@@ -92,7 +98,13 @@ def _position(state: dict[str, Any]) -> tuple[int, int]:
 
 
 def _finish(
-    session: Session, run: Run, store: CheckpointStore, trainer: Trainer, record: Record, seconds: float, show: bool
+    session: Session,
+    run: Run,
+    store: CheckpointStore,
+    trainer: Trainer,
+    record: Record,
+    seconds: float,
+    show: bool,
 ) -> Result:
     best = None
     if store.manifests():
@@ -107,7 +119,11 @@ def _finish(
             logger.log_hyperparams(_flat(session.config), metrics)  # type: ignore[call-arg]
         logger.finalize("success")
     run.update(
-        status="done", end=now(), step=trainer.global_step, seconds=round(seconds, 3), metrics=metrics,
+        status="done",
+        end=now(),
+        step=trainer.global_step,
+        seconds=round(seconds, 3),
+        metrics=metrics,
         best=best.file if best else None,
     )
     if show:

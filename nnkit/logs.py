@@ -17,6 +17,7 @@ _NOT_HERE = (
     "You defined a `validation_step` but have no `val_dataloader`",
     "Checkpoint directory .* exists and is not empty",
     "Starting from v1.9.0, `tensorboardX` has been removed",
+    "`isinstance.treespec, LeafSpec.` is deprecated",
 )
 
 
@@ -51,7 +52,8 @@ def to_file(path: Path) -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
+        # Lightning's INFO lines are advertisements and restatements of its defaults.
+        logger.setLevel(logging.INFO if logger.name == "nnkit" else logging.WARNING)
     try:
         with warnings.catch_warnings():
             for text in _NOT_HERE:

@@ -64,7 +64,9 @@ class Run:
                 f"name: {path} exists already\n    continue it with: nnkit resume {path}\n    or choose another name="
             ) from error
         except NotADirectoryError as error:
-            raise UserError(f"output_dir: {output_dir} leads through a file, a directory is needed") from error
+            raise UserError(
+                f"output_dir: {output_dir} leads through a file, a directory is needed"
+            ) from error
         except OSError as error:
             raise EnvironmentFault(f"{path} cannot be created: {error.strerror}") from error
         return cls(path)
@@ -138,8 +140,10 @@ def start_record(command: list[str] | None = None) -> dict[str, Any]:
     """Return the facts known when a run starts: command, process, host-independent versions, git commit."""
     from importlib.metadata import version
 
-    packages = ("nnkit", "torch", "lightning", "hydra-core", "numpy")
-    versions = {package: _version(version, package) for package in packages}
+    from nnkit import __version__
+
+    packages = ("torch", "lightning", "hydra-core", "numpy")
+    versions = {"nnkit": __version__, **{package: version(package) for package in packages}}
     return {
         "status": "running",
         "command": command if command is not None else [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -150,16 +154,6 @@ def start_record(command: list[str] | None = None) -> dict[str, Any]:
         "versions": versions,
         "git": git_commit(Path.cwd()),
     }
-
-
-def _version(version: Any, package: str) -> str | None:
-    from importlib.metadata import PackageNotFoundError
-
-    try:
-        found: str = version(package)
-    except PackageNotFoundError:
-        return None
-    return found
 
 
 def git_commit(directory: Path) -> str | None:
@@ -177,7 +171,9 @@ def git_commit(directory: Path) -> str | None:
 
 def all_runs(output_dir: Path) -> list[Run]:
     """Return the runs below a directory, the latest start last."""
-    found = {path.parent for pattern in ("*", "*/*", "*/*/*") for path in output_dir.glob(f"{pattern}/{RECORD}")}
+    found = {
+        path.parent for pattern in ("*", "*/*", "*/*/*") for path in output_dir.glob(f"{pattern}/{RECORD}")
+    }
     runs = [Run(path) for path in found]
     return sorted(runs, key=lambda run: (str(run.record().get("start", "")), run.path.name))
 
@@ -193,7 +189,9 @@ def find_run(spec: str, output_dir: Path = Path("outputs")) -> Run:
         return Run(path)
     runs = [run for run in all_runs(output_dir) if (run.path / CONFIG).is_file()]
     if not runs:
-        raise UserError(f"no run {spec!r}: there are no runs below {output_dir}/\n    start one with: nnkit train")
+        raise UserError(
+            f"no run {spec!r}: there are no runs below {output_dir}/\n    start one with: nnkit train"
+        )
     if spec == "last":
         return runs[-1]
     names = {str(run.path.relative_to(output_dir)): run for run in runs}
@@ -205,4 +203,6 @@ def find_run(spec: str, output_dir: Path = Path("outputs")) -> Run:
     if not fits:
         latest = "\n    ".join(list(names)[-5:])
         raise UserError(f"no run {spec!r} below {output_dir}/; the latest are\n    {latest}")
-    raise UserError(f"{spec!r} fits {len(fits)} runs, type more of the name:\n    " + "\n    ".join(fits[:10]))
+    raise UserError(
+        f"{spec!r} fits {len(fits)} runs, type more of the name:\n    " + "\n    ".join(fits[:10])
+    )

@@ -30,7 +30,9 @@ class NanGuard(Callback):
         self._losses: deque[Tensor] = deque(maxlen=_HISTORY)
         self._index: Tensor | None = None
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Keep the sample numbers, to name them if need be."""
         self._index = batch.index
 
@@ -38,9 +40,13 @@ class NanGuard(Callback):
         """Keep the loss."""
         self._losses.append(loss.detach())
 
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
         """Stop or skip if anything is not finite."""
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        gradients = [
+            p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
+        ]
         # With a loss scaler an infinite gradient is part of the method: the scaler skips that step itself.
         if getattr(trainer.precision_plugin, "scaler", None) is not None:
             gradients = []

@@ -1,13 +1,22 @@
 """Progress of a run: a bar on a terminal, one plain line an epoch elsewhere."""
 
+import logging
 import time
-from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress as RichProgress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as RichProgress,
+)
 
 _SHOWN = 4
+_log = logging.getLogger("nnkit")
 
 
 class _Bar(RichProgress):
@@ -59,7 +68,9 @@ class Progress(Callback):
             return
         epochs = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
         self._bar = _Bar(trainer, self.console, self.refresh_per_second)
-        self._bar.add_task(f"epoch {trainer.current_epoch + 1}{epochs}", total=trainer.num_training_batches, rate="")
+        self._bar.add_task(
+            f"epoch {trainer.current_epoch + 1}{epochs}", total=trainer.num_training_batches, rate=""
+        )
         self._bar.start()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -67,12 +78,17 @@ class Progress(Callback):
         self._stop()
         if not trainer.is_global_zero:
             return
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        metrics = {
+            name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")
+        }
         shown = "  ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:_SHOWN])
         epochs = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
         seconds = time.perf_counter() - self._start
-        line = f"epoch {trainer.current_epoch + 1}{epochs}  step {trainer.global_step}  {shown}  {seconds:.1f} s"
+        line = (
+            f"epoch {trainer.current_epoch + 1}{epochs}  step {trainer.global_step}  {shown}  {seconds:.1f} s"
+        )
         self.console.print(line, highlight=False, soft_wrap=True)
+        _log.info(line)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the terminal as it was."""
@@ -86,4 +102,3 @@ class Progress(Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-

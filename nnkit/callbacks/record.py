@@ -53,16 +53,14 @@ class Record(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the validation metrics."""
         if not trainer.sanity_checking:
-            self.write(trainer, "val", self._logged(trainer, "val/"))
+            self.write(trainer, "val", plain_metrics(trainer, "val/"))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the epoch's means."""
         assert isinstance(pl_module, Task)
-        self.write(trainer, "epoch", {f"train/{name}": value for name, value in pl_module.read_epoch().items()})
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the test metrics."""
-        self.write(trainer, "test", self._logged(trainer, "test/"))
+        self.write(
+            trainer, "epoch", {f"train/{name}": value for name, value in pl_module.read_epoch().items()}
+        )
 
     def write(self, trainer: Trainer, split: str, metrics: dict[str, float]) -> None:
         """Append a line, and hand the metrics to the loggers."""
@@ -74,9 +72,11 @@ class Record(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(shown, step=trainer.global_step)
 
-    @staticmethod
-    def _logged(trainer: Trainer, prefix: str) -> dict[str, float]:
-        return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(prefix)}
+
+def plain_metrics(trainer: Trainer, prefix: str = "") -> dict[str, float]:
+    """Return the logged metrics as floats of the seven digits that float32 holds."""
+    found = trainer.callback_metrics.items()
+    return {name: float(f"{float(value):.7g}") for name, value in found if name.startswith(prefix)}
 
 
 def _step_of(line: bytes) -> int:

@@ -65,14 +65,21 @@ class StopSignal(Callback):
     ) -> None:
         """Save and leave, if a signal has come and this is a save point."""
         if self.received and at_save_point(trainer):
-            checkpointing = next((found for found in trainer.callbacks if isinstance(found, Checkpointing)), None)  # type: ignore[attr-defined]
+            checkpointing = next(
+                (found for found in trainer.callbacks if isinstance(found, Checkpointing)), None
+            )  # type: ignore[attr-defined]
             if checkpointing is not None:
                 checkpointing.save(trainer)
                 checkpointing.flush(trainer)
             raise Interrupted(self.received, saved=checkpointing is not None)
 
     def on_validation_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Leave at once, if a signal has come."""
         if self.received:

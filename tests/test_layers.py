@@ -1,0 +1,134 @@
+"""The rules of who may import whom, read from the source itself."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "nnkit"
+FILES = sorted(PACKAGE.rglob("*.py"))
+NAMES = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in FILES]
+MODULES = dict(zip(NAMES, FILES, strict=True))
+
+
+def imports(path, everywhere=True):
+    """Return the modules a file imports at run time; what stands under TYPE_CHECKING does not count."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    nodes = ast.walk(tree) if everywhere else tree.body
+    found = set()
+    for node in nodes:
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            found.update(name if name in MODULES else node.module for name in full)
+    return found
+
+
+def roots(names):
+    return {name.split(".")[0] for name in names}
+
+
+def in_package(folder):
+    return [name for name in NAMES if name.startswith(f"nnkit.{folder}.")]
+
+
+PURE = [name for folder in ("models", "embeds", "heads", "layers", "losses") for name in in_package(folder)]
+STANDARD = {"collections", "dataclasses", "enum", "functools", "itertools", "math", "typing", "__future__", "abc", "inspect"}
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_models_embeds_heads_layers_and_losses_know_only_torch_and_layers(name):
+    found = imports(MODULES[name])
+    assert roots(found) <= {"torch", "nnkit"} | STANDARD
+    assert all(other.startswith("nnkit.layers") for other in found if other.startswith("nnkit"))
+
+
+HYDRA_MAY = {"cli", "config", "build", "sweep", "hydra_app", "search_path", "provenance", "keys", "overrides"}
+HYDRA_MAY |= {"settle", "choices", "nodes", "soundness", "trainer_checks", "fence", "typecheck", "yaml_limits"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hydra_and_omegaconf_stay_where_configs_are_made(name):
+    if roots(imports(MODULES[name])) & {"hydra", "omegaconf"}:
+        assert name.split(".")[1] in HYDRA_MAY
+
+
+# What a folder may import of nnkit, beside itself and errors.
+ALLOWED = {
+    "tasks": {"network", "batches", "optim"},
+    "data": {"batches"},
+    "optim": set(),
+    "checkpoint": set(),
+    "callbacks": {"tasks", "checkpoint", "run", "drawing", "batches"},
+}
+
+
+@pytest.mark.parametrize("folder", sorted(ALLOWED))
+def test_folders_import_downwards_only(folder):
+    for name in in_package(folder):
+        for other in imports(MODULES[name]):
+            part = other.split(".")
+            if part[0] == "nnkit" and len(part) > 1:
+                assert part[1] in ALLOWED[folder] | {folder, "errors"}, f"{name} imports {other}"
+
+
+def named_by_yaml():
+    for path in sorted((ROOT / "conf").rglob("*.yaml")):
+        for node in walk(yaml.safe_load(path.read_text(encoding="utf-8"))):
+            target = node.get("_target_", "")
+            if target.startswith("nnkit."):
+                yield target.rpartition(".")[0]
+
+
+def walk(value):
+    if isinstance(value, dict):
+        yield value
+        for inner in value.values():
+            yield from walk(inner)
+
+
+SIBLINGS = sorted(set(named_by_yaml()))
+
+
+@pytest.mark.parametrize("name", SIBLINGS)
+def test_siblings_never_import_each_other(name):
+    folder = name.rpartition(".")[0]
+    others = {other for other in SIBLINGS if other != name and other.startswith(folder + ".")}
+    assert not imports(MODULES[name]) & others
+
+
+LIGHT = ["nnkit", "nnkit.cli", "nnkit.catalog", "nnkit.errors", "nnkit.flags", "nnkit.guide", "nnkit.config"]
+LIGHT += [f"nnkit.verbs.{verb}" for verb in ("train", "list", "show", "copy", "runs", "completion")]
+
+
+def reached(name, seen):
+    """Return every module of nnkit that importing one brings with it."""
+    if name in seen or name not in MODULES:
+        return seen
+    seen.add(name)
+    for other in imports(MODULES[name], everywhere=False):
+        reached(other, seen)
+    return seen
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_verbs_that_need_no_torch_do_not_import_it(name):
+    for module in reached(name, set()):
+        assert not roots(imports(MODULES[module], everywhere=False)) & {"torch", "lightning", "numpy"}, module
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_stay_short(name):
+    assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) <= 320
