@@ -15,7 +15,8 @@ from rich.progress import (
     Progress as RichProgress,
 )
 
-_SHOWN = 4
+_SHOWN = 5
+_SECONDS_BETWEEN_LINES = 1.0
 _log = logging.getLogger("nnkit")
 
 
@@ -60,6 +61,8 @@ class Progress(Callback):
         self.console = Console(stderr=False)
         self._bar: _Bar | None = None
         self._start = 0.0
+        self._printed = 0.0
+        self._line = ""
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's bar."""
@@ -74,21 +77,31 @@ class Progress(Callback):
         self._bar.start()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End the bar and leave one line behind."""
+        """End the bar and leave one line behind; epochs shorter than a second share one."""
         self._stop()
         if not trainer.is_global_zero:
             return
-        metrics = {
-            name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")
-        }
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:_SHOWN])
+        self._line = self._describe(trainer, pl_module)
+        if time.perf_counter() - self._printed >= _SECONDS_BETWEEN_LINES:
+            self._print()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the last epoch's line, if it is not out yet."""
+        self._print()
+
+    def _describe(self, trainer: Trainer, pl_module: LightningModule) -> str:
+        means = {f"train/{name}": value for name, value in getattr(pl_module, "epoch_means", {}).items()}
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in list({**means, **logged}.items())[:_SHOWN])
         epochs = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
         seconds = time.perf_counter() - self._start
-        line = (
-            f"epoch {trainer.current_epoch + 1}{epochs}  step {trainer.global_step}  {shown}  {seconds:.1f} s"
-        )
-        self.console.print(line, highlight=False, soft_wrap=True)
-        _log.info(line)
+        return f"epoch {trainer.current_epoch + 1}{epochs}  step {trainer.global_step}  {shown}  {seconds:.1f} s"
+
+    def _print(self) -> None:
+        if self._line:
+            self.console.print(self._line, highlight=False, soft_wrap=True)
+            _log.info(self._line)
+            self._line, self._printed = "", time.perf_counter()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the terminal as it was."""

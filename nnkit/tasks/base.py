@@ -65,6 +65,9 @@ class Task(LightningModule, ABC):
         self.interval = interval
         self.monitor = monitor
         self.plateau: ReduceLROnPlateau | None = None
+        self._plateau_state: dict[str, Any] | None = None
+        # Means of the last epoch that is over.
+        self.epoch_means: dict[str, float] = {}
         self.register_buffer("window", torch.zeros(len(self.totals) + 1))
         self.register_buffer("epoch_totals", torch.zeros(len(self.totals) + 1))
 
@@ -111,7 +114,7 @@ class Task(LightningModule, ABC):
     def read_epoch(self) -> dict[str, float]:
         """Return the means over the epoch so far and start anew."""
         self.epoch_totals += self.window
-        means = self._means(self.epoch_totals)
+        self.epoch_means = means = self._means(self.epoch_totals)
         self.window.zero_()
         self.epoch_totals.zero_()
         return means
@@ -176,10 +179,9 @@ class Task(LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the state of a plateau schedule until the optimizer is there."""
-        self._plateau_state: dict[str, Any] | None = checkpoint.get("plateau")
+        self._plateau_state = checkpoint.get("plateau")
 
     def on_train_start(self) -> None:
         """Restore a plateau schedule."""
-        state = getattr(self, "_plateau_state", None)
-        if self.plateau is not None and state is not None:
-            self.plateau.load_state_dict(state)
+        if self.plateau is not None and self._plateau_state is not None:
+            self.plateau.load_state_dict(self._plateau_state)

@@ -1,0 +1,52 @@
+"""What tests share: a quiet machine, runs in a folder of their own, and the command line in this process."""
+
+import json
+import logging
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """One thread: small tensors train faster, and two test runs side by side do not fight."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """Every test has a working directory of its own and restores what a run sets for the whole process."""
+    monkeypatch.chdir(tmp_path)
+    generators = torch.get_rng_state()
+    yield
+    torch.set_rng_state(generators)
+    for handler in list(logging.getLogger("nnkit").handlers):
+        logging.getLogger("nnkit").removeHandler(handler)
+
+
+@pytest.fixture
+def cli(capfd):
+    """Run a command line in this process: returns exit code, standard output and standard error."""
+    from nnkit.cli import main
+
+    def run(*words):
+        capfd.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as leaving:
+            code = leaving.code
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def records():
+    """Read a file of JSON lines."""
+
+    def read(path):
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    return read
+

@@ -1,0 +1,252 @@
+"""What a user relies on in a run: its directory, its metrics, stopping, and going on exactly."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+import nnkit
+from nnkit import fit as fitting
+from nnkit.callbacks.nan_guard import NonFinite
+from nnkit.callbacks.signals import Interrupted
+from nnkit.checkpoint.store import CheckpointStore
+from nnkit.errors import EnvironmentFault, UserError
+from nnkit.run import Run
+from nnkit.verbs.resume import resume
+from nnkit.verbs.test import test as test_run
+
+# Shuffling, dropout, augmentation and a schedule that moves every step: without them a fault of resume is not seen.
+SMALL = [
+    "data=digits",
+    "model=mlp",
+    "model.hidden=[16]",
+    "model.dropout=0.2",
+    "data.augment.shift=1",
+    "data.batch_size=100",
+    "trainer.max_epochs=3",
+    "trainer.num_threads=1",
+    "trainer.log_every_n_steps=5",
+    "callbacks=[checkpoint]",
+    "logger=[]",
+]
+
+
+def weights(run):
+    return CheckpointStore(run.checkpoints).load("last")[1]
+
+
+def assert_same(left, right, where=""):
+    """Compare two checkpoints whole, with tolerance 0."""
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right), where
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys(), where
+        for key in left:
+            assert_same(left[key], right[key], f"{where}.{key}")
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right), where
+        for number, (a, b) in enumerate(zip(left, right, strict=True)):
+            assert_same(a, b, f"{where}[{number}]")
+    else:
+        assert left == right, where
+
+
+def forget_names(checkpoint):
+    """Leave out what two runs may differ in: the directory's name inside the config."""
+    checkpoint["nnkit"].pop("config")
+    return checkpoint
+
+
+class StopAt(Callback):
+    """Sends a signal to this process at the end of one step, as a user would at the terminal."""
+
+    def __init__(self, step, number=signal.SIGINT):
+        self.step, self.number = step, number
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step + 1 == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.fixture
+def add_callback(monkeypatch):
+    """Add a callback to the next run, as a config would."""
+
+    def add(callback):
+        original = fitting.build_all
+
+        def build_all(group, *arguments, **keywords):
+            return original(group, *arguments, **keywords) + ([callback] if group == "callbacks" else [])
+
+        monkeypatch.setattr(fitting, "build_all", build_all)
+
+    return add
+
+
+def test_a_run_directory_holds_what_a_person_looks_for(records):
+    result = nnkit.train([*SMALL, "logger=[tensorboard]", "callbacks=[checkpoint,throughput]"])
+    path = result.run.path
+    assert path.parent == Path("outputs/mlp-digits")
+    names = {entry.name for entry in path.iterdir()}
+    assert {"config.yaml", "preprocessing.json", "run.json", "metrics.jsonl", "timing.jsonl", "checkpoints"} <= names
+    assert list((path / "tensorboard").glob("events*"))
+    record = json.loads((path / "run.json").read_text())
+    assert record["status"] == "done"
+    assert record["metrics"]["test/accuracy"] == result.metrics["test/accuracy"]
+    assert record["seed"] == 0
+    assert record["parameters"] == 64 * 16 + 16 + 16 * 10 + 10
+    splits = [row["split"] for row in records(path / "metrics.jsonl")]
+    assert splits.count("val") == splits.count("epoch") == 3
+    assert splits.count("test") == 1
+    assert len(records(path / "timing.jsonl")) == 3
+
+
+def test_metrics_of_training_are_means_over_every_sample(records):
+    result = nnkit.train([*SMALL, "model.dropout=0", "optimizer=sgd", "optimizer.lr=0", "scheduler=constant"])
+    rows = records(result.run.path / "metrics.jsonl")
+    losses = [row["train/loss"] for row in rows if row["split"] == "epoch"]
+    # Weights that never move score every epoch alike, up to the augmentation.
+    assert max(losses) - min(losses) < 0.02
+    windows = [row for row in rows if row["split"] == "train"]
+    assert [row["step"] for row in windows[:3]] == [5, 10, 15]
+
+
+def test_test_repeats_the_metrics_to_the_digit():
+    result = nnkit.train(SMALL)
+    repeated = test_run("last")
+    assert repeated == {name: value for name, value in result.metrics.items() if name.startswith("test/")}
+
+
+def test_equal_commands_give_equal_weights_and_another_seed_others():
+    first, second, third = (nnkit.train([*SMALL, f"seed={seed}"]).run for seed in (1, 1, 2))
+    assert_same(weights(first)["state_dict"], weights(second)["state_dict"])
+    with pytest.raises(AssertionError):
+        assert_same(weights(first)["state_dict"], weights(third)["state_dict"])
+
+
+@pytest.mark.parametrize("step", [1, 7, 13, 20, 26])
+@pytest.mark.parametrize("extra", [[], ["trainer.accumulate_grad_batches=2"], ["scheduler=plateau"], ["+callbacks=ema"]])
+def test_a_run_stopped_by_ctrl_c_goes_on_exactly(add_callback, monkeypatch, records, step, extra):
+    whole = nnkit.train([*SMALL, "name=whole", *extra]).run
+    last = json.loads((whole.path / "run.json").read_text())["step"]
+    with monkeypatch.context() as context:
+        context.setattr(fitting, "build_all", fitting.build_all)
+        add_callback(StopAt(min(step, last - 1)))
+        with pytest.raises(Interrupted) as stopped:
+            nnkit.train([*SMALL, "name=stopped", *extra])
+    assert stopped.value.exit_code == 130
+    run = Run(Path("outputs/stopped"))
+    assert run.status() == "stopped"
+    resume("stopped", show=False)
+    assert run.status() == "done"
+    assert_same(forget_names(weights(whole)), forget_names(weights(run)))
+    assert records(whole.path / "metrics.jsonl") == records(run.path / "metrics.jsonl")
+
+
+def test_a_killed_run_goes_on_exactly(records):
+    command = [*SMALL, "callbacks.checkpoint.every_n_steps=1", "trainer.max_epochs=30", "name=killed"]
+    whole = nnkit.train([*command[:-1], "name=whole"]).run
+    code = f"import nnkit; nnkit.train({command!r})"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    run = Run(Path("outputs/killed"))
+    deadline = time.monotonic() + 60
+    while len(CheckpointStore(run.checkpoints).manifests()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert run.status() == "killed"
+    resume("killed", show=False)
+    assert_same(forget_names(weights(whole)), forget_names(weights(run)))
+    assert records(whole.path / "metrics.jsonl") == records(run.path / "metrics.jsonl")
+
+
+def test_a_finished_run_is_not_resumed():
+    nnkit.train(SMALL)
+    with pytest.raises(UserError, match="is finished"):
+        resume("last")
+
+
+def test_max_steps_in_mid_epoch_validates_once_and_saves(records):
+    run = nnkit.train([*SMALL[:6], *SMALL[7:], "trainer.max_steps=20"]).run
+    rows = records(run.path / "metrics.jsonl")
+    assert [row["step"] for row in rows if row["split"] == "val"] == [13, 20]
+    assert CheckpointStore(run.checkpoints).load("last")[0].step == 20
+
+
+def test_validation_inside_an_epoch_saves_and_chooses_the_best(records):
+    run = nnkit.train([*SMALL, "trainer.val_check_interval=0.5", "callbacks.checkpoint.keep_last=100"]).run
+    rows = [row for row in records(run.path / "metrics.jsonl") if row["split"] == "val"]
+    assert len(rows) == 6
+    best, _ = CheckpointStore(run.checkpoints).load("best")
+    assert best.score == pytest.approx(max(row["val/accuracy"] for row in rows))
+    steps = {manifest.step for manifest in CheckpointStore(run.checkpoints).manifests()}
+    assert {row["step"] for row in rows} <= steps
+
+
+def test_a_diverging_run_stops_before_the_step_and_says_where():
+    with pytest.raises(NonFinite, match="not finite at step") as diverged:
+        nnkit.train([*SMALL[:-2], "logger=[]", "optimizer=sgd", "optimizer.lr=1e30", "scheduler=constant", "name=bad"])
+    assert diverged.value.exit_code == 1
+    assert "optimizer.lr=" in str(diverged.value)
+    assert Run(Path("outputs/bad")).status() == "failed"
+
+
+def test_skip_leaves_bad_batches_out_and_the_weights_stay_finite(add_callback):
+    class Poison(Callback):
+        def on_before_backward(self, trainer, pl_module, loss):
+            if trainer.global_step == 3:
+                loss.data.fill_(float("nan"))
+
+    add_callback(Poison())
+    options = ["callbacks=[checkpoint,nan_guard]", "callbacks.nan_guard.policy=skip"]
+    result = nnkit.train([*SMALL, *options])
+    assert all(torch.isfinite(p).all() for p in result.session.task.network.parameters())
+
+
+def test_bf16_with_the_default_optimizer_and_clipping_trains_on_a_cpu():
+    result = nnkit.train([*SMALL, "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0"])
+    assert result.metrics["test/accuracy"] > 0.5
+
+
+def test_clipping_bounds_the_gradient(add_callback):
+    norms = []
+
+    class Norms(Callback):
+        def on_before_zero_grad(self, trainer, pl_module, optimizer):
+            gradients = [p.grad for p in pl_module.network.parameters() if p.grad is not None]
+            if gradients:
+                norms.append(torch.nn.utils.get_total_norm(gradients).item())
+
+    add_callback(Norms())
+    nnkit.train([*SMALL, "trainer.gradient_clip_val=0.01"])
+    assert norms
+    assert max(norms) <= 0.0101
+
+
+def test_a_gpu_demanded_where_there_is_none_is_the_environments_fault():
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(EnvironmentFault, match=r"trainer\.accelerator=gpu"):
+        nnkit.train([*SMALL, "trainer.accelerator=gpu"])
+    assert not Path("outputs").exists()
+
+
+def test_early_stopping_knows_which_way_is_better(records):
+    options = ["callbacks=[checkpoint,early_stopping]", "callbacks.early_stopping.patience=1", "trainer.max_epochs=50"]
+    run = nnkit.train([*SMALL, *options, "optimizer.lr=0", "scheduler=constant", "optimizer=sgd"]).run
+    assert len([row for row in records(run.path / "metrics.jsonl") if row["split"] == "val"]) == 2
+
+
+def test_nothing_but_dropout_draws_from_the_global_generator():
+    torch.manual_seed(5)
+    nnkit.train([*SMALL, "model.dropout=0", "seed=3"])
+    after = torch.get_rng_state()
+    nnkit.train([*SMALL, "model.dropout=0", "seed=3", "trainer.max_epochs=1"])
+    assert torch.equal(torch.get_rng_state(), after)
