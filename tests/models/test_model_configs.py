@@ -1,0 +1,75 @@
+"""Every model of conf/model that takes pictures or tables."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+from torch.nn import functional
+
+CONF = Path(__file__).parents[2] / "conf"
+FACTS = {"num_classes": 10, "in_channels": 1, "height": 8, "width": 8, "num_features": 12}
+SHAPES = {"pictures": (1, 8, 8), "table": (12,)}
+
+
+def load(group, name):
+    config = OmegaConf.create({"data": FACTS, "node": OmegaConf.load(CONF / group / f"{name}.yaml")})
+    return OmegaConf.to_container(config, resolve=True)["node"]
+
+
+def build(node, *reserved, **injected):
+    module, name = node["_target_"].rsplit(".", 1)
+    arguments = {key: value for key, value in node.items() if key not in ("_target_", "defaults", *reserved)}
+    return getattr(import_module(module), name)(**injected, **arguments)
+
+
+def assemble(name, kind):
+    """Build the network, its loss and the target the loss takes, as the model's own YAML wants them."""
+    model = load("model", name)
+    parts = {"head": "classifier", "loss": "cross_entropy"}
+    for entry in model.get("defaults", []):
+        (key, option), *_ = entry.items()
+        parts[key.split("@")[0].removeprefix("override /")] = option
+    embed = build(model["embeds"][kind])
+    body = build(model, "embeds", dim_in=embed.dim_out)
+    head = build(load("head", parts["head"]), "fits", dim_in=body.dim_out)
+    loss = load("loss", parts["loss"])
+    return nn.Sequential(embed, body, head), build(loss, "takes"), loss["takes"][-1]
+
+
+CASES = [
+    pytest.param(path.stem, kind, id=f"{path.stem}-{kind}")
+    for path in sorted((CONF / "model").glob("*.yaml"))
+    for kind in OmegaConf.load(path).get("embeds", {})
+    if kind in SHAPES
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_builds_and_runs_on_the_meta_device(name, kind):
+    with torch.device("meta"):
+        network, _, _ = assemble(name, kind)
+        outputs = network(torch.empty(3, *SHAPES[kind]))
+    assert outputs.is_meta
+    assert outputs.shape == (3, 10)
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_learns_sixteen_random_samples_by_heart(name, kind):
+    torch.manual_seed(0)
+    network, loss, takes = assemble(name, kind)
+    inputs, target = torch.randn(16, *SHAPES[kind]), torch.arange(16) % 10
+    wanted = functional.one_hot(target, 10).float() if takes == "one_hot" else target
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    for _ in range(1500):
+        optimizer.zero_grad()
+        score = loss(network(inputs), wanted)
+        score.backward()
+        optimizer.step()
+        if torch.equal(network(inputs).argmax(1), target):
+            break
+    assert torch.equal(network(inputs).argmax(1), target)
+    probabilities = network[-1].probabilities(network(inputs))
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(16))
