@@ -1,4 +1,4 @@
-"""The option files that exist, read without Hydra and without torch: what `nnkit list`, `show` and `copy` need."""
+"""The option files that exist, read without Hydra and torch: for `nnkit list`, `show` and `copy`."""
 
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,6 @@ PRIMARY = "train"
 NOT_GROUPS = frozenset({"hydra"})
 
 
-
 def conf_dir() -> Path:
     """Return the directory of our own YAML files: inside the wheel, or beside the package in a clone."""
     packaged = Path(__file__).resolve().parent / "conf"
@@ -19,7 +18,7 @@ def conf_dir() -> Path:
 
 
 def user_dir() -> Path | None:
-    """Return the user's ``./conf``, whose files shadow ours; None where there is none or it is ours itself."""
+    """Return the user's ``./conf``, whose files shadow ours; None where there is none or it is ours."""
     directory = Path.cwd() / "conf"
     if not directory.is_dir() or directory.resolve() == conf_dir().resolve():
         return None
@@ -69,6 +68,11 @@ def defaults() -> dict[str, str | list[str] | None]:
 def groups() -> list[str]:
     """Return the groups that can be chosen on the command line."""
     return list(defaults())
+
+
+def lists() -> list[str]:
+    """Return the groups of which several options may be chosen at once."""
+    return [group for group, default in defaults().items() if isinstance(default, list)]
 
 
 def plain_keys() -> list[str]:

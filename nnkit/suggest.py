@@ -1,6 +1,6 @@
 """'Did you mean': the nearest of the words that would have been right."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 
@@ -22,15 +22,27 @@ def closest(word: str, candidates: Iterable[str], limit: int = 1) -> list[str]:
     return [by_lower[lower] for lower in near]
 
 
-def did_you_mean(word: str, candidates: Sequence[str], pattern: str = "{}") -> str:
-    """Return "did you mean X?", or the list of what exists where nothing is near.
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """Return ", did you mean X?" to end a sentence with, or nothing where no candidate is near.
+
+    Args:
+        word: What was typed.
+        candidates: What would have been accepted.
+    """
+    near = closest(word, candidates)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+def hint(word: str, candidates: Iterable[str], pattern: str = "{}") -> str:
+    """Return "did you mean X?", or the list of what there is where nothing is near.
 
     Args:
         word: What was typed.
         candidates: What would have been accepted.
         pattern: How a candidate is typed, ``model={}`` for instance.
     """
-    near = closest(word, candidates)
+    names = list(candidates)
+    near = closest(word, names)
     if near:
         return f"did you mean {pattern.format(near[0])}?"
-    return f"there is: {', '.join(candidates)}" if candidates else ""
+    return f"there is: {', '.join(names)}" if names else ""

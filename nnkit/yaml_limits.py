@@ -9,7 +9,7 @@ from nnkit.errors import ConfigError, Problem
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
-MAX_NODES = 20_000
+MAX_NODES = 10_000
 
 # The parser written in C is several times faster where PyYAML was built with it.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -54,12 +54,9 @@ def _count(events: Iterator[Any], name: str) -> None:
             _refuse(name, f"a config has at most {MAX_NODES:,} values, its aliases expanded")
 
     for event in events:
-        if isinstance(event, yaml.AliasEvent):
-            add(sizes.get(event.anchor, 1))
-        elif isinstance(event, yaml.ScalarEvent):
-            if event.anchor:
-                sizes[event.anchor] = 1
-            add(1)
+        if isinstance(event, yaml.AliasEvent | yaml.ScalarEvent):
+            # A scalar counts as one value under its anchor too.
+            add(sizes.get(event.anchor, 1) if isinstance(event, yaml.AliasEvent) else 1)
         elif isinstance(event, yaml.CollectionStartEvent):
             frames.append((event.anchor, 1))
             if len(frames) > MAX_DEPTH:

@@ -1,0 +1,218 @@
+"""From a command line to one config: composed by Hydra, every mistake collected, torch not imported."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nnkit import catalog
+from nnkit.catalog import conf_dir as conf_dir
+from nnkit.choices import Choices, sort_out
+from nnkit.errors import ConfigError, Problem, UserError
+from nnkit.keys import apply
+from nnkit.overrides import COMMAND_LINE, parse
+from nnkit.provenance import Places, lookup, places_in_text, places_of_files
+from nnkit.search_path import hydra_loader
+from nnkit.settle import settle
+from nnkit.suggest import hint
+from nnkit.yaml_limits import MAX_BYTES, check_yaml
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A composed config and where it came from.
+
+    Attributes:
+        config: All nodes but Hydra's own, interpolations kept; ``model.embeds`` holds the chosen kind only.
+        choices: The option of each group, ``{"model": "lenet5", "callbacks": ["checkpoint"], ...}``.
+        overrides: The arguments it was composed from, in Hydra's grammar.
+        broken: Groups whose choice was wrong, so that the default stands in; empty unless `examine` made it.
+    """
+
+    config: DictConfig
+    choices: dict[str, str | list[str] | None]
+    overrides: tuple[str, ...] = ()
+    broken: frozenset[str] = frozenset()
+    config_dir: Path | None = None
+    typed: tuple[Override, ...] = field(default=(), repr=False)
+    saved_text: str | None = field(default=None, repr=False)
+
+    @cached_property
+    def _places(self) -> Places:
+        if self.saved_text is not None:
+            return places_in_text(self.saved_text, "config.yaml")
+        groups = set(catalog.groups())
+        chosen = [o.input_line for o in self.typed if o.key_or_group in groups and o.input_line]
+        return places_of_files(chosen, self.config_dir)
+
+    def where(self, key: str) -> str:
+        """Return what set a key last: ``conf/model/lenet5.yaml:7`` or ``command line``; empty if unknown."""
+        for override in self.typed:
+            typed = override.key_or_group
+            if key == typed or (key.startswith(f"{typed}.") and typed not in catalog.groups()):
+                return COMMAND_LINE
+        return lookup(self._places, key)
+
+    def to_yaml(self) -> str:
+        """Return the config as YAML text with its interpolations, so that no secret is written out."""
+        return OmegaConf.to_yaml(self.config)
+
+
+def compose(overrides: Sequence[str], config_dir: str | Path | None = None) -> Composition:
+    """Compose the config of one run.
+
+    Args:
+        overrides: Arguments in Hydra's grammar, such as ``model=mlp`` and ``optimizer.lr=1e-3``.
+        config_dir: A directory with more option files; it adds and shadows none.
+
+    Raises:
+        ConfigError: With all mistakes that can be found without building anything.
+    """
+    composition, problems = examine(overrides, config_dir)
+    if problems or composition is None:
+        raise ConfigError(problems)
+    return composition
+
+
+def examine(
+    overrides: Sequence[str], config_dir: str | Path | None = None
+) -> tuple[Composition | None, list[Problem]]:
+    """Compose as far as possible and return the mistakes beside it, so that later checks can add theirs.
+
+    Args:
+        overrides: As for `compose`.
+        config_dir: As for `compose`.
+
+    Returns:
+        The composition without the arguments that were wrong (None if nothing could be composed), and one
+        problem for each mistake.
+    """
+    directory = None if config_dir is None else Path(config_dir).expanduser().absolute()
+    if directory is not None and not directory.is_dir():
+        return None, [Problem("", f"--config-dir {config_dir}: there is no such directory")]
+    words = parse(overrides)
+    choices = sort_out(words.overrides, directory)
+    problems = [*words.problems, *choices.problems]
+    try:
+        config, chosen = _load(choices, directory)
+    except ConfigError as error:
+        return None, [*problems, *error.problems]
+    except RecursionError:
+        return None, [*problems, Problem("defaults", "they lead back to the file they stand in")]
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError) as error:
+        return None, [*problems, _said_by_hydra(error, choices, directory)]
+    applied: list[Override] = []
+    for override in choices.values:
+        problem = apply(config, override)
+        if problem is None:
+            applied.append(override)
+        elif choices.may_judge(override.key_or_group):
+            problems.append(problem)
+    problems += settle(config, chosen, choices.broken, directory)
+    lines = tuple(o.input_line for o in (*choices.chosen, *applied) if o.input_line)
+    typed = (*choices.chosen, *applied)
+    return Composition(config, chosen, lines, choices.broken, directory, typed), problems
+
+
+def from_yaml(text: str, choices: dict[str, Any] | None = None) -> Composition:
+    """Read a saved config back; nothing in it is trusted.
+
+    Args:
+        text: What `Composition.to_yaml` returned, JSON included.
+        choices: The option of each group, where the caller kept them.
+
+    Raises:
+        ConfigError: If the text is too large, too deep, no YAML, or does not hold the keys of a config.
+    """
+    check_yaml(text, "config.yaml")
+    try:
+        config = OmegaConf.create(text)
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError) as error:
+        raise ConfigError([Problem("", f"config.yaml: {str(error).splitlines()[0]}")]) from error
+    if not isinstance(config, DictConfig):
+        raise ConfigError([Problem("", "config.yaml holds no keys")])
+    chosen = dict(choices or {})
+    OmegaConf.set_struct(config, True)
+    problems = settle(config, chosen, frozenset(), None)
+    if problems:
+        raise ConfigError(problems)
+    return Composition(config, chosen, saved_text=text)
+
+
+def _load(choices: Choices, config_dir: Path | None) -> tuple[DictConfig, dict[str, Any]]:
+    """Let Hydra compose the chosen option files; single values are applied afterwards, one by one."""
+    lines = [override.input_line or "" for override in choices.chosen]
+    with hydra_loader(config_dir) as (loader, extra):
+        config = loader.load_configuration(catalog.PRIMARY, [*extra, *lines], RunMode.RUN, from_shell=False)
+    chosen: Any = OmegaConf.to_container(config.hydra.runtime.choices)
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    OmegaConf.set_struct(config, True)
+    # Hydra does not say what a list of options came to; their nodes do.
+    several = {group: list(config.get(group) or {}) for group in catalog.lists()}
+    return config, {group: chosen.get(group) for group in catalog.groups()} | several
+
+
+def _said_by_hydra(error: Exception, choices: Choices, config_dir: Path | None) -> Problem:
+    """Turn an error from inside Hydra, about an option file, into a sentence of one line."""
+    lines = [line.strip() for line in str(error.__cause__ or error).splitlines() if line.strip()]
+    missing = getattr(error, "missing_cfg_file", None)
+    if isinstance(missing, str) and "/" in missing:
+        group, _, option = missing.rpartition("/")
+        known = catalog.options(group, config_dir) or catalog.groups()
+        return Problem("defaults", lines[0], hint(option, known, f"{group}: {{}}"))
+    return Problem("", " ".join(lines[:3]) or type(error).__name__)
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Return a config as plain dicts and lists, interpolations as text."""
+    content = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def to_yaml(config: DictConfig, resolve: bool = False) -> str:
+    """Return a config as YAML text.
+
+    Args:
+        config: The config.
+        resolve: Whether references are filled in; never for what is saved, or a secret would be written out.
+    """
+    return OmegaConf.to_yaml(config, resolve=resolve)
+
+
+def to_json(config: DictConfig) -> str:
+    """Return a config as one line of JSON with its interpolations."""
+    return json.dumps(plain(config))
+
+
+def load(path: Path) -> tuple[DictConfig, dict[str, Any]]:
+    """Read the saved config of a run; nothing in it is trusted.
+
+    Args:
+        path: The file ``config.yaml`` of a run directory.
+
+    Returns:
+        The config, and the choices it was made of, empty if the file does not say.
+
+    Raises:
+        ConfigError: As `from_yaml`.
+        UserError: If the file cannot be read.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path} is no config: it has {path.stat().st_size:,} bytes")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    composition = from_yaml(text)
+    return composition.config, composition.choices

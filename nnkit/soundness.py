@@ -1,0 +1,144 @@
+"""Is a composed config sound? Every node checked, built for trial, and held against the others."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nnkit.config import Composition
+from nnkit.errors import ConfigError, Problem
+from nnkit.nodes import INJECTED, Node, nodes_of, read_node
+from nnkit.suggest import hint
+from nnkit.trainer_checks import trainer_problems
+from nnkit.trial import try_all
+from nnkit.typecheck import UNKNOWN
+
+_MAX_SEED = 2**32 - 1
+# Stand in for the length of the run while the schedule is tried.
+_TRIAL_STEPS, _TRIAL_STEPS_PER_EPOCH = 100, 10
+
+
+def problems(composition: Composition) -> list[Problem]:
+    """Return every mistake of a composed config; builds parts of it for trial and writes nothing.
+
+    Args:
+        composition: From `nnkit.config.compose`; facts about the data may still be null.
+    """
+    config = composition.config.copy()
+    OmegaConf.set_struct(config, False)
+    for name, steps in (("total_steps", _TRIAL_STEPS), ("steps_per_epoch", _TRIAL_STEPS_PER_EPOCH)):
+        if config.fit[name] is None:
+            config.fit[name] = steps
+    found: list[Problem] = []
+    nodes: dict[str, Node] = {}
+    for key, group, content in nodes_of(config):
+        try:
+            node, mistakes = read_node(content, key, group, INJECTED.get(group, ()), UNKNOWN)
+        except OmegaConfBaseException:
+            # A reference to nothing was reported when the config was composed.
+            continue
+        found += mistakes
+        if node is not None:
+            nodes[key] = node
+    found += try_all(nodes, _num_outputs(config), target_for(config))
+    found += _plain_keys(config)
+    found += trainer_problems(composition.config)
+    if not composition.broken:
+        found += _fitting(config, composition.choices, nodes)
+    wrong = {problem.key for problem in found}
+    kept = [
+        problem
+        for problem in found
+        if problem.key.split(".")[0] not in composition.broken and not wrong & _sources(config, problem.key)
+    ]
+    return [replace(problem, where=problem.where or composition.where(problem.key)) for problem in kept]
+
+
+def _sources(config: DictConfig, key: str) -> set[str]:
+    """Return the keys a value is taken from: a mistake in one is not reported again where it arrives."""
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    if not isinstance(node, DictConfig) or name not in node:
+        return set()
+    raw = OmegaConf.to_container(node, resolve=False)
+    value = raw[name] if isinstance(raw, dict) else None
+    return set(re.findall(r"\$\{([\w.]+)\}", value)) if isinstance(value, str) else set()
+
+
+def target_for(config: DictConfig) -> str | None:
+    """Return the type of target the loss prefers among those the task gives, None if there is none."""
+    offered = config.task.get("targets") or []
+    return next((str(taken) for taken in config.loss.get("takes") or [] if taken in offered), None)
+
+
+def loss_target(config: DictConfig) -> str:
+    """Return the type of target (index, one_hot, real) that the task is to give the loss.
+
+    Raises:
+        ConfigError: If the task gives none that the loss takes.
+    """
+    target = target_for(config)
+    if target is None:
+        raise ConfigError([_loss_problem(config, {})])
+    return target
+
+
+def _num_outputs(config: DictConfig) -> int | None:
+    count = config.data.get("num_classes") or config.data.get("num_outputs")
+    return count if isinstance(count, int) and count > 0 else None
+
+
+def _fitting(config: DictConfig, choices: Mapping[str, Any], nodes: Mapping[str, Node]) -> Iterator[Problem]:
+    """Hold the loss and the monitored metric against the task."""
+    if target_for(config) is None:
+        yield _loss_problem(config, choices)
+    metrics = getattr(nodes["task"].target, "metrics", {}) if "task" in nodes else {}
+    names = [f"val/{name}" for name in metrics]
+    monitored = {"monitor": config.monitor}
+    for key, node in nodes.items():
+        name = node.arguments.get("monitor")
+        # A callback that follows the config's own metric is not named a second time.
+        if node.group == "callbacks" and isinstance(name, str) and name != config.monitor:
+            monitored[f"{key}.monitor"] = name
+    for key, metric in monitored.items():
+        if names and metric not in names:
+            yield Problem(key, f"the task logs no {metric}", hint(str(metric), names, f"{key}={{}}"))
+
+
+def _loss_problem(config: DictConfig, choices: Mapping[str, Any]) -> Problem:
+    takes, gives = config.loss.get("takes") or [], config.task.get("targets") or []
+    words = {"index": "class indices", "one_hot": "one-hot classes", "real": "real values"}
+    taken = " or ".join(words.get(kind, str(kind)) for kind in takes) or "nothing it names"
+    given = " or ".join(words.get(kind, str(kind)) for kind in gives) or "nothing it names"
+    loss, task = choices.get("loss", "this loss"), choices.get("task", "this task")
+    text = f"{loss} scores {taken}, and the task {task} gives {given}"
+    return Problem("loss", text, "leave loss= out: the task chooses one that fits")
+
+
+def _plain_keys(config: DictConfig) -> Iterator[Problem]:
+    seed = config.seed
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= _MAX_SEED:
+        yield Problem("seed", f"must be a whole number from 0 to {_MAX_SEED}, not {seed!r}", "seed=0")
+    if (problem := _directory_name(config.name)) is not None:
+        yield problem
+    if not isinstance(config.output_dir, str) or not config.output_dir:
+        text = f"must be the path of a directory, not {config.output_dir!r}"
+        yield Problem("output_dir", text, "output_dir=outputs")
+    if not isinstance(config.monitor, str):
+        yield Problem("monitor", f"must be the name of a metric, not {config.monitor!r}")
+    if config.init_from is not None and not isinstance(config.init_from, str):
+        yield Problem("init_from", f"must be a run, not {config.init_from!r}")
+
+
+def _directory_name(name: Any) -> Problem | None:
+    if name is None:
+        return None
+    plain = isinstance(name, str) and name == PurePath(name).name and name not in {"..", "last"}
+    if plain and re.fullmatch(r"[^\x00-\x1f/\\]{1,200}", name) and not name.startswith("-"):
+        return None
+    text = f"must be the plain name of a directory, not {name!r}"
+    return Problem("name", text, "such as name=first_try; output_dir= says where it stands")

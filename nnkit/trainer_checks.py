@@ -1,0 +1,137 @@
+"""What Lightning's Trainer accepts silently or refuses after it has started: lengths, devices, ranges."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from nnkit.errors import Problem
+from nnkit.suggest import hint
+
+_NO_LIMIT = -1
+_ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+_MATMUL_PRECISIONS = ("highest", "high", "medium")
+_MAX_TIME = re.compile(r"\d+:\d{2}:\d{2}:\d{2}")
+
+
+def trainer_problems(config: DictConfig) -> list[Problem]:
+    """Return what is wrong with the trainer node beyond types.
+
+    Args:
+        config: A composed config.
+    """
+    trainer = config.trainer
+    found = [*_lengths(trainer), *_devices(trainer), *_ranges(trainer), *_own_keys(trainer)]
+    if not found:
+        found += _limits(config)
+    return found
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _lengths(trainer: DictConfig) -> Iterator[Problem]:
+    for name in ("max_epochs", "max_steps"):
+        value = trainer.get(name)
+        if _is_count(value) and value < 1 and value != _NO_LIMIT:
+            text = f"must be at least 1, or -1 for no limit, not {value}"
+            yield Problem(
+                f"trainer.{name}",
+                text,
+                f"trainer.{name}=1 trains the least; nnkit check looks without training",
+            )
+    for name in ("min_epochs", "min_steps"):
+        value = trainer.get(name)
+        if _is_count(value) and value < 0:
+            yield Problem(f"trainer.{name}", f"must be at least 0, not {value}")
+    time = trainer.get("max_time")
+    if isinstance(time, str) and not _MAX_TIME.fullmatch(time):
+        text = f"must be days:hours:minutes:seconds, not {time!r}"
+        yield Problem("trainer.max_time", text, "ten minutes: trainer.max_time=00:00:10:00")
+
+
+def _limits(config: DictConfig) -> Iterator[Problem]:
+    trainer = config.trainer
+    counted = any(trainer.get(name) not in (None, _NO_LIMIT) for name in ("max_epochs", "max_steps"))
+    if not counted and trainer.get("max_time") is None:
+        yield Problem(
+            "trainer.max_epochs", "nothing ends the training", "trainer.max_epochs=, max_steps= or max_time="
+        )
+        return
+    raw = OmegaConf.to_yaml(config.scheduler)
+    if not counted and "fit.total_steps" in raw:
+        text = "this schedule needs the number of steps, and only trainer.max_time ends the training"
+        yield Problem("scheduler", text, "trainer.max_steps=..., or scheduler=constant")
+
+
+def _devices(trainer: DictConfig) -> Iterator[Problem]:
+    accelerator = trainer.get("accelerator")
+    if isinstance(accelerator, str) and accelerator not in _ACCELERATORS:
+        text = f"there is no {accelerator!r}"
+        yield Problem("trainer.accelerator", text, hint(accelerator, _ACCELERATORS, "trainer.accelerator={}"))
+    devices = trainer.get("devices")
+    numbers: Any = OmegaConf.to_container(devices) if OmegaConf.is_list(devices) else devices
+    if isinstance(numbers, str) and (numbers == "auto" or re.fullmatch(r"\d+(,\d+)*|-1", numbers)):
+        return
+    good = _is_count(numbers) and (numbers > 0 or numbers == -1)
+    if isinstance(numbers, list):
+        good = (
+            bool(numbers)
+            and all(_is_count(n) and n >= 0 for n in numbers)
+            and len(set(numbers)) == len(numbers)
+        )
+    if not good:
+        text = f"must be auto, a count, -1 for all, or a list of different numbers, not {numbers!r}"
+        yield Problem("trainer.devices", text, "trainer.devices=1")
+
+
+# Key -> (least, most, what it must be in words).
+_RANGES: dict[str, tuple[float, float, str]] = {
+    "num_nodes": (1, float("inf"), "at least 1"),
+    "accumulate_grad_batches": (1, float("inf"), "at least 1"),
+    "gradient_clip_val": (0, float("inf"), "at least 0; null clips nothing"),
+    "check_val_every_n_epoch": (1, float("inf"), "at least 1"),
+    "log_every_n_steps": (1, float("inf"), "at least 1"),
+    "num_threads": (1, float("inf"), "at least 1; null takes what there is"),
+}
+# A share of the batches as a float, a count as an int.
+_SHARES = (
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
+    "overfit_batches",
+    "val_check_interval",
+)
+
+
+def _ranges(trainer: DictConfig) -> Iterator[Problem]:
+    for name, (least, most, words) in _RANGES.items():
+        value = trainer.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and not least <= value <= most:
+            yield Problem(f"trainer.{name}", f"must be {words}, not {value}")
+    for name in _SHARES:
+        value = trainer.get(name)
+        if (isinstance(value, float) and not 0 <= value <= 1) or (_is_count(value) and value < 0):
+            text = f"must be a share from 0.0 to 1.0 or a count, not {value}"
+            yield Problem(f"trainer.{name}", text)
+    if trainer.get("limit_train_batches") in (0, 0.0):
+        yield Problem(
+            "trainer.limit_train_batches", "no batch is left to train on", "trainer.limit_train_batches=1.0"
+        )
+
+
+def _own_keys(trainer: DictConfig) -> Iterator[Problem]:
+    """Check the keys that nnkit obeys and Lightning's Trainer does not have."""
+    precision = trainer.get("matmul_precision")
+    if precision not in _MATMUL_PRECISIONS:
+        answer = hint(str(precision), _MATMUL_PRECISIONS, "trainer.matmul_precision={}")
+        yield Problem(
+            "trainer.matmul_precision", f"must be highest, high or medium, not {precision!r}", answer
+        )
+    threads = trainer.get("num_threads")
+    if threads is not None and not _is_count(threads):
+        yield Problem("trainer.num_threads", f"must be a whole number or null, not {threads!r}")
+    if not isinstance(trainer.get("compile"), bool):
+        yield Problem("trainer.compile", f"must be true or false, not {trainer.get('compile')!r}")

@@ -1,0 +1,98 @@
+"""Constructs every node once for trial, so that a value out of range is found before anything is written."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+
+from nnkit.errors import NnkitError, Problem
+from nnkit.nodes import Node, blame
+
+# What constructors raise over their arguments; anything else is a bug and gets its traceback.
+_COMPLAINTS = (
+    ValueError,
+    TypeError,
+    AssertionError,
+    RuntimeError,
+    ZeroDivisionError,
+    MisconfigurationException,
+    NnkitError,
+)
+
+
+def try_all(nodes: Mapping[str, Node], num_outputs: int | None, target: str | None) -> list[Problem]:
+    """Construct what can be constructed without data, and return what was said against it.
+
+    Args:
+        nodes: Checked nodes by key; a node that is missing here is left out, and what needs it too.
+        num_outputs: Classes, or real values a sample; None if not known yet.
+        target: Type of target the loss gets (index, one_hot, real); None if there is none.
+    """
+    # A trial must not move the generator that weights are drawn from.
+    with torch.random.fork_rng(devices=[]):
+        problems = [*_try_network(nodes), *_try_loss(nodes.get("loss"), num_outputs, target)]
+        optimizer, found = _try_optimizer(nodes.get("optimizer"))
+        problems += found
+        if "scheduler" in nodes:
+            problems += _construct(nodes["scheduler"], optimizer=optimizer)[1]
+        for node in nodes.values():
+            if node.group in ("data", "callbacks"):
+                problems += _construct(node)[1]
+    return problems
+
+
+def _construct(node: Node, **injected: Any) -> tuple[Any, list[Problem]]:
+    """Return the object, None if it cannot be built, and the problems."""
+    if not node.complete:
+        return None, []
+    try:
+        return node.target(**node.arguments, **injected), []
+    except _COMPLAINTS as error:
+        return None, [blame(error, node.key, node.arguments)]
+
+
+def _try_network(nodes: Mapping[str, Node]) -> list[Problem]:
+    """Build embed, body and head on the meta device: no memory, no time."""
+    problems: list[Problem] = []
+    width: dict[str, Any] = {}
+    with torch.device("meta"):
+        for group in ("embeds", "model", "head"):
+            node = next((node for node in nodes.values() if node.group == group), None)
+            if node is None:
+                break
+            module, found = _construct(node, **width)
+            problems += found
+            if not hasattr(module, "dim_out"):
+                break
+            width = {"dim_in": module.dim_out}
+    return problems
+
+
+def _try_optimizer(node: Node | None) -> tuple[Optimizer, list[Problem]]:
+    """Return the configured optimizer over a dummy matrix, or a plain one in its place."""
+    parameter = nn.Parameter(torch.zeros(2, 2))
+    optimizer, problems = _construct(node, params=[parameter]) if node is not None else (None, [])
+    return optimizer or SGD([parameter], lr=0.1, momentum=0.9), problems
+
+
+def _try_loss(node: Node | None, num_outputs: int | None, target: str | None) -> list[Problem]:
+    """Construct the loss and score one dummy batch: torch.nn checks some arguments only there."""
+    if node is None:
+        return []
+    loss, problems = _construct(node)
+    if loss is None or num_outputs is None or target is None:
+        return problems
+    try:
+        loss(torch.zeros(2, num_outputs), _dummy_target(target, num_outputs))
+    except _COMPLAINTS as error:
+        return [*problems, blame(error, node.key, node.arguments)]
+    return problems
+
+
+def _dummy_target(target: str, num_outputs: int) -> Tensor:
+    if target == "index":
+        return torch.zeros(2, dtype=torch.int64)
+    return torch.zeros(2, num_outputs)
