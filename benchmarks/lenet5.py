@@ -1,6 +1,6 @@
 """An epoch of LeNet-5 on MNIST: nnkit with everything on against a textbook PyTorch loop, alternating in one run.
 
-    python benchmarks/lenet5.py --rounds 7
+python benchmarks/lenet5.py --rounds 7
 """
 
 import argparse
@@ -49,7 +49,9 @@ def nnkit_epochs(directory: str, epochs: int, *extra: str) -> list[float]:
     """Return the seconds of each epoch of nnkit, validation apart, as its own timing.jsonl has them."""
     import json
 
-    result = nnkit.train([*COMMAND, f"trainer.max_epochs={epochs}", f"output_dir={directory}", *extra], show=False)
+    result = nnkit.train(
+        [*COMMAND, f"trainer.max_epochs={epochs}", f"output_dir={directory}", *extra], show=False
+    )
     lines = (result.run.path / "timing.jsonl").read_text().splitlines()
     return [json.loads(line)["seconds"] for line in lines]
 
@@ -64,10 +66,14 @@ def main() -> None:
     """Print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--checkpoints", action="store_true", help="also measure a checkpoint every 100 steps")
+    parser.add_argument(
+        "--checkpoints", action="store_true", help="also measure a checkpoint every 100 steps"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        session = nnkit.train([*COMMAND, "trainer.max_steps=20", f"output_dir={directory}"], show=False).session
+        session = nnkit.train(
+            [*COMMAND, "trainer.max_steps=20", f"output_dir={directory}"], show=False
+        ).session
         pixels, target = all_of(session.data.split("train"))
         textbook_epoch(pixels[: 64 * 50], target[: 64 * 50])
         ours, theirs, saving = [], [], []
@@ -82,7 +88,9 @@ def main() -> None:
     steps = -(-len(target) // BATCH)
     print(f"median step: textbook {statistics.median(theirs) / steps * 1e3:.2f} ms")
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    print(f"nnkit / textbook: {statistics.median(ratios):.3f} (rounds {min(ratios):.3f} to {max(ratios):.3f})")
+    print(
+        f"nnkit / textbook: {statistics.median(ratios):.3f} (rounds {min(ratios):.3f} to {max(ratios):.3f})"
+    )
     if saving:
         costs = [a / b - 1 for a, b in zip(saving, ours, strict=True)]
         print(f"cost of a checkpoint every 100 steps: {statistics.median(costs):+.1%}")

@@ -51,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] not in VERBS:
         from nnkit.suggest import did_you_mean
 
-        return _fail(f"nnkit has no verb {words[0]!r}{did_you_mean(words[0], VERBS)}; type nnkit for the list", 2)
+        return _fail(
+            f"nnkit has no verb {words[0]!r}{did_you_mean(words[0], VERBS)}; type nnkit for the list", 2
+        )
     from nnkit import logs
 
     logs.set_up()

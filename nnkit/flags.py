@@ -4,7 +4,13 @@ from dataclasses import dataclass, field
 
 from nnkit.errors import UserError
 
-_TAKES_VALUE = {"--config-dir": "config_dir", "-cd": "config_dir", "--cfg": "cfg", "-c": "cfg", "--package": "package"}
+_TAKES_VALUE = {
+    "--config-dir": "config_dir",
+    "-cd": "config_dir",
+    "--cfg": "cfg",
+    "-c": "cfg",
+    "--package": "package",
+}
 _TAKES_VALUE["-p"] = "package"
 _HELP = ("-h", "--help")
 _MULTIRUN = ("-m", "--multirun")

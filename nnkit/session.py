@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+
 @dataclass
 class Session:
     """What a run is made of.
@@ -89,7 +90,9 @@ def prepare_data(config: DictConfig, preprocessing: Preprocessing | None = None)
     for name, value in data.facts().items():
         given = config.data.get(name)
         if given is not None and given != value:
-            problems.append(Problem(f"data.{name}", f"{given} was given, the data have {value}", "leave it out"))
+            problems.append(
+                Problem(f"data.{name}", f"{given} was given, the data have {value}", "leave it out")
+            )
         config.data[name] = value
     if problems:
         raise ConfigError(problems)
@@ -151,7 +154,11 @@ def resolve_precision(config: DictConfig) -> str:
 
 
 def make_trainer(
-    config: DictConfig, directory: Path, callbacks: list[Callback], loggers: list[Any], io: StoreIO | None = None
+    config: DictConfig,
+    directory: Path,
+    callbacks: list[Callback],
+    loggers: list[Any],
+    io: StoreIO | None = None,
 ) -> Trainer:
     """Build Lightning's Trainer with exactly these callbacks and loggers."""
     node = config.trainer.copy()
@@ -190,7 +197,9 @@ class SaveState(Callback):
         self.session = session
         self._generators: dict[str, Any] | None = None
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Add plain data only, so that the checkpoint loads with weights_only."""
         learnt = json.dumps(self.session.data.preprocessing, sort_keys=True).encode()
         checkpoint["nnkit"] = {
@@ -201,11 +210,15 @@ class SaveState(Callback):
             "generators": generator_states(),
         }
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Keep the generators' states until the first batch."""
         self._generators = checkpoint["nnkit"]["generators"]
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Restore the generators: all that draws from them comes after this hook."""
         if self._generators is not None:
             set_generator_states(self._generators)
@@ -214,7 +227,7 @@ class SaveState(Callback):
 
 def generator_states() -> dict[str, Any]:
     """Return the states of the global generators of Python, NumPy and torch as plain data and tensors."""
-    kind, keys, position, has_gauss, cached = numpy.random.get_state()  # noqa: NPY002
+    kind, keys, position, has_gauss, cached = numpy.random.get_state()
     return {
         "python": random.getstate(),
         "numpy": [str(kind), [int(key) for key in keys], int(position), int(has_gauss), float(cached)],

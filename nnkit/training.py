@@ -73,7 +73,9 @@ def check_output(output_dir: Path, name: str | None) -> None:
     if not existing.is_dir():
         raise UserError(f"output_dir: {existing} is a file, a directory is needed")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise EnvironmentFault(f"output_dir: {existing} cannot be written; type output_dir=DIR for another place")
+        raise EnvironmentFault(
+            f"output_dir: {existing} cannot be written; type output_dir=DIR for another place"
+        )
     if name and (output_dir / name).exists():
         path = output_dir / name
         raise UserError(

@@ -53,7 +53,9 @@ class StoreIO(CheckpointIO):
             self._thread.start()
         self._jobs.put((tree_map(_snapshot, checkpoint), Path(path).name, dict(storage_options or {})))
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
         """Load a verified checkpoint; `weights_only` is always on, whatever is asked."""
         name = Path(path).name
         for manifest in self.store.manifests():

@@ -58,7 +58,9 @@ class CheckpointStore:
         for leftover in self.directory.glob("*" + files.TEMPORARY):
             files.remove(leftover)
 
-    def commit(self, name: str, data: bytes, step: int, epoch: int, monitor: str | None, score: float | None) -> Manifest:
+    def commit(
+        self, name: str, data: bytes, step: int, epoch: int, monitor: str | None, score: float | None
+    ) -> Manifest:
         """Write a checkpoint, then its manifest; the metrics log is made durable before the manifest counts.
 
         Raises:
@@ -120,7 +122,9 @@ class CheckpointStore:
         if files.sha256(data) != manifest.sha256:
             raise ValueError(f"{path} does not have the SHA-256 of its manifest: its bytes have changed")
         if manifest.format > FORMAT:
-            raise ValueError(f"{path} was written by a newer nnkit (format {manifest.format}, this one reads {FORMAT})")
+            raise ValueError(
+                f"{path} was written by a newer nnkit (format {manifest.format}, this one reads {FORMAT})"
+            )
         return data
 
     def load(self, which: str = "last") -> tuple[Manifest, dict[str, Any]]:

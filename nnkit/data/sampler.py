@@ -83,6 +83,8 @@ class BatchSampler(Sampler[Draw]):
         if self.world_size > 1:
             # Every process gets the same number of samples: the order is continued from its start.
             share = -(-self.num_samples // self.world_size)
-            order = order[torch.arange(share * self.world_size) % self.num_samples][self.rank :: self.world_size]
+            order = order[torch.arange(share * self.world_size) % self.num_samples][
+                self.rank :: self.world_size
+            ]
         for batch in range(first, len(self)):
             yield Draw(epoch, order[batch * self.batch_size : (batch + 1) * self.batch_size])

@@ -39,7 +39,12 @@ def resume(spec: str, output_dir: str = "outputs", show: bool = True) -> Result:
         newest = store.load("last") if store.manifests() else None
         if newest is None:
             report.console().print(f"{report.shorten(run.path)} holds no checkpoint: starting at step 0")
-        run.update(status="running", pid=start_record()["pid"], end=None, resumed=[*run.record().get("resumed", []), now()])
+        run.update(
+            status="running",
+            pid=start_record()["pid"],
+            end=None,
+            resumed=[*run.record().get("resumed", []), now()],
+        )
         return fit(session, run, newest, show)
 
 
@@ -47,7 +52,9 @@ def main(arguments: list[str]) -> int:
     """Resume the run named by the argument."""
     parser = argparse.ArgumentParser(prog="nnkit resume", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="run directory, its unique prefix, or: last")
-    parser.add_argument("--output-dir", default="outputs", help="where runs are looked for (default: outputs)")
+    parser.add_argument(
+        "--output-dir", default="outputs", help="where runs are looked for (default: outputs)"
+    )
     given = parser.parse_args(arguments)
     resume(given.run, given.output_dir)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from nnkit import logs, report
@@ -32,7 +31,9 @@ def main(arguments: list[str]) -> int:
     """Test the run named by the argument."""
     parser = argparse.ArgumentParser(prog="nnkit test", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="run directory, its unique prefix, or: last")
-    parser.add_argument("--output-dir", default="outputs", help="where runs are looked for (default: outputs)")
+    parser.add_argument(
+        "--output-dir", default="outputs", help="where runs are looked for (default: outputs)"
+    )
     given = parser.parse_args(arguments)
     test(given.run, given.output_dir)
     return 0

@@ -35,7 +35,9 @@ def test_best_is_loaded_from_the_index_and_survives_pruning(store):
         store.settle("step-000001.ckpt", keep=2)
     assert store.load("best")[0].step == 1
     assert [manifest.step for manifest in store.manifests()] == [4, 3, 1]
-    assert sorted(path.name for path in store.directory.glob("*.ckpt")) == [f"step-00000{n}.ckpt" for n in (1, 3, 4)]
+    assert sorted(path.name for path in store.directory.glob("*.ckpt")) == [
+        f"step-00000{n}.ckpt" for n in (1, 3, 4)
+    ]
 
 
 @pytest.mark.parametrize("damage", ["one byte short", "half", "empty", "flipped bit", "zeroed hole", "gone"])

@@ -68,5 +68,9 @@ def test_without_a_seed_the_order_is_kept_and_no_epoch_is_given():
 
 
 def test_private_generators_of_near_seeds_differ():
-    firsts = {torch.randint(2**31, (1,), generator=private_generator(a, b)).item() for a in range(8) for b in range(8)}
+    firsts = {
+        torch.randint(2**31, (1,), generator=private_generator(a, b)).item()
+        for a in range(8)
+        for b in range(8)
+    }
     assert len(firsts) == 64
