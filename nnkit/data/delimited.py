@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Protocol, cast
 
 from nnkit.errors import UserError
-from nnkit.suggest import did_you_mean
+from nnkit.suggest import closest
 
 _DELIMITERS = ",;\t|"
 _BLOCK = 1 << 20
@@ -74,8 +74,11 @@ def find_file(given: str) -> Path:
 
 def _near_name(path: Path) -> str:
     if not path.parent.is_dir():
-        return f" (nor is there a folder {path.parent})"
-    return did_you_mean(str(path), [str(entry) for entry in path.parent.iterdir() if entry.is_file()])
+        return f" (there is no folder {path.parent})"
+    # Without the ending, which would make any two CSV files alike.
+    by_stem = {entry.stem: entry for entry in path.parent.iterdir() if entry.is_file()}
+    near = closest(path.stem, by_stem)
+    return f", did you mean {by_stem[near[0]]}?" if near else ""
 
 
 def fingerprint(path: Path) -> str:
