@@ -115,8 +115,11 @@ class IdxPictures(PictureData):
             ("test part", test_pictures, test_labels),
         ):
             origin = f"{self.published.title}'s {part}"
-            if pictures.shape[1:] != (SIDE, SIDE) or labels.ndim != 1:
-                raise UserError(f"{origin} has pictures of {pictures.shape[1:]}, not of {SIDE}x{SIDE}")
+            if pictures.shape[1:] != (SIDE, SIDE):
+                size = "x".join(map(str, pictures.shape[1:])) or "no size"
+                raise UserError(f"{origin} has pictures of {size}, not of {SIDE}x{SIDE}")
+            if labels.ndim != 1:
+                raise UserError(f"{origin} has labels of {labels.ndim} dimensions, not of one")
             _check_targets(labels, len(pictures), origin)
         num_all = len(train_pictures) + len(test_pictures)
         statistics = []

@@ -121,13 +121,13 @@ def locate(published: Published, root: Path) -> dict[str, Path]:
     if not root.is_dir():
         raise UserError(f"data.root: there is no folder {root}")
     paths = {file.name: _present(root, file.name) for file in published.files}
-    missing = [name for name, path in paths.items() if path is None]
+    missing = [name for name, candidates in paths.items() if not candidates]
     if missing:
         raise UserError(
             f"data.root: {root} lacks {', '.join(missing)} (each may also end in .gz). "
             f"Leave data.root out to have {published.title} fetched."
         )
-    return {name: path for name, path in paths.items() if path is not None}
+    return {name: candidates[0] for name, candidates in paths.items()}
 
 
 def read_content(path: Path, limit: int | Callable[[bytes], int], head_bytes: int = 16) -> bytes:
@@ -173,11 +173,11 @@ def verified(file: DataFile, content: bytes) -> bytes:
     return content
 
 
-def _present(folder: Path, name: str) -> Path | None:
+def _present(folder: Path, name: str) -> list[Path]:
     # The second spelling is the one that some archives of these files use.
     names = dict.fromkeys((name, name.replace("-idx", ".idx")))
     candidates = [folder / f"{variant}{ending}" for variant in names for ending in ("", ".gz")]
-    return next((path for path in candidates if path.is_file()), None)
+    return [path for path in candidates if path.is_file()]
 
 
 def _missing(published: Published, found: dict[str, bytes]) -> list[DataFile]:
@@ -189,18 +189,19 @@ def _search(
 ) -> None:
     reasons = []
     for file in _missing(published, found):
-        path = _present(folder, file.name)
-        if path is None:
+        paths = _present(folder, file.name)
+        if not paths:
             reasons.append(f"no {file.name}")
-            continue
-        try:
-            found[file.name] = verified(file, read_content(path, file.size))
-        except (ValueError, OSError) as error:
-            reasons.append(f"{path.name}: {error}")
-            if ours:
-                logger.warning("%s is damaged (%s); it will be fetched again", path, error)
-                with explained(path):
-                    path.unlink()
+        for path in paths:
+            try:
+                found[file.name] = verified(file, read_content(path, file.size))
+                break
+            except (ValueError, OSError) as error:
+                reasons.append(f"{path.name}: {error}")
+                if ours:
+                    logger.warning("%s is damaged and will be fetched again: %s", path, error)
+                    with explained(path):
+                        path.unlink()
     if reasons:
         tried.append(f"{folder}: {'; '.join(reasons) if folder.is_dir() else 'no such folder'}")
 
