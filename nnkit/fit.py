@@ -69,7 +69,9 @@ def fit(session: Session, run: Run, checkpoint: tuple[Manifest, dict[str, Any]] 
         ]
         trainer = make_trainer(config, run.path, callbacks, loggers, io)
         path = None
-        if checkpoint is not None:
+        if checkpoint is None:
+            record.cut_back(-1)
+        else:
             manifest, state = checkpoint
             path = str(store.directory / manifest.file)
             record.cut_back(manifest.step)

@@ -20,7 +20,7 @@ from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import EnvironmentFault, UserError
 from nnkit.run import Run
 from nnkit.verbs.resume import resume
-from nnkit.verbs.test import test as test_run
+from nnkit.verbs.test import test as repeat_test
 
 # Shuffling, dropout, augmentation and a schedule that moves every step: without them a fault of resume is not seen.
 SMALL = [
@@ -68,10 +68,11 @@ class StopAt(Callback):
     """Sends a signal to this process at the end of one step, as a user would at the terminal."""
 
     def __init__(self, step, number=signal.SIGINT):
-        self.step, self.number = step, number
+        self.step, self.number, self.sent = step, number, False
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step + 1 == self.step:
+        if trainer.global_step + 1 == self.step and not self.sent:
+            self.sent = True
             os.kill(os.getpid(), self.number)
 
 
@@ -120,7 +121,7 @@ def test_metrics_of_training_are_means_over_every_sample(records):
 
 def test_test_repeats_the_metrics_to_the_digit():
     result = nnkit.train(SMALL)
-    repeated = test_run("last")
+    repeated = repeat_test("last")
     assert repeated == {name: value for name, value in result.metrics.items() if name.startswith("test/")}
 
 
@@ -211,8 +212,9 @@ def test_skip_leaves_bad_batches_out_and_the_weights_stay_finite(add_callback):
 
 
 def test_bf16_with_the_default_optimizer_and_clipping_trains_on_a_cpu():
-    result = nnkit.train([*SMALL, "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0"])
-    assert result.metrics["test/accuracy"] > 0.5
+    options = ["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0", "optimizer.lr=0.01", "data.batch_size=20"]
+    result = nnkit.train([*SMALL, "model.dropout=0", *options])
+    assert result.metrics["test/accuracy"] > 0.7
 
 
 def test_clipping_bounds_the_gradient(add_callback):

@@ -28,7 +28,8 @@ class Classification(Task):
         self.num_classes = num_classes
         self.class_names = class_names or [str(number) for number in range(num_classes)]
         self.counts = MulticlassConfusionMatrix(num_classes, validate_args=False)
-        self.register_buffer("eval_loss", torch.zeros(()), persistent=False)
+        # No buffer: a callback that swaps averaged weights in for validation swaps the buffers as well.
+        self._eval_loss = torch.zeros(())
         # Rows are true classes, columns predictions, (classes, classes) int64; of the last evaluation.
         self.confusion: Tensor | None = None
 
@@ -59,7 +60,7 @@ class Classification(Task):
     def evaluate(self, batch: Batch) -> None:
         """Add a batch to the confusion matrix and the loss."""
         outputs = self.network(batch.inputs)
-        self.eval_loss += self._loss(outputs, batch.target) * len(batch.index)
+        self._eval_loss = self._eval_loss.to(outputs.device) + self._loss(outputs, batch.target) * len(batch.index)
         self.counts.update(outputs.argmax(-1), batch.target)
 
     def results(self) -> dict[str, Tensor]:
@@ -68,12 +69,12 @@ class Classification(Task):
         self.confusion = confusion.cpu()
         count = confusion.sum().clamp(min=1)
         results = {
-            "loss": self.eval_loss / count,
+            "loss": self._eval_loss / count,
             "accuracy": confusion.diagonal().sum() / count,
             "f1": per_class_f1(confusion).mean(),
         }
         self.counts.reset()
-        self.eval_loss = torch.zeros_like(self.eval_loss)
+        self._eval_loss = torch.zeros(())
         return results
 
 

@@ -31,7 +31,9 @@ class Regression(Task):
         super().__init__(**arguments)
         self.register_buffer("mean", torch.tensor(target_mean or [0.0]), persistent=False)
         self.register_buffer("std", torch.tensor(target_std or [1.0]), persistent=False)
-        self.register_buffer("eval_loss", torch.zeros(2), persistent=False)
+        # Sum of the losses and number of samples. No buffer: a callback that swaps averaged weights in for validation
+        # swaps the buffers as well.
+        self._eval_loss = torch.zeros(2)
         self.mae = MeanAbsoluteError()
         self.mse = MeanSquaredError()
         self.r2 = R2Score()
@@ -57,7 +59,7 @@ class Regression(Task):
         outputs = self.network(batch.inputs)
         size = len(batch.index)
         loss = self.loss(outputs, batch.target) * size
-        self.eval_loss += torch.stack([loss, torch.full_like(loss, size)])
+        self._eval_loss = self._eval_loss.to(loss.device) + torch.stack([loss, torch.full_like(loss, size)])
         predicted = (outputs.float() * self.std + self.mean).squeeze(-1)
         truth = (batch.target * self.std + self.mean).squeeze(-1)
         for metric in (self.mae, self.mse, self.r2):
@@ -65,7 +67,7 @@ class Regression(Task):
 
     def results(self) -> dict[str, Tensor]:
         """Return loss, mean absolute error, root mean squared error and R2 (not a number for one sample)."""
-        loss, count = self.eval_loss
+        loss, count = self._eval_loss
         several = int(self.r2.total) >= 2
         results = {
             "loss": loss / count.clamp(min=1),
@@ -73,7 +75,7 @@ class Regression(Task):
             "rmse": self.mse.compute().sqrt(),
             "r2": self.r2.compute() if several else torch.tensor(float("nan"), device=loss.device),
         }
-        self.eval_loss = torch.zeros_like(self.eval_loss)
+        self._eval_loss = torch.zeros(2)
         for metric in (self.mae, self.mse, self.r2):
             metric.reset()
         return results
