@@ -37,7 +37,7 @@ class CNN(nn.Module):
         self,
         dim_in: int,
         *,
-        channels: Sequence[int] = (32, 64),
+        channels: Sequence[int] = (32, 64, 128),
         kernel_size: int = 3,
         pool: int = 2,
         norm: Norm = "batch",

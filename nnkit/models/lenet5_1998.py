@@ -24,8 +24,8 @@ class LeNet1998(nn.Module):
     "Gradient-based learning applied to document recognition", Proceedings of the IEEE 86(11), section II.B:
     subsampling with a trainable coefficient and bias for each map, the connection table of C3, the scaled
     tanh and the initial weights of appendix A. With the `rbf` head, which has no trainable parameter, the
-    network has exactly 60,000 of them. Two things are left to the data: the paper's pixels run from -0.1
-    (background) to 1.175 (ink) to have mean 0 and variance 1, which standardised pixels have by definition.
+    network has exactly 60,000 of them. The paper's pixels run from -0.1 (background) to 1.175 (ink), which
+    brings their mean near 0 and their variance near 1; here standardised pixels stand for them.
 
     Args:
         dim_in: Channels of a picture; 1 in the paper.
