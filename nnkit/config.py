@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -51,8 +51,8 @@ class Composition:
         if self.saved_text is not None:
             return places_in_text(self.saved_text, "config.yaml")
         groups = set(catalog.groups())
-        chosen = [o.input_line for o in self.typed if o.key_or_group in groups and o.input_line]
-        return places_of_files(chosen, self.config_dir)
+        lines = [o.input_line for o in self.typed if o.key_or_group in groups and o.input_line]
+        return places_of_files(lines, self.choices, self.config_dir)
 
     def where(self, key: str) -> str:
         """Return what set a key last: ``conf/model/lenet5.yaml:7`` or ``command line``; empty if unknown."""
@@ -117,10 +117,11 @@ def examine(
             applied.append(override)
         elif choices.may_judge(override.key_or_group):
             problems.append(problem)
-    problems += settle(config, chosen, choices.broken, directory)
-    lines = tuple(o.input_line for o in (*choices.chosen, *applied) if o.input_line)
+    found = settle(config, chosen, choices.broken, directory)
     typed = (*choices.chosen, *applied)
-    return Composition(config, chosen, lines, choices.broken, directory, typed), problems
+    lines = tuple(override.input_line for override in typed if override.input_line)
+    composition = Composition(config, chosen, lines, choices.broken, directory, typed)
+    return composition, problems + [replace(p, where=composition.where(p.key)) for p in found]
 
 
 def from_yaml(text: str, choices: dict[str, Any] | None = None) -> Composition:

@@ -66,19 +66,24 @@ def resolve(path: object, group: str) -> type:
     _check_home(path, path)
     module_name, _, name = path.rpartition(".")
     module = _import(module_name, path)
-    found: object = getattr(module, name, None)
-    if not isinstance(found, type):
-        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+    classes: dict[str, type] = {key: value for key, value in vars(module).items() if isinstance(value, type)}
+    found = classes.get(name)
+    if found is None:
         near = closest(name, classes)
         hint = f"did you mean {module_name}.{near[0]}?" if near else ""
         raise RefusedError(f"{path} is no class", hint)
     home = f"{found.__module__}.{found.__qualname__}"
     _check_home(home, path)
-    # A class cannot claim a home where another object lives.
-    if getattr(sys.modules.get(found.__module__), found.__qualname__, None) is not found:
+    if not _lives_at_home(found):
         raise RefusedError(f"{path} is really {home}, which cannot be found there")
     _check_kind(found, path, group)
     return found
+
+
+def _lives_at_home(found: type) -> bool:
+    """Say whether the class is where it says: it could claim a home where another object lives."""
+    home = sys.modules.get(found.__module__)
+    return getattr(home, found.__qualname__, None) is found
 
 
 def _is_inside(path: str, packages: tuple[str, ...]) -> bool:

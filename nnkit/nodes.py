@@ -88,7 +88,7 @@ def nodes_of(config: DictConfig) -> Iterator[tuple[str, str, Any]]:
         yield group, group, config.get(group)
         if group == "model":
             embeds = config.model.get("embeds")
-            for kind in embeds if isinstance(embeds, DictConfig) else ():
+            for kind in map(str, embeds if isinstance(embeds, DictConfig) else ()):
                 yield f"model.embeds.{kind}", "embeds", embeds[kind]
     for group in ("callbacks", "logger"):
         for name, node in (config.get(group) or {}).items():
@@ -156,7 +156,7 @@ def read_node(
 
 def _accept(arguments: dict[str, Any], problems: list[Problem], path: str, value: Any, wanted: Any) -> None:
     """Add one argument as its hint wants it, or the problem with it."""
-    if OWN_VALUES.get(path) == value:
+    if path in OWN_VALUES and OWN_VALUES[path] == value:
         return
     try:
         arguments[path.rpartition(".")[2]] = convert(value, wanted)

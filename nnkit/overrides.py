@@ -8,6 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from nnkit import catalog
 from nnkit.errors import Problem
 
 # Keys whose value is a text whatever it looks like: `name=2024` names a directory.
@@ -38,11 +39,12 @@ def quote(value: str) -> str:
     return f"'{inside}'"
 
 
-def parse(lines: Sequence[str]) -> Words:
+def parse(lines: Sequence[str], sweep: bool = False) -> Words:
     """Parse overrides such as ``optimizer.lr=1e-3``, each by itself so that every mistake is found.
 
     Args:
         lines: Arguments as typed.
+        sweep: Whether one may hold several values.
     """
     parser = OverridesParser.create()
     overrides: list[Override] = []
@@ -51,7 +53,7 @@ def parse(lines: Sequence[str]) -> Words:
         parsed = _parse_line(parser, line)
         if isinstance(parsed, Problem):
             problems.append(parsed)
-        elif parsed.is_sweep_override():
+        elif parsed.is_sweep_override() and not sweep:
             problems.append(_several_values(parsed))
         else:
             overrides.append(parsed)
@@ -60,25 +62,24 @@ def parse(lines: Sequence[str]) -> Words:
 
 def _parse_line(parser: OverridesParser, line: str) -> Override | Problem:
     assignment = _ASSIGNMENT.fullmatch(line)
-    if assignment and assignment["key"] in TEXT_KEYS and assignment["value"] not in {"null", "None"}:
-        value = assignment["value"]
-        if not _is_quoted(value):
-            line = line[: assignment.start("value")] + quote(value)
     try:
-        return parser.parse_override(line)
+        parsed = parser.parse_override(line)
     except HydraException:
         if assignment is None:
             return _not_an_assignment(line)
-    value = assignment["value"]
-    # Something that opens a list, a mapping or a quote was meant as one: as text it would only fail later.
-    if value.lstrip()[:1] in {"[", "{", "'", '"'}:
-        hint = f"""if it is a text, quote it twice: '{assignment["key"]}="{value}"'"""
-        return Problem(assignment["key"], f"cannot read {value}", hint, COMMAND_LINE)
-    return parser.parse_override(line[: assignment.start("value")] + quote(value))
+        # What opens a list, a mapping or a quote was meant as one: as text it would only fail later.
+        if assignment["value"].lstrip()[:1] in {"[", "{", "'", '"'}:
+            return _half_open(assignment["key"], assignment["value"])
+    else:
+        number = not isinstance(parsed.value(), str | None) and not parsed.is_sweep_override()
+        if assignment is None or not (number and parsed.key_or_group in TEXT_KEYS):
+            return parsed
+    return parser.parse_override(line[: assignment.start("value")] + quote(assignment["value"]))
 
 
-def _is_quoted(value: str) -> bool:
-    return len(value) >= 2 and value[0] == value[-1] and value[0] in "'\""
+def _half_open(key: str, value: str) -> Problem:
+    hint = f"""if it is a text, quote it twice: '{key}="{value}"'"""
+    return Problem(key, f"cannot read {value}", hint, COMMAND_LINE)
 
 
 def _not_an_assignment(line: str) -> Problem:
@@ -90,5 +91,9 @@ def _not_an_assignment(line: str) -> Problem:
 def _several_values(override: Override) -> Problem:
     key = override.key_or_group
     value = override.get_value_string()
-    hint = f"one list: {key}=[{value}]; one run for each: nnkit train -m; one text: '{key}=\"{value}\"'"
+    hint = f"one run for each: nnkit train -m {key}={value}"
+    if key not in catalog.groups() or key in catalog.lists():
+        hint += f"; one list: {key}=[{value}]"
+    if key not in catalog.groups():
+        hint += f"""; one text: '{key}="{value}"'"""
     return Problem(key, f"{value} is several values, and this is a single run", hint, COMMAND_LINE)

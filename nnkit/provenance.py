@@ -1,6 +1,8 @@
 """Which file and line set a key: worked out only when an error has to say so."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra.types import RunMode
@@ -35,24 +37,39 @@ def _collect(node: yaml.MappingNode, prefix: str, name: str, places: Places) -> 
             _collect(value_node, key, name, places)
 
 
-def places_of_files(choices: list[str], config_dir: Path | None) -> Places:
-    """Map every key of a composition to the file and line that set it last.
+def places_of_files(lines: list[str], choices: Mapping[str, Any], config_dir: Path | None) -> Places:
+    """Map every key of a composition, and every group, to the file and line that set it last.
 
     Args:
-        choices: Overrides that choose options, such as ``model=mlp``.
+        lines: Overrides that choose options, such as ``model=mlp``.
+        choices: The option each group ended with.
         config_dir: The directory given with ``--config-dir``.
     """
     places: Places = {}
     with hydra_loader(config_dir) as (loader, extra):
-        found = loader.compute_defaults_list(catalog.PRIMARY, [*extra, *choices], RunMode.RUN)
+        found = loader.compute_defaults_list(catalog.PRIMARY, [*extra, *lines], RunMode.RUN)
     for default in found.defaults:
         path = None if default.config_path is None else _file(default.config_path, config_dir)
         if path is not None:
             name = shown(path)
             text = path.read_text(encoding="utf-8")
-            places |= places_in_text(text, name, (default.package or "").removeprefix("_global_").lstrip("."))
+            package = (default.package or "").removeprefix("_global_").lstrip(".")
+            places |= places_in_text(text, name, package) | _choosers(text, name, choices)
     # The files' own lists of defaults are no keys of the result.
     return {key: place for key, place in places.items() if "defaults" not in key.split(".")}
+
+
+def _choosers(text: str, name: str, choices: Mapping[str, Any]) -> Places:
+    """Map each group to the line of a file's defaults that names the option it ended with."""
+    places: Places = {}
+    root = yaml.compose(text, Loader=_Loader)
+    values = root.value if isinstance(root, yaml.MappingNode) else []
+    for entry in (entry for key, value in values if key.value == "defaults" for entry in value.value):
+        for key, value in entry.value if isinstance(entry, yaml.MappingNode) else ():
+            group = key.value.removeprefix("override ").lstrip("/").split("@")[0]
+            if group in choices and value.value == choices[group]:
+                places[group] = f"{name}:{key.start_mark.line + 1}"
+    return places
 
 
 def shown(path: Path) -> str:

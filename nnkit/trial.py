@@ -1,5 +1,6 @@
 """Constructs every node once for trial, so that a value out of range is found before anything is written."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +33,9 @@ def try_all(nodes: Mapping[str, Node], num_outputs: int | None, target: str | No
         target: Type of target the loss gets (index, one_hot, real); None if there is none.
     """
     # A trial must not move the generator that weights are drawn from.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # What is worth a warning says so again when it is built in earnest.
+        warnings.simplefilter("ignore")
         problems = [*_try_network(nodes), *_try_loss(nodes.get("loss"), num_outputs, target)]
         optimizer, found = _try_optimizer(nodes.get("optimizer"))
         problems += found
@@ -51,6 +54,9 @@ def _construct(node: Node, **injected: Any) -> tuple[Any, list[Problem]]:
     try:
         return node.target(**node.arguments, **injected), []
     except _COMPLAINTS as error:
+        # A constructor that looks at values cannot run on the meta device; that is no mistake of the config.
+        if isinstance(error, RuntimeError) and "meta" in str(error):
+            return None, []
         return None, [blame(error, node.key, node.arguments)]
 
 
