@@ -32,6 +32,8 @@ class Classification(Task):
         self._eval_loss = torch.zeros(())
         # Rows are true classes, columns predictions, (classes, classes) int64; of the last evaluation.
         self.confusion: Tensor | None = None
+        # Class scores of the last batch evaluated, (batch, classes), for callbacks.
+        self.last_outputs: Tensor | None = None
 
     @classmethod
     def learnt(cls, preprocessing: dict[str, Any]) -> dict[str, Any]:
@@ -62,6 +64,7 @@ class Classification(Task):
         outputs = self.network(batch.inputs)
         self._eval_loss = self._eval_loss.to(outputs.device) + self._loss(outputs, batch.target) * len(batch.index)
         self.counts.update(outputs.argmax(-1), batch.target)
+        self.last_outputs = outputs.detach()
 
     def results(self) -> dict[str, Tensor]:
         """Return loss, accuracy and macro F1, all from one pass."""

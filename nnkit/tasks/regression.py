@@ -37,6 +37,8 @@ class Regression(Task):
         self.mae = MeanAbsoluteError()
         self.mse = MeanSquaredError()
         self.r2 = R2Score()
+        # Predictions for the last batch evaluated, (batch, outputs) in the user's units, for callbacks.
+        self.last_outputs: Tensor | None = None
 
     @classmethod
     def learnt(cls, preprocessing: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +62,8 @@ class Regression(Task):
         size = len(batch.index)
         loss = self.loss(outputs, batch.target) * size
         self._eval_loss = self._eval_loss.to(loss.device) + torch.stack([loss, torch.full_like(loss, size)])
-        predicted = (outputs.float() * self.std + self.mean).squeeze(-1)
+        self.last_outputs = outputs.detach().float() * self.std + self.mean
+        predicted = self.last_outputs.squeeze(-1)
         truth = (batch.target * self.std + self.mean).squeeze(-1)
         for metric in (self.mae, self.mse, self.r2):
             metric.update(predicted, truth)

@@ -1,0 +1,117 @@
+"""nnkit from Python: compose a config, train it, load a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnkit import config as configs
+from nnkit.config import Composition
+from nnkit.run import Run, find_run
+
+if TYPE_CHECKING:
+    from nnkit.data.base import DataModule
+    from nnkit.fit import Result
+    from nnkit.network import Network
+    from nnkit.prediction import Prediction, Unreadable
+    from nnkit.tasks.base import Task
+
+
+def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> Composition:
+    """Compose the config of one run, as the command line does.
+
+    Args:
+        overrides: The words after ``nnkit train``, such as ``"model=mlp"`` and ``"optimizer.lr=1e-3"``.
+        config_dir: A directory with more option files.
+
+    Raises:
+        ConfigError: With every mistake in the words.
+    """
+    return configs.compose(overrides, config_dir)
+
+
+def train(what: Sequence[str] | Composition = (), show: bool = False) -> Result:
+    """Train in a new run directory, then test the best checkpoint.
+
+    The global random generators are seeded, and the number of threads and the precision of matrix products
+    are set, for the whole process.
+
+    Args:
+        what: The words after ``nnkit train``, or what `compose` returned, which is left as it is.
+        show: Whether to print the table of results.
+
+    Returns:
+        The run, its metrics such as "test/accuracy", the seconds, and the trained task.
+
+    Raises:
+        ConfigError: If the config is wrong, with every mistake; nothing is written then.
+        NnkitError: For what else can be mended, such as data that cannot be had or a loss that diverges.
+    """
+    from nnkit.training import train as train_composition
+
+    if isinstance(what, Composition):
+        return train_composition(replace(what, config=what.config.copy()), show=show)
+    composition, problems = configs.examine(what)
+    return train_composition(composition, problems, show=show)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A run, its best weights loaded.
+
+    Attributes:
+        run: Its directory.
+        network: The network, in evaluation mode; it maps normalised inputs to what the head puts out.
+        task: The task around it; it maps inputs to class scores or to values in the user's units.
+        data: The data module with what it learnt in training; ``data.read(items)`` yields inputs.
+        metrics: What the run ended with, such as "test/accuracy"; empty if it has not ended.
+    """
+
+    run: Run
+    network: Network = field(repr=False)
+    task: Task = field(repr=False)
+    data: DataModule = field(repr=False)
+    metrics: dict[str, float]
+
+    def predict(self, items: Sequence[str | Path], top_k: int = 3) -> list[Prediction | Unreadable]:
+        """Predict items as ``nnkit predict`` does.
+
+        Args:
+            items: Paths of pictures, folders or CSV files.
+            top_k: Classes to rank, at most.
+
+        Returns:
+            For each item a `Ranking` (``label``, ``probability``, ``top``), an `Estimate` (``values``) for
+            regression, or an `Unreadable` (``reason``).
+
+        Raises:
+            ValueError: If top_k is below 1.
+        """
+        from nnkit.prediction import predict
+
+        if top_k < 1:
+            raise ValueError(f"top_k must be at least 1, not {top_k}")
+        return list(predict(self.task, self.data, [str(item) for item in items], top_k))
+
+
+def load(run: str | Path | Run, output_dir: str | Path = "outputs") -> Loaded:
+    """Rebuild the best checkpoint of a run from its directory alone.
+
+    Sets the number of threads and the precision of matrix products the run was trained with.
+
+    Args:
+        run: Run directory, the beginning of its name, "last", or ``train(...).run``.
+        output_dir: Where runs are looked for by name.
+
+    Raises:
+        UserError: If there is no such run, or it has no checkpoint.
+        EnvironmentFault: If its checkpoints are damaged.
+    """
+    from nnkit.reopen import open_run
+
+    found = run if isinstance(run, Run) else find_run(str(run), Path(output_dir))
+    session = open_run(found).session
+    metrics: dict[str, Any] = found.record().get("metrics") or {}
+    return Loaded(found, session.task.network, session.task, session.data, metrics)

@@ -1,0 +1,56 @@
+"""How verbs print: tables on a terminal, lines with tabs in a pipe, and nothing that imports torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+# Wide enough that a table written to a file is never cut.
+_PIPE_WIDTH = 160
+
+
+def is_terminal() -> bool:
+    """Say whether standard output is read by a person."""
+    return sys.stdout.isatty()
+
+
+def show(*parts: RenderableType) -> None:
+    """Print what rich can draw: as wide as the terminal, or wide and plain in a pipe."""
+    from rich.console import Console
+
+    if is_terminal():
+        Console(highlight=False).print(*parts, sep="\n")
+        return
+    console = Console(highlight=False, width=_PIPE_WIDTH)
+    with console.capture() as captured:
+        console.print(*parts, sep="\n")
+    sys.stdout.write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
+
+
+def print_rows(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+    """Print rows of text for whoever reads: a table on a terminal, one line a row with tabs in a pipe.
+
+    Args:
+        headers: Names of the columns; a pipe gets none, so that `cut -f1` yields values only.
+        rows: As many texts each; none of them is read as markup.
+        title: Stands above the table.
+    """
+    if not is_terminal():
+        sys.stdout.writelines("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows)
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
+    )
+    for number, header in enumerate(headers):
+        table.add_column(header, style="" if number else "cyan", no_wrap=not number, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    show(table)
