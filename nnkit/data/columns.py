@@ -25,7 +25,7 @@ _MIN_ID_ROWS = 5
 # Categories that cover less of the rows than this say nothing of the others.
 _MIN_KEPT_SHARE = 0.05
 # A single value far outside would outweigh all others in a sum; ten standard deviations are far enough.
-_MAX_SCORE = 10.0
+MAX_SCORE = 10.0
 
 
 class NumberColumn(TypedDict):
@@ -213,7 +213,7 @@ def _encode_numbers(column: Numbers, spec: NumberColumn) -> list[NDArray[np.floa
     filled = np.where(missing, spec["median"], column.values)
     # Divided first: the difference of two numbers near the largest float overflows.
     scores = filled / spec["std"] - spec["mean"] / spec["std"]
-    features = [scores.clip(-_MAX_SCORE, _MAX_SCORE).astype(np.float32)]
+    features = [scores.clip(-MAX_SCORE, MAX_SCORE).astype(np.float32)]
     if spec["indicator"]:
         features.append(missing.astype(np.float32))
     return features

@@ -39,9 +39,9 @@ class CSV(TableData):
         self,
         *,
         path: str | None = None,
-        target: str | None = None,
-        drop: Sequence[str] | None = None,
-        categorical: Sequence[str] = (),
+        target: str | int | None = None,
+        drop: Sequence[str | int] | None = None,
+        categorical: Sequence[str | int] = (),
         max_categories: int = 32,
         delimiter: str | None = None,
         encoding: str | None = None,
@@ -74,9 +74,10 @@ class CSV(TableData):
             _check_encoding(encoding)
         self._source = TableSource(
             path=path,
-            target=target,
-            categorical=tuple(categorical),
-            columns=ColumnOptions(None if drop is None else tuple(drop), max_categories),
+            # A name such as 2020 comes as a number.
+            target=None if target is None else str(target),
+            categorical=tuple(map(str, categorical)),
+            columns=ColumnOptions(None if drop is None else tuple(map(str, drop)), max_categories),
             delimiter=delimiter,
             encoding=encoding,
         )

@@ -20,7 +20,7 @@ from nnkit.suggest import closest
 
 _DELIMITERS = ",;\t|"
 _BLOCK = 1 << 20
-_SAMPLE = 1 << 16
+_SAMPLE = 1 << 18
 _GZIP = b"\x1f\x8b"
 _FOREIGN = {
     b"PK\x03\x04": "a zip file or an Excel workbook (save it as CSV)",
@@ -251,7 +251,8 @@ def read_header(path: Path, dialect: Dialect) -> list[str]:
         UserError: If the file has no rows, or its first row holds data instead of names.
     """
     _, row = next(read_rows(path, dialect), (0, [""]))
-    names = [name.strip() for name in row]
+    # A byte order mark stays where the user names the encoding.
+    names = [name.strip().removeprefix("\ufeff") for name in row]
     if not any(names):
         raise UserError(f"{path} has no column names: its first line is blank")
     numbers = [

@@ -16,8 +16,8 @@ _MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null"})
 _MISSING_NUMBER = _MISSING | {"none", "-", ".", "..."}
 # A column with a larger share of texts among its values is one of texts.
 _MAX_TEXT_SHARE = 0.1
-# Small enough for a chunk to stay in the processor's cache.
-_CHUNK = 2_000
+# Cells in a chunk of rows: few enough to stay in the processor's cache.
+_CHUNK = 40_000
 
 
 @dataclass
@@ -214,7 +214,7 @@ def _first_reader(cells: Sequence[str], dialect: Dialect, as_text: bool) -> _Num
 
 def _rows_below_header(path: Path, dialect: Dialect, width: int) -> Iterator[list[list[str]]]:
     """Yield chunks of rows; should any have another width, count them all and refuse the file."""
-    for number, chunk in enumerate(read_chunks(path, dialect, _CHUNK)):
+    for number, chunk in enumerate(read_chunks(path, dialect, max(1, _CHUNK // width))):
         if not set(map(len, chunk)) <= {width}:
             raise UserError(_ragged(path, dialect, width))
         rows = chunk if number else chunk[1:]

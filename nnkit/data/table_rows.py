@@ -6,9 +6,10 @@ from itertools import islice
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nnkit.batches import Table
-from nnkit.data.columns import LearntColumn, encode, gather
+from nnkit.data.columns import MAX_SCORE, LearntColumn, NumberColumn, encode, gather
 from nnkit.data.delimited import find_file, read_dialect, read_header, read_rows, unique_names
 from nnkit.data.frame import Column, Numbers, Texts, parse_number, parse_text
 from nnkit.errors import UserError
@@ -83,12 +84,25 @@ def _parse(
     return values
 
 
+def _say_outlier(values: NDArray[np.float64], spec: NumberColumn, said: set[str]) -> None:
+    far = values[np.abs(values - spec["mean"]) > MAX_SCORE * spec["std"]]
+    if len(far) and spec["name"] not in said:
+        said.add(spec["name"])
+        _logger.warning(
+            "column %r: %g lies more than %g standard deviations from the training rows (mean %g, standard "
+            "deviation %g); is it in the same unit?",
+            *(spec["name"], far[0], MAX_SCORE, spec["mean"], spec["std"]),
+        )
+
+
 def _encode(rows: list[_Values], learnt: Sequence[LearntColumn], said: set[str]) -> Iterator[Table]:
     columns: dict[str, Column] = {}
     for place, spec in enumerate(learnt):
         cells = [row[place] for row in rows]
         if spec["kind"] == "number":
-            columns[spec["name"]] = Numbers(np.array(cells, dtype=np.float64))
+            values = np.array(cells, dtype=np.float64)
+            columns[spec["name"]] = Numbers(values)
+            _say_outlier(values, spec, said)
             continue
         codes: dict[str, int] = {}
         numbers = [codes.setdefault(cell, len(codes)) if isinstance(cell, str) else -1 for cell in cells]

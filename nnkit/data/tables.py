@@ -56,9 +56,10 @@ class TableSamples(Samples):
 class TableData(DataModule):
     """Base of datasets of tables: a subclass says which file it is and what to do with its columns.
 
-    Numbers are standardised with what the training rows say, missing ones take the median and get a feature
-    that marks them; categories become one feature each. Targets that are real values are standardised as
-    well; `preprocessing["target"]` holds mean and standard deviation that take them back.
+    Numbers are standardised with what the training rows say, at most ten standard deviations from their mean;
+    missing ones take the median and get a feature that marks them. Categories become one feature each.
+    Targets that are real values are standardised as well; `preprocessing["target"]` holds the mean and the
+    standard deviation that take them back.
 
     Args:
         targets: Types of target the task learns from, ``${task.targets}``: "index" makes the target a class,

@@ -211,6 +211,17 @@ def test_tables_that_teach_nothing_are_refused(write, text, words):
         prepared(write(text))
 
 
+def test_a_name_that_is_a_number_may_come_as_one(write):
+    path = write("x,z,2019,2020\n" + "".join(f"{i},{i % 5},{i % 7},{'ab'[i % 2]}\n" for i in range(20)))
+    data = prepared(path, target=2020, drop=[2019])
+    assert [column["name"] for column in data.preprocessing["columns"]] == ["x", "z"]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(write):
+    path = write("x,y\n" + "1,a\n2,b\n" * 9, encoding="utf-8-sig")
+    assert prepared(path, encoding="utf-8").preprocessing["columns"][0]["name"] == "x"
+
+
 def test_ten_rows_train(write):
     data = prepared(write("x,y\n" + "".join(f"{i}.5,{'ab'[i % 2]}\n" for i in range(10))))
     assert data.preprocessing["counts"] == {"train": 7, "val": 1, "test": 2}
@@ -279,3 +290,12 @@ class TestRead:
             "column 't': 'z' is not in the training rows; it counts as other, as all do that are not there"
         ]
         assert [batch.inputs.sum().item() for _, batch in found] == [0, 0, 1, 0]
+
+    def test_numbers_far_outside_are_said_once(self, write, caplog):
+        data = prepared(write("a,y\n" + "".join(f"{i},{'pq'[i % 2]}\n" for i in range(30))))
+        caplog.clear()
+        found = list(data.read([write("a\n5\n5000\n-6000\n", "new.csv")]))
+        assert [record.getMessage().partition(" lies")[0] for record in caplog.records] == [
+            "column 'a': 5000"
+        ]
+        assert [batch.inputs.item() for _, batch in found][1:] == [10, -10]
