@@ -67,7 +67,8 @@ def fit(session: Session, run: Run, checkpoint: tuple[Manifest, dict[str, Any]] 
             ValidateAtEnd(),
             StopSignal(),
         ]
-        trainer = make_trainer(config, run.path, callbacks, loggers, io)
+        validates = len(session.data.split("val")) > 0
+        trainer = make_trainer(config, run.path, callbacks, loggers, io, validates)
         path = None
         if checkpoint is None:
             record.cut_back(-1)

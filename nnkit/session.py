@@ -99,6 +99,24 @@ def prepare_data(config: DictConfig, preprocessing: Preprocessing | None = None)
     return data
 
 
+def check_validation(config: DictConfig, data: DataModule) -> None:
+    """Refuse what follows a validation metric where nothing is held out for validation.
+
+    Raises:
+        ConfigError: If early stopping or a plateau schedule would wait for a metric that never comes.
+    """
+    if len(data.split("val")):
+        return
+    waiting = [f"callbacks.{name}" for name in config.get("callbacks") or {} if name == "early_stopping"]
+    if "ReduceLROnPlateau" in config.scheduler.get("_target_", ""):
+        waiting.append("scheduler")
+    if waiting:
+        answer = "hold a part out with data.val_fraction=0.1"
+        raise ConfigError(
+            [Problem(key, f"follows {config.monitor}, but nothing is held out for validation", answer) for key in waiting]
+        )
+
+
 def make_session(config: DictConfig, choices: dict[str, str], data: DataModule) -> Session:
     """Seed everything and build the task around a network with fresh weights."""
     lightning.seed_everything(config.seed, verbose=False)
@@ -159,10 +177,22 @@ def make_trainer(
     callbacks: list[Callback],
     loggers: list[Any],
     io: StoreIO | None = None,
+    validates: bool = True,
 ) -> Trainer:
-    """Build Lightning's Trainer with exactly these callbacks and loggers."""
+    """Build Lightning's Trainer with exactly these callbacks and loggers.
+
+    Args:
+        config: A composed config.
+        directory: The run directory.
+        callbacks: In the order in which they are called.
+        loggers: Lightning loggers.
+        io: What writes checkpoints; None for a trainer that only tests.
+        validates: Whether there is a validation split.
+    """
     node = config.trainer.copy()
     node.precision = resolve_precision(config)
+    if not validates:
+        node.limit_val_batches = 0
     has_checkpoints = any(isinstance(callback, lightning.callbacks.Checkpoint) for callback in callbacks)
     trainer: Trainer = build(
         node,

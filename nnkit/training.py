@@ -13,7 +13,7 @@ from nnkit.checkpoint import files
 from nnkit.errors import ConfigError, EnvironmentFault, Problem, UserError
 from nnkit.fit import Result, fit
 from nnkit.run import CONFIG, PREPROCESSING, Run, start_record
-from nnkit.session import check_devices, fix_arithmetic, make_session, prepare_data, resolve_precision
+from nnkit.session import check_devices, check_validation, fix_arithmetic, make_session, prepare_data, resolve_precision
 
 if TYPE_CHECKING:
     from nnkit.config import Composition
@@ -41,6 +41,7 @@ def train(composition: Composition | None, problems: Sequence[Problem] = (), sho
     check_output(Path(config.output_dir), config.name)
     fix_arithmetic(config)
     data = prepare_data(config)
+    check_validation(config, data)
     session = make_session(config, composition.choices, data)
     label = f"{composition.choices['model']}-{composition.choices['data']}"
     run = Run.create(Path(config.output_dir), label, config.name)

@@ -122,9 +122,9 @@ class DataModule(LightningDataModule, ABC):
         loader.sampler.skip(batches)
         return loader
 
-    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """Return the loader of the validation split; no loader at all where that split is empty."""
-        return self._loader("val", self.eval_batch_size, None) if len(self.split("val")) else []
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return the loader of the validation split."""
+        return self._loader("val", self.eval_batch_size, None)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the test split."""

@@ -1,0 +1,126 @@
+"""Every YAML is composed, built, trained, saved, loaded and resumed the day it lands."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import nnkit
+from nnkit import build, catalog
+from nnkit import config as configs
+from nnkit.checkpoint.store import CheckpointStore
+from nnkit.reopen import open_run
+
+CONF = Path(__file__).parent.parent / "conf"
+# A dataset that ships with the package, for each kind of input and task.
+SHIPPED = {"pictures": ["digits"], "table": ["iris", "diabetes"]}
+QUICK = ["trainer.max_steps=2", "trainer.num_threads=1", "logger=[]", "callbacks=[checkpoint]", "data.batch_size=16"]
+
+
+def options(group):
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def pairs():
+    """Every model beside every shipped dataset that fits it."""
+    for model in options("model"):
+        for kind in catalog.read("model", model)["embeds"]:
+            for data in SHIPPED.get(kind, []):
+                yield model, data
+
+
+def fits(words):
+    composition, problems = configs.examine(words)
+    return composition is not None and not [*problems, *build.problems(composition)]
+
+
+def compose_and_check(words):
+    composition = configs.compose(words)
+    assert build.problems(composition) == []
+    return composition
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
+def test_each_yaml_opens_with_what_it_is(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert next(line for line in lines if not line.startswith("# @package")).startswith("# ")
+
+
+@pytest.mark.parametrize(("model", "data"), list(pairs()))
+def test_each_model_trains_saves_loads_and_goes_on(model, data):
+    words = [f"model={model}", f"data={data}", *QUICK]
+    if not fits(words):
+        # A model that brings a head or a loss for classes is refused on a regression, and the other way round.
+        assert data == "diabetes"
+        pytest.skip(f"{model} is refused on {data}")
+    result = nnkit.train(words)
+    opened = open_run(result.run, "last")
+    batch = next(iter(opened.session.data.test_dataloader()))
+    with torch.no_grad():
+        assert torch.equal(opened.session.task.network(batch.inputs), result.session.task.eval().network(batch.inputs))
+    assert result.run.status() == "done"
+
+
+@pytest.mark.parametrize("loss", options("loss"))
+def test_each_loss_trains_or_is_refused_with_a_reason(loss):
+    accepted = []
+    for data in ("digits", "diabetes"):
+        words = [f"data={data}", f"loss={loss}", *QUICK]
+        composition, problems = configs.examine(words)
+        problems = [*problems, *build.problems(composition)]
+        if problems:
+            assert any("loss" in problem.key for problem in problems)
+            continue
+        assert nnkit.train(words).run.status() == "done"
+        accepted.append(data)
+    assert accepted
+
+
+@pytest.mark.parametrize("optimizer", options("optimizer"))
+@pytest.mark.parametrize("scheduler", ["constant", "onecycle"])
+def test_each_optimizer_lowers_the_loss_with_a_constant_and_a_moving_rate(optimizer, scheduler):
+    words = ["data=iris", f"optimizer={optimizer}", f"scheduler={scheduler}", "trainer.max_epochs=15"]
+    result = nnkit.train([*words, "logger=[]", "callbacks=[checkpoint]"])
+    rows = [line for line in (result.run.path / "metrics.jsonl").read_text().splitlines() if '"epoch"' in line]
+    assert len(rows) >= 15
+    assert result.metrics["test/accuracy"] > 0.5
+
+
+@pytest.mark.parametrize("scheduler", options("scheduler"))
+def test_each_schedule_is_saved_and_restored(scheduler):
+    result = nnkit.train(["data=digits", "model=mlp", f"scheduler={scheduler}", "trainer.max_epochs=2", *QUICK[1:]])
+    manifest, checkpoint = CheckpointStore(result.run.checkpoints).load("last")
+    assert manifest.step == result.run.record()["step"] > 100
+    states = checkpoint["lr_schedulers"] or [checkpoint["plateau"]]
+    assert "last_epoch" in states[0]
+
+
+@pytest.mark.parametrize("callback", options("callbacks"))
+def test_each_callback_and_logger_runs(callback):
+    words = ["data=digits", "model=mlp", *QUICK[:2], f"callbacks=[{callback}]", "logger=[tensorboard]"]
+    assert nnkit.train(words).run.status() == "done"
+
+
+@pytest.mark.parametrize("data", options("data"))
+def test_each_dataset_composes_with_its_own_defaults(data):
+    needed = {"csv": ["data.path=rows.csv"], "image_folder": ["data.root=pictures"]}
+    composition = compose_and_check([f"data={data}", *needed.get(data, [])])
+    assert composition.choices["data"] == data
+    assert composition.config.trainer.max_epochs >= 1
+
+
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_each_experiment_composes_and_keeps_its_plain_keys_below_the_command_line(experiment):
+    assert compose_and_check([f"experiment={experiment}", "seed=7"]).config.seed == 7
+
+
+@pytest.mark.parametrize("debug", options("debug"))
+def test_each_debug_option_trains(debug):
+    result = nnkit.train(["data=digits", "model=mlp", f"debug={debug}", "trainer.num_threads=1"])
+    assert result.run.status() == "done"
+
+
+def test_a_checkpoint_rebuilds_its_model_with_no_dataset_on_disk(monkeypatch):
+    result = nnkit.train(["data=iris", *QUICK])
+    monkeypatch.setattr("nnkit.data.tables.TableData.prepare", None)
+    assert open_run(result.run).session.data.facts()["num_classes"] == 3
