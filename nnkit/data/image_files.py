@@ -187,7 +187,7 @@ def warn_if_unlike(name: str, pixels: Pixels, brightness: dict[str, Sequence[flo
 def _plain(image: Image.Image) -> Image.Image:
     """Bring the modes that Pillow's own conversion would distort to L, RGB or what converts well."""
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_eight_bits(np.asarray(image), image.mode), mode="L")
+        return Image.fromarray(_eight_bits(np.asarray(image), image.mode))
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         over = image.convert("RGBA")
         white = Image.new("RGBA", over.size, (255, 255, 255, 255))

@@ -57,12 +57,12 @@ class PictureSamples(Samples):
         return len(self._targets if self._rows is None else self._rows)
 
     def __getitem__(self, draw: Draw) -> Pictures:
-        rows = draw.index if self._rows is None else self._rows.index_select(0, draw.index)
+        rows = draw.indices if self._rows is None else self._rows.index_select(0, draw.indices)
         pixels = self._gather(rows)
         if self._augment is not None and draw.epoch is not None:
-            pixels = self._augment(pixels, self._seed, draw.epoch, draw.index)
+            pixels = self._augment(pixels, self._seed, draw.epoch, draw.indices)
         inputs = pixels.to(torch.float32).mul_(self._scale).add_(self._offset)
-        return Pictures(inputs, self._targets.index_select(0, rows), draw.index)
+        return Pictures(inputs, self._targets.index_select(0, rows), draw.indices)
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ class PictureData(DataModule):
             "subset": subset,
         }
         self._store: Store | None = None
+        self._dealt: tuple[Any, dict[Split, Tensor]] | None = None
 
     @abstractmethod
     def open(self) -> Store:
@@ -151,7 +152,7 @@ class PictureData(DataModule):
     def prepare(self) -> Preprocessing:
         """Open the dataset, split it and learn the normalisation from the training split."""
         store = self._store = self.open()
-        rows = _split(store, self._split_options)
+        rows = self._rows(store, self._split_options)
         return {
             "class_names": store.class_names,
             "shape": list(self.shape),
@@ -188,10 +189,17 @@ class PictureData(DataModule):
             store.targets,
             learnt["mean"],
             learnt["std"],
-            rows=_split(store, learnt)[split],
+            rows=self._rows(store, learnt)[split],
             augment=self.augment if split == "train" else None,
             seed=self.seed,
         )
+
+    def _rows(self, store: Store, options: dict[str, Any]) -> dict[Split, Tensor]:
+        """Deal the pictures out once; preparing and opening three splits would do it four times."""
+        key = (store.fingerprint, *(options[name] for name in self._split_options))
+        if self._dealt is None or self._dealt[0] != key:
+            self._dealt = key, _split(store, options)
+        return self._dealt[1]
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, Pictures | str]]:
         """Read picture files, and those in folders, as batches of one; see `DataModule.read`."""

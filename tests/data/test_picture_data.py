@@ -127,7 +127,7 @@ def test_parts_that_the_dataset_fixes_stay():
 def test_no_validation_is_allowed():
     data = things(val_fraction=0.0)
     assert data.preprocessing["counts"]["val"] == 0
-    assert data.val_dataloader() == []
+    assert len(data.split("val")) == len(data.val_dataloader()) == 0
 
 
 def test_a_subset_is_an_even_share_of_the_same_training_part():
@@ -162,8 +162,8 @@ def test_data_that_changed_since_are_refused():
 def test_an_epoch_through_the_loader_gives_every_picture_once():
     data = things(batch_size=5)
     batches = list(data.train_dataloader())
-    assert sorted(torch.cat([b.index for b in batches]).tolist()) == list(range(42))
-    assert [len(b.index) for b in batches] == [5] * 8 + [2]
+    assert sorted(torch.cat([b.indices for b in batches]).tolist()) == list(range(42))
+    assert [len(b.indices) for b in batches] == [5] * 8 + [2]
 
 
 def test_worker_processes_give_the_same_batches():
@@ -209,5 +209,5 @@ def test_files_and_folders_are_read_and_the_bad_ones_reported(tmp_path, caplog):
     samples = PictureSamples(PIXELS, TARGETS, data.preprocessing["mean"], data.preprocessing["std"])
     read = results[str(tmp_path / "folder" / "a.png")]
     assert torch.equal(read.inputs, batch(samples, [5]).inputs)
-    assert (read.target.tolist(), read.index.tolist()) == ([0], [0])
+    assert (read.target.tolist(), read.indices.tolist()) == ([0], [0])
     assert "c.png is blank" in caplog.text and "a.png" not in caplog.text
