@@ -80,6 +80,11 @@ def plain_keys() -> list[str]:
     return [key for key in _primary() if key != "defaults"]
 
 
+def is_node(key: str) -> bool:
+    """Say whether one of the `plain_keys` holds keys itself."""
+    return isinstance(_primary()[key], dict)
+
+
 def describe(group: str, option: str, config_dir: Path | None = None) -> str:
     """Return the first comment line of an option's file, its one-line description."""
     path = source(group, option, config_dir)

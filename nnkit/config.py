@@ -23,6 +23,7 @@ from nnkit.overrides import COMMAND_LINE, parse
 from nnkit.provenance import Places, lookup, places_in_text, places_of_files
 from nnkit.search_path import hydra_loader
 from nnkit.settle import settle
+from nnkit.shape import shape_problems
 from nnkit.suggest import hint
 from nnkit.yaml_limits import MAX_BYTES, check_yaml
 
@@ -117,11 +118,13 @@ def examine(
             applied.append(override)
         elif choices.may_judge(override.key_or_group):
             problems.append(problem)
-    found = settle(config, chosen, choices.broken, directory)
     typed = (*choices.chosen, *applied)
     lines = tuple(override.input_line for override in typed if override.input_line)
     composition = Composition(config, chosen, lines, choices.broken, directory, typed)
-    return composition, problems + [replace(p, where=composition.where(p.key)) for p in found]
+    unshaped = shape_problems(config)
+    found = unshaped or settle(config, chosen, choices.broken, directory)
+    problems += [replace(problem, where=composition.where(problem.key)) for problem in found]
+    return (None if unshaped else composition), problems
 
 
 def from_yaml(text: str, choices: dict[str, Any] | None = None) -> Composition:
@@ -143,7 +146,7 @@ def from_yaml(text: str, choices: dict[str, Any] | None = None) -> Composition:
         raise ConfigError([Problem("", "config.yaml holds no keys")])
     chosen = dict(choices or {})
     OmegaConf.set_struct(config, True)
-    problems = settle(config, chosen, frozenset(), None)
+    problems = shape_problems(config) or settle(config, chosen, frozenset(), None)
     if problems:
         raise ConfigError(problems)
     return Composition(config, chosen, saved_text=text)

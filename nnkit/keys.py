@@ -49,6 +49,8 @@ def apply(config: DictConfig, override: Override) -> Problem | None:
     """
     key, value = override.key_or_group, override.value()
     adds = override.is_add() or override.is_force_add()
+    if key.split(".")[0] == "fit":
+        return Problem(key, "is filled in by nnkit when the data are prepared", "leave it out", COMMAND_LINE)
     if adds and key.split(".")[0] not in catalog.groups():
         return _unknown_top(config, key, override)
     if not adds and not exists(config, key):
@@ -61,8 +63,17 @@ def apply(config: DictConfig, override: Override) -> Problem | None:
         else:
             OmegaConf.update(config, key, value, merge=True, force_add=adds)
     except OmegaConfBaseException as error:
-        return Problem(key, f"cannot be set: {str(error).splitlines()[0]}", "", COMMAND_LINE)
+        return Problem(
+            key, f"cannot be {override.get_value_string()}: {_reason(config, key, error)}", "", COMMAND_LINE
+        )
     return None
+
+
+def _reason(config: DictConfig, key: str, error: Exception) -> str:
+    held = OmegaConf.select(config, key)
+    if isinstance(held, ListConfig):
+        return "it holds a list"
+    return "it holds a mapping" if isinstance(held, DictConfig) else str(error).splitlines()[0]
 
 
 def _delete(config: DictConfig, key: str) -> None:

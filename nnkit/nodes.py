@@ -33,7 +33,7 @@ INJECTED: dict[str, tuple[str, ...] | None] = {
     "model": ("dim_in",),
     "head": ("dim_in",),
     "optimizer": ("params",),
-    "scheduler": ("optimizer",),
+    "scheduler": ("optimizer", "mode"),
     "task": None,
     "logger": ("save_dir", "name", "version"),
     "trainer": (

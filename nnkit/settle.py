@@ -20,7 +20,7 @@ def settle(
     """Finish a composed config in place.
 
     Args:
-        config: With the values from the command line set.
+        config: With the values from the command line set, its shape checked.
         choices: The option of each group.
         broken: Groups whose choice was wrong; nothing is said of how their stand-ins go together.
         config_dir: The directory given with ``--config-dir``.
@@ -29,43 +29,26 @@ def settle(
         One problem for each key that is unknown, missing or refers to nothing, and one for a model that does
         not take the data.
     """
-    problems = list(_top_level(config))
-    if not problems:
-        problem = _choose_embed(config, choices, config_dir)
-        if problem is not None and not {"model", "data", "experiment"} & set(broken):
-            problems.append(problem)
-        if not {"data", "task", "head", "experiment"} & set(broken):
-            problems += _fit_head(config, choices)
-        _lift_limit_on_epochs(config)
+    problems = _unknown_top_keys(config)
+    problem = _choose_embed(config, choices, config_dir)
+    if problem is not None and not {"model", "data", "experiment"} & set(broken):
+        problems.append(problem)
+    if not {"data", "task", "head", "experiment"} & set(broken):
+        problems += _fit_head(config, choices)
+    _lift_limit_on_epochs(config)
     # What does not belong here cannot find its facts either: that is one mistake, not two.
     silent = {*broken, *(problem.key for problem in problems)}
     return problems + [problem for problem in _unresolved(config) if problem.key.split(".")[0] not in silent]
 
 
-def _top_level(config: DictConfig) -> Iterator[Problem]:
-    """Find keys at the top level that are unknown, missing, or a value where a node must stand."""
-    defaults = catalog.defaults()
-    known = [*defaults, *catalog.plain_keys()]
-    for key in config:
-        if key not in known:
-            yield Problem(str(key), "there is no such key", hint(str(key), known))
-    needed = [group for group, default in defaults.items() if isinstance(default, str)]
-    for key in [*needed, *catalog.plain_keys()]:
-        if key not in config.keys():  # noqa: SIM118 (`in` denies a missing value)
-            yield Problem(key, "is missing")
-    for group in [name for name in defaults if name in config.keys()]:  # noqa: SIM118
-        node = config._get_node(group)
-        if node is not None and (not isinstance(node, DictConfig) or node._is_none()):
-            yield Problem(group, f"must hold keys, not {node}")
+def _unknown_top_keys(config: DictConfig) -> list[Problem]:
+    known = [*catalog.groups(), *catalog.plain_keys()]
+    unknown = [str(key) for key in config if key not in known]
+    return [Problem(key, "there is no such key", hint(key, known)) for key in unknown]
 
 
 def _choose_embed(config: DictConfig, choices: dict[str, Any], config_dir: Path | None) -> Problem | None:
-    embeds = config.model.get("embeds")
-    kind = config.data.get("kind")
-    if not isinstance(embeds, DictConfig):
-        return Problem("model.embeds", "a model lists an embed for each kind of input it takes")
-    if kind is None:
-        return Problem("data.kind", "a dataset says its kind of input (pictures, table)")
+    embeds, kind = config.model.embeds, config.data.kind
     model, data = choices.get("model") or "?", choices.get("data") or "?"
     takes = list(embeds)
     with open_dict(embeds):
@@ -73,7 +56,8 @@ def _choose_embed(config: DictConfig, choices: dict[str, Any], config_dir: Path 
             del embeds[other]
     if kind in takes:
         return None
-    text = f"model={model} does not take data={data} (kind {kind}), only {' and '.join(map(str, takes))}"
+    taken = " and ".join(map(str, takes)) or "nothing"
+    text = f"model={model} does not take data={data} (kind {kind}), only {taken}"
     models = ", ".join(catalog.models_for(str(kind), config_dir)) or "none"
     datasets = ", ".join(catalog.data_for(str(model), config_dir)) or "none"
     return Problem("model", text, f"models that take {kind}: {models}; data that {model} takes: {datasets}")

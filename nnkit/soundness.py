@@ -33,23 +33,15 @@ def problems(composition: Composition) -> list[Problem]:
     for name, steps in (("total_steps", _TRIAL_STEPS), ("steps_per_epoch", _TRIAL_STEPS_PER_EPOCH)):
         if config.fit[name] is None:
             config.fit[name] = steps
-    found: list[Problem] = []
-    nodes: dict[str, Node] = {}
-    for key, group, content in nodes_of(config):
-        try:
-            node, mistakes = read_node(content, key, group, INJECTED.get(group, ()), UNKNOWN)
-        except OmegaConfBaseException:
-            # A reference to nothing was reported when the config was composed.
-            continue
-        found += mistakes
-        if node is not None:
-            nodes[key] = node
+    nodes, found = _read_all(config)
     found += try_all(nodes, _num_outputs(config), target_for(config))
     found += _plain_keys(config)
+    found += _facts(config, nodes.get("data"))
     found += trainer_problems(composition.config)
     if not composition.broken:
         found += _fitting(config, composition.choices, nodes)
     wrong = {problem.key for problem in found}
+    # What is wrong with a value is not said again where the value arrives.
     kept = [
         problem
         for problem in found
@@ -58,8 +50,27 @@ def problems(composition: Composition) -> list[Problem]:
     return [replace(problem, where=problem.where or composition.where(problem.key)) for problem in kept]
 
 
+def _read_all(config: DictConfig) -> tuple[dict[str, Node], list[Problem]]:
+    """Check every node by itself; a value that is taken from another key is that key's mistake."""
+    nodes: dict[str, Node] = {}
+    found: dict[str, Problem] = {}
+    for key, group, content in nodes_of(config):
+        try:
+            node, mistakes = read_node(content, key, group, INJECTED.get(group, ()), UNKNOWN)
+        except OmegaConfBaseException:
+            # A reference to nothing was reported when the config was composed.
+            continue
+        for mistake in mistakes:
+            sources = _sources(config, mistake.key)
+            origin = sources.pop() if len(sources) == 1 else mistake.key
+            found.setdefault(origin, replace(mistake, key=origin))
+        if node is not None:
+            nodes[key] = node
+    return nodes, list(found.values())
+
+
 def _sources(config: DictConfig, key: str) -> set[str]:
-    """Return the keys a value is taken from: a mistake in one is not reported again where it arrives."""
+    """Return the keys a value is taken from."""
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig) or name not in node:
@@ -98,7 +109,7 @@ def _fitting(config: DictConfig, choices: Mapping[str, Any], nodes: Mapping[str,
         yield _loss_problem(config, choices)
     metrics = getattr(nodes["task"].target, "metrics", {}) if "task" in nodes else {}
     names = [f"val/{name}" for name in metrics]
-    monitored = {"monitor": config.monitor}
+    monitored = {"monitor": config.monitor} if isinstance(config.monitor, str) else {}
     for key, node in nodes.items():
         name = node.arguments.get("monitor")
         # A callback that follows the config's own metric is not named a second time.
@@ -117,6 +128,15 @@ def _loss_problem(config: DictConfig, choices: Mapping[str, Any]) -> Problem:
     loss, task = choices.get("loss", "this loss"), choices.get("task", "this task")
     text = f"{loss} scores {taken}, and the task {task} gives {given}"
     return Problem("loss", text, "leave loss= out: the task chooses one that fits")
+
+
+def _facts(config: DictConfig, data: Node | None) -> Iterator[Problem]:
+    """Facts are counts and sizes; null until the data are prepared."""
+    for name in getattr(data.target, "fact_names", ()) if data is not None else ():
+        value = config.data.get(name)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            text = f"must be a whole number of at least 1, or null where the data say it, not {value!r}"
+            yield Problem(f"data.{name}", text)
 
 
 def _plain_keys(config: DictConfig) -> Iterator[Problem]:

@@ -56,7 +56,7 @@ def _count(events: Iterator[Any], name: str) -> None:
     for event in events:
         if isinstance(event, yaml.AliasEvent | yaml.ScalarEvent):
             # A scalar counts as one value under its anchor too.
-            add(sizes.get(event.anchor, 1) if isinstance(event, yaml.AliasEvent) else 1)
+            add(sizes.get(event.anchor or "", 1) if isinstance(event, yaml.AliasEvent) else 1)
         elif isinstance(event, yaml.CollectionStartEvent):
             frames.append((event.anchor, 1))
             if len(frames) > MAX_DEPTH:

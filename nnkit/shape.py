@@ -1,0 +1,72 @@
+"""The outline every config has: nodes where nodes must stand, and the keys that nnkit itself reads."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nnkit import catalog
+from nnkit.errors import Problem
+
+_Test = Callable[[Any], bool]
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+# Key -> (whether it must be there, what it must be, in words).
+_OWN_KEYS: dict[str, tuple[bool, _Test, str]] = {
+    "model.embeds": (True, lambda value: isinstance(value, dict), "a mapping from kinds of input to embeds"),
+    "data.kind": (True, _is_text, "the kind of input the data are, pictures or table"),
+    "head.fits": (False, _is_names, "a list of tasks"),
+    "loss.takes": (False, _is_names, "a list out of index, one_hot and real"),
+    "task.targets": (False, _is_names, "a list out of index, one_hot and real"),
+    "task.monitor": (False, _is_text, "the name of a metric"),
+    "scheduler.interval": (False, lambda value: value in ("step", "epoch"), "step or epoch"),
+}
+
+
+def shape_problems(config: DictConfig) -> list[Problem]:
+    """Return what keeps a config from being read at all: nodes that are missing or are no nodes.
+
+    Args:
+        config: With the values from the command line set.
+    """
+    found = [*_missing(config), *_flat(config)]
+    return found or list(_own_keys(config))
+
+
+def _missing(config: DictConfig) -> Iterator[Problem]:
+    needed = [group for group, default in catalog.defaults().items() if isinstance(default, str)]
+    for key in [*needed, *catalog.plain_keys()]:
+        # `in` would deny a key whose value is still missing.
+        if key not in list(config.keys()):
+            yield Problem(key, "is missing")
+
+
+def _flat(config: DictConfig) -> Iterator[Problem]:
+    """Find values where keys must stand."""
+    nodes = [*catalog.groups(), *(key for key in catalog.plain_keys() if catalog.is_node(key))]
+    for key in [name for name in nodes if name in list(config.keys())]:
+        node = config._get_node(key)
+        if node is not None and (not isinstance(node, DictConfig) or node._is_none()):
+            yield Problem(key, f"must hold keys, not {node}")
+
+
+def _own_keys(config: DictConfig) -> Iterator[Problem]:
+    for key, (needed, test, words) in _OWN_KEYS.items():
+        group, _, name = key.partition(".")
+        try:
+            value = config[group].get(name)
+        except OmegaConfBaseException:
+            # A reference to nothing is reported with all the others.
+            continue
+        plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        if (needed or plain is not None) and not test(plain):
+            yield Problem(key, f"must be {words}, not {plain!r}")
