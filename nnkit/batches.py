@@ -11,12 +11,12 @@ class Pictures(NamedTuple):
     Attributes:
         inputs: Normalised pixels, (batch, channels, height, width), float32.
         target: Class index (batch,) int64, or real values (batch, outputs) float32.
-        index: Which samples of the split these are, (batch,) int64.
+        indices: Which samples of the split these are, (batch,) int64.
     """
 
     inputs: Tensor
     target: Tensor
-    index: Tensor
+    indices: Tensor
 
 
 class Table(NamedTuple):
@@ -25,12 +25,12 @@ class Table(NamedTuple):
     Attributes:
         inputs: Standardised and one-hot encoded columns, (batch, features), float32.
         target: Class index (batch,) int64, or standardised real values (batch, outputs) float32.
-        index: Which rows of the split these are, (batch,) int64.
+        indices: Which rows of the split these are, (batch,) int64.
     """
 
     inputs: Tensor
     target: Tensor
-    index: Tensor
+    indices: Tensor
 
 
 Batch = Pictures | Table

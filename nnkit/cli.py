@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from nnkit.errors import NnkitError
+from nnkit.errors import NnkitError, UserError
 
 # Verb -> (module with `main(arguments) -> exit code`, what it does).
 VERBS = {
@@ -38,6 +38,24 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 environment or bug, 2 user's mistake, 130, 143."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _run(words)
+    except NnkitError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("stopped by SIGINT", 130)
+    except _Terminated:
+        return _fail("stopped by SIGTERM", 143)
+    except BrokenPipeError:
+        # The reader of our output has gone, as in `nnkit runs | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         from nnkit.guide import print_guide
 
@@ -51,28 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] not in VERBS:
         from nnkit.suggest import did_you_mean
 
-        return _fail(
-            f"nnkit has no verb {words[0]!r}{did_you_mean(words[0], VERBS)}; type nnkit for the list", 2
-        )
+        raise UserError(f"there is no verb {words[0]!r}; {did_you_mean(words[0], list(VERBS))}")
     from nnkit import logs
 
     logs.set_up()
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        verb = importlib.import_module(VERBS[words[0]][0])
-        return int(verb.main(words[1:]))
-    except NnkitError as error:
-        return _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _fail("stopped by SIGINT", 130)
-    except _Terminated:
-        return _fail("stopped by SIGTERM", 143)
-    except BrokenPipeError:
-        # The reader of our output has gone, as in `nnkit runs | head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    verb = importlib.import_module(VERBS[words[0]][0])
+    return int(verb.main(words[1:]))
 
 
 def _fail(text: str, code: int) -> int:

@@ -68,7 +68,7 @@ def fit(session: Session, run: Run, checkpoint: tuple[Manifest, dict[str, Any]] 
             StopSignal(),
         ]
         validates = len(session.data.split("val")) > 0
-        trainer = make_trainer(config, run.path, callbacks, loggers, io, validates)
+        trainer = make_trainer(config, run.path, callbacks, loggers, io=io, validates=validates)
         path = None
         if checkpoint is None:
             record.cut_back(-1)
@@ -88,7 +88,7 @@ def fit(session: Session, run: Run, checkpoint: tuple[Manifest, dict[str, Any]] 
             run.update(status=status, end=now(), step=trainer.global_step, error=str(error).split("\n")[0])
             raise
         seconds = time.perf_counter() - start
-        return _finish(session, run, store, trainer, record, seconds, show)
+        return _finish(session, run, trainer, seconds, show)
 
 
 def _position(state: dict[str, Any]) -> tuple[int, int]:
@@ -100,26 +100,18 @@ def _position(state: dict[str, Any]) -> tuple[int, int]:
     return epoch, 0 if over else batches["current"]["ready"]
 
 
-def _finish(
-    session: Session,
-    run: Run,
-    store: CheckpointStore,
-    trainer: Trainer,
-    record: Record,
-    seconds: float,
-    show: bool,
-) -> Result:
-    best = None
+def _finish(session: Session, run: Run, trainer: Trainer, seconds: float, show: bool) -> Result:
+    best, store = None, CheckpointStore(run.checkpoints)
     if store.manifests():
         best, state = store.load("best")
         session.task.load_state_dict(state["state_dict"])
     metrics = evaluate(session, run.path)
-    record.write(trainer, "test", metrics)
+    Record(run.path).write(trainer, "test", metrics)
     if best is not None and best.monitor is not None and best.score is not None:
         metrics = {**metrics, best.monitor: best.score}
     for logger in trainer.loggers:
         if metrics:
-            logger.log_hyperparams(_flat(session.config), metrics)  # type: ignore[call-arg]
+            logger.log_hyperparams(_flat(session.config), metrics)
         logger.finalize("success")
     run.update(
         status="done",
@@ -130,6 +122,7 @@ def _finish(
         best=best.file if best else None,
     )
     if show:
+        title = f"{session.choices['model']} on {session.choices['data']}"
         facts = {
             "steps": trainer.global_step,
             "parameters": f"{run.record()['parameters']:,}",
@@ -137,7 +130,7 @@ def _finish(
             "best checkpoint": best.file if best else "none",
             "run": report.shorten(run.path),
         }
-        report.console().print(report.results_table(metrics, facts, run.path.parent.name))
+        report.console().print(report.results_table(metrics, facts, title))
     return Result(run, metrics, seconds, session)
 
 

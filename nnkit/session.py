@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import lightning.pytorch as lightning
 import numpy
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from nnkit.build import build, build_network, loss_target, target_class
 from nnkit.checkpoint import files
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from torch import nn
     from torch.optim import Optimizer
-    from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+    from torch.optim.lr_scheduler import LRScheduler
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Session:
     """
 
     config: DictConfig
-    choices: dict[str, str]
+    choices: Mapping[str, Any]
     data: DataModule
     task: Task
 
@@ -113,18 +115,20 @@ def check_validation(config: DictConfig, data: DataModule) -> None:
     if waiting:
         answer = "hold a part out with data.val_fraction=0.1"
         raise ConfigError(
-            [Problem(key, f"follows {config.monitor}, but nothing is held out for validation", answer) for key in waiting]
+            [
+                Problem(key, f"follows {config.monitor}, but nothing is held out for validation", answer)
+                for key in waiting
+            ]
         )
 
 
-def make_session(config: DictConfig, choices: dict[str, str], data: DataModule) -> Session:
+def make_session(config: DictConfig, choices: Mapping[str, Any], data: DataModule) -> Session:
     """Seed everything and build the task around a network with fresh weights."""
     lightning.seed_everything(config.seed, verbose=False)
     network = build_network(config)
     if config.trainer.compile:
         network.compile()
-    task_class = target_class(config.task, "task")
-    assert issubclass(task_class, Task)
+    task_class = task_of(config)
     task: Task = build(
         config.task,
         "task",
@@ -138,6 +142,13 @@ def make_session(config: DictConfig, choices: dict[str, str], data: DataModule) 
         **task_class.learnt(data.preprocessing),
     )
     return Session(config, choices, data, task)
+
+
+def task_of(config: DictConfig) -> type[Task]:
+    """Return the class of the task."""
+    found = target_class(config.task, "task")
+    assert issubclass(found, Task)
+    return found
 
 
 def _make_optimizer(config: DictConfig, module: nn.Module) -> Optimizer:
@@ -157,7 +168,12 @@ def _make_scheduler(
         config.fit.total_steps = int(total_steps)
     if math.isfinite(steps_per_epoch):
         config.fit.steps_per_epoch = int(steps_per_epoch)
-    scheduler: LRScheduler | ReduceLROnPlateau = build(config.scheduler, "scheduler", optimizer=optimizer)
+    # A plateau schedule must know whether more of the metric it follows is better.
+    follows = issubclass(target_class(config.scheduler, "scheduler"), ReduceLROnPlateau)
+    mode = {"mode": task_of(config).mode(config.monitor)} if follows else {}
+    scheduler: LRScheduler | ReduceLROnPlateau = build(
+        config.scheduler, "scheduler", optimizer=optimizer, **mode
+    )
     return scheduler
 
 
@@ -176,6 +192,7 @@ def make_trainer(
     directory: Path,
     callbacks: list[Callback],
     loggers: list[Any],
+    *,
     io: StoreIO | None = None,
     validates: bool = True,
 ) -> Trainer:

@@ -13,7 +13,14 @@ from nnkit.checkpoint import files
 from nnkit.errors import ConfigError, EnvironmentFault, Problem, UserError
 from nnkit.fit import Result, fit
 from nnkit.run import CONFIG, PREPROCESSING, Run, start_record
-from nnkit.session import check_devices, check_validation, fix_arithmetic, make_session, prepare_data, resolve_precision
+from nnkit.session import (
+    check_devices,
+    check_validation,
+    fix_arithmetic,
+    make_session,
+    prepare_data,
+    resolve_precision,
+)
 
 if TYPE_CHECKING:
     from nnkit.config import Composition

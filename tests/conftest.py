@@ -49,4 +49,3 @@ def records():
         return [json.loads(line) for line in path.read_text().splitlines()]
 
     return read
-

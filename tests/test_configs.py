@@ -14,7 +14,13 @@ from nnkit.reopen import open_run
 CONF = Path(__file__).parent.parent / "conf"
 # A dataset that ships with the package, for each kind of input and task.
 SHIPPED = {"pictures": ["digits"], "table": ["iris", "diabetes"]}
-QUICK = ["trainer.max_steps=2", "trainer.num_threads=1", "logger=[]", "callbacks=[checkpoint]", "data.batch_size=16"]
+QUICK = [
+    "trainer.max_steps=2",
+    "trainer.num_threads=1",
+    "logger=[]",
+    "callbacks=[checkpoint]",
+    "data.batch_size=16",
+]
 
 
 def options(group):
@@ -57,7 +63,9 @@ def test_each_model_trains_saves_loads_and_goes_on(model, data):
     opened = open_run(result.run, "last")
     batch = next(iter(opened.session.data.test_dataloader()))
     with torch.no_grad():
-        assert torch.equal(opened.session.task.network(batch.inputs), result.session.task.eval().network(batch.inputs))
+        assert torch.equal(
+            opened.session.task.network(batch.inputs), result.session.task.eval().network(batch.inputs)
+        )
     assert result.run.status() == "done"
 
 
@@ -81,14 +89,18 @@ def test_each_loss_trains_or_is_refused_with_a_reason(loss):
 def test_each_optimizer_lowers_the_loss_with_a_constant_and_a_moving_rate(optimizer, scheduler):
     words = ["data=iris", f"optimizer={optimizer}", f"scheduler={scheduler}", "trainer.max_epochs=15"]
     result = nnkit.train([*words, "logger=[]", "callbacks=[checkpoint]"])
-    rows = [line for line in (result.run.path / "metrics.jsonl").read_text().splitlines() if '"epoch"' in line]
+    rows = [
+        line for line in (result.run.path / "metrics.jsonl").read_text().splitlines() if '"epoch"' in line
+    ]
     assert len(rows) >= 15
     assert result.metrics["test/accuracy"] > 0.5
 
 
 @pytest.mark.parametrize("scheduler", options("scheduler"))
 def test_each_schedule_is_saved_and_restored(scheduler):
-    result = nnkit.train(["data=digits", "model=mlp", f"scheduler={scheduler}", "trainer.max_epochs=2", *QUICK[1:]])
+    result = nnkit.train(
+        ["data=digits", "model=mlp", f"scheduler={scheduler}", "trainer.max_epochs=2", *QUICK[1:]]
+    )
     manifest, checkpoint = CheckpointStore(result.run.checkpoints).load("last")
     assert manifest.step == result.run.record()["step"] > 100
     states = checkpoint["lr_schedulers"] or [checkpoint["plateau"]]

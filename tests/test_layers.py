@@ -45,7 +45,18 @@ def in_package(folder):
 
 
 PURE = [name for folder in ("models", "embeds", "heads", "layers", "losses") for name in in_package(folder)]
-STANDARD = {"collections", "dataclasses", "enum", "functools", "itertools", "math", "typing", "__future__", "abc", "inspect"}
+STANDARD = {
+    "collections",
+    "dataclasses",
+    "enum",
+    "functools",
+    "itertools",
+    "math",
+    "typing",
+    "__future__",
+    "abc",
+    "inspect",
+}
 
 
 @pytest.mark.parametrize("name", PURE)
@@ -56,7 +67,16 @@ def test_models_embeds_heads_layers_and_losses_know_only_torch_and_layers(name):
 
 
 HYDRA_MAY = {"cli", "config", "build", "sweep", "hydra_app", "search_path", "provenance", "keys", "overrides"}
-HYDRA_MAY |= {"settle", "choices", "nodes", "soundness", "trainer_checks", "fence", "typecheck", "yaml_limits"}
+HYDRA_MAY |= {
+    "settle",
+    "choices",
+    "nodes",
+    "soundness",
+    "trainer_checks",
+    "fence",
+    "typecheck",
+    "yaml_limits",
+}
 
 
 @pytest.mark.parametrize("name", NAMES)

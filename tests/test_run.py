@@ -29,7 +29,7 @@ def test_a_name_is_taken_once(tmp_path):
 def test_output_dir_that_is_a_file_is_the_users_mistake(tmp_path):
     (tmp_path / "file").write_text("")
     for output_dir in (tmp_path / "file", tmp_path / "file" / "deeper"):
-        with pytest.raises(UserError, match="is a file|through a file"):
+        with pytest.raises(UserError, match=r"is a file|through a file"):
             Run.create(output_dir, "m-d")
 
 
@@ -41,22 +41,24 @@ def test_unwritable_output_dir_is_the_environments_fault(tmp_path):
 
 
 def test_find_by_path_prefix_and_last(tmp_path):
-    first, second = make(tmp_path, "alpha-1", "2026-01-02"), make(tmp_path, "alpha-2", "2026-01-01")
-    assert find_run("last", tmp_path).path == first.path
-    assert find_run("alpha-2", tmp_path).path == second.path
-    assert find_run(str(first.path), tmp_path).path == first.path
+    output_dir = tmp_path / "outputs"
+    first, second = make(output_dir, "alpha-1", "2026-01-02"), make(output_dir, "alpha-2", "2026-01-01")
+    assert find_run("last", output_dir).path == first.path
+    assert find_run("alpha-2", output_dir).path == second.path
+    assert find_run(str(first.path), output_dir).path == first.path
     with pytest.raises(UserError, match="fits 2 runs"):
-        find_run("alpha", tmp_path)
+        find_run("alpha", output_dir)
     with pytest.raises(UserError, match="the latest are"):
-        find_run("beta", tmp_path)
+        find_run("beta", output_dir)
     with pytest.raises(UserError, match="there are no runs"):
-        find_run("last", tmp_path / "nowhere")
+        find_run("last", output_dir / "nowhere")
 
 
 def test_a_name_that_is_a_prefix_of_another_is_found(tmp_path):
-    make(tmp_path, "run")
-    make(tmp_path, "run-2")
-    assert find_run("run", tmp_path).path == tmp_path / "run"
+    output_dir = tmp_path / "outputs"
+    make(output_dir, "run")
+    make(output_dir, "run-2")
+    assert find_run("run", output_dir).path == output_dir / "run"
 
 
 def test_a_run_is_held_by_one_process(tmp_path):

@@ -96,7 +96,14 @@ def test_a_run_directory_holds_what_a_person_looks_for(records):
     path = result.run.path
     assert path.parent == Path("outputs/mlp-digits")
     names = {entry.name for entry in path.iterdir()}
-    assert {"config.yaml", "preprocessing.json", "run.json", "metrics.jsonl", "timing.jsonl", "checkpoints"} <= names
+    assert {
+        "config.yaml",
+        "preprocessing.json",
+        "run.json",
+        "metrics.jsonl",
+        "timing.jsonl",
+        "checkpoints",
+    } <= names
     assert list((path / "tensorboard").glob("events*"))
     record = json.loads((path / "run.json").read_text())
     assert record["status"] == "done"
@@ -133,7 +140,9 @@ def test_equal_commands_give_equal_weights_and_another_seed_others():
 
 
 @pytest.mark.parametrize("step", [1, 7, 13, 20, 26])
-@pytest.mark.parametrize("extra", [[], ["trainer.accumulate_grad_batches=2"], ["scheduler=plateau"], ["+callbacks=ema"]])
+@pytest.mark.parametrize(
+    "extra", [[], ["trainer.accumulate_grad_batches=2"], ["scheduler=plateau"], ["+callbacks=ema"]]
+)
 def test_a_run_stopped_by_ctrl_c_goes_on_exactly(add_callback, monkeypatch, records, step, extra):
     whole = nnkit.train([*SMALL, "name=whole", *extra]).run
     last = json.loads((whole.path / "run.json").read_text())["step"]
@@ -193,7 +202,9 @@ def test_validation_inside_an_epoch_saves_and_chooses_the_best(records):
 
 def test_a_diverging_run_stops_before_the_step_and_says_where():
     with pytest.raises(NonFinite, match="not finite at step") as diverged:
-        nnkit.train([*SMALL[:-2], "logger=[]", "optimizer=sgd", "optimizer.lr=1e30", "scheduler=constant", "name=bad"])
+        nnkit.train(
+            [*SMALL[:-2], "logger=[]", "optimizer=sgd", "optimizer.lr=1e30", "scheduler=constant", "name=bad"]
+        )
     assert diverged.value.exit_code == 1
     assert "optimizer.lr=" in str(diverged.value)
     assert Run(Path("outputs/bad")).status() == "failed"
@@ -212,7 +223,12 @@ def test_skip_leaves_bad_batches_out_and_the_weights_stay_finite(add_callback):
 
 
 def test_bf16_with_the_default_optimizer_and_clipping_trains_on_a_cpu():
-    options = ["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0", "optimizer.lr=0.01", "data.batch_size=20"]
+    options = [
+        "trainer.precision=bf16-mixed",
+        "trainer.gradient_clip_val=1.0",
+        "optimizer.lr=0.01",
+        "data.batch_size=20",
+    ]
     result = nnkit.train([*SMALL, "model.dropout=0", *options])
     assert result.metrics["test/accuracy"] > 0.7
 
@@ -241,7 +257,11 @@ def test_a_gpu_demanded_where_there_is_none_is_the_environments_fault():
 
 
 def test_early_stopping_knows_which_way_is_better(records):
-    options = ["callbacks=[checkpoint,early_stopping]", "callbacks.early_stopping.patience=1", "trainer.max_epochs=50"]
+    options = [
+        "callbacks=[checkpoint,early_stopping]",
+        "callbacks.early_stopping.patience=1",
+        "trainer.max_epochs=50",
+    ]
     run = nnkit.train([*SMALL, *options, "optimizer.lr=0", "scheduler=constant", "optimizer=sgd"]).run
     assert len([row for row in records(run.path / "metrics.jsonl") if row["split"] == "val"]) == 2
 

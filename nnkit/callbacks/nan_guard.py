@@ -34,7 +34,7 @@ class NanGuard(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Keep the sample numbers, to name them if need be."""
-        self._index = batch.index
+        self._index = batch.indices
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Keep the loss."""

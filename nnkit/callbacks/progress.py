@@ -91,11 +91,15 @@ class Progress(Callback):
 
     def _describe(self, trainer: Trainer, pl_module: LightningModule) -> str:
         means = {f"train/{name}": value for name, value in getattr(pl_module, "epoch_means", {}).items()}
-        logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        logged = {
+            name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")
+        }
         shown = "  ".join(f"{name} {value:.4g}" for name, value in list({**means, **logged}.items())[:_SHOWN])
         epochs = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
         seconds = time.perf_counter() - self._start
-        return f"epoch {trainer.current_epoch + 1}{epochs}  step {trainer.global_step}  {shown}  {seconds:.1f} s"
+        return (
+            f"epoch {trainer.current_epoch + 1}{epochs}  step {trainer.global_step}  {shown}  {seconds:.1f} s"
+        )
 
     def _print(self) -> None:
         if self._line:

@@ -65,9 +65,10 @@ class StopSignal(Callback):
     ) -> None:
         """Save and leave, if a signal has come and this is a save point."""
         if self.received and at_save_point(trainer):
-            checkpointing = next(
-                (found for found in trainer.callbacks if isinstance(found, Checkpointing)), None
-            )  # type: ignore[attr-defined]
+            found = [
+                callback for callback in trainer.checkpoint_callbacks if isinstance(callback, Checkpointing)
+            ]
+            checkpointing = found[0] if found else None
             if checkpointing is not None:
                 checkpointing.save(trainer)
                 checkpointing.flush(trainer)

@@ -59,7 +59,7 @@ class CheckpointStore:
             files.remove(leftover)
 
     def commit(
-        self, name: str, data: bytes, step: int, epoch: int, monitor: str | None, score: float | None
+        self, name: str, data: bytes, *, step: int, epoch: int, monitor: str | None, score: float | None
     ) -> Manifest:
         """Write a checkpoint, then its manifest; the metrics log is made durable before the manifest counts.
 

@@ -27,7 +27,7 @@ class Samples(Dataset[Batch], ABC):
         """Gather the samples of one draw, augmented if `draw.epoch` is not None."""
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Any:
     return batch
 
 
@@ -136,7 +136,7 @@ class DataModule(LightningDataModule, ABC):
         sampler = BatchSampler(
             len(samples),
             batch_size,
-            seed,
+            seed=seed,
             rank=torch.distributed.get_rank() if distributed else 0,
             world_size=torch.distributed.get_world_size() if distributed else 1,
         )

@@ -25,11 +25,11 @@ class Draw(NamedTuple):
 
     Attributes:
         epoch: The epoch they are drawn in, or None outside training.
-        index: Sample numbers, (batch,) int64.
+        indices: Sample numbers, (batch,) int64.
     """
 
     epoch: int | None
-    index: Tensor
+    indices: Tensor
 
 
 class BatchSampler(Sampler[Draw]):
@@ -48,6 +48,7 @@ class BatchSampler(Sampler[Draw]):
         self,
         num_samples: int,
         batch_size: int,
+        *,
         seed: int | None = None,
         drop_last: bool = False,
         rank: int = 0,

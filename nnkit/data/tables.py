@@ -49,8 +49,8 @@ class TableSamples(Samples):
         return len(self._rows)
 
     def __getitem__(self, draw: Draw) -> Table:
-        rows = self._rows.index_select(0, draw.index)
-        return Table(gather(self._features, rows), self._targets.index_select(0, rows), draw.index)
+        rows = self._rows.index_select(0, draw.indices)
+        return Table(gather(self._features, rows), self._targets.index_select(0, rows), draw.indices)
 
 
 class TableData(DataModule):

@@ -48,6 +48,7 @@ class Task(LightningModule, ABC):
 
     def __init__(
         self,
+        *,
         network: Network,
         loss: nn.Module,
         target: Target,
@@ -96,7 +97,7 @@ class Task(LightningModule, ABC):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss and add the batch to the totals."""
         loss, sums = self.score(batch)
-        size = len(batch.index)
+        size = len(batch.indices)
         with torch.no_grad():
             self.window += torch.stack([loss.detach() * size, *sums, self._count(size)])
         return loss

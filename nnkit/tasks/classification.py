@@ -62,7 +62,9 @@ class Classification(Task):
     def evaluate(self, batch: Batch) -> None:
         """Add a batch to the confusion matrix and the loss."""
         outputs = self.network(batch.inputs)
-        self._eval_loss = self._eval_loss.to(outputs.device) + self._loss(outputs, batch.target) * len(batch.index)
+        self._eval_loss = self._eval_loss.to(outputs.device) + self._loss(outputs, batch.target) * len(
+            batch.indices
+        )
         self.counts.update(outputs.argmax(-1), batch.target)
         self.last_outputs = outputs.detach()
 

@@ -59,7 +59,7 @@ class Regression(Task):
     def evaluate(self, batch: Batch) -> None:
         """Add a batch to the metrics."""
         outputs = self.network(batch.inputs)
-        size = len(batch.index)
+        size = len(batch.indices)
         loss = self.loss(outputs, batch.target) * size
         self._eval_loss = self._eval_loss.to(loss.device) + torch.stack([loss, torch.full_like(loss, size)])
         self.last_outputs = outputs.detach().float() * self.std + self.mean

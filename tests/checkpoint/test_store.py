@@ -19,7 +19,9 @@ def store(tmp_path):
 
 def commit(store, step, score=None):
     state = {"state_dict": {"w": torch.full((3,), float(step))}, "step": step}
-    return store.commit(f"step-{step:06d}.ckpt", dump_bytes(state), step, 0, "val/loss", score)
+    return store.commit(
+        f"step-{step:06d}.ckpt", dump_bytes(state), step=step, epoch=0, monitor="val/loss", score=score
+    )
 
 
 def test_the_newest_step_is_loaded_whatever_the_file_times_say(store):

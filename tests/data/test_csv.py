@@ -254,7 +254,7 @@ class TestRead:
         found = list(fresh.read([path]))
         assert [name for name, _ in found] == [f"{path}:{row}" for row in range(1, 61)]
         assert torch.equal(torch.cat([batch.inputs for _, batch in found]), train.inputs)
-        assert found[0][1].target.tolist() == found[0][1].index.tolist() == [0]
+        assert found[0][1].target.tolist() == found[0][1].indices.tolist() == [0]
 
     def test_columns_may_come_in_any_order_and_number(self, write):
         data = prepared(write("a,b,y\n" + "".join(f"{i},{i % 4},{'pq'[i % 2]}\n" for i in range(20))))

@@ -5,7 +5,7 @@ from nnkit.data.sampler import BatchSampler, private_generator
 
 
 def order(sampler):
-    return torch.cat([draw.index for draw in sampler])
+    return torch.cat([draw.indices for draw in sampler])
 
 
 def test_each_sample_once_an_epoch_in_an_order_of_its_own():
@@ -40,10 +40,10 @@ def test_the_global_generator_is_not_touched():
 @pytest.mark.parametrize("skipped", [0, 1, 5, 11])
 def test_skip_leaves_out_batches_of_the_next_pass_only(skipped):
     sampler = BatchSampler(103, 10, seed=1)
-    whole = [draw.index.tolist() for draw in sampler]
+    whole = [draw.indices.tolist() for draw in sampler]
     sampler.skip(skipped)
-    assert [draw.index.tolist() for draw in sampler] == whole[skipped:]
-    assert [draw.index.tolist() for draw in sampler] == whole
+    assert [draw.indices.tolist() for draw in sampler] == whole[skipped:]
+    assert [draw.indices.tolist() for draw in sampler] == whole
 
 
 def test_the_epoch_is_read_when_the_first_batch_is_drawn():
@@ -63,7 +63,7 @@ def test_processes_share_a_split(size):
 
 def test_without_a_seed_the_order_is_kept_and_no_epoch_is_given():
     draws = list(BatchSampler(10, 4))
-    assert torch.cat([draw.index for draw in draws]).tolist() == list(range(10))
+    assert torch.cat([draw.indices for draw in draws]).tolist() == list(range(10))
     assert {draw.epoch for draw in draws} == {None}
 
 

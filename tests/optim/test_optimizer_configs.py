@@ -17,6 +17,7 @@ OPTIMIZERS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
 SCHEDULERS = sorted(path.stem for path in (CONF / "scheduler").glob("*.yaml"))
 # Decided by nnkit or by torch, never by a user.
 INTERNAL = {
+    "mode",
     "self",
     "params",
     "optimizer",
