@@ -17,7 +17,7 @@ _MISSING_NUMBER = _MISSING | {"none", "-", ".", "..."}
 # A column with a larger share of texts among its values is one of texts.
 _MAX_TEXT_SHARE = 0.1
 # Cells in a chunk of rows: few enough to stay in the processor's cache.
-_CHUNK = 40_000
+_CHUNK = 10_000
 
 
 @dataclass
