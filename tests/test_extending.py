@@ -33,7 +33,7 @@ def nnkit(project, *words, trust="mine"):
 
 def test_the_documents_command_trains_tests_and_calls_the_callback(project):
     command = re.search(r"^nnkit (train .*)$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)[1].split()
-    done = nnkit(project, *command, "name=mine", "trainer.max_epochs=15")
+    done = nnkit(project, *command, "name=mine", "trainer.max_epochs=30", "optimizer.lr=0.01")
     assert done.returncode == 0, done.stderr
     run = project / "outputs" / "mine"
     record = json.loads((run / "run.json").read_text())

@@ -1,0 +1,157 @@
+"""Wrong command lines, word for word: a sentence with the right hint, exit code 2, nothing written."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+SIX = "model=lenet6 optimizer.lr=abc data.batchsize=3 seed=-1 trainer.max_steps=0 +typo=1 data=mnist"
+FOUR = "model=mlp model.hidden=abc model.dropout=x optimizer.betas=[2] loss.label_smoothing=q"
+MISTAKES = {SIX: 6, FOUR: 4}
+
+# What is typed after `nnkit train`, and what the answer must say.
+LINES = [
+    # options and groups
+    ("model=lenet6", ["model: there is no model=lenet6", "did you mean model=lenet5?"]),
+    ("data=mnits", ["did you mean data=mnist?"]),
+    ("dtaa=mnist", ["dtaa: there is no such key", "did you mean data=mnist?"]),
+    ("optimizer=adamm", ["did you mean optimizer=adam?"]),
+    ("scheduler=cosin", ["did you mean scheduler=cosine?"]),
+    ("loss=mse_", ["did you mean loss=mse?"]),
+    ("experiment=lenet_mnist", ["did you mean experiment=lenet5_mnist?"]),
+    ("callbacks=[chekpoint]", ["did you mean callbacks=[checkpoint]?"]),
+    (
+        "callbacks=[checkpoint,progres,ema]",
+        ["no callbacks=progres", "did you mean callbacks=[checkpoint,progress,ema]?"],
+    ),
+    ("+callbacks=emaa", ["did you mean +callbacks=ema?"]),
+    ("model=resnet50x", ["no model=resnet50x", "there is: cnn, ", "lenet5"]),
+    ("model=null", ["model: cannot be null", "lenet5"]),
+    ("callbacks=null", ["callbacks=[] is none at all"]),
+    ("~model", ["model: cannot be deleted"]),
+    ("~callbacks=ema", ["~callbacks.NAME leaves one out"]),
+    ("model=[lenet5,mlp]", ["model: takes one option"]),
+    ("model=lenet5,mlp", ["several values", "nnkit train -m model=lenet5,mlp"]),
+    ("optimizer.lr=1e-3,3e-3", ["several values", "nnkit train -m"]),
+    ("+model=mlp", ["did you mean model=mlp?"]),
+    ("+experiment=lenet5_mnist", ["did you mean experiment=lenet5_mnist?"]),
+    ("model@body=mlp", ["cannot be put under another key"]),
+    ("hydra.run.dir=/tmp/x", ["hydra.run.dir: has no effect", "output_dir="]),
+    # keys
+    ("lr=1e-3", ["lr: there is no such key", "did you mean optimizer.lr=1e-3?"]),
+    ("batch_size=32", ["did you mean data.batch_size=32?"]),
+    ("max_epochs=3", ["did you mean trainer.max_epochs=3?"]),
+    ("data.batchsize=3", ["did you mean data.batch_size=3?"]),
+    ("trainer.max_epoch=3", ["did you mean trainer.max_epochs=3?"]),
+    ("optimzer.lr=3", ["did you mean optimizer.lr=3?"]),
+    ("optimizer.batch_size=3", ["did you mean data.batch_size=3?"]),
+    ("model.hiden=[3] model=mlp", ["did you mean model.hidden=[3]?"]),
+    (
+        "model.frobnicate=3",
+        ["there is no such key", "model has: activation, pooling, dropout", "+model.frobnicate=3"],
+    ),
+    ("+typo=1", ["typo: there is no such key"]),
+    ("+seeed=1", ["did you mean seed=1?"]),
+    ("+model.poolin=max", ["LeNet5 takes no such argument", "did you mean model.pooling?"]),
+    ("+optimizer.params=[1]", ["optimizer.params: is given by nnkit itself"]),
+    ("+trainer.logger=true", ["trainer.logger: is given by nnkit itself"]),
+    ("~optimizer.lrr", ["did you mean ~optimizer.lr?"]),
+    ("~seed", ["seed: cannot be added or deleted"]),
+    ("fit.total_steps=10", ["fit.total_steps: is filled in by nnkit"]),
+    # words that are no overrides
+    ("lenet5", ["'lenet5' is not of the form key=value"]),
+    ("model.hidden=[300,100 model=mlp", ["model.hidden: cannot read [300,100", "quote it twice"]),
+    # types
+    ("optimizer.lr=abc", ["optimizer.lr: must be a number, not 'abc'"]),
+    ("model=mlp model.hidden=abc", ["model.hidden: must be a list of whole numbers, not 'abc'"]),
+    ("model=mlp model.hidden=[3,a]", ["model.hidden: must be a list of whole numbers"]),
+    ("model=mlp model.hidden={a:1}", ["model.hidden: cannot be {a:1}: it holds a list"]),
+    ("optimizer.betas=[0.9]", ["optimizer.betas: must be a list of 2 numbers"]),
+    ("optimizer.amsgrad=3", ["optimizer.amsgrad: must be true or false"]),
+    ("data.batch_size=true", ["data.batch_size: must be a whole number, not True"]),
+    ("trainer.max_steps=1e3", ["trainer.max_steps: must be a whole number", "trainer.max_steps=1000"]),
+    ("trainer.precision=fp16x", ["trainer.precision: must be one of", "bf16-mixed"]),
+    ("model.pooling=maxx", ["model.pooling: must be one of max, average", "did you mean model.pooling=max?"]),
+    ("seed=abc", ["seed: must be a whole number", "not 'abc'"]),
+    ("seed=-1", ["seed: must be a whole number", "not -1"]),
+    ("seed=4294967296", ["seed: must be a whole number"]),
+    ("callbacks.progress=3", ["callbacks.progress: must hold keys", "~callbacks.progress leaves it out"]),
+    # ranges
+    ("optimizer.lr=-1", ["optimizer.lr: Invalid learning rate: -1"]),
+    ("optimizer.betas=[0.9,2.0]", ["optimizer.betas: Invalid beta parameter at index 1: 2.0"]),
+    ("optimizer.eps=-1", ["optimizer.eps: Invalid epsilon value: -1"]),
+    ("optimizer=sgd optimizer.momentum=0", ["Nesterov momentum requires a momentum"]),
+    ("model=mlp model.dropout=2", ["model.dropout: dropout must lie in [0, 1), not 2"]),
+    ("model=mlp model.activation=reluu", ["model.activation", "relu"]),
+    ("data.batch_size=0", ["data.batch_size: batch_size must be at least 1, not 0"]),
+    (
+        "loss=cross_entropy loss.label_smoothing=2",
+        ["loss.label_smoothing: label_smoothing must lie in [0, 1]"],
+    ),
+    ("loss=mse loss.reduction=avg data=diabetes", ["loss.reduction: avg is not a valid value"]),
+    ("scheduler.pct_start=3", ["scheduler.pct_start", "3"]),
+    ("trainer.max_steps=0", ["trainer.max_steps: must be at least 1, or -1 for no limit, not 0"]),
+    ("trainer.max_epochs=-5", ["trainer.max_epochs: must be at least 1, or -1 for no limit, not -5"]),
+    ("trainer.max_epochs=-1", ["trainer.max_epochs: nothing ends the training", "max_time="]),
+    (
+        "trainer.max_epochs=-1 trainer.max_time=00:00:01:00",
+        ["scheduler: this schedule needs the number of steps"],
+    ),
+    ("trainer.max_time=5min", ["trainer.max_time: must be days:hours:minutes:seconds", "00:00:10:00"]),
+    ("trainer.devices=0", ["trainer.devices: must be auto, a count"]),
+    ("trainer.accelerator=gpuu", ["did you mean trainer.accelerator=gpu?"]),
+    ("trainer.num_threads=0", ["trainer.num_threads: must be at least 1"]),
+    ("trainer.matmul_precision=hi", ["highest, high or medium"]),
+    ("trainer.gradient_clip_val=-1", ["trainer.gradient_clip_val: must be at least 0"]),
+    ("trainer.accumulate_grad_batches=0", ["trainer.accumulate_grad_batches: must be at least 1"]),
+    ("trainer.limit_train_batches=0", ["no batch is left to train on"]),
+    ("trainer.limit_val_batches=1.5", ["trainer.limit_val_batches: must be a share"]),
+    ("name=a/b", ["name: must be the plain name of a directory, not 'a/b'", "output_dir="]),
+    ("name=..", ["name: must be the plain name"]),
+    ("name=last", ["name: must be the plain name"]),
+    ("name=", ["name: must be the plain name of a directory, not ''"]),
+    ("output_dir=", ["output_dir: must be the path of a directory"]),
+    # what does not go together
+    (
+        "model=lenet5 data=iris",
+        ["model=lenet5 does not take data=iris (kind table)", "models that take table: ", "mlp"],
+    ),
+    ("head=regressor data=mnist", ["head=regressor serves regression, and the task is classification"]),
+    ("data=diabetes loss=cross_entropy", ["cross_entropy scores class indices", "gives real values"]),
+    (
+        "data=diabetes task=classification",
+        ["data.targets: targets must contain real", "goes with task=regression"],
+    ),
+    ("monitor=val/acc", ["monitor: the task logs no val/acc", "did you mean monitor=val/accuracy?"]),
+    ("+callbacks=early_stopping callbacks.early_stopping.monitor=val/los", ["the task logs no val/los"]),
+    ("optimizer=adagrad scheduler.cycle_momentum=true", ["scheduler.cycle_momentum"]),
+    # classes
+    ("model._target_=os.system", ["model._target_: os.system is outside the packages that a config may use"]),
+    ("optimizer._target_=torch.optim.AdmW", ["did you mean torch.optim.AdamW?"]),
+    ("loss._target_=torch.optim.AdamW", ["torch.optim.AdamW is no Module"]),
+    ("model._target_=mine.Mixer", ["NNKIT_TRUST=mine nnkit"]),
+    # several at once: each one named
+    (
+        SIX,
+        ["model=lenet5?", "optimizer.lr: ", "data.batch_size=3?", "seed: ", "trainer.max_steps: ", "typo: "],
+    ),
+    (FOUR, ["model.hidden: ", "model.dropout: ", "optimizer.betas: ", "loss.label_smoothing: "]),
+]
+
+
+@pytest.mark.parametrize(("line", "expected"), LINES, ids=[line for line, _ in LINES])
+def test_a_wrong_command_line_is_answered(line, expected, cli):
+    code, out, err = cli("train", *shlex.split(line))
+    assert code == 2
+    for text in expected:
+        assert text in err
+    assert "Traceback" not in err
+    # What follows from a mistake is not a mistake of its own.
+    sentences = [row for row in err.splitlines() if not row.startswith(" ")]
+    assert len(sentences) == MISTAKES.get(line, 1)
+    assert out == ""
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_there_are_enough_of_them():
+    assert len({line for line, _ in LINES}) == len(LINES) >= 30
