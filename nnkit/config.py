@@ -1,5 +1,6 @@
 """From a command line to one config: composed by Hydra, every mistake collected, torch not imported."""
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -139,8 +140,9 @@ def from_yaml(text: str, choices: dict[str, Any] | None = None) -> Composition:
     """
     check_yaml(text, "config.yaml")
     try:
-        config = OmegaConf.create(text)
-    except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError) as error:
+        config = OmegaConf.load(io.StringIO(text))
+    # OmegaConf calls a text that is neither a list nor a mapping an input error.
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, OSError) as error:
         raise ConfigError([Problem("", f"config.yaml: {str(error).splitlines()[0]}")]) from error
     if not isinstance(config, DictConfig):
         raise ConfigError([Problem("", "config.yaml holds no keys")])

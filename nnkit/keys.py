@@ -1,5 +1,6 @@
 """Config keys: whether one exists, how to set it, and what was meant by one that does not."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from nnkit import catalog
 from nnkit.errors import Problem
 from nnkit.overrides import COMMAND_LINE
 from nnkit.suggest import closest
+
+_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
 def all_keys(config: DictConfig) -> list[str]:
@@ -38,6 +41,15 @@ def exists(config: DictConfig, key: str) -> bool:
         if isinstance(node, Container) and (node._is_none() or node._is_interpolation()):
             node = None
     return True
+
+
+def sources_of(config: DictConfig, key: str) -> set[str]:
+    """Return the keys that the text of a value refers to."""
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    raw = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else {}
+    value = raw.get(name) if isinstance(raw, dict) else None
+    return set(_REFERENCE.findall(value)) if isinstance(value, str) else set()
 
 
 def apply(config: DictConfig, override: Override) -> Problem | None:
@@ -128,6 +140,7 @@ def nearest_key(key: str, known: list[str]) -> str:
             by_name.setdefault(last, candidate)
     if name in by_name:
         return by_name[name]
-    near = closest(key, [k for k in known if "." in k]) if parent else []
+    # Whole keys are compared only where their first part is wrong too: `optimzer.lr`.
+    near = closest(key, [k for k in known if "." in k]) if parent and parent not in known else []
     near += [by_name[found] for found in closest(name, by_name)]
     return near[0] if near else ""

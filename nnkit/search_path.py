@@ -126,7 +126,8 @@ def _shown(path: Path) -> str:
 def _forbidden(config_path: str, result: ConfigResult, name: str) -> Problem | None:
     content: Any = OmegaConf.to_container(result.config, resolve=False)
     package = result.header.get("package") or ""
-    entries = [_entry_path(entry) for entry in content.get("defaults") or []]
+    defaults = content.get("defaults")
+    entries = [_entry_path(entry) for entry in defaults] if isinstance(defaults, list) else []
     if "hydra" in content or package.split(".")[0] == "hydra" or any(e.startswith("hydra/") for e in entries):
         return Problem("hydra", f"{name}: a config cannot set up Hydra itself", "delete the hydra entry")
     group, _, option = config_path.rpartition("/")

@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nnkit import catalog
 from nnkit.errors import Problem
+from nnkit.keys import sources_of
 from nnkit.suggest import hint
 
 _NO_LIMIT = -1
@@ -38,7 +39,11 @@ def settle(
     _lift_limit_on_epochs(config)
     # What does not belong here cannot find its facts either: that is one mistake, not two.
     silent = {*broken, *(problem.key for problem in problems)}
-    return problems + [problem for problem in _unresolved(config) if problem.key.split(".")[0] not in silent]
+    unresolved = {problem.key: problem for problem in _unresolved(config)}
+    for key, problem in unresolved.items():
+        if key.split(".")[0] not in silent and not sources_of(config, key) & set(unresolved):
+            problems.append(problem)
+    return problems
 
 
 def _unknown_top_keys(config: DictConfig) -> list[Problem]:

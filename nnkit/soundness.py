@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nnkit.config import Composition
 from nnkit.errors import ConfigError, Problem
+from nnkit.keys import sources_of
 from nnkit.nodes import INJECTED, Node, nodes_of, read_node
 from nnkit.suggest import hint
 from nnkit.trainer_checks import trainer_problems
@@ -35,7 +36,9 @@ def problems(composition: Composition) -> list[Problem]:
             config.fit[name] = steps
     nodes, found = _read_all(config)
     found += try_all(nodes, _num_outputs(config), target_for(config))
-    found += _plain_keys(config)
+    plain = list(_plain_keys(config))
+    # The seed also arrives as an argument of the data, where it would be reported by its type alone.
+    found = [problem for problem in found if problem.key not in {other.key for other in plain}] + plain
     found += _facts(config, nodes.get("data"))
     found += trainer_problems(composition.config)
     if not composition.broken:
@@ -45,7 +48,7 @@ def problems(composition: Composition) -> list[Problem]:
     kept = [
         problem
         for problem in found
-        if problem.key.split(".")[0] not in composition.broken and not wrong & _sources(config, problem.key)
+        if problem.key.split(".")[0] not in composition.broken and not wrong & sources_of(config, problem.key)
     ]
     return [replace(problem, where=problem.where or composition.where(problem.key)) for problem in kept]
 
@@ -61,23 +64,12 @@ def _read_all(config: DictConfig) -> tuple[dict[str, Node], list[Problem]]:
             # A reference to nothing was reported when the config was composed.
             continue
         for mistake in mistakes:
-            sources = _sources(config, mistake.key)
+            sources = sources_of(config, mistake.key)
             origin = sources.pop() if len(sources) == 1 else mistake.key
             found.setdefault(origin, replace(mistake, key=origin))
         if node is not None:
             nodes[key] = node
     return nodes, list(found.values())
-
-
-def _sources(config: DictConfig, key: str) -> set[str]:
-    """Return the keys a value is taken from."""
-    parent, _, name = key.rpartition(".")
-    node = OmegaConf.select(config, parent) if parent else config
-    if not isinstance(node, DictConfig) or name not in node:
-        return set()
-    raw = OmegaConf.to_container(node, resolve=False)
-    value = raw[name] if isinstance(raw, dict) else None
-    return set(re.findall(r"\$\{([\w.]+)\}", value)) if isinstance(value, str) else set()
 
 
 def target_for(config: DictConfig) -> str | None:

@@ -54,7 +54,9 @@ def _count(events: Iterator[Any], name: str) -> None:
             _refuse(name, f"a config has at most {MAX_NODES:,} values, its aliases expanded")
 
     for event in events:
-        if isinstance(event, yaml.AliasEvent | yaml.ScalarEvent):
+        if isinstance(event, yaml.AliasEvent) and any(event.anchor == anchor for anchor, _ in frames):
+            _refuse(name, "a value contains itself")
+        elif isinstance(event, yaml.AliasEvent | yaml.ScalarEvent):
             # A scalar counts as one value under its anchor too.
             add(sizes.get(event.anchor or "", 1) if isinstance(event, yaml.AliasEvent) else 1)
         elif isinstance(event, yaml.CollectionStartEvent):
