@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
 # Wide enough that a table written to a file is never cut.
 _PIPE_WIDTH = 160
@@ -42,15 +43,20 @@ def print_rows(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str
     if not is_terminal():
         sys.stdout.writelines("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows)
         return
+    show(table(headers, rows, title))
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> Table:
+    """Return rows of text as a table; see `print_rows`."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
+    drawn = Table(
         title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
     )
     for number, header in enumerate(headers):
-        table.add_column(header, style="" if number else "cyan", no_wrap=not number, overflow="fold")
+        drawn.add_column(header, style="" if number else "cyan", no_wrap=not number, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    show(table)
+        drawn.add_row(*(Text(cell) for cell in row))
+    return drawn

@@ -109,6 +109,12 @@ class DataModule(LightningDataModule, ABC):
             self._opened[name] = self.samples(name)
         return self._opened[name]
 
+    def num_train_samples(self) -> int:
+        """Return the number of training samples, the data prepared if need be but nothing fetched for it."""
+        if not self.preprocessing:
+            self.setup_data()
+        return len(self.split("train"))
+
     def resume_at(self, epoch: int, batches: int) -> None:
         """Begin the next training loader in this epoch, after this many of its batches."""
         self._resume_at = (epoch, batches)

@@ -9,7 +9,7 @@ import torch
 
 from nnkit.data import idx
 from nnkit.data.base import Split
-from nnkit.data.cache import Arrays, cache_dir, commit, locked, new_array, prepared
+from nnkit.data.cache import Arrays, cache_dir, commit, locked, new_array, open_arrays, prepared
 from nnkit.data.pictures import PictureData, Store
 from nnkit.data.sources import DataFile, Published, collect, fingerprint, locate, read_content, verified
 from nnkit.data.statistics import picture_statistics
@@ -18,6 +18,7 @@ from nnkit.errors import EnvironmentFault, UserError
 SIDE = 28
 NUM_CLASSES = 10
 _CHUNK = 2000
+_NUM_TRAIN = 60_000
 
 
 def four_files(hashes: tuple[str, str, str, str]) -> tuple[DataFile, ...]:
@@ -89,6 +90,14 @@ class IdxPictures(PictureData):
         folder, key, paths = self._where()
         opened = prepared(folder, key, lambda: self._prepare_arrays(folder, key, paths))
         return self._store_of(opened.arrays, opened.facts)
+
+    def num_train_samples(self) -> int:
+        """Return the number of training pictures; from what is published where it is not here yet."""
+        folder, key, paths = self._where()
+        if self.preprocessing or paths is not None or open_arrays(folder, key) is not None:
+            return super().num_train_samples()
+        num_kept = _NUM_TRAIN - round(_NUM_TRAIN * self._split_options["val_fraction"])
+        return round(num_kept * (self._split_options["subset"] or 1.0))
 
     def _where(self) -> tuple[Path, Any, dict[str, Path] | None]:
         """Return the folder of the prepared arrays, what they depend on, and the user's own files."""

@@ -113,7 +113,8 @@ def _main(facts: dict[str, Any]) -> str:
     """Return the metric that chose the best checkpoint, on the test part too; or the first few."""
     metrics, monitor = facts["metrics"], facts["monitor"] or ""
     wanted = [f"test/{monitor.partition('/')[2]}", monitor]
-    chosen = [name for name in wanted if name in metrics] or list(metrics)[:2]
+    telling = [name for name in metrics if not name.endswith("/loss")]
+    chosen = [name for name in wanted if name in metrics] or (telling or list(metrics))[:2]
     return "  ".join(f"{name} {metrics[name]:.4g}" for name in chosen)
 
 

@@ -1,0 +1,226 @@
+"""One training step without values, and a few real ones on random data: what a run will take."""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nnkit import config as configs
+from nnkit.build import build, target_class
+from nnkit.errors import UserError
+from nnkit.session import make_session, prepare_data, resolve_precision
+from nnkit.shapes import Layer, counting_saved, example_batch, walk, without_values
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from torch.optim import Optimizer
+
+    from nnkit.data.base import DataModule
+    from nnkit.tasks.base import Task
+
+# A batch is cut down for measuring so that a step takes about this long at this speed.
+_SECONDS_PER_STEP = 0.3
+_MULTIPLY_ADDS_PER_SECOND = 1e10
+_MAX_STEPS = 50
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes a training step needs.
+
+    Attributes:
+        parameters: Parameters and buffers.
+        gradients: One for each trained parameter.
+        optimizer: What the optimizer keeps, such as running means.
+        activations: What the forward pass keeps for the backward pass, the batch included.
+    """
+
+    parameters: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.parameters + self.gradients + self.optimizer + self.activations
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """A training step on the meta device.
+
+    Attributes:
+        layers: The network's layers.
+        inputs: Shape of a batch.
+        memory: What the step needs.
+    """
+
+    layers: list[Layer]
+    inputs: tuple[int, ...]
+    memory: Memory
+
+
+def settle_facts(config: DictConfig) -> DataModule | None:
+    """Fill in the facts the network depends on, preparing the data only where the config does not have them.
+
+    Returns:
+        The prepared data, None where there was no need.
+    """
+    content = configs.plain(config)
+    referred = set(re.findall(r"\$\{data\.(\w+)\}", str((content["model"]["embeds"], content["head"]))))
+    missing = [name for name in target_class(config.data, "data").fact_names if config.data.get(name) is None]
+    return prepare_data(config) if referred & set(missing) else None
+
+
+def make_task(config: DictConfig, choices: dict[str, Any], device: str) -> Task:
+    """Build the task of a run around fresh weights, with stand-ins for what only prepared data tell.
+
+    Args:
+        config: A composed config, the facts about the data filled in; it is left as it is.
+        choices: The option of each group.
+        device: "meta" for a task without values.
+    """
+    config = config.copy()
+    config.trainer.compile = False
+    if device == "meta" and "fused" in config.optimizer:
+        config.optimizer.fused = False
+    data: DataModule = build(config.data, "data")
+    outputs = config.data.get("num_outputs") or 0
+    data.preprocessing = {
+        "class_names": [str(number) for number in range(config.data.get("num_classes") or 0)],
+        "target": {"mean": [0.0] * outputs, "std": [1.0] * outputs},
+    }
+    with torch.device(device):
+        return make_session(config, choices, data).task.train()
+
+
+def rehearse(config: DictConfig, choices: dict[str, Any]) -> Rehearsal:
+    """Take one training step without values: the batch through the network, the loss, the optimizer.
+
+    Args:
+        config: A composed config, the facts about the data filled in.
+        choices: The option of each group.
+
+    Raises:
+        ShapeError: If a layer cannot take what the one before it gives.
+        UserError: If the loss cannot take the outputs and the targets, or gives no single number.
+    """
+    return without_values(lambda device: _rehearse_on(device, config, choices))
+
+
+def _rehearse_on(device: str, config: DictConfig, choices: dict[str, Any]) -> Rehearsal:
+    task = make_task(config, choices, device)
+    batch = example_batch(config, config.data.batch_size, device)
+    layers = walk(task.network, batch.inputs)
+    with counting_saved(task) as saved:
+        loss = _score(task, batch, layers[-1].output)
+        kept = saved()
+    loss.backward()
+    optimizer = task.make_optimizer(task.network)
+    optimizer.step()
+    trained = [p for p in task.network.parameters() if p.requires_grad]
+    memory = Memory(
+        parameters=sum(map(_bytes, [*task.network.parameters(), *task.network.buffers()])),
+        gradients=sum(map(_bytes, trained)),
+        optimizer=sum(_bytes(value) for value in _state_tensors(optimizer)),
+        activations=max(kept, _bytes(batch.inputs)),
+    )
+    return Rehearsal(layers, tuple(batch.inputs.shape), memory)
+
+
+def _score(task: Task, batch: Any, output: tuple[int, ...]) -> Tensor:
+    try:
+        loss, _ = task.score(batch)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        reason = " ".join(str(error).split())
+        name = type(task.loss).__name__
+        raise UserError(f"the loss {name} refuses outputs of shape {output}: {reason}") from error
+    if loss.shape:
+        raise UserError(
+            f"the loss {type(task.loss).__name__} gives {tuple(loss.shape)} numbers a batch, not one"
+        )
+    return loss
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _state_tensors(optimizer: Optimizer) -> list[Tensor]:
+    states = [value for state in optimizer.state.values() for value in state.values()]
+    return [value for value in states if isinstance(value, Tensor)]
+
+
+def measure_step(
+    config: DictConfig, choices: dict[str, Any], multiply_adds: int, budget: float = 1.5
+) -> float:
+    """Return the seconds of a training step on this machine, from a few real ones on random data.
+
+    A large step is measured with a part of the batch and scaled up.
+
+    Args:
+        config: A composed config, the facts about the data filled in.
+        choices: The option of each group.
+        multiply_adds: Of a forward pass of the batch; sets the size of the part.
+        budget: Seconds to spend, about.
+    """
+    expected = 3 * multiply_adds / _MULTIPLY_ADDS_PER_SECOND
+    whole = int(config.data.batch_size)
+    size = max(min(whole, 2), min(whole, int(whole * _SECONDS_PER_STEP / max(expected, 1e-9))))
+    device = pick_device(config)
+    task = make_task(config, choices, "cpu").to(device)
+    optimizer = task.make_optimizer(task.network)
+    batch = example_batch(config, size, device)
+    seconds: list[float] = []
+    end = time.perf_counter() + budget
+    # The first step allocates, and is left out where there is another.
+    while not seconds or (time.perf_counter() < end and len(seconds) <= _MAX_STEPS):
+        seconds.append(_one_step(task, optimizer, batch, resolve_precision(config)))
+    return statistics.median(seconds[1:] or seconds) * whole / size
+
+
+def _one_step(task: Task, optimizer: Optimizer, batch: Any, precision: str) -> float:
+    start = time.perf_counter()
+    kind = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
+    device = batch.inputs.device.type
+    with torch.autocast(device, dtype=kind) if kind else nullcontext():
+        loss, _ = task.score(batch)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def pick_device(config: DictConfig) -> str:
+    """Return the device training would take: "cuda", "mps" or "cpu"."""
+    wanted = str(config.trainer.accelerator)
+    if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "cuda"
+    return "mps" if wanted in ("auto", "gpu", "mps") and torch.backends.mps.is_available() else "cpu"
+
+
+def available_memory(device: str) -> int | None:
+    """Return the bytes of memory that are free on a device; None if unknown."""
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        sizes = dict(line.split(":") for line in lines)
+        return int(sizes["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        # No Linux: what is built in, as what is free is not told in one way.
+        names = os.sysconf_names
+        known = "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else None

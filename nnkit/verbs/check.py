@@ -1,0 +1,154 @@
+"""`nnkit check`: is this config sound? shapes, memory, time and disk; trains and downloads nothing."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from nnkit.terminal import show, table
+from nnkit.verbs.summary import sound
+
+if TYPE_CHECKING:
+    from nnkit.config import Composition
+    from nnkit.data.base import DataModule
+    from nnkit.rehearsal import Rehearsal
+
+# Checkpoints beside those that are kept: the best one, and the one being written.
+_MORE_CHECKPOINTS = 2
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+class _Finding(NamedTuple):
+    """One line of the table: what was checked, what came out, and what is wrong or worth a word."""
+
+    what: str
+    result: str
+    word: str = ""
+    is_bad: bool = False
+
+
+def main(arguments: list[str]) -> int:
+    """Check the config the arguments compose; return 1 if this machine is too small for it."""
+    parser = argparse.ArgumentParser(
+        prog="nnkit check",
+        description="Check a config: its keys, shapes, memory, time and disk space; train and download nothing.",
+        epilog="Exit codes: 0 sound; 2 a mistake in the config; 1 memory, disk or device do not suffice.",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for nnkit train: model=lenet5")
+    parser.add_argument("--config-dir", metavar="DIR", help="a directory with more option files")
+    given = parser.parse_args(arguments)
+    composition = sound(given.overrides, given.config_dir)
+    findings = _check(composition)
+    rows = [(f"{'!' if found.is_bad else ' '} {found.what}", found.result, found.word) for found in findings]
+    show(table(("  checked", "result", ""), rows, _title(composition)))
+    return 1 if any(finding.is_bad for finding in findings) else 0
+
+
+def _title(composition: Composition) -> str:
+    return "  ".join(
+        f"{group}={composition.choices[group]}" for group in ("model", "data", "loss", "optimizer")
+    )
+
+
+def _check(composition: Composition) -> list[_Finding]:
+    from nnkit.build import build
+    from nnkit.rehearsal import pick_device, rehearse, settle_facts
+    from nnkit.session import check_devices, fix_arithmetic, resolve_precision
+    from nnkit.shapes import format_shape
+    from nnkit.training import check_output
+
+    config = composition.config
+    check_devices(config)
+    check_output(Path(config.output_dir), config.name)
+    fix_arithmetic(config)
+    data = settle_facts(config)
+    found = rehearse(config, composition.choices)
+    parameters = sum(layer.trainable for layer in found.layers)
+    device = f"{pick_device(config)}, {resolve_precision(config)}, {config.trainer.num_threads} threads"
+    memory, fits = _memory(composition, found)
+    return [
+        _Finding("config", "keys, values, types and how the parts go together"),
+        _Finding("data", "prepared" if data else "facts from the config, nothing fetched"),
+        _Finding("shapes", f"{format_shape(found.inputs)} -> {format_shape(found.layers[-1].output)}"),
+        _Finding("loss", f"{composition.choices['loss']}: one number, with a gradient"),
+        _Finding("parameters", f"{parameters:,} trained"),
+        _Finding("device", device),
+        memory,
+        *(_time(composition, found, data or build(config.data, "data")) if fits else []),
+        _disk(composition, found),
+    ]
+
+
+def _memory(composition: Composition, found: Rehearsal) -> tuple[_Finding, bool]:
+    from nnkit.rehearsal import available_memory, pick_device
+
+    need, free = found.memory, available_memory(pick_device(composition.config))
+    parts = {
+        "parameters": need.parameters,
+        "gradients": need.gradients,
+        "optimizer": need.optimizer,
+        "activations": need.activations,
+    }
+    result = " + ".join(f"{name} {_size(size)}" for name, size in parts.items())
+    fits = free is None or need.total < free
+    word = f"{_size(need.total)}" + (f" of {_size(free)} free" if free is not None else "")
+    if not fits:
+        word += ": too little; try a smaller data.batch_size"
+    return _Finding("memory, about", result, word, not fits), fits
+
+
+def _time(composition: Composition, found: Rehearsal, data: DataModule) -> list[_Finding]:
+    from nnkit.rehearsal import measure_step
+
+    config, num_samples = composition.config, data.num_train_samples()
+    seconds = measure_step(config, composition.choices, sum(layer.multiply_adds for layer in found.layers))
+    batches = math.ceil(num_samples / config.data.batch_size)
+    steps = math.ceil(batches / config.trainer.accumulate_grad_batches)
+    result = f"{_duration(seconds * batches)}: {batches:,} batches of {_duration(seconds)}"
+    findings = [_Finding("epoch, about", result, f"{num_samples:,} training samples")]
+    epochs, max_steps = config.trainer.max_epochs, config.trainer.max_steps
+    length = min(
+        epochs * steps if epochs and epochs > 0 else math.inf, max_steps if max_steps > 0 else math.inf
+    )
+    if math.isfinite(length):
+        whole = f"{_duration(seconds * batches / steps * length)}: {length:,} steps"
+        findings.append(_Finding("run, about", whole, "validation and test apart"))
+    if config.data.batch_size > num_samples:
+        findings.append(
+            _Finding("batch size", f"{config.data.batch_size} is more than there are training samples")
+        )
+    return findings
+
+
+def _disk(composition: Composition, found: Rehearsal) -> _Finding:
+    config = composition.config
+    one = found.memory.parameters + found.memory.optimizer
+    kept = [node.keep_last for node in (config.callbacks or {}).values() if "keep_last" in node]
+    if not kept:
+        return _Finding("disk", "no checkpoints are kept (callbacks=[checkpoint] keeps them)")
+    need = one * (kept[0] + _MORE_CHECKPOINTS)
+    place = Path(config.output_dir).absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    result = f"{kept[0] + _MORE_CHECKPOINTS} checkpoints of {_size(one)} in {config.output_dir}"
+    word = f"{_size(need)} of {_size(free)} free" + ("" if need < free else ": too little")
+    return _Finding("disk, about", result, word, need >= free)
+
+
+def _size(count: float) -> str:
+    power = min(int(math.log2(max(count, 1)) // 10), len(_UNITS) - 1)
+    value = count / 1024**power
+    return f"{value:.1f} {_UNITS[power]}" if power and value < 10 else f"{value:.0f} {_UNITS[power]}"
+
+
+def _duration(seconds: float) -> str:
+    """Return about two digits of a duration."""
+    for limit, unit, length in ((0.1, "ms", 1e-3), (100, "s", 1), (6000, "min", 60)):
+        if seconds < limit:
+            value = seconds / length
+            return f"{value:.2g} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{seconds / 3600:.1f} h"

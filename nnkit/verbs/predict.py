@@ -1,0 +1,165 @@
+"""`nnkit predict RUN ITEM...`: apply a run to pictures, folders or CSV rows."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from nnkit.errors import EnvironmentFault, UserError
+from nnkit.run import find_run
+from nnkit.terminal import is_terminal, show, table
+
+if TYPE_CHECKING:
+    from nnkit.prediction import Prediction, Unreadable
+
+_FORMATS = ("table", "jsonl", "csv")
+_HELP = """\
+An item is a picture, a folder of pictures, or a CSV file, of which each row is predicted. Pictures and
+rows are brought to the form the run was trained on. On a terminal the answer is a table, elsewhere one
+JSON object a line. An item that cannot be read is named on standard error; the rest goes on, and the exit
+code is 2.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Predict the items named by the arguments; return 2 if one of them could not be read."""
+    given = _parse(arguments)
+    run = find_run(given.run, given.output_dir)
+    with _destination(given.output) as file:
+        from nnkit.prediction import predict
+        from nnkit.reopen import open_run
+
+        session = open_run(run).session
+        answers = _Answers(predict(session.task, session.data, given.items, given.top_k))
+        if given.format == "table":
+            _draw(answers)
+        elif given.format == "csv":
+            _write_csv(answers, file)
+        else:
+            _write_lines(answers, file)
+    return 2 if answers.num_bad else 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="nnkit predict", description="Apply a run to pictures, folders or CSV rows.", epilog=_HELP
+    )
+    runs = "where runs are looked for (default: outputs)"
+    parser.add_argument("run", metavar="RUN", help="run directory, the beginning of its name, or: last")
+    parser.add_argument("items", nargs="+", metavar="ITEM", help="picture, folder or CSV file")
+    parser.add_argument("--top-k", type=int, default=3, metavar="N", help="classes to rank (default: 3)")
+    parser.add_argument("--format", choices=_FORMATS, help="default: table on a terminal, else jsonl")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE; .csv means CSV")
+    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), metavar="DIR", help=runs)
+    given = parser.parse_args(arguments)
+    if given.top_k < 1:
+        parser.error(f"--top-k must be at least 1, not {given.top_k}")
+    if given.output is not None and given.format == "table":
+        parser.error("--format table is for the terminal; jsonl and csv can be written with --output")
+    if given.format is None:
+        is_csv = given.output is not None and given.output.suffix == ".csv"
+        given.format = "csv" if is_csv else "table" if given.output is None and is_terminal() else "jsonl"
+    return given
+
+
+class _Answers:
+    """Predictions in turn; what could not be read is said on standard error and counted."""
+
+    def __init__(self, found: Iterable[Prediction | Unreadable]) -> None:
+        self.num_bad = 0
+        self._found = found
+
+    def __iter__(self) -> Iterator[Prediction]:
+        from nnkit.prediction import Unreadable
+
+        for answer in self._found:
+            if isinstance(answer, Unreadable):
+                self.num_bad += 1
+                sys.stderr.write(f"nnkit: {_printable(answer.item)}: {answer.reason}\n")
+            else:
+                yield answer
+
+
+def _printable(name: str) -> str:
+    """Return a name with what is no text in it (a file's name may be any bytes) replaced."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _flat(answer: Prediction) -> dict[str, Any]:
+    """Return a prediction as one value a column."""
+    from nnkit.prediction import Ranking
+
+    row: dict[str, Any] = {"item": _printable(answer.item)}
+    if isinstance(answer, Ranking):
+        for place, (label, probability) in enumerate(answer.top, 1):
+            row |= {f"label_{place}": label, f"probability_{place}": round(probability, 6)}
+        return row
+    return row | {name: float(f"{value:.7g}") for name, value in answer.values.items()}
+
+
+def _draw(answers: Iterable[Prediction]) -> None:
+    rows = [_flat(answer) for answer in answers]
+    if not rows:
+        return
+    # Label and probability share a column, the best one headed by what it is.
+    headers, cells = ["item"], [[row["item"]] for row in rows]
+    for name in list(rows[0])[1:]:
+        if name.startswith("probability_"):
+            for cell, row in zip(cells, rows, strict=True):
+                cell[-1] += f"  {row[name]:.1%}"
+            continue
+        place = name.removeprefix("label_")
+        headers.append(name if place == name else "prediction" if place == "1" else f"or {place}")
+        for cell, row in zip(cells, rows, strict=True):
+            cell.append(str(row[name]))
+    show(table(headers, cells))
+
+
+def _write_lines(answers: Iterable[Prediction], file: TextIO) -> None:
+    from nnkit.prediction import Ranking
+
+    for answer in answers:
+        row = _flat(answer)
+        if isinstance(answer, Ranking):
+            top = [{"label": name, "probability": round(share, 6)} for name, share in answer.top]
+            row = {"item": row["item"], **top[0], "top": top}
+        else:
+            row = {"item": row.pop("item"), "values": row}
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _write_csv(answers: Iterable[Prediction], file: TextIO) -> None:
+    writer = None
+    for answer in answers:
+        row = _flat(answer)
+        if writer is None:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+
+
+@contextmanager
+def _destination(path: Path | None) -> Iterator[TextIO]:
+    """Yield standard output, or a file that takes its place when the block ends well."""
+    if path is None:
+        yield sys.stdout
+        return
+    if not path.parent.is_dir():
+        raise UserError(f"--output {path}: there is no directory {path.parent}")
+    if path.is_dir():
+        raise UserError(f"--output {path}: this is a directory")
+    temporary = path.with_name(f"{path.name}.part")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        temporary.replace(path)
+    except OSError as error:
+        raise EnvironmentFault(f"--output {path} cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
