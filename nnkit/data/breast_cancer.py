@@ -17,4 +17,6 @@ class BreastCancer(TableData):
 
     def source(self) -> TableSource:
         """Return the file that comes with nnkit."""
-        return TableSource(str(SHIPPED / "breast_cancer.csv.gz"), columns=ColumnOptions(drop=()))
+        return TableSource(
+            str(SHIPPED / "breast_cancer.csv.gz"), target="diagnosis", columns=ColumnOptions(drop=())
+        )

@@ -46,7 +46,7 @@ class CSV(TableData):
         delimiter: str | None = None,
         encoding: str | None = None,
         targets: Sequence[str] = ("index",),
-        val_fraction: float = 0.1,
+        val_fraction: float | None = None,
         test_fraction: float = 0.2,
         split_seed: int = 0,
         batch_size: int = 32,

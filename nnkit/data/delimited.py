@@ -283,3 +283,8 @@ def unique_names(names: list[str]) -> list[str]:
         taken.add(candidate)
         unique.append(candidate)
     return unique
+
+
+def num_fields(number: int) -> str:
+    """Return "1 field" or "7 fields"."""
+    return "1 field" if number == 1 else f"{number} fields"

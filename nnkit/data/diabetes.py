@@ -16,4 +16,6 @@ class Diabetes(TableData):
 
     def source(self) -> TableSource:
         """Return the file that comes with nnkit."""
-        return TableSource(str(SHIPPED / "diabetes.csv"), columns=ColumnOptions(drop=()))
+        return TableSource(
+            str(SHIPPED / "diabetes.csv"), target="progression", columns=ColumnOptions(drop=())
+        )

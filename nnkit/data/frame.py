@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnkit.data.delimited import Dialect, read_chunks, read_header, read_rows, unique_names
+from nnkit.data.delimited import Dialect, num_fields, read_chunks, read_header, read_rows, unique_names
 from nnkit.errors import UserError
 
 # What people write into an empty cell. What the second set adds may also name a category: for numbers only.
@@ -223,10 +223,14 @@ def _rows_below_header(path: Path, dialect: Dialect, width: int) -> Iterator[lis
 
 
 def _ragged(path: Path, dialect: Dialect, width: int) -> str:
-    ragged = [(line, len(row)) for line, row in read_rows(path, dialect) if len(row) != width]
+    ragged, num_rows = [], -1
+    for line, row in read_rows(path, dialect):
+        num_rows += 1
+        if len(row) != width:
+            ragged.append((line, len(row)))
     line, given = ragged[0]
     more = f" ({len(ragged):,} such rows in all)" if len(ragged) > 1 else ""
-    return (
-        f"{path}, line {line}: {given} fields where the header has {width}{more}; put a field that holds the "
-        "delimiter into double quotes"
-    )
+    advice = "put a field that holds the delimiter into double quotes"
+    if len(ragged) == num_rows:
+        advice = "is the first line the one with the column names?"
+    return f"{path}, line {line}: {num_fields(given)}, the header has {width}{more}; {advice}"

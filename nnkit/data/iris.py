@@ -16,4 +16,4 @@ class Iris(TableData):
 
     def source(self) -> TableSource:
         """Return the file that comes with nnkit."""
-        return TableSource(str(SHIPPED / "iris.csv"), columns=ColumnOptions(drop=()))
+        return TableSource(str(SHIPPED / "iris.csv"), target="species", columns=ColumnOptions(drop=()))

@@ -3,6 +3,9 @@
 import logging
 from dataclasses import dataclass, field
 
+import numpy as np
+import torch
+
 from nnkit.data.columns import ColumnOptions
 from nnkit.data.delimited import (
     Dialect,
@@ -84,13 +87,22 @@ def load_table(
         )
     dialect = read_dialect(path, source.delimiter, source.encoding)
     header = read_header(path, dialect)
+    if len(header) == 1:
+        raise UserError(
+            f"{source.path} has one column only, {header[0]!r}, if {dialect.delimiter!r} stands between fields: a "
+            "target and something to learn from are needed\n    the first line must hold the column names; "
+            "data.delimiter=X sets another character"
+        )
     name = _target_name(source, header)
     as_text = [*source.categorical, name] if classes else [*source.categorical]
     frame = read_frame(path, dialect, as_text)
     target = read_target(name, frame.columns[name], classes)
     if say:
         _say_how_read(source, dialect, header, name)
-        _say_cells(frame, name, len(target.kept))
+        _say_target(frame, name, target)
+        _say_cells(
+            {other: column for other, column in frame.columns.items() if other != name}, frame.num_rows
+        )
     columns = {other: column for other, column in frame.columns.items() if other != name}
     return LoadedTable(name, target, columns, frame.num_rows, found)
 
@@ -123,7 +135,7 @@ def _target_name(source: TableSource, header: list[str]) -> str:
 
 def _say_how_read(source: TableSource, dialect: Dialect, header: list[str], target: str) -> None:
     if source.target is None:
-        _logger.info("%s: the target is the last column, %r (data.target)", source.path, target)
+        _logger.warning("%s: the target is the last column, %r (data.target)", source.path, target)
     if source.encoding is None and dialect.encoding == "latin-1":
         _logger.warning("%s is not in UTF-8; it is read as Latin-1 (data.encoding)", source.path)
     if source.delimiter is None and dialect.delimiter != ",":
@@ -136,20 +148,46 @@ def _say_how_read(source: TableSource, dialect: Dialect, header: list[str], targ
             _logger.warning("%s has %s; it is called %r", source.path, what, name)
 
 
-def _say_cells(frame: Frame, target: str, num_kept: int) -> None:
-    if num_kept < frame.num_rows:
+def _say_target(frame: Frame, name: str, target: Target) -> None:
+    if len(target.kept) < frame.num_rows:
         _logger.warning(
             "%s of %s rows have no target (%r); they are left out",
-            *(f"{frame.num_rows - num_kept:,}", f"{frame.num_rows:,}", target),
+            *(f"{frame.num_rows - len(target.kept):,}", f"{frame.num_rows:,}", name),
         )
-    for name, column in frame.columns.items():
-        if name == target or not isinstance(column, Numbers):
-            continue
-        if column.num_texts:
-            row, text = column.first_text
+    if target.class_names is not None:
+        counts = torch.bincount(target.values[target.kept], minlength=len(target.class_names)).tolist()
+        single = [repr(label) for label, count in zip(target.class_names, counts, strict=True) if count == 1]
+        if single:
             _logger.warning(
-                "column %r: %s cells are no numbers (%r in row %d is the first); they count as missing",
-                *(name, f"{column.num_texts:,}", text, row),
+                "column %r: trained on but never tested, as only one row has it: %s",
+                name,
+                ", ".join(single[:10]),
             )
-        if column.num_infinite:
-            _logger.warning("column %r: %d infinite numbers count as missing", name, column.num_infinite)
+
+
+def _say_cells(columns: dict[str, Column], num_rows: int) -> None:
+    missing = []
+    for name, column in columns.items():
+        if isinstance(column, Numbers):
+            _say_no_numbers(name, column)
+            absent = int(np.isnan(column.values).sum())
+        else:
+            absent = int((column.codes < 0).sum())
+        if absent:
+            missing.append(f"{name!r} {absent:,}")
+    if missing:
+        _logger.warning(
+            "missing in %s rows: %s%s; a number takes the median and is marked, a text is a category of its own",
+            *(f"{num_rows:,}", ", ".join(missing[:10]), " ..." if len(missing) > 10 else ""),
+        )
+
+
+def _say_no_numbers(name: str, column: Numbers) -> None:
+    if column.num_texts:
+        row, text = column.first_text
+        _logger.warning(
+            "column %r: %s cells are no numbers (%r in row %d is the first); they count as missing",
+            *(name, f"{column.num_texts:,}", text, row),
+        )
+    if column.num_infinite:
+        _logger.warning("column %r: %d infinite numbers count as missing", name, column.num_infinite)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nnkit.batches import Table
 from nnkit.data.columns import MAX_SCORE, LearntColumn, NumberColumn, encode, gather
-from nnkit.data.delimited import find_file, read_dialect, read_header, read_rows, unique_names
+from nnkit.data.delimited import find_file, num_fields, read_dialect, read_header, read_rows, unique_names
 from nnkit.data.frame import Column, Numbers, Texts, parse_number, parse_text
 from nnkit.errors import UserError
 
@@ -58,7 +58,7 @@ def read_table_rows(
         parsed = [
             _parse(row, places, learnt, dialect.decimal_comma)
             if len(row) == len(names)
-            else f"line {line} has {len(row)} fields where the header has {len(names)}"
+            else f"line {line}: {num_fields(len(row))}, the header has {len(names)}"
             for line, row in chunk
         ]
         tables = iter(_encode([values for values in parsed if not isinstance(values, str)], learnt, said))

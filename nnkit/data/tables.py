@@ -30,6 +30,9 @@ SHIPPED = Path(__file__).parent / "tables"
 
 _logger = logging.getLogger("nnkit")
 
+# In a hundred validation rows two checkpoints that differ by less than five points cannot be told apart.
+_MIN_ROWS_TO_VALIDATE = 1_000
+
 
 class TableSamples(Samples):
     """One split of a table; the rows of a batch are gathered at once, one-hot features made on the way.
@@ -64,7 +67,8 @@ class TableData(DataModule):
     Args:
         targets: Types of target the task learns from, ``${task.targets}``: "index" makes the target a class,
             "real" a real value.
-        val_fraction: Share of the rows held out for validation; 0: no validation.
+        val_fraction: Share of the rows held out for validation; 0: none; default: a tenth, and none of a table of
+            fewer than 1,000 rows, where the best of many checkpoints would be the luckiest.
         test_fraction: Share of the rows held out for the test.
         split_seed: Seed of the split; the split does not depend on `seed`.
         batch_size: As in `DataModule`, like the rest.
@@ -84,7 +88,7 @@ class TableData(DataModule):
         self,
         *,
         targets: Sequence[str] = ("index",),
-        val_fraction: float = 0.1,
+        val_fraction: float | None = None,
         test_fraction: float = 0.2,
         split_seed: int = 0,
         batch_size: int = 32,
@@ -95,7 +99,7 @@ class TableData(DataModule):
         super().__init__(
             batch_size=batch_size, eval_batch_size=eval_batch_size, num_workers=num_workers, seed=seed
         )
-        check_fractions(val_fraction, test_fraction)
+        check_fractions(val_fraction or 0.0, test_fraction)
         wanted = self.holds or "index or real"
         if not set(targets) & ({self.holds} if self.holds else {"index", "real"}):
             task = {"index": "task=classification", "real": "task=regression"}.get(wanted, "another task")
@@ -103,11 +107,9 @@ class TableData(DataModule):
                 f"targets must contain {wanted}, not {', '.join(targets)}: this table goes with {task}"
             )
         self.classes = "index" in targets
-        self._split_options = {
-            "val_fraction": val_fraction,
-            "test_fraction": test_fraction,
-            "split_seed": split_seed,
-        }
+        self.val_fraction = val_fraction
+        self.test_fraction = test_fraction
+        self.split_seed = split_seed
         self._loaded: LoadedTable | None = None
         self._encoded: tuple[Features, Tensor, dict[Split, Tensor]] | None = None
 
@@ -124,9 +126,15 @@ class TableData(DataModule):
         """Read the table, split it, and learn from the training rows how to encode its columns."""
         source = self.source()
         loaded = self._loaded = load_table(source, self.classes, say=True)
-        rows = _split(loaded.target, self._split_options)
+        options = self._split_options(len(loaded.target.kept))
+        rows = _split(loaded.target, options)
+        counts = {name: len(part) for name, part in rows.items()}
         training = rows["train"].numpy()
         learnt, dropped = learn_columns(loaded.columns, training, source.columns)
+        _logger.info(
+            "%s: %d rows to train on, %d for validation, %d for the test (data.split_seed=%d)",
+            *(source.path, counts["train"], counts["val"], counts["test"], self.split_seed),
+        )
         for name, reason in dropped.items():
             _logger.warning("column %r is left out: %s", name, reason)
         if not learnt:
@@ -139,9 +147,19 @@ class TableData(DataModule):
             "columns": learnt,
             "dropped": dropped,
             **self._learn_target(loaded, rows["train"]),
-            **self._split_options,
-            "counts": {name: len(part) for name, part in rows.items()},
+            **options,
+            "counts": counts,
             "fingerprint": loaded.fingerprint,
+        }
+
+    def _split_options(self, num_rows: int) -> dict[str, Any]:
+        val_fraction = self.val_fraction
+        if val_fraction is None:
+            val_fraction = 0.1 if num_rows >= _MIN_ROWS_TO_VALIDATE else 0.0
+        return {
+            "val_fraction": val_fraction,
+            "test_fraction": self.test_fraction,
+            "split_seed": self.split_seed,
         }
 
     def _learn_target(self, loaded: LoadedTable, training: Tensor) -> dict[str, Any]:

@@ -15,6 +15,8 @@ _MAX_DECIMAL_CLASSES = 20
 _MAX_WHOLE_CLASSES = 50
 _MIN_ROWS_PER_CLASS = 10
 
+_ANOTHER = "name another column with data.target=COLUMN"
+
 
 @dataclass(frozen=True)
 class Target:
@@ -55,14 +57,14 @@ def read_target(name: str, column: Column, classes: bool) -> Target:
 def _read_classes(name: str, column: Texts) -> Target:
     kept = np.flatnonzero(column.codes >= 0)
     if not len(kept):
-        raise _refuse(f"column {name!r} holds no value at all")
+        raise _refuse(f"column {name!r} holds no value at all", _ANOTHER)
     numbers = _number_keys(column.values)
     if numbers is None:
         if len(column.values) > max(_MAX_DECIMAL_CLASSES, len(kept) / 2):
             raise _refuse(
                 f"column {name!r} has {len(column.values):,} different texts in {len(kept):,} rows, such as "
                 f"{column.values[0]!r}: these are no classes",
-                "name another column with data.target=COLUMN",
+                _ANOTHER,
             )
         keys: Sequence[float | str] = column.values
     else:
@@ -97,7 +99,7 @@ def _check_not_amounts(name: str, numbers: list[float], num_rows: int) -> None:
         raise _refuse(
             f"column {name!r} holds {len(numbers):,} different numbers in {num_rows:,} rows: these are "
             "amounts, not classes",
-            "type task=regression, or name another column with data.target=COLUMN",
+            f"type task=regression, or {_ANOTHER}",
         )
 
 
@@ -106,7 +108,7 @@ def _read_values(name: str, column: Column) -> Target:
         examples = ", ".join(repr(value) for value in column.values[:3])
         raise _refuse(
             f"column {name!r} holds texts ({examples}), not numbers",
-            "type task=classification, or name another column with data.target=COLUMN",
+            f"type task=classification, or {_ANOTHER}",
         )
     assert isinstance(column, Numbers)
     if column.num_texts:
@@ -115,7 +117,7 @@ def _read_values(name: str, column: Column) -> Target:
         raise _refuse(f"column {name!r} holds {text!r} in row {row:,}, not a number{more}")
     kept = np.flatnonzero(~np.isnan(column.values))
     if not len(kept):
-        raise _refuse(f"column {name!r} holds no number at all")
+        raise _refuse(f"column {name!r} holds no number at all", _ANOTHER)
     values = column.values[kept]
     if values.min() == values.max():
         raise _refuse(f"column {name!r} holds {values[0]:g} in every row: there is nothing to predict")

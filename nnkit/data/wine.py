@@ -16,4 +16,4 @@ class Wine(TableData):
 
     def source(self) -> TableSource:
         """Return the file that comes with nnkit."""
-        return TableSource(str(SHIPPED / "wine.csv"), columns=ColumnOptions(drop=()))
+        return TableSource(str(SHIPPED / "wine.csv"), target="class", columns=ColumnOptions(drop=()))

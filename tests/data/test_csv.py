@@ -32,7 +32,7 @@ def pets(size=60):
 
 
 def prepared(path, **options):
-    data = CSV(path=path, **options)
+    data = CSV(path=path, **{"val_fraction": 0.1, **options})
     data.setup_data()
     return data
 
@@ -143,6 +143,7 @@ def test_what_was_found_out_is_said(write, caplog):
         "a decimal comma",
         "a second column 't'; it is called 't (2)'",
         "1 of 40 rows have no target",
+        "missing in 40 rows: 'größe' 1, 't (2)' 1; a number takes the median",
         "column 'größe': 1 cells are no numbers ('x,5' in row 4 is the first)",
         "column 't (2)': 1 infinite numbers count as missing",
     ):
@@ -199,11 +200,15 @@ def test_all_wrong_names_are_said_at_once(write):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("y\na\nb\n" * 3, "no column to learn from beside the target 'y'"),
+        ("y\na\nb\n" * 3, "has one column only, 'y'.*\n.*data.delimiter=X"),
         ("c,y\n" + "7,a\n7,b\n" * 9, r"no column to learn from .*'c': the same value everywhere: 7"),
         ("x,y\n1,a\n2,b\n", "2 rows are too few: 4 are needed"),
         ("x,y\n", "column names but no rows"),
-        ("x,y\n1,a\n2\n", "line 3: 1 fields where the header has 2"),
+        ("x,y\n1,a\n2\n", "line 3: 1 field, the header has 2; put"),
+        (
+            "# by hand, 2020\nx,z,y\n1,2,a\n2,3,b\n",
+            r"line 2: 3 fields, the header has 2 \(3 such.*is the first line the one",
+        ),
     ],
 )
 def test_tables_that_teach_nothing_are_refused(write, text, words):
@@ -220,6 +225,20 @@ def test_a_name_that_is_a_number_may_come_as_one(write):
 def test_a_byte_order_mark_is_no_part_of_a_name(write):
     path = write("x,y\n" + "1,a\n2,b\n" * 9, encoding="utf-8-sig")
     assert prepared(path, encoding="utf-8").preprocessing["columns"][0]["name"] == "x"
+
+
+@pytest.mark.parametrize(("size", "num_val"), [(999, 0), (1000, 100)])
+def test_small_tables_are_not_validated_unless_asked(write, size, num_val):
+    path = write("x,y\n" + "".join(f"{i % 97},{'ab'[i % 2]}\n" for i in range(size)))
+    data = prepared(path, val_fraction=None)
+    assert data.preprocessing["counts"]["val"] == num_val
+    assert len(data.split("val")) == num_val
+    assert bool(data.val_dataloader()) == bool(num_val)
+
+
+def test_a_class_that_cannot_be_tested_is_said(write, caplog):
+    prepared(write("x,y\n" + "".join(f"{i % 9},{'ab'[i % 2] if i else 'q'}\n" for i in range(40))))
+    assert "column 'y': trained on but never tested, as only one row has it: 'q'" in caplog.text
 
 
 def test_ten_rows_train(write):
@@ -272,7 +291,7 @@ class TestRead:
         }
         assert texts == {
             "gone.csv": "no such file: gone.csv",
-            "/rows.csv:2": "line 3 has 1 fields where the header has 2",
+            "/rows.csv:2": "line 3: 1 field, the header has 2",
             "/rows.csv:3": "column 'a' must hold a number, not 'abc'",
             "/rows.csv:4": "column 'b' must hold a number, not 'inf'",
             "/lacking.csv": f"{lacking} lacks 1 of the 2 columns the model was trained on: b",
