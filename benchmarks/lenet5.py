@@ -50,7 +50,7 @@ def nnkit_epochs(directory: str, epochs: int, *extra: str) -> list[float]:
     import json
 
     result = nnkit.train(
-        [*COMMAND, f"trainer.max_epochs={epochs}", f"output_dir={directory}", *extra], show=False
+        [*COMMAND, f"trainer.max_epochs={epochs}", f"output_dir={directory}", *extra], show=True
     )
     lines = (result.run.path / "timing.jsonl").read_text().splitlines()
     return [json.loads(line)["seconds"] for line in lines]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nnkit import config as configs
 from nnkit import logs, report
 from nnkit.callbacks.ending import ValidateAtEnd
+from nnkit.callbacks.progress import Progress
 from nnkit.callbacks.record import Record, plain_metrics
 from nnkit.callbacks.signals import Interrupted, StopSignal
 from nnkit.checkpoint.plugin import StoreIO
@@ -60,13 +61,8 @@ def fit(session: Session, run: Run, checkpoint: tuple[Manifest, dict[str, Any]] 
         stack.callback(io.teardown)
         loggers = build_all("logger", config, save_dir=str(run.path), name="", version="tensorboard")
         record = Record(run.path)
-        callbacks = [
-            SaveState(session),
-            record,
-            *build_all("callbacks", config),
-            ValidateAtEnd(),
-            StopSignal(),
-        ]
+        chosen = [one for one in build_all("callbacks", config) if show or not isinstance(one, Progress)]
+        callbacks = [SaveState(session), record, *chosen, ValidateAtEnd(), StopSignal()]
         validates = len(session.data.split("val")) > 0
         trainer = make_trainer(config, run.path, callbacks, loggers, io=io, validates=validates)
         path = None
