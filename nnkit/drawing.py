@@ -25,7 +25,8 @@ def _font(size: int = _FONT_SIZE) -> Any:
 
 
 def _width(text: str, size: int = _FONT_SIZE) -> int:
-    return math.ceil(_font(size).getlength(text))
+    width: float = _font(size).getlength(text)
+    return math.ceil(width)
 
 
 def _fitted(text: str, width: int) -> str:

@@ -78,8 +78,9 @@ def settle_facts(config: DictConfig) -> DataModule | None:
     """
     content = configs.plain(config)
     referred = set(re.findall(r"\$\{data\.(\w+)\}", str((content["model"]["embeds"], content["head"]))))
-    missing = [name for name in target_class(config.data, "data").fact_names if config.data.get(name) is None]
-    return prepare_data(config) if referred & set(missing) else None
+    names: tuple[str, ...] = getattr(target_class(config.data, "data"), "fact_names", ())
+    missing = {name for name in names if config.data.get(name) is None}
+    return prepare_data(config) if referred & missing else None
 
 
 def make_task(config: DictConfig, choices: dict[str, Any], device: str) -> Task:
@@ -125,7 +126,7 @@ def _rehearse_on(device: str, config: DictConfig, choices: dict[str, Any]) -> Re
     with counting_saved(task) as saved:
         loss = _score(task, batch, layers[-1].output)
         kept = saved()
-    loss.backward()
+    torch.autograd.backward(loss)
     optimizer = task.make_optimizer(task.network)
     optimizer.step()
     trained = [p for p in task.network.parameters() if p.requires_grad]
@@ -195,7 +196,7 @@ def _one_step(task: Task, optimizer: Optimizer, batch: Any, precision: str) -> f
     device = batch.inputs.device.type
     with torch.autocast(device, dtype=kind) if kind else nullcontext():
         loss, _ = task.score(batch)
-    loss.backward()
+    torch.autograd.backward(loss)
     optimizer.step()
     optimizer.zero_grad()
     if device == "cuda":

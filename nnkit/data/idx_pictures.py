@@ -96,8 +96,9 @@ class IdxPictures(PictureData):
         folder, key, paths = self._where()
         if self.preprocessing or paths is not None or open_arrays(folder, key) is not None:
             return super().num_train_samples()
-        num_kept = _NUM_TRAIN - round(_NUM_TRAIN * self._split_options["val_fraction"])
-        return round(num_kept * (self._split_options["subset"] or 1.0))
+        held_out: float = self._split_options["val_fraction"]
+        subset: float | None = self._split_options["subset"]
+        return round((_NUM_TRAIN - round(_NUM_TRAIN * held_out)) * (subset or 1.0))
 
     def _where(self) -> tuple[Path, Any, dict[str, Path] | None]:
         """Return the folder of the prepared arrays, what they depend on, and the user's own files."""
