@@ -12,7 +12,7 @@ from nnkit import catalog
 SHELLS = ("bash", "zsh", "fish")
 _COMPOSING = ("train", "summary", "check")
 _TAKING_RUNS = ("resume", "test", "predict")
-_FLAGS = {
+FLAGS = {
     "train": ("--multirun", "--cfg", "--resolve", "--config-dir", "--info", "--help"),
     "resume": ("--output-dir", "--help"),
     "test": ("--output-dir", "--help"),
@@ -64,7 +64,7 @@ def _verbs() -> Iterator[Candidate]:
 
 def _for_verb(verb: str, typed: list[str], current: str) -> Iterable[Candidate]:
     if current.startswith("-"):
-        return map(Candidate, _FLAGS.get(verb, ()))
+        return map(Candidate, FLAGS.get(verb, ()))
     positional = _without_flags(typed)
     folder = _flag(typed, "--config-dir")
     config_dir = None if folder is None else Path(folder)

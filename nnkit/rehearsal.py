@@ -142,7 +142,7 @@ def _rehearse_on(device: str, config: DictConfig, choices: dict[str, Any]) -> Re
 def _score(task: Task, batch: Any, output: tuple[int, ...]) -> Tensor:
     try:
         loss, _ = task.score(batch)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         reason = " ".join(str(error).split())
         name = type(task.loss).__name__
         raise UserError(f"the loss {name} refuses outputs of shape {output}: {reason}") from error

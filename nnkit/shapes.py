@@ -172,15 +172,15 @@ def example_batch(config: DictConfig, size: int, device: str = "meta") -> Batch:
         device: "meta" for shapes without values.
     """
     data = config.data
-    index = torch.arange(size, device=device)
+    indices = torch.arange(size, device=device)
     if loss_target(config) == "real":
         target = torch.randn(size, data.num_outputs, device=device)
     else:
-        target = index % data.num_classes
+        target = indices % data.num_classes
     if data.kind == "pictures":
         shape = (data.in_channels, data.height, data.width)
-        return Pictures(torch.randn(size, *shape, device=device), target, index)
-    return Table(torch.randn(size, data.num_features, device=device), target, index)
+        return Pictures(torch.randn(size, *shape, device=device), target, indices)
+    return Table(torch.randn(size, data.num_features, device=device), target, indices)
 
 
 @contextmanager

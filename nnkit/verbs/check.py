@@ -126,7 +126,7 @@ def _time(composition: Composition, found: Rehearsal, data: DataModule) -> list[
 def _disk(composition: Composition, found: Rehearsal) -> _Finding:
     config = composition.config
     one = found.memory.parameters + found.memory.optimizer
-    kept = [node.keep_last for node in (config.callbacks or {}).values() if "keep_last" in node]
+    kept = [node.keep_last for node in (config.get("callbacks") or {}).values() if "keep_last" in node]
     if not kept:
         return _Finding("disk", "no checkpoints are kept (callbacks=[checkpoint] keeps them)")
     need = one * (kept[0] + _MORE_CHECKPOINTS)
