@@ -14,6 +14,7 @@ _TAKES_VALUE = {
 _TAKES_VALUE["-p"] = "package"
 _HELP = ("-h", "--help")
 _MULTIRUN = ("-m", "--multirun")
+_TOPICS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 _HYDRA = ("--hydra-help", "--info", "-i", "--shell-completion", "-sc")
 
 
@@ -61,7 +62,7 @@ def split_flags(arguments: list[str]) -> Flags:
         elif word in _MULTIRUN:
             flags.multirun = True
             flags.hydra.append("--multirun")
-        elif name in _HYDRA:
+        elif name in _HYDRA or (word in _TOPICS and flags.hydra[-1:] in (["--info"], ["-i"])):
             flags.hydra.append(word)
         elif word.startswith("-"):
             raise UserError(

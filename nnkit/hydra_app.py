@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra import main as hydra_main
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -86,7 +87,14 @@ def run_hydra(flags: Flags) -> int:
         from nnkit.training import train
 
         own = list(HydraConfig.get().overrides.task)
-        return train(configs.compose(own, flags.config_dir)).metrics
+        # Composing starts Hydra anew, so the state of the sweep is put aside meanwhile.
+        state = GlobalHydra.get_state()
+        GlobalHydra.instance().clear()
+        try:
+            composition = configs.compose(own, flags.config_dir)
+        finally:
+            GlobalHydra.set_state(state)
+        return train(composition).metrics
 
     try:
         trial()
@@ -101,4 +109,9 @@ def run_hydra(flags: Flags) -> int:
 
 def _lines(overrides: list[str]) -> list[str]:
     """Return the overrides as Hydra can read them: paths with spaces or accents quoted."""
-    return [override.input_line for override in parse(overrides).overrides if override.input_line]
+    lines = []
+    for text in overrides:
+        read = parse([text]).overrides
+        # A sweep over values (seed=1,2) is no value of one run, and Hydra's own to read.
+        lines.append(read[0].input_line or text if read else text)
+    return lines

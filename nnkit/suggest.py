@@ -15,7 +15,7 @@ def closest(word: str, candidates: Iterable[str], limit: int = 1) -> list[str]:
     by_lower: dict[str, str] = {}
     for candidate in candidates:
         by_lower.setdefault(candidate.lower(), candidate)
-    near = get_close_matches(word.lower(), list(by_lower), n=limit, cutoff=0.7)
+    near = get_close_matches(word.lower(), list(by_lower), n=limit, cutoff=0.66)
     # An abbreviation (`acc` for accuracy) is too unlike the whole word for a ratio of common letters.
     if not near and len(word) >= 3:
         near = [lower for lower in by_lower if lower.startswith(word.lower())][:limit]
