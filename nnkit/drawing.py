@@ -31,6 +31,8 @@ def _width(text: str, size: int = _FONT_SIZE) -> int:
 
 def _fitted(text: str, width: int) -> str:
     """Cut a text to a width in pixels."""
+    # No letter is narrower than a pixel.
+    text = text[:width]
     if _width(text) <= width:
         return text
     while text and _width(text + "...") > width:
