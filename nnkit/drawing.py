@@ -59,9 +59,11 @@ def confusion_matrix(counts: NDArray[Any], names: Sequence[str], size: int = 640
     """
     classes = len(counts)
     cell = max(1, min(size // classes, 64))
-    named = cell >= _LINE
-    label = max(_width(_fitted(name, 120)) for name in names) + _MARGIN if named else 0
-    left, top = _MARGIN + _LINE + label, _MARGIN + _LINE + (_LINE if named else 0)
+    short = [_fitted(name, 120) for name in names] if cell >= _LINE else []
+    label = max(map(_width, short)) + _MARGIN if short else 0
+    # Names of columns that do not fit side by side stand upright.
+    upright = label > cell
+    left, top = _MARGIN + _LINE + label, _MARGIN + _LINE + (label if upright else _LINE if short else 0)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     colours = (255 - (255 - _BLUE) * np.sqrt(shares)[..., None]).astype(np.uint8)
     matrix = Image.fromarray(colours).resize((classes * cell, classes * cell), Image.Resampling.NEAREST)
@@ -70,11 +72,14 @@ def confusion_matrix(counts: NDArray[Any], names: Sequence[str], size: int = 640
     draw = ImageDraw.Draw(image)
     draw.rectangle((left - 1, top - 1, left + matrix.width, top + matrix.height), outline=_GREY)
     draw.text((left + matrix.width / 2, _MARGIN), "predicted", _GREY, font=_font(), anchor="mt")
-    _vertical(image, "true", (_MARGIN, top + matrix.height // 2))
-    for number, name in enumerate(names if named else ()):
-        middle = (number + 0.5) * cell
-        draw.text((left - 4, top + middle), _fitted(name, 120), _BLACK, font=_font(), anchor="rm")
-        draw.text((left + middle, top - 3), _fitted(name, cell - 2), _BLACK, font=_font(), anchor="mb")
+    _write_upright(image, "true", (_MARGIN + 4, top + matrix.height // 2))
+    for number, name in enumerate(short):
+        middle = round((number + 0.5) * cell)
+        draw.text((left - 4, top + middle), name, _BLACK, font=_font(), anchor="rm")
+        if upright:
+            _write_upright(image, name, (left + middle, top - 4 - _width(name) // 2), _BLACK)
+        else:
+            draw.text((left + middle, top - 5), name, _BLACK, font=_font(), anchor="ms")
     _write_counts(draw, counts, shares, cell, (left, top))
     return _as_array(image)
 
@@ -90,11 +95,13 @@ def _write_counts(
         draw.text(place, f"{int(counts[row, column])}", colour, font=_font(), anchor="mm")
 
 
-def _vertical(image: Image.Image, text: str, place: tuple[int, int]) -> None:
+def _write_upright(
+    image: Image.Image, text: str, middle: tuple[int, int], colour: tuple[int, int, int] = _GREY
+) -> None:
     words = Image.new("RGB", (_width(text), _LINE), _WHITE)
-    ImageDraw.Draw(words).text((0, _LINE / 2), text, _GREY, font=_font(), anchor="lm")
+    ImageDraw.Draw(words).text((0, _LINE / 2), text, colour, font=_font(), anchor="lm")
     turned = words.rotate(90, expand=True)
-    image.paste(turned, (place[0] - 4, place[1] - turned.height // 2))
+    image.paste(turned, (middle[0] - turned.width // 2, middle[1] - turned.height // 2))
 
 
 def grid(tiles: Sequence[Picture], captions: Sequence[tuple[str, str]] = (), tile_size: int = 84) -> Picture:
@@ -164,7 +171,7 @@ def scatter(truth: NDArray[Any], predicted: NDArray[Any], size: int = 420) -> Pi
     draw.text((left, base), f"{low:.4g}", _BLACK, font=_font())
     draw.text((left + size, base), f"{high:.4g}", _BLACK, font=_font(), anchor="ra")
     draw.text((left + size / 2, base), "true", _GREY, font=_font(), anchor="ma")
-    _vertical(image, "predicted", (_MARGIN, _MARGIN + size // 2))
+    _write_upright(image, "predicted", (_MARGIN + 4, _MARGIN + size // 2))
     return _as_array(image)
 
 
