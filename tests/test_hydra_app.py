@@ -48,7 +48,7 @@ def test_hydras_own_node_and_help_are_served(cli):
     assert "launcher" in out
     code, out, _ = cli("train", "--info", "searchpath")
     assert code == 0
-    assert "nnkit" in out
+    assert "search path" in out
 
 
 def test_flags_that_do_not_exist_are_answered(cli):
