@@ -17,7 +17,14 @@ from nnkit.errors import ConfigError, UserError
 from nnkit.prediction import Estimate, Ranking, Unreadable
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "library.md"
-SMALL = ["data=digits", "model=mlp", "model.hidden=[16]", "trainer.max_epochs=2", "logger=[]", "callbacks=[checkpoint]"]
+SMALL = [
+    "data=digits",
+    "model=mlp",
+    "model.hidden=[16]",
+    "trainer.max_epochs=2",
+    "logger=[]",
+    "callbacks=[checkpoint]",
+]
 
 
 def save_digit(path, number):
@@ -91,7 +98,13 @@ def test_predictions_are_the_softmax_of_the_network_on_the_normalised_picture():
 
 def test_a_regression_answers_in_the_users_units():
     Path("rows.csv").write_text("x,price\n" + "".join(f"{x},{1000 + 50 * x}\n" for x in range(100)))
-    words = ["data=csv", "data.path=rows.csv", "task=regression", "trainer.max_epochs=25", "optimizer.lr=0.05"]
+    words = [
+        "data=csv",
+        "data.path=rows.csv",
+        "task=regression",
+        "trainer.max_epochs=25",
+        "optimizer.lr=0.05",
+    ]
     loaded = nnkit.load(nnkit.train([*words, "logger=[]", "callbacks=[checkpoint]"]).run)
     Path("new.csv").write_text("x\n10\nnonsense\n60\n")
     ten, bad, sixty = loaded.predict(["new.csv"])
