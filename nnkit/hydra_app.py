@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from datetime import datetime
@@ -81,6 +82,7 @@ def run_hydra(flags: Flags) -> int:
     # Otherwise Hydra answers an exception with its own text and exit code 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     code = 0
+    loggers = [(logger, logger.handlers[:], logger.level) for logger in map(logging.getLogger, ("", "hydra"))]
 
     @hydra_main(config_path=str(catalog.conf_dir()), config_name=catalog.PRIMARY, version_base="1.3")
     def trial(config: DictConfig) -> Any:
@@ -104,6 +106,9 @@ def run_hydra(flags: Flags) -> int:
         raise NnkitError(str(error).splitlines()[0]) from error
     finally:
         sys.argv = words
+        for logger, handlers, level in loggers:
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
     return code
 
 
