@@ -37,7 +37,8 @@ class Composition:
         config: All nodes but Hydra's own, interpolations kept; ``model.embeds`` holds the chosen kind only.
         choices: The option of each group, ``{"model": "lenet5", "callbacks": ["checkpoint"], ...}``.
         overrides: The arguments it was composed from, in Hydra's grammar.
-        broken: Groups whose choice was wrong, so that the default stands in; empty unless `examine` made it.
+        broken: What was wrong already when it was composed: groups whose default stands in, keys that are null
+            instead of a reference to nothing. Only `examine` returns a config that has any.
     """
 
     config: DictConfig
@@ -63,6 +64,10 @@ class Composition:
             if key == typed or (key.startswith(f"{typed}.") and typed not in catalog.groups()):
                 return COMMAND_LINE
         return lookup(self._places, key)
+
+    def is_broken(self, key: str) -> bool:
+        """Say whether a key, or one above it, was wrong already when the config was composed."""
+        return any(key == wrong or key.startswith(f"{wrong}.") for wrong in self.broken)
 
     def to_yaml(self) -> str:
         """Return the config as YAML text with its interpolations, so that no secret is written out."""
@@ -122,10 +127,12 @@ def examine(
     typed = (*choices.chosen, *applied)
     lines = tuple(override.input_line for override in typed if override.input_line)
     composition = Composition(config, chosen, lines, choices.broken, directory, typed)
-    unshaped = shape_problems(config)
-    found = unshaped or settle(config, chosen, choices.broken, directory)
+    found = shape_problems(config)
+    if found:
+        return None, problems + [replace(problem, where=composition.where(problem.key)) for problem in found]
+    found, empty = settle(config, chosen, choices.broken, directory)
     problems += [replace(problem, where=composition.where(problem.key)) for problem in found]
-    return (None if unshaped else composition), problems
+    return replace(composition, broken=choices.broken | empty), problems
 
 
 def from_yaml(text: str, choices: dict[str, Any] | None = None) -> Composition:
@@ -148,7 +155,7 @@ def from_yaml(text: str, choices: dict[str, Any] | None = None) -> Composition:
         raise ConfigError([Problem("", "config.yaml holds no keys")])
     chosen = dict(choices or {})
     OmegaConf.set_struct(config, True)
-    problems = shape_problems(config) or settle(config, chosen, frozenset(), None)
+    problems = shape_problems(config) or settle(config, chosen, frozenset(), None)[0]
     if problems:
         raise ConfigError(problems)
     return Composition(config, chosen, saved_text=text)

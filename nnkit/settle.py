@@ -17,7 +17,7 @@ _NO_LIMIT = -1
 
 def settle(
     config: DictConfig, choices: dict[str, Any], broken: Collection[str], config_dir: Path | None
-) -> list[Problem]:
+) -> tuple[list[Problem], frozenset[str]]:
     """Finish a composed config in place.
 
     Args:
@@ -28,7 +28,7 @@ def settle(
 
     Returns:
         One problem for each key that is unknown, missing or refers to nothing, and one for a model that does
-        not take the data.
+        not take the data; and the keys that refer to nothing, null from now on.
     """
     problems = _unknown_top_keys(config)
     problem = _choose_embed(config, choices, config_dir)
@@ -36,14 +36,28 @@ def settle(
         problems.append(problem)
     if not {"data", "task", "head", "experiment"} & set(broken):
         problems += _fit_head(config, choices)
-    _lift_limit_on_epochs(config)
     # What does not belong here cannot find its facts either: that is one mistake, not two.
     silent = {*broken, *(problem.key for problem in problems)}
-    unresolved = {problem.key: problem for problem in _unresolved(config)}
-    for key, problem in unresolved.items():
-        if key.split(".")[0] not in silent and not sources_of(config, key) & set(unresolved):
+    empty = list(_unresolved(config))
+    keys = frozenset(problem.key for _, _, problem in empty)
+    for _, _, problem in empty:
+        if problem.key.split(".")[0] not in silent and not _is_consequence(config, problem.key, keys):
             problems.append(problem)
-    return problems
+    # So that the checks that follow can read the rest.
+    for node, name, _ in empty:
+        node[name] = None
+    _lift_limit_on_epochs(config)
+    return problems, keys
+
+
+def _is_consequence(config: DictConfig, key: str, empty: Collection[str]) -> bool:
+    """Say whether a key is empty only because one that it refers to is; keys in a circle are not."""
+    reached: set[str] = set()
+    ahead = sources_of(config, key) & set(empty)
+    while ahead:
+        reached |= ahead
+        ahead = {source for found in ahead for source in sources_of(config, found)} & set(empty) - reached
+    return bool(reached) and key not in reached
 
 
 def _unknown_top_keys(config: DictConfig) -> list[Problem]:
@@ -83,18 +97,18 @@ def _lift_limit_on_epochs(config: DictConfig) -> None:
     trainer.max_epochs = _NO_LIMIT
 
 
-def _unresolved(node: DictConfig | ListConfig) -> Iterator[Problem]:
+def _unresolved(node: DictConfig | ListConfig) -> Iterator[tuple[DictConfig | ListConfig, Any, Problem]]:
     """Find values that refer to a key that does not exist, or that must be given and are not."""
     names: list[Any] = list(range(len(node))) if isinstance(node, ListConfig) else list(node.keys())
     for name in names:
         key = str(node._get_full_key(name))
         if OmegaConf.is_missing(node, name):
-            yield Problem(key, "must be given", f"{key}=...")
+            yield node, name, Problem(key, "must be given", f"{key}=...")
         elif OmegaConf.is_interpolation(node, name):
             try:
                 node[name]
             # A resolver of Hydra's own (`${hydra:...}`) raises ValueError outside its application.
             except (OmegaConfBaseException, ValueError) as error:
-                yield Problem(key, f"cannot be filled in: {str(error).splitlines()[0]}")
+                yield node, name, Problem(key, f"cannot be filled in: {str(error).splitlines()[0]}")
         elif isinstance(child := node._get_node(name), DictConfig | ListConfig) and not child._is_none():
             yield from _unresolved(child)

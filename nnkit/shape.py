@@ -13,7 +13,7 @@ _Test = Callable[[Any], bool]
 
 
 def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)
+    return isinstance(value, list) and bool(value) and all(_is_text(name) and name != "???" for name in value)
 
 
 def _is_text(value: Any) -> bool:
@@ -22,7 +22,7 @@ def _is_text(value: Any) -> bool:
 
 # Key -> (whether it must be there, what it must be, in words).
 _OWN_KEYS: dict[str, tuple[bool, _Test, str]] = {
-    "model.embeds": (True, lambda value: isinstance(value, dict), "a mapping from kinds of input to embeds"),
+    "model.embeds": (True, OmegaConf.is_dict, "a mapping from kinds of input to embeds"),
     "data.kind": (True, _is_text, "the kind of input the data are, pictures or table"),
     "head.fits": (False, _is_names, "a list of tasks"),
     "loss.takes": (False, _is_names, "a list out of index, one_hot and real"),
@@ -64,9 +64,10 @@ def _own_keys(config: DictConfig) -> Iterator[Problem]:
         group, _, name = key.partition(".")
         try:
             value = config[group].get(name)
-        except OmegaConfBaseException:
-            # A reference to nothing is reported with all the others.
+            # Not the embeds: those of other kinds may refer to facts that these data do not have.
+            plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_list(value) else value
+        except OmegaConfBaseException as error:
+            yield Problem(key, f"cannot be filled in: {str(error).splitlines()[0]}")
             continue
-        plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
         if (needed or plain is not None) and not test(plain):
             yield Problem(key, f"must be {words}, not {plain!r}")

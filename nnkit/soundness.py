@@ -7,7 +7,6 @@ from pathlib import PurePath
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from nnkit.config import Composition
 from nnkit.errors import ConfigError, Problem
@@ -32,7 +31,7 @@ def problems(composition: Composition) -> list[Problem]:
     config = composition.config.copy()
     OmegaConf.set_struct(config, False)
     for name, steps in (("total_steps", _TRIAL_STEPS), ("steps_per_epoch", _TRIAL_STEPS_PER_EPOCH)):
-        if config.fit[name] is None:
+        if config.fit.get(name) is None:
             config.fit[name] = steps
     nodes, found = _read_all(config)
     found += try_all(nodes, _num_outputs(config), target_for(config))
@@ -48,7 +47,7 @@ def problems(composition: Composition) -> list[Problem]:
     kept = [
         problem
         for problem in found
-        if problem.key.split(".")[0] not in composition.broken and not wrong & sources_of(config, problem.key)
+        if not composition.is_broken(problem.key) and not wrong & sources_of(config, problem.key)
     ]
     return [replace(problem, where=problem.where or composition.where(problem.key)) for problem in kept]
 
@@ -58,11 +57,7 @@ def _read_all(config: DictConfig) -> tuple[dict[str, Node], list[Problem]]:
     nodes: dict[str, Node] = {}
     found: dict[str, Problem] = {}
     for key, group, content in nodes_of(config):
-        try:
-            node, mistakes = read_node(content, key, group, INJECTED.get(group, ()), UNKNOWN)
-        except OmegaConfBaseException:
-            # A reference to nothing was reported when the config was composed.
-            continue
+        node, mistakes = read_node(content, key, group, INJECTED.get(group, ()), UNKNOWN)
         for mistake in mistakes:
             sources = sources_of(config, mistake.key)
             origin = sources.pop() if len(sources) == 1 else mistake.key

@@ -25,7 +25,7 @@ LINES = [
         ["no callbacks=progres", "did you mean callbacks=[checkpoint,progress,ema]?"],
     ),
     ("+callbacks=emaa", ["did you mean +callbacks=ema?"]),
-    ("model=resnet50x", ["no model=resnet50x", "there is: cnn, ", "lenet5"]),
+    ("model=qqq", ["no model=qqq", "there is: cnn, ", "lenet5"]),
     ("model=null", ["model: cannot be null", "lenet5"]),
     ("callbacks=null", ["callbacks=[] is none at all"]),
     ("~model", ["model: cannot be deleted"]),
@@ -58,6 +58,14 @@ LINES = [
     ("~optimizer.lrr", ["did you mean ~optimizer.lr?"]),
     ("~seed", ["seed: cannot be added or deleted"]),
     ("fit.total_steps=10", ["fit.total_steps: is filled in by nnkit"]),
+    # references to nothing, each named once and nothing else with it
+    ("'optimizer.lr=${nothing}'", ["optimizer.lr: cannot be filled in", "'nothing' not found"]),
+    ("'trainer.max_epochs=${oc.env:NO_SUCH_VARIABLE}'", ["trainer.max_epochs: cannot be filled in"]),
+    ("'callbacks.progress=${nothing}'", ["callbacks.progress: cannot be filled in"]),
+    ("'data.kind=${nothing}'", ["data.kind: cannot be filled in"]),
+    ("'head.fits=[${nothing}]'", ["head.fits: cannot be filled in"]),
+    ("'seed=${seed}'", ["seed: cannot be filled in"]),
+    ("name=???", ["name: must be given"]),
     # words that are no overrides
     ("lenet5", ["'lenet5' is not of the form key=value"]),
     ("model.hidden=[300,100 model=mlp", ["model.hidden: cannot read [300,100", "quote it twice"]),
