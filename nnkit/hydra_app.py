@@ -18,11 +18,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from nnkit import catalog, search_path
+from nnkit import catalog
 from nnkit import config as configs
+from nnkit.config.overrides import parse
+from nnkit.config.search_path import install
 from nnkit.errors import ConfigError, NnkitError, Problem
 from nnkit.flags import Flags
-from nnkit.overrides import parse
 
 # Hydra's own output directories and log files have no place beside our run directories.
 _QUIET = [
@@ -75,7 +76,7 @@ def run_hydra(flags: Flags) -> int:
         check_trials(flags)
     else:
         configs.compose(flags.overrides, flags.config_dir)
-    search_path.install()
+    install()
     directory = [] if flags.config_dir is None else ["--config-dir", str(Path(flags.config_dir).absolute())]
     quiet = [*_QUIET, f"hydra.sweep.dir=outputs/sweeps/{datetime.now():%Y-%m-%d_%H-%M-%S}"]
     words, sys.argv = sys.argv, ["nnkit", *flags.hydra, *directory, *_lines(flags.overrides), *quiet]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nnkit import config as configs
-from nnkit.build import fence
+from nnkit.build import refuse_untrusted
 from nnkit.checkpoint.store import CheckpointStore, Manifest
 from nnkit.run import CONFIG, Run
 from nnkit.session import Session, fix_arithmetic, make_session, prepare_data
@@ -33,7 +33,7 @@ def open_run(run: Run, which: str = "best") -> Opened:
     """
     config, choices = configs.load(run.path / CONFIG)
     choices = choices or run.record().get("choices", {})
-    fence(config)
+    refuse_untrusted(config)
     fix_arithmetic(config)
     data = prepare_data(config, run.preprocessing())
     session = make_session(config, choices, data)

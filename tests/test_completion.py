@@ -13,7 +13,7 @@ from nnkit.catalog import conf_dir, defaults, groups, options
 from nnkit.cli import VERBS
 from nnkit.completion import FLAGS, candidates
 from nnkit.config import compose
-from nnkit.keys import all_keys
+from nnkit.config.keys import all_keys
 from nnkit.run import Run
 from nnkit.verbs import completion
 

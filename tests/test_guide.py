@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from nnkit import soundness
+from nnkit import build
 from nnkit.cli import VERBS, main
 from nnkit.config import compose
 from nnkit.guide import print_guide, print_train_help
@@ -35,7 +35,7 @@ def test_every_command_shown_can_be_typed(capsys):
     for verb, *words in commands:
         assert verb in VERBS
         if verb in ("train", "check"):
-            assert soundness.problems(compose(words)) == []
+            assert build.problems(compose(words)) == []
 
 
 def test_each_line_fits_a_terminal_of_eighty_columns(capsys):

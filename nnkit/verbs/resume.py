@@ -31,7 +31,7 @@ def resume(spec: str, output_dir: str = "outputs", show: bool = True) -> Result:
             raise UserError(f"{run.path} is finished; test it with: nnkit test {run.path}")
         config, choices = configs.load(run.path / CONFIG)
         choices = choices or run.record()["choices"]
-        build.fence(config)
+        build.refuse_untrusted(config)
         check_devices(config)
         fix_arithmetic(config)
         session = make_session(config, choices, prepare_data(config, run.preprocessing()))

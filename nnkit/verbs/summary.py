@@ -41,9 +41,9 @@ def sound(overrides: list[str], config_dir: str | None) -> Composition:
     """
     composition, problems = configs.examine(overrides, config_dir)
     if composition is not None:
-        from nnkit import soundness
+        from nnkit import build
 
-        problems = [*problems, *soundness.problems(composition)]
+        problems = [*problems, *build.problems(composition)]
     if problems or composition is None:
         raise ConfigError(problems)
     return composition

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nnkit.typecheck import UNKNOWN, MismatchError, convert, describe
+from nnkit.build.typecheck import UNKNOWN, MismatchError, convert, describe
 
 TAKEN = [
     (3, int, 3),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from nnkit.errors import NnkitError, Problem
-from nnkit.nodes import Node, blame
+from nnkit.build.nodes import Node, blame
 
 # What constructors raise over their arguments; anything else is a bug and gets its traceback.
 _COMPLAINTS = (

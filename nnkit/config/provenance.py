@@ -8,7 +8,7 @@ import yaml
 from hydra.types import RunMode
 
 from nnkit import catalog
-from nnkit.search_path import hydra_loader
+from nnkit.config.search_path import hydra_loader
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Places = dict[str, str]

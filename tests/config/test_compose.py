@@ -16,9 +16,9 @@ from omegaconf import OmegaConf
 from nnkit import catalog
 from nnkit import config as configs
 from nnkit.config import compose, examine, from_yaml
+from nnkit.config.keys import all_keys
+from nnkit.config.overrides import parse, quote
 from nnkit.errors import ConfigError, UserError
-from nnkit.keys import all_keys
-from nnkit.overrides import parse, quote
 
 
 def write(path, text):

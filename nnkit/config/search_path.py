@@ -19,9 +19,9 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 from nnkit import catalog
+from nnkit.config.overrides import quote
+from nnkit.config.yaml_limits import check_yaml
 from nnkit.errors import ConfigError, Problem
-from nnkit.overrides import quote
-from nnkit.yaml_limits import check_yaml
 
 _log = logging.getLogger(__name__)
 _SCHEME = "nnkit"

@@ -9,8 +9,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 from nnkit import catalog
+from nnkit.config.overrides import COMMAND_LINE, quote
 from nnkit.errors import Problem
-from nnkit.overrides import COMMAND_LINE, quote
 from nnkit.suggest import closest, hint
 
 # Groups that no other group's file replaces: what is said of their keys holds whatever else was mistyped.

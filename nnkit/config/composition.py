@@ -17,16 +17,16 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nnkit import catalog
 from nnkit.catalog import conf_dir as conf_dir
-from nnkit.choices import Choices, sort_out
+from nnkit.config.choices import Choices, sort_out
+from nnkit.config.keys import apply
+from nnkit.config.outline import shape_problems
+from nnkit.config.overrides import COMMAND_LINE, parse
+from nnkit.config.provenance import Places, lookup, places_in_text, places_of_files
+from nnkit.config.search_path import hydra_loader
+from nnkit.config.settle import settle
+from nnkit.config.yaml_limits import MAX_BYTES, check_yaml
 from nnkit.errors import ConfigError, Problem, UserError
-from nnkit.keys import apply
-from nnkit.overrides import COMMAND_LINE, parse
-from nnkit.provenance import Places, lookup, places_in_text, places_of_files
-from nnkit.search_path import hydra_loader
-from nnkit.settle import settle
-from nnkit.shape import shape_problems
 from nnkit.suggest import hint
-from nnkit.yaml_limits import MAX_BYTES, check_yaml
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from nnkit.build import build, build_network, loss_target
 from nnkit.config import compose
 from nnkit.errors import ConfigError
 from nnkit.network import Network
-from nnkit.nodes import signature
+from nnkit.build.nodes import signature
 
 
 class Recorder(nn.Module):

@@ -8,8 +8,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nnkit import catalog
+from nnkit.config.keys import sources_of
 from nnkit.errors import Problem
-from nnkit.keys import sources_of
 from nnkit.suggest import hint
 
 _NO_LIMIT = -1

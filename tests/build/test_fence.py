@@ -9,7 +9,7 @@ from torch import nn
 from nnkit.build import build, fence, target_class
 from nnkit.config import compose, from_yaml
 from nnkit.errors import ConfigError
-from nnkit.fence import BASES, RefusedError, resolve
+from nnkit.build.fence import BASES, RefusedError, resolve
 
 GROUPS = sorted(BASES)
 
@@ -43,7 +43,7 @@ ATTACKS = [
     "lightning.pytorch.callbacks.callback.Any",
     "nnkit.errors.Problem",
     "nnkit.checkpoint.store.CheckpointStore",
-    "nnkit.config.compose",
+    "nnkit.config.composition.compose",
     "nnkit.cli.os.system",
     "nnkit.__main__.main",
     "nnkit",

@@ -7,12 +7,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nnkit.errors import ConfigError, Problem
 from nnkit.network import Network
-from nnkit.nodes import blame, nodes_of, read_node, target_of
-from nnkit.soundness import loss_target as loss_target
-from nnkit.soundness import problems as problems
+from nnkit.build.nodes import blame, nodes_of, read_node, target_of
 
 
-def fence(config: DictConfig) -> None:
+def refuse_untrusted(config: DictConfig) -> None:
     """Refuse a config that names anything but classes of the right kind from trusted packages.
 
     Args:

@@ -9,8 +9,8 @@ from omegaconf import Container, DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nnkit import catalog
+from nnkit.config.overrides import COMMAND_LINE
 from nnkit.errors import Problem
-from nnkit.overrides import COMMAND_LINE
 from nnkit.suggest import closest
 
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")

@@ -11,9 +11,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from nnkit.errors import Problem
-from nnkit.fence import RefusedError, resolve
+from nnkit.build.fence import RefusedError, resolve
 from nnkit.suggest import hint
-from nnkit.typecheck import UNKNOWN, MismatchError, convert
+from nnkit.build.typecheck import UNKNOWN, MismatchError, convert
 
 TARGET = "_target_"
 
