@@ -24,9 +24,9 @@ from nnkit.config.overrides import COMMAND_LINE, parse
 from nnkit.config.provenance import Places, lookup, places_in_text, places_of_files
 from nnkit.config.search_path import hydra_loader
 from nnkit.config.settle import settle
-from nnkit.config.yaml_limits import MAX_BYTES, check_yaml
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.suggest import hint
+from nnkit.yaml_limits import MAX_BYTES, check_yaml
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from nnkit import catalog
 from nnkit.config.overrides import quote
-from nnkit.config.yaml_limits import check_yaml
 from nnkit.errors import ConfigError, Problem
+from nnkit.yaml_limits import check_yaml
 
 _log = logging.getLogger(__name__)
 _SCHEME = "nnkit"

@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from nnkit.config.yaml_limits import check_yaml
 from nnkit.errors import NnkitError
 from nnkit.run import CONFIG, METRICS, Run, all_runs
 from nnkit.terminal import print_rows
+from nnkit.yaml_limits import check_yaml
 
 # A line of metrics.jsonl is far shorter; enough of the end to hold the last validation.
 _TAIL_BYTES = 1 << 16
