@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 from torch import nn
 
-from nnkit.build import build, fence, target_class
+from nnkit.build import build, refuse_untrusted, target_class
 from nnkit.config import compose, from_yaml
 from nnkit.errors import ConfigError
 from nnkit.build.fence import BASES, RefusedError, resolve
@@ -215,7 +215,7 @@ NODES = [
 def test_every_node_is_fenced(key, path, shipped, canary):
     config = with_value(shipped, f"{key}._target_", path)
     with pytest.raises(ConfigError, match=f"{key}._target_"):
-        fence(config)
+        refuse_untrusted(config)
     node = config
     for name in key.split("."):
         node = node[name]
@@ -254,7 +254,7 @@ def test_a_class_hidden_in_an_argument_is_refused(argument, shipped, canary):
 def test_a_target_put_together_from_other_keys_is_refused(canary):
     config = compose(["name=evil.Own", "model._target_=${name}"]).config
     with pytest.raises(ConfigError, match="_target_"):
-        fence(config)
+        refuse_untrusted(config)
 
 
 def test_a_class_smuggled_in_through_a_reference_is_refused(canary):
@@ -266,15 +266,15 @@ def test_a_class_smuggled_in_through_a_reference_is_refused(canary):
 def test_a_saved_config_is_fenced_too(canary):
     text = compose([]).to_yaml().replace("torch.optim.AdamW", "evil.Own")
     with pytest.raises(ConfigError, match=r"optimizer._target_: evil.Own"):
-        fence(from_yaml(text).config)
+        refuse_untrusted(from_yaml(text).config)
 
 
 def test_all_that_is_refused_is_named_at_once(canary):
     config = compose(["model._target_=evil.Own", "loss._target_=os.system", "head._target_=3"]).config
     with pytest.raises(ConfigError) as error:
-        fence(config)
+        refuse_untrusted(config)
     assert [p.key for p in error.value.problems] == ["model._target_", "head._target_", "loss._target_"]
 
 
 def test_what_ships_passes():
-    fence(compose([]).config)
+    refuse_untrusted(compose([]).config)
