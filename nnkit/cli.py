@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except NnkitError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(_sentence(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail("stopped by SIGINT", 130)
     except _Terminated:
@@ -75,6 +75,12 @@ def _run(words: list[str]) -> int:
     logs.set_up()
     verb = importlib.import_module(VERBS[words[0]][0])
     return int(verb.main(words[1:]))
+
+
+def _sentence(error: NnkitError) -> str:
+    """Return what an error says; from a worker process torch brings it wrapped in that process's traceback."""
+    text = str(error)
+    return text.splitlines()[-1].partition(": ")[2] if "Original Traceback" in text else text
 
 
 def _fail(text: str, code: int) -> int:

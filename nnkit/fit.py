@@ -6,17 +6,17 @@ import json
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnkit import config as configs
 from nnkit import logs, report
 from nnkit.callbacks.ending import ValidateAtEnd
 from nnkit.callbacks.progress import Progress
-from nnkit.callbacks.record import Record, plain_metrics
+from nnkit.callbacks.record import Record
 from nnkit.callbacks.signals import Interrupted, StopSignal
 from nnkit.checkpoint.plugin import StoreIO
 from nnkit.checkpoint.store import CheckpointStore, Manifest
+from nnkit.evaluation import evaluate
 from nnkit.run import LOG, Run, now
 from nnkit.session import SaveState, Session, build_all, make_trainer
 
@@ -40,15 +40,6 @@ class Result:
     metrics: dict[str, float]
     seconds: float
     session: Session = field(repr=False)
-
-
-def evaluate(session: Session, directory: Path) -> dict[str, float]:
-    """Return the metrics on the test part; empty where there is none."""
-    if len(session.data.split("test")) == 0:
-        return {}
-    trainer = make_trainer(session.config, directory, [], [])
-    trainer.test(session.task, datamodule=session.data, verbose=False)
-    return plain_metrics(trainer)
 
 
 def fit(session: Session, run: Run, checkpoint: tuple[Manifest, dict[str, Any]] | None, show: bool) -> Result:

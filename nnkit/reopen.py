@@ -35,6 +35,8 @@ def open_run(run: Run, which: str = "best") -> Opened:
     choices = choices or run.record().get("choices", {})
     refuse_untrusted(config)
     fix_arithmetic(config)
+    # Compiling pays over a training run, not over a few batches.
+    config.trainer.compile = False
     data = prepare_data(config, run.preprocessing())
     session = make_session(config, choices, data)
     manifest, checkpoint = CheckpointStore(run.checkpoints).load(which)

@@ -1,4 +1,4 @@
-"""Train a composed config in a new run directory: check, prepare, fit, test."""
+"""Train a composed config in a new run directory, or go on with a run in its own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnkit import build
+from nnkit import build, report
 from nnkit import config as configs
 from nnkit.checkpoint import files
+from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import ConfigError, EnvironmentFault, Problem, UserError
 from nnkit.fit import Result, fit
-from nnkit.run import CONFIG, PREPROCESSING, Run, start_record
+from nnkit.run import CONFIG, PREPROCESSING, Run, find_run, now, start_record
 from nnkit.session import (
     check_devices,
     check_validation,
@@ -66,6 +67,40 @@ def train(composition: Composition | None, problems: Sequence[Problem] = (), sho
             parameters=sum(p.numel() for p in session.task.network.parameters() if p.requires_grad),
         )
         return fit(session, run, None, show)
+
+
+def resume(spec: str, output_dir: str = "outputs", show: bool = True) -> Result:
+    """Continue a run in its own directory from its newest valid checkpoint.
+
+    Args:
+        spec: Run directory, unique prefix, or "last".
+        output_dir: Where runs are looked for.
+        show: Whether to print the table of results.
+
+    Raises:
+        UserError: If there is no such run, it is finished, or another process trains it.
+    """
+    run = find_run(spec, Path(output_dir))
+    with run.locked():
+        if run.record().get("status") == "done":
+            raise UserError(f"{run.path} is finished; test it with: nnkit test {run.path}")
+        config, choices = configs.load(run.path / CONFIG)
+        choices = choices or run.record()["choices"]
+        build.refuse_untrusted(config)
+        check_devices(config)
+        fix_arithmetic(config)
+        session = make_session(config, choices, prepare_data(config, run.preprocessing()))
+        store = CheckpointStore(run.checkpoints)
+        newest = store.load("last") if store.manifests() else None
+        if newest is None:
+            report.console().print(f"{report.shorten(run.path)} holds no checkpoint: starting at step 0")
+        run.update(
+            status="running",
+            pid=start_record()["pid"],
+            end=None,
+            resumed=[*run.record().get("resumed", []), now()],
+        )
+        return fit(session, run, newest, show)
 
 
 def check_output(output_dir: Path, name: str | None) -> None:

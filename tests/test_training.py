@@ -13,14 +13,14 @@ import torch
 from lightning.pytorch import Callback
 
 import nnkit
+from nnkit import evaluation
 from nnkit import fit as fitting
 from nnkit.callbacks.nan_guard import NonFinite
 from nnkit.callbacks.signals import Interrupted
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import EnvironmentFault, UserError
 from nnkit.run import Run
-from nnkit.verbs.resume import resume
-from nnkit.verbs.test import test as repeat_test
+from nnkit.training import resume
 
 # Shuffling, dropout, augmentation and a schedule that moves every step: without them a fault of resume is not seen.
 SMALL = [
@@ -128,7 +128,7 @@ def test_metrics_of_training_are_means_over_every_sample(records):
 
 def test_test_repeats_the_metrics_to_the_digit():
     result = nnkit.train(SMALL)
-    repeated = repeat_test("last")
+    repeated = evaluation.test("last")
     assert repeated == {name: value for name, value in result.metrics.items() if name.startswith("test/")}
 
 

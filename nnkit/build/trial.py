@@ -48,16 +48,29 @@ def try_all(nodes: Mapping[str, Node], num_outputs: int | None, target: str | No
 
 
 def _construct(node: Node, **injected: Any) -> tuple[Any, list[Problem]]:
-    """Return the object, None if it cannot be built, and the problems."""
-    if not node.complete:
-        return None, []
-    try:
-        return node.target(**node.arguments, **injected), []
-    except _COMPLAINTS as error:
-        # A constructor that looks at values cannot run on the meta device; that is no mistake of the config.
-        if isinstance(error, RuntimeError) and "meta" in str(error):
-            return None, []
-        return None, [blame(error, node.key, node.arguments)]
+    """Return the object, None if it cannot be built, and the problems.
+
+    A constructor stops at its first mistake. To find the others, the argument it named is left at its default and the
+    construction tried again.
+    """
+    problems: list[Problem] = []
+    arguments = dict(node.arguments) if node.complete else None
+    while arguments is not None:
+        try:
+            return node.target(**arguments, **injected), problems
+        except _COMPLAINTS as error:
+            # A constructor that looks at values cannot run on the meta device; that is no mistake of the config.
+            if isinstance(error, RuntimeError) and "meta" in str(error):
+                break
+            problem = blame(error, node.key, arguments)
+            problems.append(problem)
+            named = problem.key.removeprefix(f"{node.key}.").split(".")[0]
+            arguments = (
+                {key: value for key, value in arguments.items() if key != named}
+                if named in arguments
+                else None
+            )
+    return None, problems
 
 
 def _try_network(nodes: Mapping[str, Node]) -> list[Problem]:

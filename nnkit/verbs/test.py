@@ -1,30 +1,6 @@
 """`nnkit test RUN`: the best checkpoint on the test part, from the run directory alone."""
 
-from __future__ import annotations
-
 import argparse
-from pathlib import Path
-
-from nnkit import logs, report
-from nnkit.fit import evaluate
-from nnkit.reopen import open_run
-from nnkit.run import LOG, find_run
-
-
-def test(spec: str, output_dir: str = "outputs") -> dict[str, float]:
-    """Test a run and print its table.
-
-    Args:
-        spec: Run directory, unique prefix, or "last".
-        output_dir: Where runs are looked for.
-    """
-    run = find_run(spec, Path(output_dir))
-    with logs.to_file(run.path / LOG):
-        opened = open_run(run)
-        metrics = evaluate(opened.session, run.path)
-    facts = {"checkpoint": opened.manifest.file, "run": report.shorten(run.path)}
-    report.console().print(report.results_table(metrics, facts, "test"))
-    return metrics
 
 
 def main(arguments: list[str]) -> int:
@@ -35,5 +11,7 @@ def main(arguments: list[str]) -> int:
         "--output-dir", default="outputs", help="where runs are looked for (default: outputs)"
     )
     given = parser.parse_args(arguments)
+    from nnkit.evaluation import test
+
     test(given.run, given.output_dir)
     return 0

@@ -1,0 +1,36 @@
+"""The best checkpoint on the test part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nnkit import logs, report
+from nnkit.callbacks.record import plain_metrics
+from nnkit.reopen import open_run
+from nnkit.run import LOG, find_run
+from nnkit.session import Session, make_trainer
+
+
+def evaluate(session: Session, directory: Path) -> dict[str, float]:
+    """Return the metrics on the test part; empty where there is none."""
+    if len(session.data.split("test")) == 0:
+        return {}
+    trainer = make_trainer(session.config, directory, [], [])
+    trainer.test(session.task, datamodule=session.data, verbose=False)
+    return plain_metrics(trainer)
+
+
+def test(spec: str, output_dir: str = "outputs") -> dict[str, float]:
+    """Test a run and print its table.
+
+    Args:
+        spec: Run directory, unique prefix, or "last".
+        output_dir: Where runs are looked for.
+    """
+    run = find_run(spec, Path(output_dir))
+    with logs.to_file(run.path / LOG):
+        opened = open_run(run)
+        metrics = evaluate(opened.session, run.path)
+    facts = {"checkpoint": opened.manifest.file, "run": report.shorten(run.path)}
+    report.console().print(report.results_table(metrics, facts, "test"))
+    return metrics
