@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from types import FrameType
 from typing import Any
 
@@ -39,7 +40,9 @@ class StopSignal(Callback):
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the signals over, after Lightning has set its own handlers."""
+        """Take the signals over, after Lightning has set its own handlers; only the main thread may."""
+        if threading.current_thread() is not threading.main_thread():
+            return
         self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -61,7 +61,10 @@ class Composition:
         """Return what set a key last: ``conf/model/lenet5.yaml:7`` or ``command line``; empty if unknown."""
         for override in self.typed:
             typed = override.key_or_group
-            if key == typed or (key.startswith(f"{typed}.") and typed not in catalog.groups()):
+            above = key.startswith(f"{typed}.") and typed not in catalog.groups()
+            # A constructor speaks of data.augment where data.augment.rotate was typed.
+            below = "." in key and typed.startswith(f"{key}.")
+            if key == typed or above or below:
                 return COMMAND_LINE
         return lookup(self._places, key)
 
