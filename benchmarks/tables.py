@@ -9,12 +9,16 @@ the standard error over the split seeds, that of the difference the one over the
 """
 
 import argparse
+import gzip
 import math
 import statistics
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -23,7 +27,28 @@ import nnkit
 from nnkit.data.base import DataModule, Split
 from nnkit.data.sampler import Draw
 
-SETS = ("iris", "wine", "breast_cancer", "diabetes", "digits")
+SHIPPED = ("iris", "wine", "breast_cancer", "diabetes", "digits")
+# The same through a user's own files: a CSV, and a folder of PNGs for each class.
+OWN = ("csv", "image_folder")
+SETS = (*SHIPPED, *OWN)
+TABLES = Path(nnkit.__file__).parent / "data" / "tables"
+
+
+def own_files(folder: Path) -> dict[str, list[str]]:
+    """Write wine as a CSV and the digits as PNGs, and return the overrides that name them."""
+    opener = gzip.open if (TABLES / "wine.csv.gz").exists() else open
+    with opener(next(TABLES.glob("wine.csv*")), "rt", encoding="utf-8") as source:
+        (folder / "wine.csv").write_text(source.read(), encoding="utf-8")
+    digits = load_digits()
+    for number, (pixels, target) in enumerate(zip(digits.images, digits.target, strict=True)):
+        path = folder / "pictures" / str(target) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * 255 / 16).astype(np.uint8)).save(path)
+    size = ["data.height=8", "data.width=8", "data.in_channels=1"]
+    return {
+        "csv": ["data=csv", f"data.path={folder / 'wine.csv'}"],
+        "image_folder": ["data=image_folder", f"data.root={folder / 'pictures'}", *size],
+    }
 
 
 def rows(data: DataModule, *splits: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -43,12 +68,12 @@ def linear_score(data: DataModule, metric: str) -> float:
     return float(pipeline.score(*rows(data, "test")))
 
 
-def both_scores(name: str, seed: int, overrides: list[str]) -> tuple[float, float, str]:
+def both_scores(seed: int, overrides: list[str]) -> tuple[float, float, str]:
     """Return the test scores of nnkit and of scikit-learn on one split, and the name of the metric."""
     with tempfile.TemporaryDirectory() as folder:
         result = nnkit.train(
             [
-                *(f"data={name}", f"data.split_seed={seed}", f"seed={seed}", f"output_dir={folder}"),
+                *(f"data.split_seed={seed}", f"seed={seed}", f"output_dir={folder}"),
                 *("callbacks=[checkpoint]", "logger=[]", "trainer.num_threads=1"),
                 *overrides,
             ]
@@ -72,11 +97,14 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--overrides", nargs="*", default=[])
     options = parser.parse_args()
+    folder = tempfile.TemporaryDirectory()
+    own = own_files(Path(folder.name)) if set(options.sets) & set(OWN) else {}
     print("| data | metric | nnkit | scikit-learn | difference | within one error |")
     print("|---|---|---|---|---|---|")
     for name in options.sets:
         seeds = range(options.first_seed, options.first_seed + options.seeds)
-        scores = [both_scores(name, seed, options.overrides) for seed in seeds]
+        words = [*own.get(name, [f"data={name}"]), *options.overrides]
+        scores = [both_scores(seed, words) for seed in seeds]
         ours, error = mean_and_error([score for score, _, _ in scores])
         theirs, their_error = mean_and_error([score for _, score, _ in scores])
         gap, gap_error = mean_and_error([score - other for score, other, _ in scores])
