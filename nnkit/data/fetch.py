@@ -1,6 +1,7 @@
 """Fetching one file over https, or one package through the user's pip or apt."""
 
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
@@ -55,7 +57,7 @@ def download(url: str, path: Path, limit: int) -> None:
             path.unlink(missing_ok=True)
             if attempt == _TRIES - 1:
                 raise FetchError(f"{error} ({_TRIES} tries)") from error
-            console.print(f"{error}; trying again", highlight=False, soft_wrap=True)
+            console.print(f"{urlsplit(url).hostname}: {error}; trying again", highlight=False, soft_wrap=True)
             time.sleep(0.5 * 2**attempt)
         except BaseException:
             path.unlink(missing_ok=True)
@@ -206,6 +208,9 @@ def _stream(url: str, path: Path, limit: int) -> None:
         kind = _PassingError if error.code in _TRANSIENT else _FinalError
         raise kind(f"the server answered {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
+        if isinstance(error.reason, socket.gaierror):
+            # Asking again does not help a machine without a network or behind a filter.
+            raise _FinalError(f"{urlsplit(url).hostname} cannot be found: {error.reason.strerror}") from error
         raise _PassingError(str(getattr(error.reason, "strerror", None) or error.reason)) from error
     except (TimeoutError, ConnectionError, ssl.SSLError, HTTPException) as error:
         raise _PassingError(str(error) or type(error).__name__) from error
