@@ -135,4 +135,11 @@ def _flat(config: DictConfig) -> dict[str, Any]:
             flat[prefix] = json.dumps(value)
 
     walk("", configs.plain(config))
-    return {key: value for key, value in flat.items() if not key.endswith("_target_")}
+    return {key: value for key, value in flat.items() if _is_setting(key, value)}
+
+
+def _is_setting(key: str, value: Any) -> bool:
+    """Say whether a key tells runs apart: no class, no reference to another key, nothing of how a run is shown."""
+    return not (
+        key.endswith("_target_") or "${" in str(value) or key.split(".")[0] in ("callbacks", "logger", "fit")
+    )
