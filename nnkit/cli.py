@@ -69,7 +69,9 @@ def _run(words: list[str]) -> int:
     if words[0] not in VERBS:
         from nnkit.suggest import did_you_mean
 
-        raise UserError(f"there is no verb {words[0]!r}; {did_you_mean(words[0], list(VERBS))}")
+        raise UserError(
+            f"there is no verb {words[0]!r}{did_you_mean(words[0], VERBS) or ': type nnkit for the list'}"
+        )
     from nnkit import logs
 
     logs.set_up()

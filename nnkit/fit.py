@@ -67,9 +67,10 @@ def fit(session: Session, run: Run, checkpoint: tuple[Manifest, dict[str, Any]] 
         try:
             trainer.fit(session.task, datamodule=session.data, ckpt_path=path)
             io.flush()
-        except Interrupted:
+        except Interrupted as stopped:
             run.update(status="stopped", end=now(), step=trainer.global_step)
-            raise
+            where = f" at step {trainer.global_step}; continue with: nnkit resume {report.shorten(run.path)}"
+            raise Interrupted(stopped.number, stopped.saved, where) from None
         except BaseException as error:
             status = "stopped" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
             run.update(status=status, end=now(), step=trainer.global_step, error=str(error).split("\n")[0])
@@ -114,7 +115,9 @@ def _finish(session: Session, run: Run, trainer: Trainer, seconds: float, show: 
             "steps": trainer.global_step,
             "parameters": f"{run.record()['parameters']:,}",
             "training": f"{seconds:.1f} s",
-            "best checkpoint": best.file if best else "none",
+            "best checkpoint" if best and best.score is not None else "last checkpoint": best.file
+            if best
+            else "none",
             "run": report.shorten(run.path),
         }
         report.console().print(report.results_table(metrics, facts, title))

@@ -57,6 +57,9 @@ def check_trials(flags: Flags) -> None:
     from nnkit import build
 
     found: dict[str, Problem] = {}
+    if any(word.startswith("name=") for word in flags.overrides):
+        text = "one name cannot stand for all runs of a sweep: each has a directory of its own"
+        found["name"] = Problem("name", text, "leave name= out, or choose another output_dir=")
     for trial in trials(flags.overrides):
         composition, problems = configs.examine(trial, flags.config_dir)
         if composition is not None:

@@ -22,6 +22,7 @@ from nnkit.session import (
     prepare_data,
     resolve_precision,
 )
+from nnkit.transfer import take_weights
 
 if TYPE_CHECKING:
     from nnkit.config import Composition
@@ -51,6 +52,8 @@ def train(composition: Composition | None, problems: Sequence[Problem] = (), sho
     data = prepare_data(config)
     check_validation(config, data)
     session = make_session(config, composition.choices, data)
+    if config.init_from is not None:
+        take_weights(session.task.network, config.init_from, Path(config.output_dir))
     label = f"{composition.choices['model']}-{composition.choices['data']}"
     run = Run.create(Path(config.output_dir), label, config.name)
     with run.locked():

@@ -30,6 +30,13 @@ def test_a_mistake_in_the_last_value_stops_a_sweep_before_it_starts(cli):
     assert not list(Path().iterdir())
 
 
+def test_one_name_for_a_whole_sweep_is_refused_before_it_starts(cli):
+    code, _, err = cli("train", "-m", *QUICK, "seed=1,2", "name=same")
+    assert code == 2
+    assert "one name cannot stand for all runs" in err
+    assert not list(Path().iterdir())
+
+
 @pytest.mark.parametrize("flags", [["--cfg", "job"], ["-c", "job"], ["--cfg=job"]])
 def test_the_config_is_printed_with_its_interpolations_or_resolved(cli, flags):
     code, out, _ = cli("train", *QUICK, *flags)

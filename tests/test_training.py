@@ -152,6 +152,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_exactly(add_callback, monkeypatch, reco
         with pytest.raises(Interrupted) as stopped:
             nnkit.train([*SMALL, "name=stopped", *extra])
     assert stopped.value.exit_code == 130
+    assert "nnkit resume outputs/stopped" in str(stopped.value)
     run = Run(Path("outputs/stopped"))
     assert run.status() == "stopped"
     resume("stopped", show=False)

@@ -5,9 +5,9 @@ from typing import Any
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from nnkit.build.nodes import blame, nodes_of, read_node, target_of
 from nnkit.errors import ConfigError, Problem
 from nnkit.network import Network
-from nnkit.build.nodes import blame, nodes_of, read_node, target_of
 
 
 def refuse_untrusted(config: DictConfig) -> None:

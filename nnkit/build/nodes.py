@@ -10,10 +10,10 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
-from nnkit.errors import Problem
 from nnkit.build.fence import RefusedError, resolve
-from nnkit.suggest import hint
 from nnkit.build.typecheck import UNKNOWN, MismatchError, convert
+from nnkit.errors import Problem
+from nnkit.suggest import hint
 
 TARGET = "_target_"
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nnkit.config import Composition
-from nnkit.errors import ConfigError, Problem
-from nnkit.config.keys import sources_of
 from nnkit.build.nodes import INJECTED, Node, nodes_of, read_node
-from nnkit.suggest import hint
 from nnkit.build.trainer_checks import trainer_problems
 from nnkit.build.trial import try_all
 from nnkit.build.typecheck import UNKNOWN
+from nnkit.config import Composition
+from nnkit.config.keys import sources_of
+from nnkit.errors import ConfigError, Problem
+from nnkit.suggest import hint
 
 _MAX_SEED = 2**32 - 1
 # Stand in for the length of the run while the schedule is tried.

@@ -9,8 +9,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from nnkit.errors import NnkitError, Problem
 from nnkit.build.nodes import Node, blame
+from nnkit.errors import NnkitError, Problem
 
 # What constructors raise over their arguments; anything else is a bug and gets its traceback.
 _COMPLAINTS = (

@@ -21,12 +21,14 @@ class Interrupted(NnkitError):
     Args:
         number: The signal.
         saved: Whether the finished step was saved.
+        where: What else to tell the user.
     """
 
-    def __init__(self, number: int, saved: bool) -> None:
+    def __init__(self, number: int, saved: bool, where: str = "") -> None:
         self.exit_code = 128 + number
+        self.number = number
         self.saved = saved
-        super().__init__(f"stopped by {signal.Signals(number).name}")
+        super().__init__(f"stopped by {signal.Signals(number).name}{where}")
 
 
 class StopSignal(Callback):

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from nnkit import build as building
 from nnkit import catalog
 from nnkit.build import build, build_network, loss_target
+from nnkit.build.nodes import signature
 from nnkit.config import compose
 from nnkit.errors import ConfigError
 from nnkit.network import Network
-from nnkit.build.nodes import signature
 
 
 class Recorder(nn.Module):

@@ -7,9 +7,9 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from nnkit.build import build, refuse_untrusted, target_class
+from nnkit.build.fence import BASES, RefusedError, resolve
 from nnkit.config import compose, from_yaml
 from nnkit.errors import ConfigError
-from nnkit.build.fence import BASES, RefusedError, resolve
 
 GROUPS = sorted(BASES)
 
