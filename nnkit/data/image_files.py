@@ -164,7 +164,11 @@ def warn_if_unlike(name: str, pixels: Pixels, brightness: dict[str, Sequence[flo
             its "border", in [0, 255].
     """
     if pixels.min() == pixels.max():
-        logger.warning("%s is blank: every pixel is %d", name, pixels.min())
+        logger.warning(
+            "%s is blank once brought to the size and depth of training: every pixel is %d",
+            name,
+            pixels.min(),
+        )
         return
     edges = (pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1])
     found = {"border": float(np.concatenate(edges, axis=-1).mean()), "picture": float(pixels.mean())}
