@@ -163,3 +163,20 @@ def test_a_wrong_command_line_is_answered(line, expected, cli):
 
 def test_there_are_enough_of_them():
     assert len({line for line, _ in LINES}) == len(LINES) >= 30
+
+
+def test_a_constructor_that_stops_at_its_first_mistake_hides_no_other(cli):
+    words = ["model=lenet5", "data=mnist", "model.dropout=2", "data.batch_size=0", "data.val_fraction=3"]
+    code, _, err = cli(
+        "train", *words, "data.augment.rotate=-3", "optimizer.lr=-1", "optimizer.weight_decay=-2"
+    )
+    assert code == 2
+    for key in (
+        "model.dropout",
+        "data.batch_size",
+        "data.val_fraction",
+        "augment.rotate",
+        "optimizer.lr",
+        "weight_decay",
+    ):
+        assert key in err

@@ -63,6 +63,9 @@ def _construct(node: Node, **injected: Any) -> tuple[Any, list[Problem]]:
             if isinstance(error, RuntimeError) and "meta" in str(error):
                 break
             problem = blame(error, node.key, arguments)
+            # The same mistake again, in the light of the default: a contradiction of two arguments is one mistake.
+            if problems and (problem.key == node.key or problem.text == problems[-1].text):
+                break
             problems.append(problem)
             named = problem.key.removeprefix(f"{node.key}.").split(".")[0]
             arguments = (
