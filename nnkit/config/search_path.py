@@ -114,9 +114,12 @@ def _is_hidden(config_path: str) -> bool:
 @cache
 def _mention_ignored(directory: Path) -> None:
     """Say once which of a user's files have no effect."""
-    for name in (f"{catalog.PRIMARY}.yaml", "hydra"):
-        if (directory / name).exists():
-            _log.warning("%s is ignored: only nnkit's own counts", _shown(directory / name))
+    primary, hydra = directory / f"{catalog.PRIMARY}.yaml", directory / "hydra"
+    # In a clone of nnkit ./conf is a copy of our own: nothing is lost then.
+    own = (catalog.conf_dir() / primary.name).read_bytes()
+    ignored = [primary] if primary.is_file() and primary.read_bytes() != own else []
+    for path in [*ignored, *([hydra] if hydra.exists() else [])]:
+        _log.warning("%s is ignored: only nnkit's own counts", _shown(path))
 
 
 def _shown(path: Path) -> str:

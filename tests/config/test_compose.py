@@ -410,3 +410,11 @@ def test_a_bomb_in_a_users_file_is_refused_too(tmp_path):
     write(tmp_path / "conf/experiment/mine.yaml", BOMB)
     (problem,) = problems_of("experiment=mine")
     assert "aliases" in problem.text
+
+
+def test_a_copy_of_our_own_train_yaml_is_passed_over_without_a_word(tmp_path, caplog):
+    (tmp_path / "conf").mkdir()
+    own = (catalog.conf_dir() / "train.yaml").read_bytes()
+    (tmp_path / "conf" / "train.yaml").write_bytes(own)
+    compose([])
+    assert "is ignored" not in caplog.text
