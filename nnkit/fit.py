@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lightning.pytorch.loggers import TensorBoardLogger
+
 from nnkit import config as configs
 from nnkit import logs, report
-from nnkit.callbacks.ending import ValidateAtEnd
+from nnkit.build import build, target_class
+from nnkit.callbacks.ending import Ending
 from nnkit.callbacks.progress import Progress
-from nnkit.callbacks.record import Record
+from nnkit.callbacks.record import Record, cut_after
 from nnkit.callbacks.signals import Interrupted, StopSignal
+from nnkit.callbacks.state import Origin, SaveState
+from nnkit.checkpoint import files
+from nnkit.checkpoint.formats import KEY
+from nnkit.checkpoint.manifest import Manifest
 from nnkit.checkpoint.plugin import StoreIO
-from nnkit.checkpoint.store import CheckpointStore, Manifest
+from nnkit.checkpoint.points import position
+from nnkit.checkpoint.store import CheckpointStore
 from nnkit.evaluation import evaluate
-from nnkit.run import LOG, Run, now
-from nnkit.session import SaveState, Session, build_all, make_trainer
+from nnkit.faults import explained
+from nnkit.run import LOG, TIMING, Run, now
+from nnkit.session import Session, build_all, make_trainer
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
+    from lightning.pytorch import Callback, Trainer
     from omegaconf import DictConfig
+
+# A checkpoint's manifest and its verified state.
+Loaded = tuple[Manifest, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -42,59 +55,94 @@ class Result:
     session: Session = field(repr=False)
 
 
-def fit(session: Session, run: Run, checkpoint: tuple[Manifest, dict[str, Any]] | None, show: bool) -> Result:
-    """Train to the end, test the best checkpoint, and keep the run's record true whatever happens."""
-    config, store = session.config, CheckpointStore(run.checkpoints)
+def fit(
+    session: Session, run: Run, checkpoint: Loaded | None, show: bool, extra: Sequence[Callback] = ()
+) -> Result:
+    """Train to the end, test the best checkpoint, and keep the run's record true whatever happens.
+
+    Args:
+        session: The parts of the run.
+        run: Its directory, held by this process.
+        checkpoint: Where to continue; None starts at step 0.
+        show: Whether to print progress and the table of results.
+        extra: Callbacks beside those of the config.
+
+    Raises:
+        Interrupted: If a signal has ended the run.
+        EnvironmentFault: If something cannot be read or written, or a worker process died.
+    """
+    config, store, start = session.config, CheckpointStore(run.checkpoints), time.perf_counter()
+    files.remove_temporaries(run.path)
     store.prepare()
-    io, start = StoreIO(store), time.perf_counter()
+    io = StoreIO(store, checkpoint)
     with ExitStack() as stack:
         stack.enter_context(logs.to_file(run.path / LOG))
         stack.callback(io.teardown)
-        loggers = build_all("logger", config, save_dir=str(run.path), name="", version="tensorboard")
-        record = Record(run.path)
+        step = -1 if checkpoint is None else checkpoint[0].step
+        record, stopped = Record(run.path), False
+        if checkpoint is None:
+            record.cut_back(0)
+        else:
+            state = checkpoint[1]
+            record.cut_back(state[KEY]["num_lines"], step)
+            stopped = state[KEY]["stopped"]
+            session.data.resume_at(*position(state))
+        cut_after(run.path / TIMING, step)
+        loggers = _loggers(config, run, step)
         chosen = [one for one in build_all("callbacks", config) if show or not isinstance(one, Progress)]
-        callbacks = [SaveState(session), record, *chosen, ValidateAtEnd(), StopSignal()]
+        ending = Ending(config.trainer.max_steps, stopped)
+        callbacks = [SaveState(_origin(session), record), record, *chosen, ending, StopSignal(), *extra]
         validates = len(session.data.split("val")) > 0
         trainer = make_trainer(config, run.path, callbacks, loggers, io=io, validates=validates)
-        path = None
-        if checkpoint is None:
-            record.cut_back(-1)
-        else:
-            manifest, state = checkpoint
-            path = str(store.directory / manifest.file)
-            record.cut_back(manifest.step)
-            session.data.resume_at(*_position(state))
+        path = None if checkpoint is None else str(store.directory / checkpoint[0].file)
         try:
-            trainer.fit(session.task, datamodule=session.data, ckpt_path=path)
-            io.flush()
-        except Interrupted as stopped:
+            with explained():
+                trainer.fit(session.task, datamodule=session.data, ckpt_path=path, weights_only=True)
+                io.flush()
+        except Interrupted as signalled:
             run.update(status="stopped", end=now(), step=trainer.global_step)
             where = f" at step {trainer.global_step}; continue with: nnkit resume {report.shorten(run.path)}"
-            raise Interrupted(stopped.number, stopped.saved, where) from None
+            raise Interrupted(signalled.number, signalled.saved, where) from None
         except BaseException as error:
             status = "stopped" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
-            run.update(status=status, end=now(), step=trainer.global_step, error=str(error).split("\n")[0])
+            # Where nothing can be written any more, what went wrong first is what must be said.
+            with suppress(files.WriteFault):
+                run.update(
+                    status=status, end=now(), step=trainer.global_step, error=str(error).split("\n")[0]
+                )
             raise
         seconds = time.perf_counter() - start
-        return _finish(session, run, trainer, seconds, show)
+        return _finish(session, run, trainer, record, seconds=seconds, show=show)
 
 
-def _position(state: dict[str, Any]) -> tuple[int, int]:
-    """Return the epoch to continue in and its batches that are done, from Lightning's own counters."""
-    loops = state["loops"]["fit_loop"]
-    batches = loops["epoch_loop.batch_progress"]
-    epoch = loops["epoch_progress"]["current"]["processed"]
-    over = batches["is_last_batch"]
-    return epoch, 0 if over else batches["current"]["ready"]
+def _loggers(config: DictConfig, run: Run, step: int) -> list[Any]:
+    """Build the loggers; TensorBoard is told to forget what came after the checkpoint."""
+    found = []
+    for node in (config.get("logger") or {}).values():
+        purges = step >= 0 and issubclass(target_class(node, "logger"), TensorBoardLogger)
+        purge = {"purge_step": step + 1} if purges else {}
+        found.append(build(node, "logger", save_dir=str(run.path), name="", version="tensorboard", **purge))
+    return found
 
 
-def _finish(session: Session, run: Run, trainer: Trainer, seconds: float, show: bool) -> Result:
+def _origin(session: Session) -> Origin:
+    return Origin(
+        config=lambda: configs.to_json(session.config),
+        choices=session.choices,
+        preprocessing_sha256=files.sha256(files.canonical(session.data.preprocessing)),
+        data_fingerprint=session.data.preprocessing.get("fingerprint"),
+    )
+
+
+def _finish(
+    session: Session, run: Run, trainer: Trainer, record: Record, *, seconds: float, show: bool
+) -> Result:
     best, store = None, CheckpointStore(run.checkpoints)
-    if store.manifests():
+    if store.holds_any():
         best, state = store.load("best")
         session.task.load_state_dict(state["state_dict"])
     metrics = evaluate(session, run.path)
-    Record(run.path).write(trainer, "test", metrics)
+    record.write(trainer, "test", metrics)
     if best is not None and best.monitor is not None and best.score is not None:
         metrics = {**metrics, best.monitor: best.score}
     for logger in trainer.loggers:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from nnkit import config as configs
 from nnkit.build import refuse_untrusted
-from nnkit.checkpoint.store import CheckpointStore, Manifest
+from nnkit.checkpoint.manifest import Manifest
+from nnkit.checkpoint.store import CheckpointStore
 from nnkit.run import CONFIG, Run
 from nnkit.session import Session, fix_arithmetic, make_session, prepare_data
 
@@ -24,7 +26,7 @@ class Opened:
     manifest: Manifest
 
 
-def open_run(run: Run, which: str = "best") -> Opened:
+def open_run(run: Run, which: Literal["last", "best"] = "best") -> Opened:
     """Rebuild a run's network from its directory, with no dataset on disk.
 
     Raises:

@@ -136,14 +136,18 @@ class Run:
         return False
 
 
-def start_record(command: list[str] | None = None) -> dict[str, Any]:
-    """Return the facts known when a run starts: command, process, host-independent versions, git commit."""
+def versions() -> dict[str, str]:
+    """Return the versions on which the bits of a run depend."""
     from importlib.metadata import version
 
     from nnkit import __version__
 
     packages = ("torch", "lightning", "hydra-core", "numpy")
-    versions = {"nnkit": __version__, **{package: version(package) for package in packages}}
+    return {"nnkit": __version__, **{package: version(package) for package in packages}}
+
+
+def start_record(command: list[str] | None = None) -> dict[str, Any]:
+    """Return the facts known when a run starts: command, process, host-independent versions, git commit."""
     return {
         "status": "running",
         "command": command if command is not None else [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -151,7 +155,7 @@ def start_record(command: list[str] | None = None) -> dict[str, Any]:
         "start": now(),
         "end": None,
         "python": sys.version.split()[0],
-        "versions": versions,
+        "versions": versions(),
         "git": git_commit(Path.cwd()),
     }
 

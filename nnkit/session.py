@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as lightning
-import numpy
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch import Callback, Trainer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from nnkit.build import build, build_network, loss_target, target_class
-from nnkit.checkpoint import files
 from nnkit.checkpoint.plugin import StoreIO
-from nnkit.checkpoint.store import FORMAT
-from nnkit.config import to_json
 from nnkit.data.base import DataModule, Preprocessing
 from nnkit.errors import ConfigError, EnvironmentFault, Problem
 from nnkit.optim.groups import param_groups
@@ -164,6 +159,8 @@ def _make_optimizer(config: DictConfig, module: nn.Module) -> Optimizer:
 def _make_scheduler(
     config: DictConfig, optimizer: Optimizer, total_steps: float, steps_per_epoch: float
 ) -> LRScheduler | ReduceLROnPlateau:
+    if config.trainer.max_steps > 0:
+        total_steps = min(total_steps, config.trainer.max_steps)
     if math.isfinite(total_steps):
         config.fit.total_steps = int(total_steps)
     if math.isfinite(steps_per_epoch):
@@ -208,6 +205,12 @@ def make_trainer(
     """
     node = config.trainer.copy()
     node.precision = resolve_precision(config)
+    # nnkit ends the run there itself (`nnkit.callbacks.ending`): Lightning, told of it, resumes an epoch that is over.
+    node.max_steps = -1
+    plugins: list[Any] = [] if io is None else [io]
+    if SLURMEnvironment.detect():
+        # Lightning would write a checkpoint of its own and queue the job again; `auto_resume` does that exactly.
+        plugins.append(SLURMEnvironment(auto_requeue=False))
     if not validates:
         node.limit_val_batches = 0
     has_checkpoints = any(isinstance(callback, lightning.callbacks.Checkpoint) for callback in callbacks)
@@ -217,7 +220,7 @@ def make_trainer(
         callbacks=callbacks,
         logger=loggers or False,
         default_root_dir=str(directory),
-        plugins=[io] if io is not None else None,
+        plugins=plugins or None,
         enable_checkpointing=has_checkpoints,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -231,64 +234,3 @@ def build_all(group: str, config: DictConfig, **injected: Any) -> list[Any]:
     """Build every named node of a group of many (callbacks, loggers)."""
     nodes = config.get(group) or {}
     return [build(node, group, **injected) for node in nodes.values()]
-
-
-class SaveState(Callback):
-    """Puts into each checkpoint what Lightning leaves out: config, choices, generators, format.
-
-    Args:
-        session: The run's parts.
-    """
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self._generators: dict[str, Any] | None = None
-
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Add plain data only, so that the checkpoint loads with weights_only."""
-        learnt = json.dumps(self.session.data.preprocessing, sort_keys=True).encode()
-        checkpoint["nnkit"] = {
-            "format": FORMAT,
-            "config": to_json(self.session.config),
-            "choices": dict(self.session.choices),
-            "preprocessing_sha256": files.sha256(learnt),
-            "generators": generator_states(),
-        }
-
-    def on_load_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Keep the generators' states until the first batch."""
-        self._generators = checkpoint["nnkit"]["generators"]
-
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Restore the generators: all that draws from them comes after this hook."""
-        if self._generators is not None:
-            set_generator_states(self._generators)
-            self._generators = None
-
-
-def generator_states() -> dict[str, Any]:
-    """Return the states of the global generators of Python, NumPy and torch as plain data and tensors."""
-    kind, keys, position, has_gauss, cached = numpy.random.get_state()
-    return {
-        "python": random.getstate(),
-        "numpy": [str(kind), [int(key) for key in keys], int(position), int(has_gauss), float(cached)],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def set_generator_states(states: dict[str, Any]) -> None:
-    """Set the global generators to states from `generator_states`."""
-    version, numbers, gauss = states["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    kind, keys, position, has_gauss, cached = states["numpy"]
-    numpy.random.set_state((kind, numpy.array(keys, dtype=numpy.uint32), position, has_gauss, cached))
-    torch.set_rng_state(states["torch"])
-    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])

@@ -1,4 +1,4 @@
-"""Train a composed config in a new run directory, or go on with a run in its own."""
+"""Train a composed config in a new run directory."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnkit import build, report
+from nnkit import build
 from nnkit import config as configs
 from nnkit.checkpoint import files
-from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import ConfigError, EnvironmentFault, Problem, UserError
 from nnkit.fit import Result, fit
-from nnkit.run import CONFIG, PREPROCESSING, Run, find_run, now, start_record
+from nnkit.resuming import resume_held
+from nnkit.run import CONFIG, PREPROCESSING, Run, start_record
 from nnkit.session import (
     check_devices,
     check_validation,
@@ -25,6 +25,8 @@ from nnkit.session import (
 from nnkit.transfer import take_weights
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from nnkit.config import Composition
 
 
@@ -46,6 +48,8 @@ def train(composition: Composition | None, problems: Sequence[Problem] = (), sho
     if found:
         raise ConfigError(found)
     config = composition.config
+    if (earlier := _earlier(config)) is not None:
+        return _continue(earlier, composition, show)
     check_devices(config)
     check_output(Path(config.output_dir), config.name)
     fix_arithmetic(config)
@@ -57,7 +61,6 @@ def train(composition: Composition | None, problems: Sequence[Problem] = (), sho
     label = f"{composition.choices['model']}-{composition.choices['data']}"
     run = Run.create(Path(config.output_dir), label, config.name)
     with run.locked():
-        files.write_atomic(run.path / CONFIG, configs.to_yaml(config).encode())
         files.write_json(run.path / PREPROCESSING, data.preprocessing)
         run.update(
             **start_record(),
@@ -69,41 +72,39 @@ def train(composition: Composition | None, problems: Sequence[Problem] = (), sho
             data_fingerprint=data.preprocessing.get("fingerprint"),
             parameters=sum(p.numel() for p in session.task.network.parameters() if p.requires_grad),
         )
+        # Last, as a directory with a config is a run that can be resumed.
+        files.write_atomic(run.path / CONFIG, configs.to_yaml(config).encode())
         return fit(session, run, None, show)
 
 
-def resume(spec: str, output_dir: str = "outputs", show: bool = True) -> Result:
-    """Continue a run in its own directory from its newest valid checkpoint.
+def _earlier(config: DictConfig) -> Run | None:
+    """Return the run that `auto_resume` is to go on with, if there is one."""
+    if not config.auto_resume or not (Path(config.output_dir) / config.name / CONFIG).is_file():
+        return None
+    return Run(Path(config.output_dir) / config.name)
 
-    Args:
-        spec: Run directory, unique prefix, or "last".
-        output_dir: Where runs are looked for.
-        show: Whether to print the table of results.
+
+def _continue(run: Run, composition: Composition, show: bool) -> Result:
+    """Go on with an interrupted run if the command is the one it was started with.
 
     Raises:
-        UserError: If there is no such run, it is finished, or another process trains it.
+        UserError: If the command says otherwise than the run's config, or the run is done.
     """
-    run = find_run(spec, Path(output_dir))
-    with run.locked():
-        if run.record().get("status") == "done":
-            raise UserError(f"{run.path} is finished; test it with: nnkit test {run.path}")
-        config, choices = configs.load(run.path / CONFIG)
-        choices = choices or run.record()["choices"]
-        build.refuse_untrusted(config)
-        check_devices(config)
-        fix_arithmetic(config)
-        session = make_session(config, choices, prepare_data(config, run.preprocessing()))
-        store = CheckpointStore(run.checkpoints)
-        newest = store.load("last") if store.manifests() else None
-        if newest is None:
-            report.console().print(f"{report.shorten(run.path)} holds no checkpoint: starting at step 0")
-        run.update(
-            status="running",
-            pid=start_record()["pid"],
-            end=None,
-            resumed=[*run.record().get("resumed", []), now()],
+    saved, _ = configs.load(run.path / CONFIG)
+    build.refuse_untrusted(saved)
+    found = [
+        one
+        for one in configs.differing(configs.flat(saved), configs.flat(composition.config))
+        # Facts and threads are null in a command and filled in where the run was started.
+        if not configs.is_harmless(one.key) and one.new is not None
+    ]
+    if found:
+        lines = "\n    ".join(
+            f"{one.key}: {one.old!r} in the run, {one.new!r} in the command" for one in found
         )
-        return fit(session, run, newest, show)
+        raise UserError(f"auto_resume: {run.path} was started with another config\n    {lines}")
+    with run.locked():
+        return resume_held(run, show=show)
 
 
 def check_output(output_dir: Path, name: str | None) -> None:

@@ -20,7 +20,7 @@ from nnkit.callbacks.signals import Interrupted
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import EnvironmentFault, UserError
 from nnkit.run import Run
-from nnkit.training import resume
+from nnkit.resuming import resume
 
 # Shuffling, dropout, augmentation and a schedule that moves every step: without them a fault of resume is not seen.
 SMALL = [

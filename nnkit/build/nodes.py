@@ -35,7 +35,7 @@ INJECTED: dict[str, tuple[str, ...] | None] = {
     "optimizer": ("params",),
     "scheduler": ("optimizer", "mode"),
     "task": None,
-    "logger": ("save_dir", "name", "version"),
+    "logger": ("save_dir", "name", "version", "purge_step"),
     "trainer": (
         "callbacks",
         "logger",

@@ -137,6 +137,10 @@ def _plain_keys(config: DictConfig) -> Iterator[Problem]:
         yield Problem("output_dir", text, "output_dir=outputs")
     if not isinstance(config.monitor, str):
         yield Problem("monitor", f"must be the name of a metric, not {config.monitor!r}")
+    if not isinstance(config.auto_resume, bool):
+        yield Problem("auto_resume", f"must be true or false, not {config.auto_resume!r}")
+    elif config.auto_resume and config.name is None:
+        yield Problem("auto_resume", "needs a name to find the run by", "name=... auto_resume=true")
     if config.init_from is not None and not isinstance(config.init_from, str):
         yield Problem("init_from", f"must be a run, not {config.init_from!r}")
 

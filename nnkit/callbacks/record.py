@@ -1,6 +1,8 @@
 """The run's own record: metrics.jsonl and the loggers, read from the task's totals once in a while."""
 
 import json
+import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ from nnkit.checkpoint import files
 from nnkit.run import METRICS
 from nnkit.tasks.base import Task
 
-Row = dict[str, float | int | str]
+Row = dict[str, float | int | str | None]
+_log = logging.getLogger("nnkit")
 
 
 class Record(Callback):
@@ -22,16 +25,28 @@ class Record(Callback):
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / METRICS
+        # Lines of the file so far: a checkpoint says how many belong to it.
+        self.num_lines = 0
         self._step = -1
 
-    def cut_back(self, step: int) -> None:
-        """Drop the lines of steps after a checkpoint, which a resumed run writes again."""
-        if not self.path.is_file():
-            return
-        lines = self.path.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if _step_of(line) <= step]
-        if len(kept) != len(lines):
+    def cut_back(self, num_lines: int | None, step: int = -1) -> None:
+        """Drop the lines after a checkpoint, which a resumed run writes again; make the file if there is none.
+
+        Args:
+            num_lines: Lines the checkpoint counts; None where it does not say, as those of format 1.
+            step: Its step, by which the lines are told then.
+        """
+        lines = files.read(self.path).splitlines(keepends=True) if self.path.exists() else []
+        kept = (
+            lines[:num_lines] if num_lines is not None else [line for line in lines if _step_of(line) <= step]
+        )
+        if num_lines is not None and len(kept) < num_lines:
+            _log.warning(
+                "%s has %d lines, the checkpoint counts %d: some are lost", self.path, len(kept), num_lines
+            )
+        if len(kept) != len(lines) or not lines:
             files.write_atomic(self.path, b"".join(kept))
+        self.num_lines = len(kept)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember the step a resumed run starts at."""
@@ -66,11 +81,22 @@ class Record(Callback):
         """Append a line, and hand the metrics to the loggers."""
         if not trainer.is_global_zero or not metrics:
             return
-        row: Row = {"step": trainer.global_step, "epoch": trainer.current_epoch, "split": split, **metrics}
+        # JSON has no word for what is not finite.
+        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        row: Row = {"step": trainer.global_step, "epoch": trainer.current_epoch, "split": split, **finite}
         files.append_lines(self.path, [json.dumps(row)])
+        self.num_lines += 1
         shown = {f"{name}_epoch": value for name, value in metrics.items()} if split == "epoch" else metrics
         for logger in trainer.loggers:
             logger.log_metrics(shown, step=trainer.global_step)
+
+
+def cut_after(path: Path, step: int) -> None:
+    """Drop the lines of steps after a checkpoint from a log that may hold any number of them."""
+    lines = files.read(path).splitlines(keepends=True) if path.exists() else []
+    kept = [line for line in lines if _step_of(line) <= step]
+    if len(kept) != len(lines):
+        files.write_atomic(path, b"".join(kept))
 
 
 def plain_metrics(trainer: Trainer, prefix: str = "") -> dict[str, float]:

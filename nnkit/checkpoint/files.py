@@ -1,26 +1,30 @@
-"""Every file operation of a checkpoint or a run record: the one place where a write can fail."""
+"""Every file operation of a checkpoint or a run record: the one place where a write can fail.
+
+All of them go through this module's `os`, so that a test can make the n-th of them fail.
+"""
 
 import hashlib
 import json
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from nnkit.errors import EnvironmentFault
+
 TEMPORARY = ".tmp"
+
+_READ_BYTES = 1 << 24
+
+
+class WriteFault(EnvironmentFault):
+    """A file cannot be written: no space, no permission, a limit on its size."""
 
 
 def sha256(data: bytes) -> str:
     """Return the SHA-256 of bytes in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames inside a directory survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -29,19 +33,23 @@ def write_atomic(path: Path, data: bytes) -> None:
     The temporary stands in the same directory, so that the rename never crosses a file system.
 
     Raises:
-        OSError: If the disk is full or the directory cannot be written; no temporary is left then.
+        WriteFault: If the disk is full or the directory cannot be written; no temporary is left then.
     """
     temporary = path.with_name(path.name + TEMPORARY)
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
+    with _explained(path, len(data)):
+        try:
+            _write(temporary, os.O_TRUNC, data, sync=True)
+            os.replace(temporary, path)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+        _sync(path.parent, os.O_RDONLY)
+
+
+def canonical(value: Any) -> bytes:
+    """Return plain data as bytes that are the same however they were ordered or indented, for hashing."""
+    return json.dumps(value, sort_keys=True).encode()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -49,24 +57,81 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def append_lines(path: Path, lines: list[str]) -> None:
-    """Append whole lines to a text file in one write."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write("".join(line + "\n" for line in lines))
+def append_lines(path: Path, lines: Sequence[str]) -> None:
+    """Append whole lines to a text file in one write.
+
+    Raises:
+        WriteFault: If they cannot be written; a part of them may stand there then.
+    """
+    data = "".join(line + "\n" for line in lines).encode()
+    with _explained(path, len(data)):
+        _write(path, os.O_APPEND, data, sync=False)
 
 
 def sync_file(path: Path) -> None:
     """Make what was appended to a file survive a power cut; a file that does not exist is passed over."""
+    with _explained(path), suppress(FileNotFoundError):
+        _sync(path, os.O_RDWR)
+
+
+def read(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return
+        parts = []
+        while part := os.read(descriptor, _READ_BYTES):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Delete a file if it is there.
+
+    Raises:
+        WriteFault: If it is there and cannot be deleted.
+    """
+    with _explained(path), suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def remove_temporaries(directory: Path) -> None:
+    """Delete what a killed writer left in a directory that this process holds."""
+    for leftover in directory.glob("*" + TEMPORARY):
+        remove(leftover)
+
+
+def _write(path: Path, flags: int, data: bytes, *, sync: bool) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o666)
+    try:
+        rest = memoryview(data)
+        # The system may take a part only, and says so.
+        while len(rest):
+            rest = rest[os.write(descriptor, rest) :]
+        if sync:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(path: Path, flags: int) -> None:
+    """Flush a file, or the names in a directory, to the disk."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def remove(path: Path) -> None:
-    """Delete a file if it is there."""
-    path.unlink(missing_ok=True)
+@contextmanager
+def _explained(path: Path, num_bytes: int | None = None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        size = "" if num_bytes is None else f" ({num_bytes:,} bytes)"
+        raise WriteFault(f"{path} cannot be written{size}: {error.strerror or error}") from error

@@ -9,7 +9,8 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from torch.utils._pytree import tree_map
 
-from nnkit.checkpoint.store import CheckpointStore, dump_bytes, load_bytes
+from nnkit.checkpoint.manifest import Manifest
+from nnkit.checkpoint.store import CheckpointStore, dump_bytes
 from nnkit.errors import EnvironmentFault
 
 _Job = tuple[dict[str, Any], str, dict[str, Any]] | None
@@ -27,13 +28,15 @@ class StoreIO(CheckpointIO):
 
     Args:
         store: Where the checkpoints go.
+        loaded: A checkpoint that is verified and in memory already, so that it is not read twice.
     """
 
-    def __init__(self, store: CheckpointStore) -> None:
+    def __init__(self, store: CheckpointStore, loaded: tuple[Manifest, dict[str, Any]] | None = None) -> None:
         self.store = store
+        self._loaded = loaded
         self._jobs: Queue[_Job] = Queue(maxsize=1)
         self._thread: Thread | None = None
-        self._failure: OSError | None = None
+        self._failure: Exception | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Copy the state and hand it to the writer.
@@ -41,8 +44,8 @@ class StoreIO(CheckpointIO):
         Args:
             checkpoint: Lightning's state; plain data and tensors.
             path: Where the checkpoint goes; only its name is used.
-            storage_options: Facts for the manifest (step, epoch, monitor, score), the name of the `best` checkpoint
-                so far, and how many of the newest to `keep`.
+            storage_options: Facts for the manifest (step, epoch, monitor, score, best), and how many of the newest
+                to `keep`.
 
         Raises:
             EnvironmentFault: If an earlier write has failed.
@@ -58,9 +61,12 @@ class StoreIO(CheckpointIO):
     ) -> dict[str, Any]:
         """Load a verified checkpoint; `weights_only` is always on, whatever is asked."""
         name = Path(path).name
+        if self._loaded is not None and self._loaded[0].file == name:
+            # Lightning changes what it is given.
+            return dict(self._loaded[1])
         for manifest in self.store.manifests():
             if manifest.file == name:
-                return load_bytes(self.store.read(manifest))
+                return self.store.state(manifest)
         raise EnvironmentFault(f"{path} has no manifest: it is not a checkpoint")
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -87,19 +93,20 @@ class StoreIO(CheckpointIO):
             checkpoint, name, facts = job
             try:
                 if self._failure is None:
-                    best, keep = facts.pop("best"), facts.pop("keep")
+                    keep = facts.pop("keep")
                     self.store.commit(name, dump_bytes(checkpoint), **facts)
-                    self.store.settle(best, keep)
-            except OSError as error:
+                    self.store.settle(keep)
+            # Whatever it is, it is raised on the training thread: a writer that died would hang the run.
+            except Exception as error:
                 self._failure = error
             finally:
                 self._jobs.task_done()
         self._jobs.task_done()
 
     def _raise_failure(self) -> None:
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise EnvironmentFault(
-                f"the checkpoint could not be written to {self.store.directory}: {failure.strerror or failure}; "
-                "the last good checkpoint stands"
-            ) from failure
+        if self._failure is None:
+            return
+        failure, self._failure = self._failure, None
+        if isinstance(failure, EnvironmentFault):
+            raise EnvironmentFault(f"{failure}; the last good checkpoint stands") from failure
+        raise failure

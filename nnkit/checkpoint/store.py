@@ -3,43 +3,21 @@
 import io
 import json
 import logging
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from nnkit.checkpoint import files
+from nnkit.checkpoint.formats import FORMAT, migrate
+from nnkit.checkpoint.manifest import Finding, Manifest
 from nnkit.errors import EnvironmentFault, UserError
 
-FORMAT = 1
 INDEX = "index.json"
+_SUFFIX = ".ckpt"
 _log = logging.getLogger("nnkit")
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What stands beside a checkpoint and makes it one.
-
-    Attributes:
-        file: Name of the checkpoint file.
-        step: Optimizer steps taken.
-        epoch: Epochs begun.
-        size: Bytes of the file.
-        sha256: Hash of the file.
-        monitor: Name of the metric that chooses the best.
-        score: Its value at this checkpoint, or None where it was not measured or not finite.
-        format: Version of the checkpoint format.
-    """
-
-    file: str
-    step: int
-    epoch: int
-    size: int
-    sha256: str
-    monitor: str | None = None
-    score: float | None = None
-    format: int = FORMAT
 
 
 class CheckpointStore:
@@ -53,58 +31,98 @@ class CheckpointStore:
         self.directory = directory
 
     def prepare(self) -> None:
-        """Create the directory and clear what a killed writer left."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        for leftover in self.directory.glob("*" + files.TEMPORARY):
-            files.remove(leftover)
-
-    def commit(
-        self, name: str, data: bytes, *, step: int, epoch: int, monitor: str | None, score: float | None
-    ) -> Manifest:
-        """Write a checkpoint, then its manifest; the metrics log is made durable before the manifest counts.
+        """Create the directory and clear what a killed writer left; the run must be held by this process.
 
         Raises:
-            OSError: If a write fails; the earlier checkpoints stand.
+            WriteFault: If the directory cannot be made.
         """
-        manifest = Manifest(name, step, epoch, len(data), files.sha256(data), monitor, score)
-        files.write_atomic(self.directory / name, data)
-        files.sync_file(self.directory.parent / "metrics.jsonl")
-        files.write_json(self._manifest_path(name), asdict(manifest))
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise files.WriteFault(f"{self.directory} cannot be made: {error.strerror}") from error
+        files.remove_temporaries(self.directory)
+        # A file that was never committed. Where no manifest is left, nothing is deleted: they may have been lost.
+        if manifests := self.manifests():
+            for path in self.directory.glob("*" + _SUFFIX):
+                if not self._manifest_path(path.name).exists():
+                    _log.info("%s was never committed and is deleted", path)
+                    files.remove(path)
+            self._write_index(manifests)
+
+    def commit(self, name: str, data: bytes, **facts: Any) -> Manifest:
+        """Write a checkpoint, then its manifest; the metrics log is made durable before the manifest counts.
+
+        Args:
+            name: File name of the checkpoint.
+            data: Its bytes, from `dump_bytes`.
+            facts: The manifest's step, epoch, batch, monitor, score and best.
+
+        Raises:
+            WriteFault: If a write fails; the earlier checkpoints stand.
+        """
+        manifest = Manifest(name, size=len(data), sha256=files.sha256(data), **facts)
+        try:
+            files.write_atomic(self.directory / name, data)
+            files.sync_file(self.directory.parent / "metrics.jsonl")
+            files.write_json(self._manifest_path(name), asdict(manifest))
+        except files.WriteFault:
+            if not self._manifest_path(name).exists():
+                # No litter: a large file without a manifest would fill what little space is left.
+                with suppress(OSError):
+                    (self.directory / name).unlink(missing_ok=True)
+            raise
         return manifest
 
-    def settle(self, best: str | None, keep: int) -> None:
+    def settle(self, keep: int) -> None:
         """Name the best and the last checkpoint in the index, then delete what is neither best nor among the newest.
 
         Args:
-            best: File name of the best checkpoint, or None.
             keep: How many of the newest stay, at least one.
         """
-        newest = [manifest.file for manifest in self.manifests()]
-        files.write_json(self.directory / INDEX, {"best": best, "last": newest[0]})
-        for name in newest[max(keep, 1) :]:
-            if name != best:
-                files.remove(self._manifest_path(name))
-                files.remove(self.directory / name)
+        manifests = self.manifests()
+        self._write_index(manifests)
+        for manifest in manifests[max(keep, 1) :]:
+            if manifest.file != manifests[0].best:
+                # The manifest first: a reader that finds it gone knows that the file is meant to go.
+                files.remove(self._manifest_path(manifest.file))
+                files.remove(self.directory / manifest.file)
 
     def manifests(self) -> list[Manifest]:
         """Return the readable manifests, newest step first; a garbled one is said and passed over."""
-        found = []
-        for path in self.directory.glob("*.json"):
-            if path.name == INDEX:
-                continue
-            try:
-                found.append(Manifest(**json.loads(path.read_bytes())))
-            except (ValueError, TypeError) as error:
-                _log.warning("%s is not a manifest and is passed over: %s", path, error)
-        return sorted(found, key=lambda manifest: manifest.step, reverse=True)
+        found, garbled = self._look()
+        for name, problem in garbled.items():
+            _log.warning("%s is passed over: %s", self.directory / name, problem)
+        return found
 
-    def best(self) -> str | None:
-        """Return the name of the best checkpoint, from the index or, where that is lost, nothing."""
-        try:
-            name = json.loads((self.directory / INDEX).read_bytes())["best"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return name if isinstance(name, str) and Path(name).name == name else None
+    def inspect(self) -> list[Finding]:
+        """Return every checkpoint and what is wrong with it, newest first; each file is read and hashed."""
+        found, garbled = self._look()
+        findings = []
+        for manifest in found:
+            try:
+                self.state(manifest)
+                findings.append(Finding(manifest.file, manifest))
+            except ValueError as error:
+                findings.append(Finding(manifest.file, manifest, str(error)))
+        findings += [Finding(name, None, problem) for name, problem in garbled.items()]
+        known = {self._manifest_path(manifest.file).name for manifest in found} | set(garbled)
+        lonely = sorted(self.directory.glob("*" + _SUFFIX))
+        lonely = [path for path in lonely if self._manifest_path(path.name).name not in known]
+        return findings + [Finding(path.name, None, "it has no manifest: never committed") for path in lonely]
+
+    def holds_any(self) -> bool:
+        """Say whether a checkpoint was ever committed here, be it damaged by now.
+
+        Raises:
+            EnvironmentFault: If there were some, and no manifest is left of any.
+        """
+        found, garbled = self._look()
+        if not found and not garbled and (self.directory / INDEX).exists():
+            raise EnvironmentFault(
+                f"{self.directory} has lost all its manifests, without which no checkpoint can be trusted\n"
+                f"    to start at step 0 all the same, delete {self.directory}"
+            )
+        return bool(found or garbled)
 
     def read(self, manifest: Manifest) -> bytes:
         """Return the verified bytes of a checkpoint.
@@ -112,23 +130,37 @@ class CheckpointStore:
         Raises:
             ValueError: If the file is missing or differs from its manifest, saying how.
         """
-        path = self.directory / Path(manifest.file).name
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read: {error.strerror}") from error
-        if len(data) != manifest.size:
-            raise ValueError(f"{path} has {len(data)} bytes, its manifest says {manifest.size}")
-        if files.sha256(data) != manifest.sha256:
-            raise ValueError(f"{path} does not have the SHA-256 of its manifest: its bytes have changed")
+        path = self.directory / manifest.file
         if manifest.format > FORMAT:
             raise ValueError(
                 f"{path} was written by a newer nnkit (format {manifest.format}, this one reads {FORMAT})"
             )
+        try:
+            data = files.read(path)
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+        if len(data) != manifest.size:
+            raise ValueError(f"{path} has {len(data):,} bytes, its manifest says {manifest.size:,}")
+        if files.sha256(data) != manifest.sha256:
+            raise ValueError(f"{path} does not have the SHA-256 of its manifest: its bytes have changed")
         return data
 
-    def load(self, which: str = "last") -> tuple[Manifest, dict[str, Any]]:
+    def state(self, manifest: Manifest) -> dict[str, Any]:
+        """Return the state in a checkpoint, verified and brought up to date.
+
+        Raises:
+            ValueError: If the file is no valid checkpoint, saying which and why.
+        """
+        data = self.read(manifest)
+        try:
+            return migrate(load_bytes(data))
+        except ValueError as error:
+            raise ValueError(f"{self.directory / manifest.file}: {error}") from error
+
+    def load(self, which: Literal["last", "best"] = "last") -> tuple[Manifest, dict[str, Any]]:
         """Load the last or the best valid checkpoint, saying which file was passed over and why.
+
+        Safe beside a process that trains: one that is pruned meanwhile is looked for again among those that are there.
 
         Args:
             which: "last" or "best"; the best falls back to the last where none is marked.
@@ -137,26 +169,70 @@ class CheckpointStore:
             UserError: If there is no checkpoint at all.
             EnvironmentFault: If there are checkpoints and none is valid.
         """
-        manifests = self.manifests()
-        if not manifests:
-            raise UserError(f"{self.directory} holds no checkpoint yet")
-        if which == "best" and (best := self.best()) is not None:
-            manifests.sort(key=lambda manifest: manifest.file != best)
-        problems = []
-        for manifest in manifests:
+        problems: dict[str, str] = {}
+        while True:
+            found, garbled = self._look()
+            if not found and not garbled:
+                raise UserError(f"{self.directory} holds no checkpoint yet")
+            problems |= {name: f"{self.directory / name}: {problem}" for name, problem in garbled.items()}
+            left = [
+                manifest
+                for manifest in _ordered(found, which, self._index_best())
+                if manifest.file not in problems
+            ]
+            if not left:
+                raise EnvironmentFault("no valid checkpoint is left:\n  " + "\n  ".join(problems.values()))
             try:
-                loaded = load_bytes(self.read(manifest))
+                state = self.state(left[0])
             except ValueError as error:
-                problems.append(str(error))
-                _log.warning("checkpoint passed over: %s", error)
+                if self._manifest_path(left[0].file).exists():
+                    problems[left[0].file] = str(error)
                 continue
+            for problem in problems.values():
+                _log.warning("checkpoint passed over: %s", problem)
             if problems:
-                _log.warning("using %s of step %d instead", manifest.file, manifest.step)
-            return manifest, loaded
-        raise EnvironmentFault("no valid checkpoint is left:\n  " + "\n  ".join(problems))
+                _log.warning("using %s of step %d instead", left[0].file, left[0].step)
+            return left[0], state
+
+    def _look(self) -> tuple[list[Manifest], dict[str, str]]:
+        """Return the manifests, newest first, and what is wrong with those that cannot be read, by name."""
+        found, garbled = [], {}
+        for path in sorted(self.directory.glob("*.json")):
+            if path.name == INDEX:
+                continue
+            try:
+                found.append(Manifest.parse(files.read(path)))
+            except FileNotFoundError:
+                # Pruned since it was listed.
+                continue
+            except OSError as error:
+                garbled[path.name] = f"its manifest cannot be read: {error.strerror}"
+            except ValueError as error:
+                garbled[path.name] = f"it is not a manifest: {error}"
+        return sorted(found, key=lambda one: (one.step, one.batch), reverse=True), garbled
+
+    def _index_best(self) -> str | None:
+        """Return the best as the index names it: the only place where format 1 has it."""
+        try:
+            name = json.loads(files.read(self.directory / INDEX))["best"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return name if isinstance(name, str) else None
+
+    def _write_index(self, manifests: list[Manifest]) -> None:
+        best = manifests[0].best or (self._index_best() if manifests[0].format < FORMAT else None)
+        files.write_json(self.directory / INDEX, {"best": best, "last": manifests[0].file})
 
     def _manifest_path(self, name: str) -> Path:
         return (self.directory / name).with_suffix(".json")
+
+
+def _ordered(manifests: list[Manifest], which: str, index_best: str | None) -> list[Manifest]:
+    """Return the manifests in the order in which they are tried."""
+    if which == "last" or not manifests:
+        return manifests
+    best = manifests[0].best or (index_best if manifests[0].format < FORMAT else None)
+    return sorted(manifests, key=lambda manifest: manifest.file != best)
 
 
 def dump_bytes(checkpoint: dict[str, Any]) -> bytes:
@@ -175,7 +251,7 @@ def load_bytes(data: bytes) -> dict[str, Any]:
     try:
         loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"the checkpoint is refused: {reason}") from error
     if not isinstance(loaded, dict):
         raise ValueError(f"the checkpoint holds a {type(loaded).__name__}, not a dictionary")

@@ -1,5 +1,6 @@
 """From a command line to one config, with every mistake collected; torch is not imported here."""
 
+from nnkit.config.changes import Change, change, differing, flat, is_harmless
 from nnkit.config.composition import (
     Composition,
     compose,
@@ -11,4 +12,18 @@ from nnkit.config.composition import (
     to_yaml,
 )
 
-__all__ = ["Composition", "compose", "examine", "from_yaml", "load", "plain", "to_json", "to_yaml"]
+__all__ = [
+    "Change",
+    "Composition",
+    "change",
+    "compose",
+    "differing",
+    "examine",
+    "flat",
+    "from_yaml",
+    "is_harmless",
+    "load",
+    "plain",
+    "to_json",
+    "to_yaml",
+]

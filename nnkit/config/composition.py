@@ -28,6 +28,9 @@ from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.suggest import hint
 from nnkit.yaml_limits import MAX_BYTES, check_yaml
 
+# Keys that train.yaml did not have in earlier releases, with the value that a run of theirs had without knowing.
+_ADDED = {"auto_resume": False}
+
 
 @dataclass(frozen=True)
 class Composition:
@@ -157,6 +160,8 @@ def from_yaml(text: str, choices: dict[str, Any] | None = None) -> Composition:
     if not isinstance(config, DictConfig):
         raise ConfigError([Problem("", "config.yaml holds no keys")])
     chosen = dict(choices or {})
+    for key, value in _ADDED.items():
+        config.setdefault(key, value)
     OmegaConf.set_struct(config, True)
     problems = shape_problems(config) or settle(config, chosen, frozenset(), None)[0]
     if problems:

@@ -1,10 +1,12 @@
 import json
+import os
 import pickle
 
 import pytest
 import torch
 
 from nnkit.checkpoint import files
+from nnkit.checkpoint.formats import FORMAT
 from nnkit.checkpoint.plugin import StoreIO
 from nnkit.checkpoint.store import CheckpointStore, dump_bytes, load_bytes
 from nnkit.errors import EnvironmentFault, UserError
@@ -17,11 +19,11 @@ def store(tmp_path):
     return store
 
 
-def commit(store, step, score=None):
-    state = {"state_dict": {"w": torch.full((3,), float(step))}, "step": step}
-    return store.commit(
-        f"step-{step:06d}.ckpt", dump_bytes(state), step=step, epoch=0, monitor="val/loss", score=score
-    )
+def commit(store, step, score=None, best=None):
+    state = {"state_dict": {"w": torch.full((3,), float(step))}, "step": step, "nnkit": {"format": FORMAT}}
+    name = f"step-{step:06d}.ckpt"
+    facts = {"step": step, "epoch": 0, "monitor": "val/loss", "score": score, "best": best}
+    return store.commit(name, dump_bytes(state), **facts)
 
 
 def test_the_newest_step_is_loaded_whatever_the_file_times_say(store):
@@ -33,8 +35,8 @@ def test_the_newest_step_is_loaded_whatever_the_file_times_say(store):
 
 def test_best_is_loaded_from_the_index_and_survives_pruning(store):
     for step in (1, 2, 3, 4):
-        commit(store, step)
-        store.settle("step-000001.ckpt", keep=2)
+        commit(store, step, best="step-000001.ckpt")
+        store.settle(keep=2)
     assert store.load("best")[0].step == 1
     assert [manifest.step for manifest in store.manifests()] == [4, 3, 1]
     assert sorted(path.name for path in store.directory.glob("*.ckpt")) == [
@@ -119,15 +121,10 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path, monkeypa
     def fail(*arguments, **keywords):
         raise OSError(28, "No space left on device")
 
-    if operation == "write":
-        monkeypatch.setattr("pathlib.Path.open", fail)
-    elif operation == "fsync":
-        monkeypatch.setattr("os.fsync", fail)
-    else:
-        monkeypatch.setattr("pathlib.Path.replace", fail)
-    with pytest.raises(OSError, match="No space"):
-        files.write_atomic(path, b"new")
-    monkeypatch.undo()
+    with monkeypatch.context() as context:
+        context.setattr(os, operation, fail)
+        with pytest.raises(EnvironmentFault, match=r"3 bytes.*No space"):
+            files.write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -136,7 +133,7 @@ def test_the_thread_writes_the_state_of_the_moment_of_saving(store):
     io = StoreIO(store)
     weights = torch.zeros(4)
     facts = {"step": 1, "epoch": 0, "monitor": "val/loss", "score": None, "best": None, "keep": 2}
-    io.save_checkpoint({"w": weights}, "step-000001.ckpt", facts)
+    io.save_checkpoint({"w": weights, "nnkit": {"format": FORMAT}}, "step-000001.ckpt", facts)
     weights += 1
     io.flush()
     io.teardown()
@@ -147,8 +144,8 @@ def test_a_failed_write_is_said_with_its_place_and_the_good_checkpoint_stands(st
     commit(store, 1)
     io = StoreIO(store)
 
-    def fail(*arguments):
-        raise OSError(28, "No space left on device")
+    def fail(path, data):
+        raise files.WriteFault(f"{path}: No space left on device")
 
     monkeypatch.setattr(files, "write_atomic", fail)
     facts = {"step": 2, "epoch": 0, "monitor": None, "score": None, "best": None, "keep": 2}
