@@ -18,6 +18,7 @@ from nnkit.errors import ConfigError, UserError
 from nnkit.fit import Loaded, Result, fit
 from nnkit.run import CONFIG, Run, find_run, now, start_record, versions
 from nnkit.session import check_devices, fix_arithmetic, make_session, prepare_data
+from nnkit.transfer import take_weights
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -86,6 +87,8 @@ def resume_held(
     session = make_session(config, choices, prepare_data(config, run.preprocessing()))
     if newest is not None:
         _check_weights(run, session, newest)
+    elif config.init_from is not None:
+        take_weights(session.task.network, config.init_from, run.path.parent)
     _say(run, record, newest, changes)
     if changes:
         files.write_atomic(run.path / CONFIG, configs.to_yaml(config).encode())

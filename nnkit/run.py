@@ -56,13 +56,11 @@ class Run:
         path = output_dir / name if name else output_dir / label / f"{stamp}-{secrets.token_hex(2)}"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.mkdir(exist_ok=False)
+            path.mkdir(exist_ok=cls(path).is_shell())
         except FileExistsError as error:
             if not path.is_dir():
                 raise UserError(f"output_dir: {error.filename} is a file, a directory is needed") from error
-            raise UserError(
-                f"name: {path} exists already\n    continue it with: nnkit resume {path}\n    or choose another name="
-            ) from error
+            raise UserError(exists_already(path)) from error
         except NotADirectoryError as error:
             raise UserError(
                 f"output_dir: {output_dir} leads through a file, a directory is needed"
@@ -70,6 +68,14 @@ class Run:
         except OSError as error:
             raise EnvironmentFault(f"{path} cannot be created: {error.strerror}") from error
         return cls(path)
+
+    def is_shell(self) -> bool:
+        """Say whether the directory holds no more than what a start that was killed leaves behind."""
+        if not self.path.is_dir() or self.held():
+            return False
+        left = {_LOCK, RECORD, PREPROCESSING}
+        names = {entry.name.removesuffix(files.TEMPORARY) for entry in self.path.iterdir()}
+        return names <= {*left, CONFIG} and not (self.path / CONFIG).exists()
 
     @property
     def checkpoints(self) -> Path:
@@ -91,7 +97,7 @@ class Run:
     def status(self) -> str:
         """Return the status; a run that says it is running while nobody holds its lock was killed."""
         status = str(self.record().get("status", "unknown"))
-        return "killed" if status == "running" and not self._held() else status
+        return "killed" if status == "running" and not self.held() else status
 
     def preprocessing(self) -> dict[str, Any]:
         """Return what the data module learnt.
@@ -122,7 +128,8 @@ class Run:
         finally:
             lock.release()
 
-    def _held(self) -> bool:
+    def held(self) -> bool:
+        """Say whether a process holds the directory; the lock is the kernel's, so it ends with its owner."""
         lock = FileLock(self.path / _LOCK)
         if not (self.path / _LOCK).exists():
             return False
@@ -134,6 +141,13 @@ class Run:
             return False
         lock.release()
         return False
+
+
+def exists_already(path: Path) -> str:
+    """Say that a run of this name exists, and what to type instead."""
+    return (
+        f"name: {path} exists already\n    continue it with: nnkit resume {path}\n    or choose another name="
+    )
 
 
 def versions() -> dict[str, str]:
@@ -176,7 +190,7 @@ def git_commit(directory: Path) -> str | None:
 def all_runs(output_dir: Path) -> list[Run]:
     """Return the runs below a directory, the latest start last."""
     found = {
-        path.parent for pattern in ("*", "*/*", "*/*/*") for path in output_dir.glob(f"{pattern}/{RECORD}")
+        path.parent for pattern in ("*", "*/*", "*/*/*") for path in output_dir.glob(f"{pattern}/{CONFIG}")
     }
     runs = [Run(path) for path in found]
     return sorted(runs, key=lambda run: (str(run.record().get("start", "")), run.path.name))
@@ -191,7 +205,7 @@ def find_run(spec: str, output_dir: Path = Path("outputs")) -> Run:
     path = Path(spec).expanduser()
     if (path / CONFIG).is_file():
         return Run(path)
-    runs = [run for run in all_runs(output_dir) if (run.path / CONFIG).is_file()]
+    runs = all_runs(output_dir)
     if not runs:
         raise UserError(
             f"no run {spec!r}: there are no runs below {output_dir}/\n    start one with: nnkit train"

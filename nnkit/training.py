@@ -13,7 +13,7 @@ from nnkit.checkpoint import files
 from nnkit.errors import ConfigError, EnvironmentFault, Problem, UserError
 from nnkit.fit import Result, fit
 from nnkit.resuming import resume_held
-from nnkit.run import CONFIG, PREPROCESSING, Run, start_record
+from nnkit.run import CONFIG, PREPROCESSING, Run, exists_already, start_record
 from nnkit.session import (
     check_devices,
     check_validation,
@@ -61,6 +61,9 @@ def train(composition: Composition | None, problems: Sequence[Problem] = (), sho
     label = f"{composition.choices['model']}-{composition.choices['data']}"
     run = Run.create(Path(config.output_dir), label, config.name)
     with run.locked():
+        if (run.path / CONFIG).exists():
+            # Another process has begun it since it was looked for.
+            raise UserError(exists_already(run.path))
         files.write_json(run.path / PREPROCESSING, data.preprocessing)
         run.update(
             **start_record(),
@@ -123,8 +126,5 @@ def check_output(output_dir: Path, name: str | None) -> None:
         raise EnvironmentFault(
             f"output_dir: {existing} cannot be written; type output_dir=DIR for another place"
         )
-    if name and (output_dir / name).exists():
-        path = output_dir / name
-        raise UserError(
-            f"name: {path} exists already\n    continue it with: nnkit resume {path}\n    or choose another name="
-        )
+    if name and (output_dir / name).exists() and not Run(output_dir / name).is_shell():
+        raise UserError(exists_already(output_dir / name))

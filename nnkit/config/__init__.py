@@ -8,6 +8,7 @@ from nnkit.config.composition import (
     from_yaml,
     load,
     plain,
+    set_values,
     to_json,
     to_yaml,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "is_harmless",
     "load",
     "plain",
+    "set_values",
     "to_json",
     "to_yaml",
 ]

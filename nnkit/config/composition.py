@@ -12,7 +12,7 @@ import yaml
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nnkit import catalog
@@ -199,6 +199,13 @@ def plain(config: DictConfig) -> dict[str, Any]:
     content = OmegaConf.to_container(config, resolve=False)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
+
+
+def set_values(node: DictConfig, **values: Any) -> None:
+    """Set values of a node, also those that it does not have yet."""
+    with open_dict(node):
+        for name, value in values.items():
+            node[name] = value
 
 
 def to_yaml(config: DictConfig, resolve: bool = False) -> str:
