@@ -1,0 +1,156 @@
+"""Every point of a short run resumes exactly, for every model file and for everything that has a state."""
+
+import pytest
+from exactness import assert_same_end, cut
+
+import nnkit
+from nnkit import catalog
+from nnkit import config as configs
+from nnkit import fit as fitting
+from nnkit.checkpoint.compare import differences
+from nnkit.checkpoint.store import CheckpointStore
+from nnkit.errors import ConfigError
+from nnkit.resuming import resume
+
+BASE = [
+    "trainer.num_threads=1",
+    "trainer.log_every_n_steps=2",
+    "trainer.max_epochs=3",
+    "trainer.limit_test_batches=1",
+    "logger=[]",
+    "name=whole",
+    "callbacks.checkpoint.every_n_steps=1",
+    "callbacks.checkpoint.keep_last=1000",
+]
+PICTURES = [
+    "data=digits",
+    "data.subset=0.25",
+    "data.batch_size=64",
+    "data.augment.shift=1",
+    "data.augment.rotate=10",
+]
+MLP = [*PICTURES, "model=mlp", "model.hidden=[16]", "model.dropout=0.2"]
+CALLBACKS = "callbacks=[checkpoint,nan_guard,throughput,ema]"
+
+# What has a state of its own, or moves the points at which a run may be saved.
+FEATURES = {
+    "plain": ["callbacks=[checkpoint]"],
+    "accumulation": [CALLBACKS, "trainer.accumulate_grad_batches=2"],
+    "validation in mid-epoch": [CALLBACKS, "trainer.val_check_interval=0.34"],
+    "validation inside an accumulation window": [
+        CALLBACKS, "trainer.val_check_interval=3", "trainer.accumulate_grad_batches=2",
+    ],
+    "validation inside a window, no steps saved": [
+        CALLBACKS, "trainer.val_check_interval=3", "trainer.accumulate_grad_batches=2",
+        "callbacks.checkpoint.every_n_steps=1000",
+    ],
+    "validation in every second epoch": [CALLBACKS, "trainer.check_val_every_n_epoch=2"],
+    "plateau": [CALLBACKS, "scheduler=plateau", "scheduler.patience=0", "optimizer=sgd", "optimizer.lr=1.0"],
+    "rate by epochs": [CALLBACKS, "scheduler=step"],
+    "early stopping": [
+        "callbacks=[checkpoint,early_stopping]", "callbacks.early_stopping.patience=0",
+        "optimizer=sgd", "optimizer.lr=0", "scheduler=constant",
+    ],
+    "max_steps": ["callbacks=[checkpoint]", "trainer.max_epochs=-1", "trainer.max_steps=8"],
+    "clipping and bf16": [CALLBACKS, "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=0.1"],
+    "nothing held out": [CALLBACKS, "data.val_fraction=0.0"],
+    "every second epoch saved": [
+        "callbacks=[checkpoint]", "callbacks.checkpoint.every_n_steps=3", "callbacks.checkpoint.every_n_epochs=2",
+    ],
+    "worker processes": ["callbacks=[checkpoint]", "data.num_workers=1", "callbacks.checkpoint.every_n_steps=4"],
+}  # fmt: skip
+OPTIMIZERS = [name for name in catalog.options("optimizer") if not name.startswith("sgd_")]
+
+
+def resume_from_every_point(words, monkeypatch, at_least=4):
+    """Train once, then resume from each checkpoint of that run."""
+    whole = nnkit.train(words).run
+    points = CheckpointStore(whole.checkpoints).manifests()
+    assert len(points) >= at_least
+    # The test at the end is the same for all, and not what is looked at.
+    monkeypatch.setattr(fitting, "evaluate", lambda session, directory: _test_metrics(whole))
+    for manifest in points:
+        stopped = cut(whole, manifest, "cut")
+        resume("cut", show=False)
+        assert_same_end(whole, stopped, f"{' '.join(words)}, from {manifest.file}")
+
+
+def _test_metrics(run):
+    return {name: value for name, value in run.record()["metrics"].items() if name.startswith("test/")}
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_every_point_resumes_exactly(feature, monkeypatch):
+    resume_from_every_point([*MLP, *BASE, *FEATURES[feature]], monkeypatch, at_least=3)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_resumes_exactly(optimizer, monkeypatch):
+    words = [
+        *MLP,
+        *BASE,
+        f"optimizer={optimizer}",
+        "callbacks=[checkpoint]",
+        "callbacks.checkpoint.every_n_steps=4",
+    ]
+    resume_from_every_point(words, monkeypatch)
+
+
+@pytest.mark.parametrize("scheduler", catalog.options("scheduler"))
+def test_every_schedule_resumes_exactly(scheduler, monkeypatch):
+    words = [
+        *MLP,
+        *BASE,
+        f"scheduler={scheduler}",
+        "callbacks=[checkpoint]",
+        "callbacks.checkpoint.every_n_steps=4",
+    ]
+    resume_from_every_point(words, monkeypatch)
+
+
+def composes(words):
+    try:
+        return configs.compose(words)
+    except ConfigError:
+        return None
+
+
+@pytest.mark.parametrize("model", catalog.options("model"))
+@pytest.mark.parametrize("data", ["pictures", "table"])
+def test_every_model_resumes_exactly_with_everything_on(model, data, monkeypatch):
+    chosen = {"pictures": PICTURES, "table": ["data=iris", "data.val_fraction=0.2", "data.batch_size=16"]}[
+        data
+    ]
+    everything = [CALLBACKS, "trainer.accumulate_grad_batches=2", "trainer.val_check_interval=0.5"]
+    words = [f"model={model}", *chosen, *BASE, *everything]
+    composition = composes(words)
+    if composition is None:
+        assert data not in catalog.kinds_of_model(model)
+        pytest.skip(f"{model} does not take {data}")
+    if "dropout" in composition.config.model:
+        words.append("model.dropout=0.2")
+    resume_from_every_point(words, monkeypatch)
+
+
+def test_a_longer_run_with_a_constant_rate_is_the_one_that_was_longer_from_the_start():
+    words = [*MLP, *BASE, "callbacks=[checkpoint]", "scheduler=constant"]
+    whole = nnkit.train([*words, "trainer.max_epochs=4"]).run
+    short = nnkit.train([*words, "trainer.max_epochs=2", "name=short"]).run
+    resume("short", words=["trainer.max_epochs=4"], show=False)
+    assert_same_end(whole, short)
+    assert "trainer.max_epochs: 2 -> 4" in short.record()["resumed"][-1]["changes"]
+
+
+def test_more_steps_go_on_in_the_middle_of_the_epoch():
+    words = [*MLP, *BASE, "callbacks=[checkpoint]", "scheduler=constant", "trainer.max_epochs=-1"]
+    whole = nnkit.train([*words, "trainer.max_steps=13"]).run
+    short = nnkit.train([*words, "trainer.max_steps=9", "name=short"]).run
+    resume("short", words=["trainer.max_steps=13"], show=False)
+    assert_same_weights(whole, short)
+
+
+def assert_same_weights(expected, found):
+    """Compare what further training starts from; the counters know that the shorter run had an end of its own."""
+    states = [CheckpointStore(run.checkpoints).load("last")[1] for run in (expected, found)]
+    for name in ("state_dict", "optimizer_states", "global_step"):
+        assert not list(differences(states[0][name], states[1][name]))
