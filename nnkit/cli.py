@@ -14,7 +14,8 @@ from nnkit.errors import NnkitError, UserError
 # Verb -> (module with `main(arguments) -> exit code`, what it does).
 VERBS = {
     "train": ("nnkit.verbs.train", "train a model, then test its best checkpoint"),
-    "resume": ("nnkit.verbs.resume", "continue a stopped run in its own directory"),
+    "resume": ("nnkit.verbs.resume", "continue a stopped run exactly; --verify proves it"),
+    "doctor": ("nnkit.verbs.doctor", "what is in a run directory, is it sound, what to type next"),
     "test": ("nnkit.verbs.test", "test the best checkpoint of a run"),
     "predict": ("nnkit.verbs.predict", "apply a run to pictures, folders or CSV rows"),
     "summary": ("nnkit.verbs.summary", "layers, shapes and parameters of a network"),

@@ -11,10 +11,11 @@ from nnkit import catalog
 
 SHELLS = ("bash", "zsh", "fish")
 _COMPOSING = ("train", "summary", "check")
-_TAKING_RUNS = ("resume", "test", "predict")
+_TAKING_RUNS = ("resume", "doctor", "test", "predict")
 FLAGS = {
     "train": ("--multirun", "--cfg", "--resolve", "--config-dir", "--info", "--help"),
-    "resume": ("--output-dir", "--help"),
+    "resume": ("--allow", "--verify", "--steps", "--output-dir", "--help"),
+    "doctor": ("--repair", "--output-dir", "--help"),
     "test": ("--output-dir", "--help"),
     "predict": ("--top-k", "--format", "--output", "--output-dir", "--help"),
     "summary": ("--config-dir", "--help"),

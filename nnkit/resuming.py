@@ -76,7 +76,7 @@ def resume_held(
     newest = store.load("last") if store.holds_any() else None
     choices = choices or record.get("choices") or (newest[1][KEY]["choices"] if newest else {})
     if newest is not None:
-        _check_belongs(run, config, newest, record)
+        check_belongs(run, config, newest, record)
     changes, problems = configs.change(config, words, allowed)
     problems = problems or build.problems(Composition(config, dict(choices)))
     if problems:
@@ -129,7 +129,7 @@ def _lengthen(
     return manifest, state
 
 
-def _check_belongs(run: Run, config: DictConfig, newest: Loaded, record: dict[str, Any]) -> None:
+def check_belongs(run: Run, config: DictConfig, newest: Loaded, record: dict[str, Any]) -> None:
     """Refuse a checkpoint of another config or other data than the directory speaks of.
 
     Raises:

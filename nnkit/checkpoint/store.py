@@ -108,7 +108,10 @@ class CheckpointStore:
         known = {self._manifest_path(manifest.file).name for manifest in found} | set(garbled)
         lonely = sorted(self.directory.glob("*" + _SUFFIX))
         lonely = [path for path in lonely if self._manifest_path(path.name).name not in known]
-        return findings + [Finding(path.name, None, "it has no manifest: never committed") for path in lonely]
+        return findings + [
+            Finding(path.name, None, "never committed: the process was killed during a save")
+            for path in lonely
+        ]
 
     def holds_any(self) -> bool:
         """Say whether a checkpoint was ever committed here, be it damaged by now.
