@@ -32,7 +32,8 @@ def test_every_verb_is_offered_with_what_it_does():
 
 def test_groups_and_plain_keys():
     filled = {f"{group}=" for group in groups() if options(group)}
-    assert set(offered("train ")) == filled | {"seed=", "name=", "output_dir=", "monitor=", "init_from="}
+    plain = {"seed=", "name=", "output_dir=", "auto_resume=", "monitor=", "init_from="}
+    assert set(offered("train ")) == filled | plain
     assert offered("train mod") == ["model=", "model."]
     assert offered("check see") == ["seed="]
 
@@ -115,6 +116,7 @@ def test_files_of_ones_own_are_offered_and_broken_ones_do_no_harm():
 def test_runs_newest_first_and_only_unfinished_ones_to_resume():
     for number, status in enumerate(("done", "stopped")):
         run = Run.create(Path("outputs"), "m-d", f"run{number}")
+        (run.path / "config.yaml").write_text("{}")
         run.update(status=status, start=f"2026-01-0{number + 1}")
     assert offered("test ") == ["last", "run1", "run0"]
     assert offered("resume ") == ["last", "run1"]

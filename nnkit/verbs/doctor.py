@@ -62,12 +62,15 @@ def main(arguments: list[str]) -> int:
         "--output-dir", type=Path, default=Path("outputs"), metavar="DIR", help="default: outputs"
     )
     given = parser.parse_args(arguments)
+    from rich.text import Text
+
     run = _find(given.run, given.output_dir)
     report = examine(run)
     if given.repair:
         repair(run, report)
         report = examine(run)
-    show(table(("  what", "result", ""), report.rows, str(run.path)), "next: " + advice(run, report))
+    # As text: what stands in brackets is no markup.
+    show(table(("  what", "result", ""), report.rows, str(run.path)), Text(f"next: {advice(run, report)}"))
     return 1 if report.problems else 0
 
 

@@ -67,7 +67,7 @@ def test_what_is_damaged_is_named(cli, run, what, said):
     damage(run, what)
     code, out, _ = cli("doctor", "mine")
     assert code == 1
-    assert re.search(said, out), out
+    assert re.search(said, out, re.DOTALL), out
 
 
 def test_a_lost_config_is_repaired_from_the_checkpoint(cli, run):
