@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +76,7 @@ def resume_held(
     newest = store.load("last") if store.holds_any() else None
     choices = choices or record.get("choices") or (newest[1][KEY]["choices"] if newest else {})
     if newest is not None:
-        check_belongs(run, config, newest, record)
+        check_belongs(run, config, newest)
     changes, problems = configs.change(config, words, allowed)
     problems = problems or build.problems(Composition(config, dict(choices)))
     if problems:
@@ -95,7 +95,7 @@ def resume_held(
     note = {
         "time": now(),
         "step": newest[0].step if newest else 0,
-        "changes": [str(one) for one in changes],
+        "changes": [asdict(one) for one in changes],
         "allowed": sorted(allowed),
     }
     entry = start_record()
@@ -129,7 +129,7 @@ def _lengthen(
     return manifest, state
 
 
-def check_belongs(run: Run, config: DictConfig, newest: Loaded, record: dict[str, Any]) -> None:
+def check_belongs(run: Run, config: DictConfig, newest: Loaded) -> None:
     """Refuse a checkpoint of another config or other data than the directory speaks of.
 
     Raises:
@@ -138,9 +138,7 @@ def check_belongs(run: Run, config: DictConfig, newest: Loaded, record: dict[str
     manifest, state = newest
     ours = state[KEY]
     trained = configs.from_yaml(ours["config"]).config
-    permitted = {
-        key for note in record.get("resumed", []) if isinstance(note, dict) for key in note["allowed"]
-    }
+    permitted = {key for note in run.resumptions() for key in note["allowed"]}
     found = [
         one
         for one in configs.differing(configs.flat(trained), configs.flat(config))

@@ -90,6 +90,16 @@ class Run:
             return {}
         return record if isinstance(record, dict) else {}
 
+    def resumptions(self) -> list[dict[str, Any]]:
+        """Return when, where and with what changes the run was resumed; what is not said is empty."""
+        notes = self.record().get("resumed")
+        known = (
+            [note if isinstance(note, dict) else {"time": note} for note in notes]
+            if isinstance(notes, list)
+            else []
+        )
+        return [{"time": None, "step": None, "changes": [], "allowed": [], **note} for note in known]
+
     def update(self, **fields: Any) -> None:
         """Set fields of run.json."""
         files.write_json(self.path / RECORD, {**self.record(), **fields})

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnkit import build
+from nnkit import build, report
 from nnkit import config as configs
 from nnkit.checkpoint import files
 from nnkit.errors import ConfigError, EnvironmentFault, Problem, UserError
 from nnkit.fit import Result, fit
+from nnkit.reopen import open_run
 from nnkit.resuming import resume_held
 from nnkit.run import CONFIG, PREPROCESSING, Run, exists_already, start_record
 from nnkit.session import (
@@ -88,26 +89,36 @@ def _earlier(config: DictConfig) -> Run | None:
 
 
 def _continue(run: Run, composition: Composition, show: bool) -> Result:
-    """Go on with an interrupted run if the command is the one it was started with.
+    """Go on with an interrupted run if the command is the one it was started with; leave one alone that is done.
 
     Raises:
-        UserError: If the command says otherwise than the run's config, or the run is done.
+        UserError: If the command says otherwise than the run's config.
     """
     saved, _ = configs.load(run.path / CONFIG)
     build.refuse_untrusted(saved)
+    changed = {change["key"] for note in run.resumptions() for change in note["changes"]}
     found = [
         one
         for one in configs.differing(configs.flat(saved), configs.flat(composition.config))
         # Facts and threads are null in a command and filled in where the run was started.
-        if not configs.is_harmless(one.key) and one.new is not None
+        if one.new is not None and one.key not in {*changed, "auto_resume", "name", "output_dir"}
     ]
     if found:
         lines = "\n    ".join(
             f"{one.key}: {one.old!r} in the run, {one.new!r} in the command" for one in found
         )
-        raise UserError(f"auto_resume: {run.path} was started with another config\n    {lines}")
-    with run.locked():
-        return resume_held(run, show=show)
+        raise UserError(
+            f"auto_resume: {run.path} was started with another config\n    {lines}\n"
+            f"    what may change is changed with: nnkit resume {run.path} KEY=VALUE"
+        )
+    record = run.record()
+    if record.get("status") != "done":
+        with run.locked():
+            return resume_held(run, show=show)
+    if show:
+        facts = {"run": f"{report.shorten(run.path)} is done"}
+        report.console().print(report.results_table(record["metrics"], facts, f"{run.path.name}"))
+    return Result(run, record["metrics"], record["seconds"], open_run(run).session)
 
 
 def check_output(output_dir: Path, name: str | None) -> None:

@@ -138,7 +138,7 @@ def test_a_longer_run_with_a_constant_rate_is_the_one_that_was_longer_from_the_s
     short = nnkit.train([*words, "trainer.max_epochs=2", "name=short"]).run
     resume("short", words=["trainer.max_epochs=4"], show=False)
     assert_same_end(whole, short)
-    assert "trainer.max_epochs: 2 -> 4" in short.record()["resumed"][-1]["changes"]
+    assert short.resumptions()[-1]["changes"] == [{"key": "trainer.max_epochs", "old": 2, "new": 4}]
 
 
 def test_more_steps_go_on_in_the_middle_of_the_epoch():

@@ -226,7 +226,7 @@ def _examine_agreement(run: Run, report: Report) -> None:
     config, _ = configs.load(run.path / CONFIG)
     try:
         newest = CheckpointStore(run.checkpoints).load("last")
-        check_belongs(run, config, newest, run.record())
+        check_belongs(run, config, newest)
     except NnkitError as error:
         if PREPROCESSING not in report.problems:
             report.add(_AGREEMENT, "config and checkpoint differ", " ".join(str(error).split()), bad=True)

@@ -58,7 +58,7 @@ def describe(run: Run, output_dir: Path) -> dict[str, Any]:
         "status": status,
         "start": record.get("start"),
         "end": record.get("end"),
-        "seconds": _seconds(record, status),
+        "seconds": _seconds(run, status),
         "step": record.get("step"),
         "seed": record.get("seed"),
         "model": choices.get("model"),
@@ -81,9 +81,11 @@ def _row(facts: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _seconds(record: dict[str, Any], status: str) -> float | None:
+def _seconds(run: Run, status: str) -> float | None:
     """Return how long the run took since it was started or last resumed."""
-    begun = _time((record.get("resumed") or [record.get("start")])[-1])
+    record = run.record()
+    starts = [record.get("start"), *(note["time"] for note in run.resumptions())]
+    begun = _time(starts[-1])
     ended = datetime.now(UTC) if status == "running" else _time(record.get("end"))
     return None if begun is None or ended is None else round((ended - begun).total_seconds(), 3)
 
