@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +60,7 @@ def train(composition: Composition | None, problems: Sequence[Problem] = (), sho
     session = make_session(config, composition.choices, data)
     if config.init_from is not None:
         take_weights(session.task.network, config.init_from, Path(config.output_dir))
+    check_space(config, sum(p.numel() * p.element_size() for p in session.task.parameters()))
     label = f"{composition.choices['model']}-{composition.choices['data']}"
     run = Run.create(Path(config.output_dir), label, config.name)
     with run.locked():
@@ -139,3 +141,27 @@ def check_output(output_dir: Path, name: str | None) -> None:
         )
     if name and (output_dir / name).exists() and not Run(output_dir / name).is_shell():
         raise UserError(exists_already(output_dir / name))
+
+
+def check_space(config: DictConfig, num_bytes: int) -> None:
+    """Refuse a disk on which not even one checkpoint and its successor have room, before anything is written.
+
+    Args:
+        config: The config.
+        num_bytes: Bytes of the parameters.
+
+    Raises:
+        EnvironmentFault: If there is too little space.
+    """
+    if not any("keep_last" in node for node in (config.get("callbacks") or {}).values()):
+        return
+    place = Path(config.output_dir).absolute()
+    while not place.exists():
+        place = place.parent
+    # Most optimizers keep two numbers beside each parameter; a new checkpoint is written before an old one goes.
+    needed, free = 2 * 3 * num_bytes, shutil.disk_usage(place).free
+    if free < needed:
+        raise EnvironmentFault(
+            f"output_dir: {place} has {free:,} bytes left, and two checkpoints of this network need about {needed:,}\n"
+            "    type output_dir=DIR for another place, or callbacks=[progress] to keep no checkpoints"
+        )

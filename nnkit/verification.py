@@ -97,6 +97,8 @@ def verify(spec: str, output_dir: str = "outputs", num_steps: int = 16) -> int:
                 _train(killed, kill)
         with _said("resuming to the end"):
             _train(killed, None)
+        rows = [json.loads(line)["split"] for line in files.read(whole / METRICS).splitlines()]
+        passed = f"{num_steps} steps, {rows.count('val')} validations, {rows.count('epoch')} ends of epochs"
         verdicts = [
             compare(whole, again, "the same training twice, undisturbed"),
             compare(
@@ -105,7 +107,7 @@ def verify(spec: str, output_dir: str = "outputs", num_steps: int = 16) -> int:
                 f"undisturbed, and killed at steps {', '.join(str(kill.step) for kill in kills)}",
             ),
         ]
-    return _tell(run, num_steps, verdicts)
+    return _tell(run, passed, verdicts)
 
 
 def shorten(config: DictConfig, num_steps: int) -> int:
@@ -262,7 +264,7 @@ def _said(text: str) -> Iterator[None]:
         yield
 
 
-def _tell(run: Run, num_steps: int, verdicts: Sequence[Verdict]) -> int:
+def _tell(run: Run, passed: str, verdicts: Sequence[Verdict]) -> int:
     """Print the verdicts and return the exit code."""
     console = report.console()
     exact = not any(verdict.found for verdict in verdicts)
@@ -278,5 +280,5 @@ def _tell(run: Run, num_steps: int, verdicts: Sequence[Verdict]) -> int:
     if verdicts[0].found:
         console.print(f"    {_NOT_REPEATABLE}", soft_wrap=True)
     elif exact:
-        console.print(f"{num_steps} steps, with validations and ends of epochs: {_EQUAL}", soft_wrap=True)
+        console.print(f"{passed}: {_EQUAL}", soft_wrap=True)
     return 0 if exact else 1

@@ -229,3 +229,11 @@ def test_a_lost_record_does_not_keep_a_run_from_resuming(run):
     resume("mine", show=False)
     assert run.status() == "done"
     assert json.loads((run.path / "run.json").read_text())["metrics"]
+
+
+def test_a_disk_without_room_for_a_checkpoint_is_said_before_anything_is_written(cli, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 100))
+    code, _, err = cli("train", *SMALL)
+    assert code == 1
+    assert "has 100 bytes left, and two checkpoints of this network need about" in err
+    assert not Path("outputs").exists()

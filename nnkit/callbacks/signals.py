@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the step, save, leave; a second one leaves at once."""
+"""Ctrl-C, SIGTERM and a closed terminal: finish the step, save, leave; a second one leaves at once."""
 
 import os
 import signal
@@ -12,11 +12,12 @@ from nnkit.callbacks.checkpoint import Checkpointing
 from nnkit.checkpoint.points import at_save_point
 from nnkit.errors import NnkitError
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP comes when the terminal is closed; Windows has none.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 class Interrupted(NnkitError):
-    """A signal ended the run, which can be resumed: exit 130 for Ctrl-C, 143 for SIGTERM.
+    """A signal ended the run, which can be resumed: exit 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
 
     Args:
         number: The signal.
@@ -45,7 +46,9 @@ class StopSignal(Callback):
         """Take the signals over, after Lightning has set its own handlers; only the main thread may."""
         if threading.current_thread() is not threading.main_thread():
             return
-        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        # One that is ignored, as nohup does with SIGHUP, stays ignored.
+        taken = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._handle) for number in taken}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the signals back."""

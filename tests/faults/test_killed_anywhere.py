@@ -157,7 +157,9 @@ def test_tensorboard_shows_each_point_once(killed_at, fresh, whole):
     assert points[0]["val/loss"] == points[1]["val/loss"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_saves_the_finished_step_and_the_run_goes_on_exactly(number, code):
     words = [*WORDS, "trainer.max_epochs=40", "callbacks.checkpoint.every_n_steps=null", "logger=[]"]
     command = [sys.executable, "-m", "nnkit.cli", "train", *words, "name=mine"]
