@@ -22,6 +22,7 @@ class Outcome(NamedTuple):
     Attributes:
         states: The last and the best checkpoint whole, by "last" and "best".
         index: What index.json says is the best and the last checkpoint.
+        names: The files in the directory of checkpoints.
         litter: Temporaries, and checkpoints without a manifest or the other way round.
         lines: The lines of metrics.jsonl, the test's included.
         metrics: What run.json says the run ended with.
@@ -29,6 +30,7 @@ class Outcome(NamedTuple):
 
     states: dict[str, Any]
     index: dict[str, Any]
+    names: list[str]
     litter: list[str]
     lines: list[str]
     metrics: dict[str, Any]
@@ -87,7 +89,8 @@ class NnkitRun(Subject):
             states[which] = {"file": manifest.file, "best": manifest.best, "score": manifest.score, **state}
         index = json.loads((store.directory / INDEX).read_text())
         metrics = Run(path).record().get("metrics") or {}
-        return Outcome(states, index, _litter(path), _lines(path), metrics)
+        names = sorted(file.name for file in store.directory.iterdir())
+        return Outcome(states, index, names, _litter(path), _lines(path), metrics)
 
     def differences(self, expected: Outcome, found: Outcome) -> list[str]:
         """Compare with tolerance 0."""

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from nnkit import config as configs
 from nnkit import logs, report
 from nnkit.build import build, target_class
+from nnkit.callbacks.checkpoint import Checkpointing
 from nnkit.callbacks.ending import Ending
 from nnkit.callbacks.progress import Progress
 from nnkit.callbacks.record import Record, cut_after
@@ -99,6 +100,7 @@ def fit(
             with explained():
                 trainer.fit(session.task, datamodule=session.data, ckpt_path=path, weights_only=True)
                 io.flush()
+                _prune(trainer, store)
         except Interrupted as signalled:
             run.update(status="stopped", end=now(), step=trainer.global_step)
             where = f" at step {trainer.global_step}; continue with: nnkit resume {report.shorten(run.path)}"
@@ -113,6 +115,13 @@ def fit(
             raise
         seconds = time.perf_counter() - start
         return _finish(session, run, trainer, record, seconds=seconds, show=show)
+
+
+def _prune(trainer: Trainer, store: CheckpointStore) -> None:
+    """Prune at the end as well: a run that was killed right after its last save has nothing left to save."""
+    kept = [one.keep_last for one in trainer.checkpoint_callbacks if isinstance(one, Checkpointing)]
+    if kept and store.holds_any():
+        store.settle(kept[0])
 
 
 def _loggers(config: DictConfig, run: Run, step: int) -> list[Any]:

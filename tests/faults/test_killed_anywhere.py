@@ -13,6 +13,7 @@ from exactness import assert_same_end
 from lightning.pytorch import Callback
 
 import nnkit
+from nnkit.callbacks.signals import Interrupted
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.resuming import resume, resume_held
 from nnkit.run import Run
@@ -155,6 +156,29 @@ def test_tensorboard_shows_each_point_once(killed_at, fresh, whole):
         )
     assert points[0]["train/loss"] == points[1]["train/loss"]
     assert points[0]["val/loss"] == points[1]["val/loss"]
+
+
+class Signal(Callback):
+    """Sends a signal to this process in the middle of a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_before_zero_grad(self, trainer, pl_module, optimizer):
+        if trainer.global_step + 1 == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_the_step_in_which_a_signal_comes_is_finished_and_saved(fresh):
+    run = fresh("mine")
+    config = (
+        (run.path / "config.yaml").read_text().replace("    every_n_steps: 1\n", "    every_n_steps: null\n")
+    )
+    (run.path / "config.yaml").write_text(config)
+    with run.locked(), pytest.raises(Interrupted):
+        resume_held(run, show=False, extra=[Signal(4)])
+    # By themselves checkpoints were due at validations and ends of epochs only: after steps 1 and 3.
+    assert CheckpointStore(run.checkpoints).load("last")[0].step == 4
 
 
 @pytest.mark.parametrize(
