@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -75,10 +76,8 @@ def fit(
     config, store, start = session.config, CheckpointStore(run.checkpoints), time.perf_counter()
     files.remove_temporaries(run.path)
     store.prepare()
-    io = StoreIO(store, checkpoint)
     with ExitStack() as stack:
         stack.enter_context(logs.to_file(run.path / LOG))
-        stack.callback(io.teardown)
         step = -1 if checkpoint is None else checkpoint[0].step
         record, stopped = Record(run.path), False
         if checkpoint is None:
@@ -90,6 +89,8 @@ def fit(
             session.data.resume_at(*position(state))
         cut_after(run.path / TIMING, step)
         loggers = _loggers(config, run, step)
+        io = StoreIO(store, partial(_flush, loggers), checkpoint)
+        stack.callback(io.teardown)
         chosen = [one for one in build_all("callbacks", config) if show or not isinstance(one, Progress)]
         ending = Ending(config.trainer.max_steps, stopped)
         callbacks = [SaveState(_origin(session), record), record, *chosen, ending, StopSignal(), *extra]
@@ -115,6 +116,13 @@ def fit(
             raise
         seconds = time.perf_counter() - start
         return _finish(session, run, trainer, record, seconds=seconds, show=show)
+
+
+def _flush(loggers: list[Any]) -> None:
+    """Write out what TensorBoard still holds in a queue: points before a checkpoint are not logged again."""
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.flush()
 
 
 def _prune(trainer: Trainer, store: CheckpointStore) -> None:

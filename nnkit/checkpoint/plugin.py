@@ -1,5 +1,6 @@
 """Lightning's checkpoint I/O on top of the store: snapshot on the step, write in a thread."""
 
+from collections.abc import Callable
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -28,11 +29,18 @@ class StoreIO(CheckpointIO):
 
     Args:
         store: Where the checkpoints go.
+        before_commit: Called in the thread before each commit: writes what belongs to the checkpoint elsewhere.
         loaded: A checkpoint that is verified and in memory already, so that it is not read twice.
     """
 
-    def __init__(self, store: CheckpointStore, loaded: tuple[Manifest, dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        store: CheckpointStore,
+        before_commit: Callable[[], None],
+        loaded: tuple[Manifest, dict[str, Any]] | None = None,
+    ) -> None:
         self.store = store
+        self._before_commit = before_commit
         self._loaded = loaded
         self._jobs: Queue[_Job] = Queue(maxsize=1)
         self._thread: Thread | None = None
@@ -94,6 +102,7 @@ class StoreIO(CheckpointIO):
             try:
                 if self._failure is None:
                     keep = facts.pop("keep")
+                    self._before_commit()
                     self.store.commit(name, dump_bytes(checkpoint), **facts)
                     self.store.settle(keep)
             # Whatever it is, it is raised on the training thread: a writer that died would hang the run.

@@ -130,7 +130,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path, monkeypa
 
 
 def test_the_thread_writes_the_state_of_the_moment_of_saving(store):
-    io = StoreIO(store)
+    io = StoreIO(store, lambda: None)
     weights = torch.zeros(4)
     facts = {"step": 1, "epoch": 0, "monitor": "val/loss", "score": None, "best": None, "keep": 2}
     io.save_checkpoint({"w": weights, "nnkit": {"format": FORMAT}}, "step-000001.ckpt", facts)
@@ -142,7 +142,7 @@ def test_the_thread_writes_the_state_of_the_moment_of_saving(store):
 
 def test_a_failed_write_is_said_with_its_place_and_the_good_checkpoint_stands(store, monkeypatch):
     commit(store, 1)
-    io = StoreIO(store)
+    io = StoreIO(store, lambda: None)
 
     def fail(path, data):
         raise files.WriteFault(f"{path}: No space left on device")
