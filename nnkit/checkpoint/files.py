@@ -22,6 +22,19 @@ class WriteFault(EnvironmentFault):
     """A file cannot be written: no space, no permission, a limit on its size."""
 
 
+class ReadFault(EnvironmentFault):
+    """A file that is there cannot be read: no permission, a fault of the disk.
+
+    Args:
+        path: The file.
+        reason: What the system says.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{path} cannot be read: {reason}")
+
+
 def sha256(data: bytes) -> str:
     """Return the SHA-256 of bytes in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
@@ -74,20 +87,34 @@ def sync_file(path: Path) -> None:
         _sync(path, os.O_RDWR)
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it, so that a power cut does not take it away with all that is in it.
+
+    Raises:
+        WriteFault: If it cannot be made.
+    """
+    if not path.parent.exists():
+        make_directory(path.parent)
+    with _explained(path, what="made"):
+        if not path.is_dir():
+            os.mkdir(path)
+        # Also if it is there: whoever made it may have been killed before this.
+        _sync(path.parent, os.O_RDONLY)
+
+
 def read(path: Path) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        OSError: If it cannot be read.
+        FileNotFoundError: If there is none.
+        ReadFault: If it cannot be read.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        parts = []
-        while part := os.read(descriptor, _READ_BYTES):
-            parts.append(part)
-        return b"".join(parts)
-    finally:
-        os.close(descriptor)
+        return _read(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ReadFault(path, error.strerror or str(error)) from error
 
 
 def remove(path: Path) -> None:
@@ -96,7 +123,7 @@ def remove(path: Path) -> None:
     Raises:
         WriteFault: If it is there and cannot be deleted.
     """
-    with _explained(path), suppress(FileNotFoundError):
+    with _explained(path, what="deleted"), suppress(FileNotFoundError):
         os.unlink(path)
 
 
@@ -104,6 +131,17 @@ def remove_temporaries(directory: Path) -> None:
     """Delete what a killed writer left in a directory that this process holds."""
     for leftover in directory.glob("*" + TEMPORARY):
         remove(leftover)
+
+
+def _read(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(descriptor, _READ_BYTES):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
 
 
 def _write(path: Path, flags: int, data: bytes, *, sync: bool) -> None:
@@ -129,9 +167,9 @@ def _sync(path: Path, flags: int) -> None:
 
 
 @contextmanager
-def _explained(path: Path, num_bytes: int | None = None) -> Iterator[None]:
+def _explained(path: Path, num_bytes: int | None = None, what: str = "written") -> Iterator[None]:
     try:
         yield
     except OSError as error:
         size = "" if num_bytes is None else f" ({num_bytes:,} bytes)"
-        raise WriteFault(f"{path} cannot be written{size}: {error.strerror or error}") from error
+        raise WriteFault(f"{path} cannot be {what}{size}: {error.strerror or error}") from error

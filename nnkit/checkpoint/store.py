@@ -29,6 +29,7 @@ class CheckpointStore:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._committed: Manifest | None = None
 
     def prepare(self) -> None:
         """Create the directory and clear what a killed writer left; the run must be held by this process.
@@ -36,10 +37,7 @@ class CheckpointStore:
         Raises:
             WriteFault: If the directory cannot be made.
         """
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise files.WriteFault(f"{self.directory} cannot be made: {error.strerror}") from error
+        files.make_directory(self.directory)
         files.remove_temporaries(self.directory)
         # A file that was never committed. Where no manifest is left, nothing is deleted: they may have been lost.
         if manifests := self.manifests():
@@ -68,21 +66,29 @@ class CheckpointStore:
         except files.WriteFault:
             if not self._manifest_path(name).exists():
                 # No litter: a large file without a manifest would fill what little space is left.
-                with suppress(OSError):
-                    (self.directory / name).unlink(missing_ok=True)
+                with suppress(files.WriteFault):
+                    files.remove(self.directory / name)
             raise
+        self._committed = manifest
         return manifest
 
     def settle(self, keep: int) -> None:
         """Name the best and the last checkpoint in the index, then delete what is neither best nor among the newest.
 
+        What is later than the checkpoint just committed goes as well: it was damaged when the run was resumed from an
+        earlier one, and would take the place of a good one.
+
         Args:
             keep: How many of the newest stay, at least one.
         """
         manifests = self.manifests()
-        self._write_index(manifests)
-        for manifest in manifests[max(keep, 1) :]:
-            if manifest.file != manifests[0].best:
+        last = None if self._committed is None else _order(self._committed)
+        kept = [manifest for manifest in manifests if last is None or _order(manifest) <= last]
+        if not kept:
+            return
+        self._write_index(kept)
+        for manifest in manifests:
+            if manifest not in kept[: max(keep, 1)] and manifest.file != kept[0].best:
                 # The manifest first: a reader that finds it gone knows that the file is meant to go.
                 files.remove(self._manifest_path(manifest.file))
                 files.remove(self.directory / manifest.file)
@@ -120,11 +126,8 @@ class CheckpointStore:
             EnvironmentFault: If there were some, and no manifest is left of any.
         """
         found, garbled = self._look()
-        if not found and not garbled and (self.directory / INDEX).exists():
-            raise EnvironmentFault(
-                f"{self.directory} has lost all its manifests, without which no checkpoint can be trusted\n"
-                f"    to start at step 0 all the same, delete {self.directory}"
-            )
+        if not found and not garbled:
+            self._check_none_was_lost()
         return bool(found or garbled)
 
     def read(self, manifest: Manifest) -> bytes:
@@ -140,8 +143,10 @@ class CheckpointStore:
             )
         try:
             data = files.read(path)
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+        except FileNotFoundError as error:
+            raise ValueError(f"{path} is missing") from error
+        except files.ReadFault as error:
+            raise ValueError(str(error)) from error
         if len(data) != manifest.size:
             raise ValueError(f"{path} has {len(data):,} bytes, its manifest says {manifest.size:,}")
         if files.sha256(data) != manifest.sha256:
@@ -170,12 +175,13 @@ class CheckpointStore:
 
         Raises:
             UserError: If there is no checkpoint at all.
-            EnvironmentFault: If there are checkpoints and none is valid.
+            EnvironmentFault: If there are checkpoints and none is valid, or all manifests are lost.
         """
         problems: dict[str, str] = {}
         while True:
             found, garbled = self._look()
             if not found and not garbled:
+                self._check_none_was_lost()
                 raise UserError(f"{self.directory} holds no checkpoint yet")
             problems |= {name: f"{self.directory / name}: {problem}" for name, problem in garbled.items()}
             left = [
@@ -188,7 +194,8 @@ class CheckpointStore:
             try:
                 state = self.state(left[0])
             except ValueError as error:
-                if self._manifest_path(left[0].file).exists():
+                # Pruned or replaced meanwhile, it is no problem.
+                if left[0] in self._look()[0]:
                     problems[left[0].file] = str(error)
                 continue
             for problem in problems.values():
@@ -199,26 +206,45 @@ class CheckpointStore:
 
     def _look(self) -> tuple[list[Manifest], dict[str, str]]:
         """Return the manifests, newest first, and what is wrong with those that cannot be read, by name."""
+        # One that was pruned since the listing: what came in its place may not have been listed.
+        while (looked := self._look_once()) is None:
+            pass
+        found, garbled = looked
+        return sorted(found, key=_order, reverse=True), garbled
+
+    def _look_once(self) -> tuple[list[Manifest], dict[str, str]] | None:
         found, garbled = [], {}
         for path in sorted(self.directory.glob("*.json")):
             if path.name == INDEX:
                 continue
             try:
-                found.append(Manifest.parse(files.read(path)))
+                manifest = Manifest.parse(files.read(path))
+                if self._manifest_path(manifest.file) != path:
+                    raise ValueError(f"it speaks of {manifest.file!r}")
+                found.append(manifest)
             except FileNotFoundError:
-                # Pruned since it was listed.
-                continue
-            except OSError as error:
-                garbled[path.name] = f"its manifest cannot be read: {error.strerror}"
+                if not path.is_symlink():
+                    return None
+                garbled[path.name] = "it is a link that leads nowhere"
+            except files.ReadFault as error:
+                garbled[path.name] = f"its manifest cannot be read: {error.reason}"
             except ValueError as error:
                 garbled[path.name] = f"it is not a manifest: {error}"
-        return sorted(found, key=lambda one: (one.step, one.batch), reverse=True), garbled
+        return found, garbled
+
+    def _check_none_was_lost(self) -> None:
+        """Refuse a directory without manifests that has an index of them."""
+        if (self.directory / INDEX).exists():
+            raise EnvironmentFault(
+                f"{self.directory} has lost all its manifests, without which no checkpoint can be trusted\n"
+                f"    to start at step 0 all the same, delete {self.directory}"
+            )
 
     def _index_best(self) -> str | None:
         """Return the best as the index names it: the only place where format 1 has it."""
         try:
             name = json.loads(files.read(self.directory / INDEX))["best"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, files.ReadFault, ValueError, KeyError, TypeError):
             return None
         return name if isinstance(name, str) else None
 
@@ -228,6 +254,10 @@ class CheckpointStore:
 
     def _manifest_path(self, name: str) -> Path:
         return (self.directory / name).with_suffix(".json")
+
+
+def _order(manifest: Manifest) -> tuple[int, int]:
+    return manifest.step, manifest.batch
 
 
 def _ordered(manifests: list[Manifest], which: str, index_best: str | None) -> list[Manifest]:
