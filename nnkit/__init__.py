@@ -1,16 +1,16 @@
 """nnkit: config-driven training of neural networks.
 
-From Python: `compose` a config, `train` it, `load` a run. Importing the package imports none of the
+From Python: `compose` a config, `train` it, `resume` or `load` a run. Importing the package imports none of the
 libraries behind them; the first use of a name does.
 """
 
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compose", "load", "train"]
+__all__ = ["__version__", "compose", "load", "resume", "train"]
 
 if TYPE_CHECKING:
-    from nnkit.library import compose, load, train
+    from nnkit.library import compose, load, resume, train
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""nnkit from Python: compose a config, train it, load a run."""
+"""nnkit from Python: compose a config, train it, resume it, load a run."""
 
 from __future__ import annotations
 
@@ -55,6 +55,33 @@ def train(what: Sequence[str] | Composition = (), show: bool = False) -> Result:
         return train_composition(replace(what, config=what.config.copy()), show=show)
     composition, problems = configs.examine(what)
     return train_composition(composition, problems, show=show)
+
+
+def resume(
+    run: str | Path | Run,
+    changes: Sequence[str] = (),
+    allow: Sequence[str] = (),
+    output_dir: str | Path = "outputs",
+    show: bool = False,
+) -> Result:
+    """Continue a run in its own directory from its newest valid checkpoint, exactly.
+
+    Args:
+        run: Run directory, the beginning of its name, "last", or a `Run`.
+        changes: Values to change, such as ``"trainer.max_epochs=20"``; what changes the arithmetic is refused.
+        allow: Keys among them that may change the arithmetic all the same.
+        output_dir: Where runs are looked for by name.
+        show: Whether to print progress and the table of results.
+
+    Raises:
+        ConfigError: If a change is refused, with every reason; nothing is written then.
+        UserError: If there is no such run, it is finished, or another process trains it.
+        EnvironmentFault: If it has checkpoints and none is valid.
+    """
+    from nnkit.resuming import resume as resume_run
+
+    spec = str(run.path) if isinstance(run, Run) else str(run)
+    return resume_run(spec, str(output_dir), changes, allow, show)
 
 
 @dataclass(frozen=True)
