@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from nnkit.fit import Loaded, Result, fit
 from nnkit.run import CONFIG, Run, find_run, now, start_record, versions
 from nnkit.session import check_devices, fix_arithmetic, make_session, prepare_data
 from nnkit.transfer import take_weights
+
+_log = logging.getLogger("nnkit")
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -89,7 +92,7 @@ def resume_held(
         _check_weights(run, session, newest)
     elif config.init_from is not None:
         take_weights(session.task.network, config.init_from, run.path.parent)
-    _say(run, record, newest, changes)
+    _say(run, record, newest, changes, show)
     if changes:
         files.write_atomic(run.path / CONFIG, configs.to_yaml(config).encode())
     note = {
@@ -184,22 +187,25 @@ def _check_weights(run: Run, session: Session, newest: Loaded) -> None:
         )
 
 
-def _say(run: Run, record: dict[str, Any], newest: Loaded | None, changes: Sequence[Change]) -> None:
-    console = report.console()
+def _say(
+    run: Run, record: dict[str, Any], newest: Loaded | None, changes: Sequence[Change], show: bool
+) -> None:
+    """Say where the run goes on, with what changes, and whether other versions are at work; to the log at least."""
     where = report.shorten(run.path)
     if newest is None:
-        console.print(f"{where} holds no checkpoint: starting at step 0")
+        lines = [f"{where} holds no checkpoint: starting at step 0"]
     else:
-        console.print(f"{where}: going on from {newest[0].file}, step {newest[0].step}")
-    for one in changes:
-        console.print(f"    {one}")
+        lines = [f"{where}: going on from {newest[0].file}, step {newest[0].step}"]
+    lines += [f"    {one}" for one in changes]
     before, present = record.get("versions") or {}, versions()
     other = [
-        f"{name} {before[name]} -> {present[name]}"
-        for name in present
-        if before.get(name, present[name]) != present[name]
+        f"{name} {before[name]} -> {now}" for name, now in present.items() if before.get(name, now) != now
     ]
     if other:
-        console.print(
+        lines.append(
             f"    trained with other versions until now, so that bits may differ: {', '.join(other)}"
         )
+    for line in lines:
+        _log.info(line.strip())
+        if show:
+            report.console().print(line, soft_wrap=True, markup=False)
