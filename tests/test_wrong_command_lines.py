@@ -108,7 +108,7 @@ LINES = [
     ("trainer.max_time=5min", ["trainer.max_time: must be days:hours:minutes:seconds", "00:00:10:00"]),
     ("trainer.devices=0", ["trainer.devices: must be auto, a count"]),
     ("trainer.accelerator=gpuu", ["did you mean trainer.accelerator=gpu?"]),
-    ("trainer.num_threads=0", ["trainer.num_threads: must be at least 1"]),
+    ("trainer.num_threads=0", ["trainer.num_threads: must be from 1 to 1024"]),
     ("trainer.matmul_precision=hi", ["highest, high or medium"]),
     ("trainer.gradient_clip_val=-1", ["trainer.gradient_clip_val: must be at least 0"]),
     ("trainer.accumulate_grad_batches=0", ["trainer.accumulate_grad_batches: must be at least 1"]),

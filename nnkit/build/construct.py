@@ -4,23 +4,30 @@ from typing import Any
 
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from torch.optim import Optimizer
 
 from nnkit.build.nodes import blame, nodes_of, read_node, target_of
-from nnkit.errors import ConfigError, Problem
+from nnkit.build.optimizer_state import refuse_misfits
+from nnkit.build.trainer_checks import trainer_problems
+from nnkit.errors import ConfigError, EnvironmentFault, Problem
 from nnkit.network import Network
+
+# What torch says before the number of bytes.
+_NO_MEMORY = "can't allocate memory: "
 
 
 def refuse_untrusted(config: DictConfig) -> None:
-    """Refuse a config that names anything but classes of the right kind from trusted packages.
+    """Refuse a config that names anything but classes of the right kind from trusted packages, or asks for the absurd.
 
     Args:
         config: A config that may come from anywhere, such as a run directory or a checkpoint.
 
     Raises:
-        ConfigError: With every node that is refused; nothing outside trusted packages was imported.
+        ConfigError: With every node that is refused; nothing outside trusted packages was imported. With every value of
+            the trainer that is refused too: thousands of threads or processes can bring a machine down.
     """
     found = [target_of(node, key, group) for key, group, node in nodes_of(config)]
-    refused = [problem for problem in found if isinstance(problem, Problem)]
+    refused = [problem for problem in found if isinstance(problem, Problem)] + trainer_problems(config)
     if refused:
         raise ConfigError(refused)
 
@@ -52,6 +59,7 @@ def build(node: DictConfig, group: str, **injected: Any) -> Any:
     Raises:
         ConfigError: If the class is refused, an argument does not fit its signature, or the constructor
             raises ValueError.
+        EnvironmentFault: If there is not enough memory for it.
     """
     key = _key(node, group)
     try:
@@ -61,9 +69,18 @@ def build(node: DictConfig, group: str, **injected: Any) -> Any:
     if checked is None:
         raise ConfigError(found)
     try:
-        return checked.target(**checked.arguments, **injected)
+        built = checked.target(**checked.arguments, **injected)
     except ValueError as error:
         raise ConfigError([blame(error, key, checked.arguments)]) from error
+    except RuntimeError as error:
+        if _NO_MEMORY not in str(error):
+            raise
+        raise EnvironmentFault(
+            f"{key}: memory does not suffice: {str(error).partition(_NO_MEMORY)[2]}"
+        ) from error
+    if isinstance(built, Optimizer):
+        refuse_misfits(built)
+    return built
 
 
 def _key(node: DictConfig, group: str) -> str:

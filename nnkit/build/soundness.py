@@ -20,6 +20,8 @@ from nnkit.suggest import hint
 _MAX_SEED = 2**32 - 1
 # Stand in for the length of the run while the schedule is tried.
 _TRIAL_STEPS, _TRIAL_STEPS_PER_EPOCH = 100, 10
+# Of more outputs no batch is made for trial: a number without sense must not cost memory.
+_MAX_TRIED = 1_000_000
 
 
 def problems(composition: Composition) -> list[Problem]:
@@ -87,7 +89,7 @@ def loss_target(config: DictConfig) -> str:
 
 def _num_outputs(config: DictConfig) -> int | None:
     count = config.data.get("num_classes") or config.data.get("num_outputs")
-    return count if isinstance(count, int) and count > 0 else None
+    return count if isinstance(count, int) and 0 < count <= _MAX_TRIED else None
 
 
 def _fitting(config: DictConfig, choices: Mapping[str, Any], nodes: Mapping[str, Node]) -> Iterator[Problem]:

@@ -12,6 +12,8 @@ from nnkit.suggest import hint
 _NO_LIMIT = -1
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 _MATMUL_PRECISIONS = ("highest", "high", "medium")
+# More than any machine has cores; a config from elsewhere may not ask for a million.
+_MAX_WORKERS = 1024
 _MAX_TIME = re.compile(r"\d+:\d{2}:\d{2}:\d{2}")
 
 
@@ -22,7 +24,13 @@ def trainer_problems(config: DictConfig) -> list[Problem]:
         config: A composed config.
     """
     trainer = config.trainer
-    found = [*_lengths(trainer), *_devices(trainer), *_ranges(trainer), *_own_keys(trainer)]
+    found = [
+        *_lengths(trainer),
+        *_devices(trainer),
+        *_ranges(trainer),
+        *_own_keys(trainer),
+        *_workers(config),
+    ]
     if not found:
         found += _limits(config)
     return found
@@ -94,7 +102,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "gradient_clip_val": (0, float("inf"), "at least 0; null clips nothing"),
     "check_val_every_n_epoch": (1, float("inf"), "at least 1"),
     "log_every_n_steps": (1, float("inf"), "at least 1"),
-    "num_threads": (1, float("inf"), "at least 1; null takes what there is"),
+    "num_threads": (1, _MAX_WORKERS, f"from 1 to {_MAX_WORKERS}; null takes what there is"),
 }
 # A share of the batches as a float, a count as an int.
 _SHARES = (
@@ -120,6 +128,13 @@ def _ranges(trainer: DictConfig) -> Iterator[Problem]:
         yield Problem(
             "trainer.limit_train_batches", "no batch is left to train on", "trainer.limit_train_batches=1.0"
         )
+
+
+def _workers(config: DictConfig) -> Iterator[Problem]:
+    count = config.data.get("num_workers")
+    if _is_count(count) and count > _MAX_WORKERS:
+        text = f"must be at most {_MAX_WORKERS}, not {count}"
+        yield Problem("data.num_workers", text, "data.num_workers=0 loads in the training process")
 
 
 def _own_keys(trainer: DictConfig) -> Iterator[Problem]:

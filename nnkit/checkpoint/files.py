@@ -145,6 +145,8 @@ def _read(path: Path) -> bytes:
 
 
 def _write(path: Path, flags: int, data: bytes, *, sync: bool) -> None:
+    # A link in a run directory from elsewhere could lead to any file of the user's.
+    flags |= getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o666)
     try:
         rest = memoryview(data)

@@ -1,10 +1,26 @@
 """What stands beside a checkpoint file and makes it a checkpoint."""
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from nnkit.checkpoint.formats import FORMAT
+from nnkit.checkpoint.json_limits import parse_json
+
+# The kinds of what must stand in a manifest, and of what may.
+_NEEDED: dict[str, tuple[type, ...]] = {
+    "file": (str,),
+    "step": (int,),
+    "epoch": (int,),
+    "size": (int,),
+    "sha256": (str,),
+}
+_MORE: dict[str, tuple[type, ...]] = {
+    "monitor": (str, type(None)),
+    "score": (float, int, type(None)),
+    "best": (str, type(None)),
+    "batch": (int,),
+    "format": (int,),
+}
 
 
 @dataclass(frozen=True)
@@ -42,11 +58,13 @@ class Manifest:
         Raises:
             ValueError: If it is none, saying why.
         """
-        content = json.loads(data)
+        content = parse_json(data)
         if not isinstance(content, dict):
             raise ValueError("it holds no keys")
-        wanted = {"file": str, "step": int, "epoch": int, "size": int, "sha256": str}
-        wrong = [name for name, kind in wanted.items() if type(content.get(name)) is not kind]
+        wrong = [name for name, kinds in _NEEDED.items() if type(content.get(name)) not in kinds]
+        wrong += [
+            name for name, kinds in _MORE.items() if name in content and type(content[name]) not in kinds
+        ]
         if wrong:
             raise ValueError(f"{', '.join(wrong)} is missing or of the wrong kind")
         # A newer release may add keys; whether its checkpoint can be read is said when it is.

@@ -1,8 +1,8 @@
 """The directory of checkpoints of a run: commit, choose, verify, prune."""
 
 import io
-import json
 import logging
+import re
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -12,11 +12,17 @@ import torch
 
 from nnkit.checkpoint import files
 from nnkit.checkpoint.formats import FORMAT, migrate
+from nnkit.checkpoint.json_limits import check_file, parse_json
 from nnkit.checkpoint.manifest import Finding, Manifest
+from nnkit.checkpoint.vetting import check_archive, check_outline, check_values
 from nnkit.errors import EnvironmentFault, UserError
 
 INDEX = "index.json"
 _SUFFIX = ".ckpt"
+# A manifest has a few hundred bytes.
+_MAX_MANIFEST = 1_000_000
+# What torch names where a file asks for more than plain data.
+_FOREIGN = re.compile(r"GLOBAL ([\w.]+) (?:was not an allowed|whose module)")
 _log = logging.getLogger("nnkit")
 
 
@@ -37,6 +43,9 @@ class CheckpointStore:
         Raises:
             WriteFault: If the directory cannot be made.
         """
+        if self.directory.is_symlink():
+            # What is pruned and cleared here must be this run's own.
+            raise files.WriteFault(f"{self.directory} is a link: put the directory itself in its place")
         files.make_directory(self.directory)
         files.remove_temporaries(self.directory)
         # A file that was never committed. Where no manifest is left, nothing is deleted: they may have been lost.
@@ -142,10 +151,11 @@ class CheckpointStore:
                 f"{path} was written by a newer nnkit (format {manifest.format}, this one reads {FORMAT})"
             )
         try:
+            check_file(path)
             data = files.read(path)
         except FileNotFoundError as error:
             raise ValueError(f"{path} is missing") from error
-        except files.ReadFault as error:
+        except (OSError, files.ReadFault) as error:
             raise ValueError(str(error)) from error
         if len(data) != manifest.size:
             raise ValueError(f"{path} has {len(data):,} bytes, its manifest says {manifest.size:,}")
@@ -161,7 +171,9 @@ class CheckpointStore:
         """
         data = self.read(manifest)
         try:
-            return migrate(load_bytes(data))
+            state = migrate(load_bytes(data))
+            check_outline(state)
+            return state
         except ValueError as error:
             raise ValueError(f"{self.directory / manifest.file}: {error}") from error
 
@@ -218,6 +230,7 @@ class CheckpointStore:
             if path.name == INDEX:
                 continue
             try:
+                check_file(path, _MAX_MANIFEST)
                 manifest = Manifest.parse(files.read(path))
                 if self._manifest_path(manifest.file) != path:
                     raise ValueError(f"it speaks of {manifest.file!r}")
@@ -226,8 +239,8 @@ class CheckpointStore:
                 if not path.is_symlink():
                     return None
                 garbled[path.name] = "it is a link that leads nowhere"
-            except files.ReadFault as error:
-                garbled[path.name] = f"its manifest cannot be read: {error.reason}"
+            except (OSError, files.ReadFault) as error:
+                garbled[path.name] = f"its manifest cannot be read: {error}"
             except ValueError as error:
                 garbled[path.name] = f"it is not a manifest: {error}"
         return found, garbled
@@ -243,7 +256,8 @@ class CheckpointStore:
     def _index_best(self) -> str | None:
         """Return the best as the index names it: the only place where format 1 has it."""
         try:
-            name = json.loads(files.read(self.directory / INDEX))["best"]
+            check_file(self.directory / INDEX, _MAX_MANIFEST)
+            name = parse_json(files.read(self.directory / INDEX))["best"]
         except (OSError, files.ReadFault, ValueError, KeyError, TypeError):
             return None
         return name if isinstance(name, str) else None
@@ -282,10 +296,21 @@ def load_bytes(data: bytes) -> dict[str, Any]:
         ValueError: If the bytes hold more than plain data and tensors, or are no checkpoint.
     """
     try:
+        check_archive(data)
         loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        check_values(loaded)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"the checkpoint is refused: {reason}") from error
+        raise ValueError(f"the checkpoint is refused: {_reason(error)}") from error
     if not isinstance(loaded, dict):
         raise ValueError(f"the checkpoint holds a {type(loaded).__name__}, not a dictionary")
     return loaded
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file is refused; torch's own words advise to load it unsafely."""
+    text = str(error).strip()
+    if match := _FOREIGN.search(text):
+        return f"it holds {match[1]}, which is no plain data; nothing in it was run"
+    if "Weights only load failed" in text:
+        return "it holds more than plain data and tensors; nothing in it was run"
+    return text.splitlines()[0] if text else type(error).__name__
