@@ -2,7 +2,11 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+# Sample numbers that a message names.
+_LISTED = 8
 
 
 class Pictures(NamedTuple):
@@ -34,3 +38,20 @@ class Table(NamedTuple):
 
 
 Batch = Pictures | Table
+
+
+def not_finite(batch: Batch) -> dict[str, Tensor]:
+    """Return which samples hold NaN or an infinite number, (batch,) bool by field; only fields that have any."""
+    found = {}
+    for name, value in batch._asdict().items():
+        if isinstance(value, Tensor) and value.is_floating_point() and value.ndim and value.numel():
+            bad = ~torch.isfinite(value.reshape(len(value), -1)).all(1)
+            if bad.any():
+                found[name] = bad
+    return found
+
+
+def listed(numbers: list[int]) -> str:
+    """Return the first of these numbers as a list, and how many more there are."""
+    more = f" and {len(numbers) - _LISTED:,} more" if len(numbers) > _LISTED else ""
+    return ", ".join(map(str, numbers[:_LISTED])) + more

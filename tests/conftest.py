@@ -20,8 +20,11 @@ def own_folder(tmp_path, monkeypatch):
     generators = torch.get_rng_state()
     yield
     torch.set_rng_state(generators)
-    for handler in list(logging.getLogger("nnkit").handlers):
-        logging.getLogger("nnkit").removeHandler(handler)
+    logger = logging.getLogger("nnkit")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+    # To a logger that does not propagate pytest would add a handler of its own, and nnkit none for standard error.
+    logger.propagate = True
 
 
 @pytest.fixture

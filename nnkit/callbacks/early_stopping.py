@@ -1,13 +1,15 @@
 """Early stopping that knows which way a metric is better."""
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
+from torch import Tensor
 
 from nnkit.tasks.base import Task
 
 
 class EarlyStopping(LightningEarlyStopping):
-    """Ends the run when the monitored metric has not improved for `patience` validations.
+    """Ends the run when the monitored metric has not improved for `patience` validations; NaN is no improvement.
 
     Args:
         monitor: Metric, such as "val/loss"; the task says whether more or less of it is better.
@@ -32,3 +34,9 @@ class EarlyStopping(LightningEarlyStopping):
             self.min_delta = -self.min_delta
             self.best_score = -self.best_score
         super().setup(trainer, pl_module, stage)
+
+    def _evaluate_stopping_criteria(self, current: Tensor) -> tuple[bool, str | None]:
+        """Never take what is not finite for an improvement: after a loss of minus infinity none would come."""
+        finite = torch.where(torch.isfinite(current), current, torch.nan)
+        stop, reason = super()._evaluate_stopping_criteria(finite)
+        return bool(stop), reason

@@ -1,15 +1,27 @@
 """What every dataset does: prepare once, learn its facts, and gather batches by index."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from nnkit.batches import Batch
+from nnkit.data.inspection import inspect
 from nnkit.data.sampler import BatchSampler, Draw
+from nnkit.errors import UserError
+from nnkit.faults import explained
+
+# Seconds without a batch after which worker processes are taken to hang.
+WORKER_TIMEOUT: float = 120
+_INSPECTED_AT_ONCE = 64
+
+logger = logging.getLogger("nnkit")
 
 Split = Literal["train", "val", "test"]
 Preprocessing = dict[str, Any]
@@ -50,6 +62,8 @@ class DataModule(LightningDataModule, ABC):
 
     # Config keys of the data node that are facts about the dataset, not arguments of the constructor.
     fact_names: ClassVar[tuple[str, ...]] = ()
+    # Whether `prepare` vouches for every number and class, so that the samples need not be looked through.
+    vouched: ClassVar[bool] = False
 
     def __init__(
         self, *, batch_size: int = 64, eval_batch_size: int | None = None, num_workers: int = 0, seed: int = 0
@@ -67,6 +81,7 @@ class DataModule(LightningDataModule, ABC):
         self.seed = seed
         self.preprocessing: Preprocessing = {}
         self._opened: dict[Split, Samples] = {}
+        self._loaders: list[DataLoader[Batch]] = []
         self._resume_at = (0, 0)
 
     @abstractmethod
@@ -99,9 +114,58 @@ class DataModule(LightningDataModule, ABC):
         """
 
     def setup_data(self, preprocessing: Preprocessing | None = None) -> None:
-        """Prepare the data, or take over what an earlier run learnt."""
+        """Prepare the data and look at them, or take over what an earlier run learnt.
+
+        Raises:
+            UserError: If nothing can be learnt from them.
+        """
         self.preprocessing = self.prepare() if preprocessing is None else preprocessing
         self._opened.clear()
+        if preprocessing is None:
+            self.check()
+
+    def check(self) -> None:
+        """Say what is wrong with the samples before anything is written: too few, not finite, classes out of range.
+
+        Raises:
+            UserError: If nothing can be learnt from them.
+            EnvironmentFault: If a worker process dies or hangs.
+        """
+        parts: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
+        counts = {name: len(self.split(name)) for name in parts}
+        if counts["train"] == 0:
+            raise UserError(
+                f"there is nothing to train on: the data have 0 training, {counts['val']:,} validation and "
+                f"{counts['test']:,} test samples"
+            )
+        if self.batch_size > counts["train"]:
+            logger.warning(
+                "data.batch_size=%d is more than the number of training samples, %d: an epoch is one step",
+                *(self.batch_size, counts["train"]),
+            )
+        if self.vouched:
+            return
+        class_names = self.preprocessing.get("class_names")
+        for name, part in parts.items():
+            loader = self._loader(name, _INSPECTED_AT_ONCE, None)
+            try:
+                with explained():
+                    inspect(part, counts[name], loader, len(class_names) if class_names else None)
+            finally:
+                self._end_workers()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """End the worker processes; Lightning's own clean-up is cut short if torch learns of a second dead one."""
+        self._end_workers()
+
+    def _end_workers(self) -> None:
+        """End them now rather than when nothing refers to their loader any more; torch has no public way."""
+        for loader in self._loaders:
+            if isinstance(loader._iterator, _MultiProcessingDataLoaderIter):
+                # A process that has just died is told of by an error, wherever this one happens to be.
+                with suppress(RuntimeError):
+                    loader._iterator._shutdown_workers()
+        self._loaders.clear()
 
     def split(self, name: Split) -> Samples:
         """Return a split, opened once."""
@@ -147,7 +211,7 @@ class DataModule(LightningDataModule, ABC):
             world_size=torch.distributed.get_world_size() if distributed else 1,
         )
         # A generator of its own, or every iter() draws a seed from the global one and moves dropout.
-        return DataLoader(
+        loader = DataLoader(
             samples,
             batch_size=None,
             sampler=sampler,
@@ -155,5 +219,7 @@ class DataModule(LightningDataModule, ABC):
             collate_fn=_as_is,
             generator=torch.Generator().manual_seed(self.seed),
             persistent_workers=self.num_workers > 0,
-            timeout=120 if self.num_workers else 0,
+            timeout=WORKER_TIMEOUT if self.num_workers else 0,
         )
+        self._loaders.append(loader)
+        return loader

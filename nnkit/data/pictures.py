@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from nnkit.batches import Pictures
+from nnkit.batches import Pictures, listed
 from nnkit.data.augment import Augment
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.image_files import PictureError, list_pictures, quiet, warn_if_unlike
@@ -103,6 +103,7 @@ class PictureData(DataModule):
     """
 
     fact_names: ClassVar[tuple[str, ...]] = ("num_classes", "in_channels", "height", "width")
+    vouched = True
 
     def __init__(
         self,
@@ -152,6 +153,7 @@ class PictureData(DataModule):
     def prepare(self) -> Preprocessing:
         """Open the dataset, split it and learn the normalisation from the training split."""
         store = self._store = self.open()
+        _check_classes(store)
         rows = self._rows(store, self._split_options)
         return {
             "class_names": store.class_names,
@@ -227,6 +229,17 @@ def _affine(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor
     centre = torch.tensor(mean, dtype=torch.float64).view(-1, 1, 1)
     spread = torch.tensor(std, dtype=torch.float64).view(-1, 1, 1)
     return (1 / (255 * spread)).to(torch.float32), (-centre / spread).to(torch.float32)
+
+
+def _check_classes(store: Store) -> None:
+    rows = torch.cat(list(store.parts.values()))
+    targets, last = store.targets[rows], len(store.class_names) - 1
+    outside = rows[(targets < 0) | (targets > last)]
+    if len(outside):
+        raise UserError(
+            f"{len(outside):,} of {len(rows):,} pictures have a class outside 0 to {last}, such as "
+            f"{int(store.targets[outside[0]])}: pictures {listed(outside.tolist())}"
+        )
 
 
 def _split(store: Store, options: dict[str, Any]) -> dict[Split, Tensor]:

@@ -81,6 +81,7 @@ class TableData(DataModule):
     """
 
     fact_names = ("num_features", "num_classes", "num_outputs")
+    vouched = True
     # What the target is where that is certain.
     holds: ClassVar[Literal["index", "real"] | None] = None
 

@@ -14,6 +14,8 @@ from nnkit.errors import ConfigError, Problem
 _MAX_DECIMAL_CLASSES = 20
 _MAX_WHOLE_CLASSES = 50
 _MIN_ROWS_PER_CLASS = 10
+# The squared errors of larger real values are infinite in float32.
+_MAX_VALUE = 1e18
 
 _ANOTHER = "name another column with data.target=COLUMN"
 
@@ -121,4 +123,11 @@ def _read_values(name: str, column: Column) -> Target:
     values = column.values[kept]
     if values.min() == values.max():
         raise _refuse(f"column {name!r} holds {values[0]:g} in every row: there is nothing to predict")
+    outside = int((np.abs(values) > _MAX_VALUE).sum())
+    if outside:
+        raise _refuse(
+            f"column {name!r} holds {outside:,} numbers beyond {_MAX_VALUE:g}, such as {np.abs(values).max():g}: "
+            "their squared errors would be infinite",
+            "give them in another unit",
+        )
     return Target(torch.from_numpy(column.values), torch.from_numpy(kept), None)

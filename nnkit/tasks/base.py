@@ -1,5 +1,6 @@
 """What every task does: one optimizer, one schedule, and totals that are read once in a while."""
 
+import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -19,6 +20,8 @@ from nnkit.network import Network
 MakeOptimizer = Callable[[nn.Module], Optimizer]
 MakeScheduler = Callable[[Optimizer, float, float], LRScheduler | ReduceLROnPlateau]
 Target = Literal["index", "one_hot", "real"]
+
+_log = logging.getLogger("nnkit")
 
 
 class Task(LightningModule, ABC):
@@ -67,6 +70,7 @@ class Task(LightningModule, ABC):
         self.monitor = monitor
         self.plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
+        self._told_of_nan = False
         # Means of the last epoch that is over.
         self.epoch_means: dict[str, float] = {}
         self.register_buffer("window", torch.zeros(len(self.totals) + 1))
@@ -132,8 +136,21 @@ class Task(LightningModule, ABC):
         """Log the validation metrics once, and let a plateau schedule follow the monitored one."""
         results = {f"val/{name}": value for name, value in self.results().items()}
         self.log_dict(results, logger=False)
-        if self.plateau is not None and self.monitor in results and not self.trainer.sanity_checking:
-            self.plateau.step(float(results[self.monitor]))
+        if self.monitor in results and not self.trainer.sanity_checking:
+            self._follow(float(results[self.monitor]))
+
+    def _follow(self, value: float) -> None:
+        """Show a plateau schedule the metric; minus infinity would be the best loss for ever, NaN never is."""
+        if not math.isfinite(value):
+            if not self._told_of_nan:
+                _log.warning(
+                    "%s is %s at step %d: no checkpoint is chosen by it; this is said once",
+                    *(self.monitor, value, self.trainer.global_step),
+                )
+            self._told_of_nan = True
+            value = math.nan
+        if self.plateau is not None:
+            self.plateau.step(value)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a test batch to the metrics."""

@@ -183,7 +183,7 @@ def drawn(size, box, ink=255, paper=0):
 
 
 def test_a_drawing_of_any_size_is_brought_to_mnists_shape(root, tmp_path, caplog):
-    data = MNIST(root=str(root), verify=False)
+    data = MNIST(root=str(root), verify=False, batch_size=8)
     data.setup_data()
     # Statistics of the real thing: dark borders, the tiny files are noise.
     data.preprocessing["brightness"] = {"picture": [33.3, 11.0], "border": [0.05, 0.45]}

@@ -152,6 +152,16 @@ def test_preprocessing_is_json_and_restores_the_very_same_data():
         assert torch.equal(batch(first.split(name), index).inputs, batch(second.split(name), index).inputs)
 
 
+def test_classes_out_of_range_are_counted(monkeypatch):
+    targets = TARGETS.clone()
+    targets[[7, 30]] = torch.tensor([-1, 3])
+    monkeypatch.setitem(globals(), "TARGETS", targets)
+    with pytest.raises(
+        UserError, match="2 of 60 pictures have a class outside 0 to 2, such as -1: pictures 7, 30"
+    ):
+        things()
+
+
 def test_data_that_changed_since_are_refused():
     data = Things()
     data.setup_data(things().preprocessing | {"fingerprint": "another"})

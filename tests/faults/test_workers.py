@@ -1,0 +1,145 @@
+"""A worker process that raises, dies or hangs ends the run with a sentence and leaves no process (class 16)."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import faulty
+import pytest
+import torch
+from faulty import TRAIN
+
+from nnkit.data import base
+from nnkit.errors import EnvironmentFault, UserError
+from nnkit.faults import explained
+from nnkit.run import Run
+
+BAD = ["data.num_workers=2", "data.bad=[40]"]
+
+
+@pytest.fixture(autouse=True)
+def own_package(monkeypatch):
+    faulty.install(monkeypatch)
+    # What torch waits for a worker that does not end by itself.
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.5)
+
+
+def assert_no_process_is_left():
+    # One that was told to end may need a moment.
+    deadline = time.monotonic() + 10
+    while multiprocessing.active_children() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not multiprocessing.active_children()
+
+
+FAULTS = {
+    "raise": [
+        "which loads data, raised ValueError: a picture is\ntorn (faulty.py, line",
+        "data.num_workers=0",
+    ],
+    "unreadable": ["which loads data, raised OSError: [Errno 5] Input/output error: 'faulty/5.png'"],
+    # In which words torch notices it depends on the moment.
+    "die": ["a worker process that loads data died", "fewer data.num_workers", "data.num_workers=0"],
+    "leave": ["a worker process that loads data died"],
+}
+
+
+@pytest.mark.parametrize("where", ["train", "always"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_worker_that_fails_is_named(cli, fault, where):
+    code, _, err = cli("train", *TRAIN, *BAD, f"data.fault={fault}", f"data.where={where}")
+    assert code == 1
+    # A thread of multiprocessing that was serving the dead process may complain before us.
+    answer = err[err.index("nnkit: ") if fault in ("die", "leave") else 0 :]
+    assert answer.startswith("nnkit: ")
+    assert "Traceback" not in answer
+    for words in FAULTS[fault]:
+        assert words in answer
+    assert_no_process_is_left()
+    # What the data do wherever they are drawn is found before anything is written.
+    assert Path("outputs").exists() == (where == "train")
+    if where == "train":
+        assert Run(Path("outputs/run")).status() == "failed"
+        assert "worker process" in Run(Path("outputs/run")).record()["error"]
+
+
+def test_the_whole_traceback_stands_in_the_log(cli):
+    cli("train", *TRAIN, *BAD, "data.fault=raise")
+    log = Path("outputs/run/train.log").read_text()
+    assert "Original Traceback" in log
+    assert "in _raise" in log
+
+
+def test_a_sentence_from_a_worker_is_passed_on_as_it_is(cli):
+    code, _, err = cli("train", *TRAIN, *BAD, "data.fault=vanish")
+    assert code == 2
+    assert err == "nnkit: faulty/5.png cannot be used: there is no such file\n"
+    assert Run(Path("outputs/run")).record()["error"] == err.removeprefix("nnkit: ").strip()
+
+
+@pytest.mark.parametrize("where", ["train", "always"])
+def test_a_worker_that_hangs_is_given_up(cli, monkeypatch, where):
+    monkeypatch.setattr(base, "WORKER_TIMEOUT", 1)
+    start = time.monotonic()
+    code, _, err = cli("train", *TRAIN, *BAD, "data.fault=hang", f"data.where={where}")
+    assert code == 1
+    assert "no batch came from the worker processes within 1 seconds" in err
+    assert "data.num_workers=0" in err
+    assert time.monotonic() - start < 20
+    assert_no_process_is_left()
+
+
+def test_workers_have_two_minutes():
+    assert base.WORKER_TIMEOUT == 120
+
+
+def test_the_command_ends_and_no_process_is_left():
+    # In a session of its own: what is left of it can be asked for.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nnkit.cli", "train", *TRAIN, *BAD, "data.fault=hang"],
+        env={**os.environ, "FAULTY_TIMEOUT": "2"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        _, err = process.communicate(timeout=90)
+        assert process.returncode == 1
+        assert "within 2.0 seconds" in err
+        assert "Traceback" not in err
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+class Odd(Exception):
+    def __init__(self, one, two):
+        super().__init__(one, two)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "words"),
+    [
+        (RuntimeError("DataLoader worker (pid(s) 12, 13) exited unexpectedly"), EnvironmentFault, "12, 13"),
+        (RuntimeError("a bug of ours"), RuntimeError, "a bug of ours"),
+        (Odd(1, 2), Odd, "1"),
+        (UserError("as it is"), UserError, "as it is"),
+        (MemoryError(), EnvironmentFault, "memory is used up"),
+        (
+            OSError(28, "No space left on device", "x.ckpt"),
+            EnvironmentFault,
+            "^x.ckpt: No space left on device$",
+        ),
+    ],
+)
+def test_what_is_no_fault_of_the_environment_keeps_its_traceback(error, expected, words):
+    with pytest.raises(expected, match=words) as caught, explained():
+        raise error
+    assert type(caught.value) is expected
