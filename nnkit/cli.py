@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from nnkit.errors import NnkitError, UserError
+from nnkit.terminal import printable
 
 # Verb -> (module with `main(arguments) -> exit code`, what it does).
 VERBS = {
@@ -88,7 +89,7 @@ def _sentence(error: NnkitError) -> str:
 
 def _fail(text: str, code: int) -> int:
     sys.stdout.flush()
-    sys.stderr.write(f"nnkit: {text}\n")
+    sys.stderr.write(f"nnkit: {printable(text)}\n")
     return code
 
 

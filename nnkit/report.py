@@ -8,8 +8,8 @@ from rich.table import Table
 
 
 def console() -> Console:
-    """Return the console for results: standard output."""
-    return Console(highlight=False)
+    """Return the console for results: standard output; a path or a name is never read as markup."""
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def number(value: float) -> str:

@@ -19,14 +19,19 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def printable(text: str) -> str:
+    """Return a text with what is no character replaced: a name from elsewhere may hold orders to the terminal."""
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in text)
+
+
 def show(*parts: RenderableType) -> None:
     """Print what rich can draw: as wide as the terminal, or wide and plain in a pipe."""
     from rich.console import Console
 
     if is_terminal():
-        Console(highlight=False).print(*parts, sep="\n")
+        Console(highlight=False, markup=False, emoji=False).print(*parts, sep="\n")
         return
-    console = Console(highlight=False, width=_PIPE_WIDTH)
+    console = Console(highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
     with console.capture() as captured:
         console.print(*parts, sep="\n")
     sys.stdout.write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
@@ -41,7 +46,9 @@ def print_rows(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str
         title: Stands above the table.
     """
     if not is_terminal():
-        sys.stdout.writelines("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows)
+        sys.stdout.writelines(
+            "\t".join(" ".join(printable(cell).split()) for cell in row) + "\n" for row in rows
+        )
         return
     show(table(headers, rows, title))
 
@@ -58,5 +65,5 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str = ""
     for number, header in enumerate(headers):
         drawn.add_column(header, style="" if number else "cyan", no_wrap=not number, overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))
+        drawn.add_row(*(Text(printable(cell)) for cell in row))
     return drawn

@@ -263,6 +263,8 @@ _SPOKEN = {
     "rho": "rho",
     "Nesterov": "nesterov",
     "weight decay": "weight_decay",
+    # And torch.nn's cross-entropy.
+    "weight tensor": "class_weights",
 }
 
 

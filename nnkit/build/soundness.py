@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nnkit.build.nodes import INJECTED, Node, nodes_of, read_node
 from nnkit.build.trainer_checks import trainer_problems
@@ -20,6 +20,8 @@ from nnkit.suggest import hint
 _MAX_SEED = 2**32 - 1
 # Stand in for the length of the run while the schedule is tried.
 _TRIAL_STEPS, _TRIAL_STEPS_PER_EPOCH = 100, 10
+# No class, column or word has a higher number; names are made up for as many classes as the config says.
+_MAX_FACT = 10_000_000
 # Of more outputs no batch is made for trial: a number without sense must not cost memory.
 _MAX_TRIED = 1_000_000
 
@@ -37,7 +39,7 @@ def problems(composition: Composition) -> list[Problem]:
             config.fit[name] = steps
     nodes, found = _read_all(config)
     found += try_all(nodes, _num_outputs(config), target_for(config))
-    plain = list(_plain_keys(config))
+    plain = [*_plain_keys(config), *_class_weights(config)]
     # The seed also arrives as an argument of the data, where it would be reported by its type alone.
     found = [problem for problem in found if problem.key not in {other.key for other in plain}] + plain
     found += _facts(config, nodes.get("data"))
@@ -78,13 +80,24 @@ def target_for(config: DictConfig) -> str | None:
 def loss_target(config: DictConfig) -> str:
     """Return the type of target (index, one_hot, real) that the task is to give the loss.
 
+    Args:
+        config: A composed config, the facts about the data filled in.
+
     Raises:
-        ConfigError: If the task gives none that the loss takes.
+        ConfigError: If the task gives none that the loss takes, or the loss weighs other classes than there are.
     """
     target = target_for(config)
-    if target is None:
-        raise ConfigError([_loss_problem(config, {})])
+    found = [*_class_weights(config), *([_loss_problem(config, {})] if target is None else [])]
+    if found or target is None:
+        raise ConfigError(found)
     return target
+
+
+def _class_weights(config: DictConfig) -> Iterator[Problem]:
+    weights, count = config.loss.get("class_weights"), config.data.get("num_classes")
+    if isinstance(weights, ListConfig) and isinstance(count, int) and len(weights) != count:
+        text = f"must hold one number for each of the {count} classes, not {len(weights)}"
+        yield Problem("loss.class_weights", text, "null weighs all alike")
 
 
 def _num_outputs(config: DictConfig) -> int | None:
@@ -123,8 +136,11 @@ def _facts(config: DictConfig, data: Node | None) -> Iterator[Problem]:
     """Facts are counts and sizes; null until the data are prepared."""
     for name in getattr(data.target, "fact_names", ()) if data is not None else ():
         value = config.data.get(name)
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            text = f"must be a whole number of at least 1, or null where the data say it, not {value!r}"
+        is_count = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_FACT
+        if value is not None and not is_count:
+            text = (
+                f"must be a whole number from 1 to {_MAX_FACT}, or null where the data say it, not {value!r}"
+            )
             yield Problem(f"data.{name}", text)
 
 

@@ -23,6 +23,9 @@ class MismatchError(TypeError):
     """A value that does not fit its hint; the message says what was expected."""
 
 
+# No tensor and no counter holds more.
+_MAX_INT = 2**63
+
 _SIMPLE: dict[Any, str] = {
     bool: "true or false",
     int: "a whole number",
@@ -88,7 +91,7 @@ def _convert_simple(value: Any, hint: Any) -> Any:
         return _convert_container(value, hint, hint, ())
     checks: dict[Any, Callable[[], bool]] = {
         bool: lambda: isinstance(value, bool),
-        int: lambda: isinstance(value, int) and not isinstance(value, bool),
+        int: lambda: isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MAX_INT,
         float: lambda: isinstance(value, int | float) and not isinstance(value, bool),
         str: lambda: isinstance(value, str),
         type(None): lambda: value is None,

@@ -65,8 +65,11 @@ def sort_out(overrides: Sequence[Override], config_dir: Path | None) -> Choices:
         elif override.is_add():
             added.setdefault(group, []).append(override)
         else:
-            plain[group] = override
-            # A later choice replaces all that came before it.
+            earlier = plain.setdefault(group, override)
+            if earlier.value() != override.value():
+                problems.append(_contradiction(earlier, override))
+                broken.add(group)
+            # A list replaces all that was added before it.
             added.pop(group, None)
     chosen = _merge(plain, added)
     return Choices(tuple(chosen), tuple(values), frozenset(broken), tuple(problems))
@@ -105,6 +108,14 @@ def _check(override: Override, config_dir: Path | None) -> Problem | None:
     else:
         answer = f"there is: {', '.join(names)}"
     return Problem(group, f"there is no {group}={', '.join(wrong)}", answer, COMMAND_LINE)
+
+
+def _contradiction(earlier: Override, later: Override) -> Problem:
+    group, one, other = later.key_or_group, earlier.get_value_string(), later.get_value_string()
+    answer = f"{group}={one} or {group}={other}"
+    if group in catalog.lists():
+        answer += f", or all in one list: {group}=[A,B]"
+    return Problem(group, f"is chosen twice, {one} and {other}", answer, COMMAND_LINE)
 
 
 def _check_form(override: Override) -> Problem | None:

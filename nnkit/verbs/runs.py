@@ -9,13 +9,16 @@ from typing import Any
 
 import yaml
 
+from nnkit.checkpoint.json_limits import check_file, parse_json
 from nnkit.errors import NnkitError
 from nnkit.run import CONFIG, METRICS, Run, all_runs
 from nnkit.terminal import print_rows
-from nnkit.yaml_limits import check_yaml
+from nnkit.yaml_limits import MAX_BYTES, check_yaml
 
 # A line of metrics.jsonl is far shorter; enough of the end to hold the last validation.
 _TAIL_BYTES = 1 << 16
+# What can be written as a float; not a number is smaller than nothing.
+_LARGEST = 1e300
 _COLUMNS = ("run", "status", "start", "duration", "seed", "metrics")
 
 
@@ -49,9 +52,9 @@ def describe(run: Run, output_dir: Path) -> dict[str, Any]:
         the run has not ended; `seconds` is None where nothing says how long the run took.
     """
     record = run.record()
-    choices = record.get("choices") or {}
+    choices = _mapping(record.get("choices"))
     status = run.status()
-    metrics = record.get("metrics") or _last_validation(run.path / METRICS)
+    metrics = _numbers(record.get("metrics")) or _last_validation(run.path / METRICS)
     return {
         "name": str(run.path.relative_to(output_dir)),
         "path": str(run.path),
@@ -66,6 +69,19 @@ def describe(run: Run, output_dir: Path) -> dict[str, Any]:
         "monitor": _monitor(run, metrics),
         "metrics": metrics,
         "error": record.get("error"),
+    }
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    """Return what stands in a file that anyone may have written, empty where it is no mapping."""
+    return value if isinstance(value, dict) else {}
+
+
+def _numbers(value: object) -> dict[str, float]:
+    return {
+        name: one
+        for name, one in _mapping(value).items()
+        if type(one) in (int, float) and abs(one) < _LARGEST
     }
 
 
@@ -91,10 +107,12 @@ def _seconds(run: Run, status: str) -> float | None:
 
 
 def _time(text: object) -> datetime | None:
+    """Return a point in time; None for what is none, or for one that no clock of ours has shown."""
     try:
-        return datetime.fromisoformat(str(text))
+        time = datetime.fromisoformat(str(text))
     except ValueError:
         return None
+    return time if time.tzinfo is not None and 1970 < time.year < 9999 else None
 
 
 def _when(text: object) -> str:
@@ -126,12 +144,13 @@ def _monitor(run: Run, metrics: dict[str, float]) -> str | None:
     if len(validated) <= 1:
         return validated[0] if validated else None
     try:
+        check_file(run.path / CONFIG, MAX_BYTES)
         text = (run.path / CONFIG).read_text(encoding="utf-8")
         check_yaml(text, str(run.path / CONFIG))
         config = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         monitor = config["monitor"]
         return str(config["task"]["monitor"] if monitor == "${task.monitor}" else monitor)
-    except (OSError, UnicodeDecodeError, NnkitError, yaml.YAMLError, KeyError, TypeError):
+    except (OSError, ValueError, NnkitError, yaml.YAMLError, KeyError, TypeError):
         # A run with a damaged config is listed all the same.
         return None
 
@@ -145,10 +164,10 @@ def _last_validation(path: Path) -> dict[str, float]:
         return {}
     for line in reversed(lines):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:
             # The first line of the tail, or one that is being written.
             continue
         if isinstance(row, dict) and row.get("split") == "val":
-            return {name: value for name, value in row.items() if name.startswith("val/")}
+            return {name: value for name, value in _numbers(row).items() if name.startswith("val/")}
     return {}
