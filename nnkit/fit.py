@@ -178,7 +178,7 @@ def _finish(
         title = f"{session.choices['model']} on {session.choices['data']}"
         facts = {
             "steps": trainer.global_step,
-            "parameters": f"{run.record()['parameters']:,}",
+            "parameters": f"{sum(p.numel() for p in session.task.network.parameters() if p.requires_grad):,}",
             "training": f"{seconds:.1f} s",
             "best checkpoint" if best and best.score is not None else "last checkpoint": best.file
             if best

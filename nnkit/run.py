@@ -1,6 +1,5 @@
 """The run directory: create it once, find it again, and keep its record."""
 
-import json
 import os
 import secrets
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nnkit.checkpoint import files
+from nnkit.checkpoint.json_limits import read_json
 from nnkit.errors import EnvironmentFault, UserError
 
 RECORD = "run.json"
@@ -85,7 +85,7 @@ class Run:
     def record(self) -> dict[str, Any]:
         """Return what run.json says; empty where it is missing or garbled."""
         try:
-            record = json.loads((self.path / RECORD).read_bytes())
+            record = read_json(self.path / RECORD)
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}
@@ -116,9 +116,11 @@ class Run:
             UserError: If the file is missing or garbled.
         """
         try:
-            learnt: dict[str, Any] = json.loads((self.path / PREPROCESSING).read_bytes())
+            learnt = read_json(self.path / PREPROCESSING)
         except (OSError, ValueError) as error:
             raise UserError(f"{self.path / PREPROCESSING} cannot be read: {error}") from error
+        if not isinstance(learnt, dict):
+            raise UserError(f"{self.path / PREPROCESSING} holds no keys")
         return learnt
 
     @contextmanager

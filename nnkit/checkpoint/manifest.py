@@ -69,7 +69,8 @@ class Manifest:
             raise ValueError(f"{', '.join(wrong)} is missing or of the wrong kind")
         # A newer release may add keys; whether its checkpoint can be read is said when it is.
         manifest = cls(**{field.name: content[field.name] for field in fields(cls) if field.name in content})
-        if not all(name == Path(name).name for name in (manifest.file, manifest.best or manifest.file)):
+        named = (manifest.file, manifest.best or manifest.file)
+        if not all(name == Path(name).name and name != ".." for name in named):
             raise ValueError(f"{manifest.file!r} or {manifest.best!r} is no plain file name")
         return manifest
 
