@@ -61,8 +61,10 @@ def one_after_another(monkeypatch):
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory):
-    """The short run that nothing ever happened to; not to be changed."""
-    return nnkit.train([*SHORT_RUN, f"output_dir={tmp_path_factory.mktemp('undisturbed')}"]).run
+    """The short run that nothing ever happened to, not to be changed: steps 8 and 10, and the best, step 5."""
+    run = nnkit.train([*SHORT_RUN, f"output_dir={tmp_path_factory.mktemp('undisturbed')}"]).run
+    assert [manifest.step for manifest in CheckpointStore(run.checkpoints).manifests()] == [10, 8, 5]
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,7 @@ class WatchedOs:
             return real
 
         def operate(*arguments):
+            self.before(name)
             with self._lock:
                 path = self._files.get(arguments[0]) if name != "open" else None
                 path = Path(arguments[0]) if path is None else path
@@ -48,6 +49,9 @@ class WatchedOs:
                 return result
 
         return operate
+
+    def before(self, name):
+        """Do what comes before an operation."""
 
     def perform(self, name, path, real, arguments):
         """Perform one operation."""

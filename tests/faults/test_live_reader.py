@@ -1,6 +1,5 @@
 """Class 26: whoever reads while a run commits and prunes gets a complete checkpoint, and no warning."""
 
-import json
 import subprocess
 import sys
 import threading
@@ -10,7 +9,7 @@ import pytest
 from failing_os import WatchedOs
 from small_store import SmallStore
 
-from nnkit.checkpoint.store import INDEX, CheckpointStore
+from nnkit.checkpoint.store import CheckpointStore
 
 # A process that commits and prunes as fast as it can, until its standard input is closed.
 WRITER = """
@@ -20,8 +19,8 @@ sys.path.insert(0, {folder!r})
 from small_store import SmallStore
 
 store = SmallStore(Path({directory!r}))
-threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
 ended = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
 step = 1
 while not ended.is_set():
     step += 1
@@ -31,55 +30,114 @@ print(step)
 
 
 class Overtaken(WatchedOs):
-    """Lets a writer overtake the reader before the n-th operation.
+    """Lets a writer overtake the reader before the n-th file that it opens.
 
     Args:
-        n: Number of the operation, from 1.
-        overtake: What the writer does then.
+        n: Number of the file, from 1; 0 for before the reader begins.
+        write: What the writer does, in a thread of its own.
+        num_operations: File operations after which the writer is as slow as to wait for the reader; None for none.
     """
 
-    def __init__(self, n, overtake):
+    def __init__(self, n, write, num_operations=None):
         super().__init__()
-        self.n, self.overtake = n, overtake
-        self.is_writing = False
-        self.was_overtaken = False
+        self.n, self.num_operations = n, num_operations
+        self.was_overtaken = self.was_stopped = False
+        self._writer = threading.Thread(target=write)
+        self._is_waiting, self._may_go_on = threading.Event(), threading.Event()
 
-    def perform(self, name, path, real, arguments):
-        if not self.is_writing and not self.was_overtaken:
+    def before(self, name):
+        if threading.current_thread() is self._writer:
+            if self.num_operations == 0:
+                self.was_stopped = True
+                self._is_waiting.set()
+                self._may_go_on.wait()
+            if self.num_operations is not None:
+                self.num_operations -= 1
+        elif name == "open" and not self.was_overtaken:
             self.n -= 1
             if self.n == 0:
-                self.is_writing = self.was_overtaken = True
                 self.overtake()
-                self.is_writing = False
-        return super().perform(name, path, real, arguments)
+
+    def overtake(self):
+        """Let the writer go as far as it may."""
+        self.was_overtaken = True
+        self._writer.start()
+        while self._writer.is_alive() and not self._is_waiting.is_set():
+            self._is_waiting.wait(0.001)
+
+    def finish(self):
+        """Let the writer finish."""
+        self._may_go_on.set()
+        if self.was_overtaken:
+            self._writer.join()
+
+
+class Race:
+    """A writer that saves a step after the other, and what a reader beside it may load.
+
+    Args:
+        store: Where both are.
+        keep: How many of the newest stay.
+        follows: Whether each checkpoint is the best so far; the first one stays the best otherwise.
+    """
+
+    def __init__(self, store, keep, follows):
+        self.store, self.keep, self.follows = store, keep, follows
+        self.step = 0
+        for _ in range(3):
+            self.save()
+
+    def save(self):
+        self.step += 1
+        self.store.save(self.step, best=self.step if self.follows else 1, keep=self.keep)
+
+    def assert_loads(self, which, oldest):
+        loaded = SmallStore(self.store.directory).loaded(which)
+        assert loaded == 1 if which == "best" and not self.follows else oldest <= loaded <= self.step
+
+
+@pytest.fixture(params=[True, False], ids=["each the best", "the first the best"])
+def race(request, store, operating):
+    """A run whose checkpoints are the best one after the other, and one whose first stays the best."""
+    operating(WatchedOs())
+    return lambda keep: Race(store, keep, request.param)
 
 
 @pytest.mark.parametrize("which", ["last", "best"])
 @pytest.mark.parametrize("num_saves", [1, 3])
 @pytest.mark.parametrize("keep", [1, 2])
-@pytest.mark.parametrize("follows", [True, False], ids=["each the best", "the first the best"])
-def test_a_reader_overtaken_at_any_operation_loads_what_was_or_is_there(
-    store, operating, warned, which, num_saves, keep, follows
+def test_a_reader_overtaken_by_whole_saves_loads_what_was_or_is_there(
+    race, operating, warned, which, num_saves, keep
 ):
-    def save(step):
-        store.save(step, best=step if follows else 1, keep=keep)
-
-    def overtake():
-        for _ in range(num_saves):
-            steps.append(steps[-1] + 1)
-            save(steps[-1])
-
-    steps = [1, 2, 3]
-    for step in steps:
-        save(step)
-    for n in range(1, 200):
-        oldest = steps[-1]
-        proxy = operating(Overtaken(n, overtake))
-        loaded = SmallStore(store.directory).loaded(which)
+    racing = race(keep)
+    for n in range(1, 100):
+        oldest = racing.step
+        proxy = operating(Overtaken(n, lambda: [racing.save() for _ in range(num_saves)]))
+        racing.assert_loads(which, oldest)
+        proxy.finish()
         if not proxy.was_overtaken:
             break
-        assert loaded == 1 if which == "best" and not follows else oldest <= loaded <= steps[-1]
-    assert n > 5
+    assert n > 2
+    assert not warned
+
+
+@pytest.mark.parametrize("which", ["last", "best"])
+def test_a_reader_overtaken_by_any_part_of_a_save_loads_what_was_or_is_there(race, operating, warned, which):
+    racing = race(keep=1)
+    for n in range(100):
+        for num_operations in range(100):
+            oldest = racing.step
+            proxy = operating(Overtaken(n, racing.save, num_operations))
+            if n == 0:
+                proxy.overtake()
+            racing.assert_loads(which, oldest)
+            proxy.finish()
+            if not proxy.was_stopped:
+                break
+        if not proxy.was_overtaken:
+            break
+        assert num_operations > 30
+    assert n > 2
     assert not warned
 
 
@@ -108,28 +166,25 @@ def test_a_reader_beside_a_process_that_saves_without_pause_always_loads(store, 
     assert not warned
 
 
-def test_nnkit_test_works_on_a_run_that_saves_without_pause(cli, halfway):
+def test_nnkit_test_overtaken_by_saves_tests_a_complete_checkpoint(cli, halfway, operating):
     store = CheckpointStore(halfway.checkpoints)
     manifest, _ = store.load("last")
-    data, ended = store.read(manifest), threading.Event()
+    data, steps = store.read(manifest), [manifest.step]
 
-    def write():
-        step = manifest.step
-        while not ended.is_set():
-            step += 1
+    def save():
+        for step in range(steps[-1] + 1, steps[-1] + 4):
             name = f"step-{step:06d}.ckpt"
             store.commit(name, data, step=step, epoch=1, monitor="val/accuracy", score=0.5, best=name)
             store.settle(1)
+            steps.append(step)
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        for _ in range(10):
-            code, out, err = cli("test", halfway.path)
-            assert code == 0, err
-            assert "test/accuracy" in out
-            assert "passed over" not in err
-    finally:
-        ended.set()
-        thread.join()
-    assert json.loads((halfway.checkpoints / INDEX).read_text())["last"] > "step-000020"
+    for n in range(1, 100):
+        proxy = operating(Overtaken(n, save))
+        code, out, err = cli("test", halfway.path)
+        proxy.finish()
+        assert code == 0, err
+        assert "test/accuracy" in out
+        assert "passed over" not in err
+        if not proxy.was_overtaken:
+            break
+    assert n > 2
