@@ -49,7 +49,7 @@ MANIFEST = {
     "nested deeply": (lambda path: b"[" * 100_000, "it is nested too deeply"),
     "a path": (lambda path: edited(path, file="../../x"), "is no plain file name"),
     "a path to the best": (lambda path: edited(path, best="/etc/passwd"), "is no plain file name"),
-    "the parent": (lambda path: edited(path, file=".."), r"it speaks of '\.\.'"),
+    "the parent": (lambda path: edited(path, file=".."), "is no plain file name"),
     "another file": (lambda path: edited(path, file="step-000006.ckpt"), "it speaks of 'step-000006.ckpt'"),
     "no file at all": (lambda path: edited(path, file="no\0thing.ckpt"), "it speaks of"),
     "a number of another kind": (
