@@ -90,7 +90,8 @@ def describe(group: str, option: str, config_dir: Path | None = None) -> str:
     path = source(group, option, config_dir)
     if path is None:
         return ""
-    with path.open(encoding="utf-8") as lines:
+    # Composing the file says what is wrong with it; a list of options must not die of it.
+    with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             text = line.strip()
             # "# @package x" is an instruction to Hydra, not a description.

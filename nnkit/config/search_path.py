@@ -63,7 +63,11 @@ class GuardedSource(FileConfigSource):
             check_yaml(path.read_text(encoding="utf-8"), name)
         except UnicodeDecodeError as error:
             raise ConfigError([Problem("", f"{name}: not a text in UTF-8")]) from error
-        result = super().load_config(config_path)
+        try:
+            result = super().load_config(config_path)
+        # OmegaConf calls a text that is neither a list nor a mapping an input error.
+        except OSError as error:
+            raise ConfigError([Problem("", f"{name}: holds no keys")]) from error
         if not isinstance(result.config, DictConfig):
             raise ConfigError([Problem("", f"{name}: holds no keys")])
         if problem := _forbidden(config_path, result, name):
