@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -53,6 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone, as in `nnkit runs | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        # Whatever was to be a path: it was typed, or stands in a config.
+        return _fail(f"no path can be as long as {str(error.filename)[:60]}...", 2)
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -17,7 +17,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--config-dir", type=Path, metavar="DIR", help="a directory with more option files")
     given = parser.parse_args(arguments)
     path = find_option(given.option, given.config_dir).path
-    text = path.read_text(encoding="utf-8")
+    # What is no text is shown as such; composing the file says what is wrong with it.
+    text = path.read_text(encoding="utf-8", errors="replace")
     if not is_terminal():
         sys.stdout.write(text)
         return 0
