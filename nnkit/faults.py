@@ -88,7 +88,7 @@ def _of_workers(error: Exception) -> str | None:
         )
     dead = _DEAD.search(text) if isinstance(error, RuntimeError) else None
     # The pipe of a process that has just died may break before torch sees that it is dead.
-    if dead is None and not (isinstance(error, ConnectionError | EOFError) and _in_loader(error)):
+    if dead is None and not (isinstance(error, OSError | EOFError) and _from_worker(error)):
         return None
     which = f" (process {dead[1].strip()})" if dead else ""
     return (
@@ -98,9 +98,10 @@ def _of_workers(error: Exception) -> str | None:
     )
 
 
-def _in_loader(error: Exception) -> bool:
-    """Say whether an error came up while torch's DataLoader was asked for a batch."""
-    return any(frame.f_code.co_filename == _LOADER for frame, _ in walk_tb(error.__traceback__))
+def _from_worker(error: Exception) -> bool:
+    """Say whether an error came up while torch's DataLoader waited for what a worker process sends."""
+    codes = (frame.f_code for frame, _ in walk_tb(error.__traceback__))
+    return any(code.co_filename == _LOADER and code.co_name == "_try_get_data" for code in codes)
 
 
 def _of_data(error: Exception) -> UserError | None:

@@ -1,15 +1,19 @@
 """A user's own package, in the sense of docs/extending.md: data and a network in which one thing is wrong."""
 
 import errno
+import json
 import os
 import signal
 import time
 from pathlib import Path
 
 import torch
+from lightning.pytorch import Callback
 from torch import nn
 
+from nnkit import fit as fitting
 from nnkit.batches import Table
+from nnkit.checkpoint.store import CheckpointStore
 from nnkit.data import base
 from nnkit.data.base import DataModule, Samples
 from nnkit.errors import UserError
@@ -51,7 +55,7 @@ if "FAULTY_TIMEOUT" in os.environ:
 # What a marked sample holds: the network chokes on it.
 MARK = 999.0
 
-# A short run: 4 steps an epoch.
+# A short run: 4 steps an epoch. Sample 40 is drawn in the fourth of the first epoch, sample 52 in the second.
 TRAIN = [
     "data=faulty",
     "model=faulty",
@@ -190,3 +194,37 @@ class Body(nn.Module):
         if self.fault == "parameter":
             features = torch.where(features > 1e9, features * self.hidden, features)
         return self.second(features).relu()
+
+
+def add_callback(monkeypatch, callback):
+    """Add a callback to the next runs, as a config would."""
+    build_all = fitting.build_all
+
+    def and_it(group, *rest, **named):
+        return build_all(group, *rest, **named) + ([callback] if group == "callbacks" else [])
+
+    monkeypatch.setattr(fitting, "build_all", and_it)
+
+
+class Poison(Callback):
+    """A callback that changes the network before one step."""
+
+    def __init__(self, change, step=3):
+        self.change, self.step = change, step
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == self.step:
+            with torch.no_grad():
+                self.change(pl_module.network)
+
+
+def checkpoint(step, name="run"):
+    """Return a checkpoint of one step."""
+    store = CheckpointStore(Path("outputs", name, "checkpoints"))
+    file = next(one.file for one in store.manifests() if one.step == step)
+    return torch.load(store.directory / file, weights_only=True)
+
+
+def rows(split, name="run"):
+    lines = [json.loads(line) for line in Path("outputs", name, "metrics.jsonl").read_text().splitlines()]
+    return [row for row in lines if row["split"] == split]
