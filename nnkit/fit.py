@@ -166,6 +166,8 @@ def _finish(
         if metrics:
             logger.log_hyperparams(_flat(session.config), metrics)
         logger.finalize("success")
+    # The log first: a run that is done is not resumed, so nothing would write its last line again.
+    files.sync_file(record.path)
     run.update(
         status="done",
         end=now(),

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from typing_extensions import override
+
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 # The loggers whose messages belong to a run; py.warnings carries what the warnings module says.
 _SOURCES = ("nnkit", "lightning.pytorch", "lightning.fabric", "py.warnings")
@@ -42,10 +44,18 @@ def quiet_lightning() -> None:
         logger.propagate = False
 
 
+class _Quiet(logging.FileHandler):
+    """A log file that is given up where it cannot be written: what is wrong with the disk is said once, by the run."""
+
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say nothing; logging would print a traceback for each message."""
+
+
 @contextmanager
 def to_file(path: Path) -> Iterator[None]:
     """Write all messages and warnings of the block to a file as well."""
-    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler = _Quiet(path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter(_FORMAT))
     quiet_lightning()
     loggers = [logging.getLogger(name) for name in _SOURCES]

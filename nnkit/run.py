@@ -57,6 +57,7 @@ class Run:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir(exist_ok=cls(path).is_shell())
+            files.make_directory(path)
         except FileExistsError as error:
             if not path.is_dir():
                 raise UserError(f"output_dir: {error.filename} is a file, a directory is needed") from error

@@ -11,7 +11,8 @@ from lightning.fabric.plugins import CheckpointIO
 from torch.utils._pytree import tree_map
 
 from nnkit.checkpoint.manifest import Manifest
-from nnkit.checkpoint.store import CheckpointStore, dump_bytes
+from nnkit.checkpoint.serial import dump_bytes
+from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import EnvironmentFault
 
 _Job = tuple[dict[str, Any], str, dict[str, Any]] | None

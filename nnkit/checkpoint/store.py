@@ -1,28 +1,23 @@
 """The directory of checkpoints of a run: commit, choose, verify, prune."""
 
-import io
 import logging
-import re
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from nnkit.checkpoint import files
 from nnkit.checkpoint.formats import FORMAT, migrate
 from nnkit.checkpoint.json_limits import check_file, parse_json
 from nnkit.checkpoint.manifest import Finding, Manifest
-from nnkit.checkpoint.vetting import check_archive, check_outline, check_values
+from nnkit.checkpoint.serial import load_bytes
+from nnkit.checkpoint.vetting import check_outline
 from nnkit.errors import EnvironmentFault, UserError
 
 INDEX = "index.json"
 _SUFFIX = ".ckpt"
 # A manifest has a few hundred bytes.
 _MAX_MANIFEST = 1_000_000
-# What torch names where a file asks for more than plain data.
-_FOREIGN = re.compile(r"GLOBAL ([\w.]+) (?:was not an allowed|whose module)")
 _log = logging.getLogger("nnkit")
 
 
@@ -280,37 +275,3 @@ def _ordered(manifests: list[Manifest], which: str, index_best: str | None) -> l
         return manifests
     best = manifests[0].best or (index_best if manifests[0].format < FORMAT else None)
     return sorted(manifests, key=lambda manifest: manifest.file != best)
-
-
-def dump_bytes(checkpoint: dict[str, Any]) -> bytes:
-    """Serialise a checkpoint of plain data and tensors."""
-    buffer = io.BytesIO()
-    torch.save(checkpoint, buffer)
-    return buffer.getvalue()
-
-
-def load_bytes(data: bytes) -> dict[str, Any]:
-    """Deserialise a checkpoint without executing anything in it.
-
-    Raises:
-        ValueError: If the bytes hold more than plain data and tensors, or are no checkpoint.
-    """
-    try:
-        check_archive(data)
-        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        check_values(loaded)
-    except Exception as error:
-        raise ValueError(f"the checkpoint is refused: {_reason(error)}") from error
-    if not isinstance(loaded, dict):
-        raise ValueError(f"the checkpoint holds a {type(loaded).__name__}, not a dictionary")
-    return loaded
-
-
-def _reason(error: Exception) -> str:
-    """Return why a file is refused; torch's own words advise to load it unsafely."""
-    text = str(error).strip()
-    if match := _FOREIGN.search(text):
-        return f"it holds {match[1]}, which is no plain data; nothing in it was run"
-    if "Weights only load failed" in text:
-        return "it holds more than plain data and tensors; nothing in it was run"
-    return text.splitlines()[0] if text else type(error).__name__

@@ -240,7 +240,11 @@ def _newest_state(run: Run, report: Report) -> dict[str, Any]:
     newest = next((finding.manifest for finding in report.valid), None)
     if newest is None:
         return {}
-    state: dict[str, Any] = CheckpointStore(run.checkpoints).state(newest)[KEY]
+    try:
+        state: dict[str, Any] = CheckpointStore(run.checkpoints).state(newest)[KEY]
+    except ValueError:
+        # Pruned by a run that goes on, since it was looked at.
+        return {}
     return state
 
 

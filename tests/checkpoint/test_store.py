@@ -6,7 +6,8 @@ import torch
 
 from nnkit.checkpoint.formats import FORMAT
 from nnkit.checkpoint.plugin import StoreIO
-from nnkit.checkpoint.store import CheckpointStore, dump_bytes, load_bytes
+from nnkit.checkpoint.serial import dump_bytes, load_bytes
+from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import EnvironmentFault, UserError
 
 

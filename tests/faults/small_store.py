@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from nnkit.checkpoint.formats import FORMAT
-from nnkit.checkpoint.store import INDEX, CheckpointStore, dump_bytes
+from nnkit.checkpoint.serial import dump_bytes
+from nnkit.checkpoint.store import INDEX, CheckpointStore
 
 
 class SmallStore(CheckpointStore):

@@ -10,7 +10,8 @@ import torch
 import nnkit
 from nnkit.checkpoint import files
 from nnkit.checkpoint.formats import FORMAT
-from nnkit.checkpoint.store import CheckpointStore, dump_bytes
+from nnkit.checkpoint.serial import dump_bytes
+from nnkit.checkpoint.store import CheckpointStore
 
 SMALL = [
     "data=iris",

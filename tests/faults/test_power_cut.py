@@ -134,7 +134,6 @@ def test_a_run_resumes_exactly_after_a_power_cut(a_run, undisturbed):
             assert_same_end(undisturbed, copy)
 
 
-@pytest.mark.xfail(reason="the last lines of the log are not flushed before the run is called done")
 def test_a_run_that_is_done_has_its_whole_log_after_a_power_cut(a_run, undisturbed):
     run, cuts = a_run
     for cut in cuts:
