@@ -126,14 +126,17 @@ def test_the_attack_works_where_nothing_guards(run):
     assert Path(CANARY).exists()
 
 
-def test_a_compressed_bomb_is_refused_before_it_is_unpacked(cli, run):
+def test_a_compressed_bomb_is_refused_before_it_is_unpacked(cli, run, monkeypatch):
     data, buffer = saved(state_of(run)), io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():
             new.writestr(name, bytes(200_000_000) if name.endswith("data/0") else old.read(name))
     assert len(buffer.getvalue()) < 1_000_000
     commit(run, buffer.getvalue())
+    opened = []
+    monkeypatch.setattr(torch, "load", lambda *arguments, **named: opened.append(arguments))
     assert_refused(cli)
+    assert not opened
 
 
 def test_a_tensor_that_claims_more_than_it_holds_is_refused(cli, run):
