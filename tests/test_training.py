@@ -19,8 +19,8 @@ from nnkit.callbacks.nan_guard import NonFinite
 from nnkit.callbacks.signals import Interrupted
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import EnvironmentFault, UserError
-from nnkit.run import Run
 from nnkit.resuming import resume
+from nnkit.run import Run
 
 # Shuffling, dropout, augmentation and a schedule that moves every step: without them a fault of resume is not seen.
 SMALL = [
