@@ -105,6 +105,9 @@ def check_outline(state: dict[str, Any]) -> None:
             place = place.get(name, {})
         if path[-1] in place and not isinstance(place[path[-1]], kinds):
             raise ValueError(f"its {'.'.join(path)} is of the wrong kind: {type(place[path[-1]]).__name__}")
+    for name in ("optimizer_states", "lr_schedulers"):
+        if not all(isinstance(one, dict) for one in state.get(name, [])):
+            raise ValueError(f"its {name} hold something of the wrong kind")
     for name, value in state.get("state_dict", {}).items():
         if not isinstance(value, Tensor) and not str(name).endswith("_extra_state"):
             raise ValueError(f"its state_dict.{name} is no tensor")
