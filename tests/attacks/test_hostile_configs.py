@@ -67,8 +67,13 @@ def test_a_run_from_elsewhere_names_no_other_callable(cli, canary, target):
     assert not canary.exists()
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("group", ["model", "callbacks", "loss", "logger"])
+@pytest.mark.parametrize(
+    ("group", "target"),
+    [
+        *(("model", target) for target in TARGETS),
+        *((group, "os.system") for group in ("callbacks", "loss", "logger", "optimizer", "head")),
+    ],
+)
 def test_an_option_file_names_no_other_callable(cli, canary, group, target):
     text = f"_target_: {target!r}\ncommand: touch {canary}\nargs: [touch {canary}]\n"
     text = f"x:\n  {text.replace(chr(10), chr(10) + '  ')}" if group in ("callbacks", "logger") else text
