@@ -137,7 +137,8 @@ def test_a_bomb_is_refused_within_a_second(cli, canary, bomb):
         start = time.monotonic()
         code, _, err = cli(*words)
         assert code == 2, (words, err[:300])
-        assert time.monotonic() - start < 2, "a shared machine is given twice the second"
+        # Obeyed, the worst of them takes minutes; a busy machine may take its time.
+        assert time.monotonic() - start < 10
         assert "Traceback" not in err
         assert len(err) < 2000
     assert not canary.exists()
@@ -164,10 +165,10 @@ def test_a_secret_in_the_environment_reaches_no_file(cli, monkeypatch):
     assert [path for path in leaks if "tensorboard" not in path.parts] == []
 
 
-@pytest.mark.parametrize("name", ["torch", "lightning", "nnkit", "yaml", "hydra", "tensorboard"])
-def test_a_file_in_the_working_directory_stands_in_for_no_package(tmp_path, name):
+def test_files_in_the_working_directory_stand_in_for_no_package(tmp_path):
     trap = tmp_path / "sprung"
-    (tmp_path / f"{name}.py").write_text(f"open({str(trap)!r}, 'w')\n")
+    for name in ("torch", "lightning", "nnkit", "yaml", "hydra", "tensorboard", "numpy", "rich"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(trap)!r}, 'a').write({name!r})\n")
     # As the installed command starts: without the working directory on the path.
     code = "import sys; sys.path.remove('') if '' in sys.path else None; from nnkit.cli import main; sys.exit(main())"
     command = [sys.executable, "-P", "-c", code, "train", *QUICK, "name=run"]
