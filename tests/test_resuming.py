@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from words import replace
 
 import nnkit
 from nnkit.checkpoint.store import CheckpointStore
@@ -142,7 +143,7 @@ def test_more_epochs_are_fine_where_it_has_none(scheduler):
 def test_a_run_that_stopped_early_goes_on_only_if_told_to():
     early = ["callbacks=[checkpoint,early_stopping]", "callbacks.early_stopping.patience=0"]
     still = ["optimizer=sgd", "optimizer.lr=0", "scheduler=constant", "trainer.max_epochs=8"]
-    run = nnkit.train([*SMALL, *early, *still]).run
+    run = nnkit.train(replace(SMALL, *early, *still)).run
     first = run.record()["step"]
     run.update(status="running")
     # Killed between its last checkpoint and the test: it had been stopped, and stays so.

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Callback
+from words import replace
 
 import nnkit
 from nnkit import evaluation
@@ -92,7 +93,7 @@ def add_callback(monkeypatch):
 
 
 def test_a_run_directory_holds_what_a_person_looks_for(records):
-    result = nnkit.train([*SMALL, "logger=[tensorboard]", "callbacks=[checkpoint,throughput]"])
+    result = nnkit.train(replace(SMALL, "logger=[tensorboard]", "callbacks=[checkpoint,throughput]"))
     path = result.run.path
     assert path.parent == Path("outputs/mlp-digits")
     names = {entry.name for entry in path.iterdir()}
@@ -219,7 +220,7 @@ def test_skip_leaves_bad_batches_out_and_the_weights_stay_finite(add_callback):
 
     add_callback(Poison())
     options = ["callbacks=[checkpoint,nan_guard]", "callbacks.nan_guard.policy=skip"]
-    result = nnkit.train([*SMALL, *options])
+    result = nnkit.train(replace(SMALL, *options))
     assert all(torch.isfinite(p).all() for p in result.session.task.network.parameters())
 
 
@@ -263,7 +264,7 @@ def test_early_stopping_knows_which_way_is_better(records):
         "callbacks.early_stopping.patience=1",
         "trainer.max_epochs=50",
     ]
-    run = nnkit.train([*SMALL, *options, "optimizer.lr=0", "scheduler=constant", "optimizer=sgd"]).run
+    run = nnkit.train(replace(SMALL, *options, "optimizer.lr=0", "scheduler=constant", "optimizer=sgd")).run
     assert len([row for row in records(run.path / "metrics.jsonl") if row["split"] == "val"]) == 2
 
 

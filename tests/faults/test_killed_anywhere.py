@@ -185,7 +185,7 @@ def test_the_step_in_which_a_signal_comes_is_finished_and_saved(fresh):
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_a_signal_saves_the_finished_step_and_the_run_goes_on_exactly(number, code):
-    words = [*WORDS, "trainer.max_epochs=40", "callbacks.checkpoint.every_n_steps=null", "logger=[]"]
+    words = [*WORDS, "trainer.max_epochs=40", "callbacks.checkpoint.every_n_steps=null"]
     command = [sys.executable, "-m", "nnkit.cli", "train", *words, "name=mine"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     run = Run(Path("outputs/mine"))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from words import replace
 
 import nnkit
 from nnkit.checkpoint import files
@@ -48,7 +49,7 @@ def put_checkpoints_of(other, run):
     ],
 )
 def test_a_checkpoint_of_another_config_is_refused_with_the_difference(cli, run, words, said):
-    put_checkpoints_of(nnkit.train([*MINE, *words, "name=other"]).run, run)
+    put_checkpoints_of(nnkit.train(replace(MINE, *words, "name=other")).run, run)
     before = (run.path / "metrics.jsonl").read_bytes()
     code, _, err = cli("resume", "mine")
     assert code == 2
