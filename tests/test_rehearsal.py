@@ -70,7 +70,7 @@ def test_the_config_is_left_as_it_is():
     ("words", "reason"),
     [
         (["loss=mse", "loss.reduction=none"], r"MSELoss gives \(16, 3\) numbers a batch, not one"),
-        (["loss=cross_entropy", "loss.class_weights=[1,2,3,4,5]"], "CrossEntropy refuses outputs"),
+        (["loss=cross_entropy", "loss.class_weights=[1,2,3,4,5]"], "one number for each of the 3 classes"),
     ],
 )
 def test_a_loss_that_does_not_fit_is_named(words, reason):
