@@ -6,6 +6,9 @@ from typing import Any
 
 import yaml
 
+from nnkit.errors import ConfigError
+from nnkit.yaml_limits import read_yaml
+
 # Only our own train.yaml and Hydra settings count: a user's would replace ours whole.
 PRIMARY = "train"
 NOT_GROUPS = frozenset({"hydra"})
@@ -121,14 +124,15 @@ def _read(group: str, option: str, config_dir: Path | None, seen: frozenset[str]
     if path is None or option in seen:
         return {}
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        content = yaml.safe_load(read_yaml(path, path.name))
+    except (ConfigError, yaml.YAMLError, ValueError):
         # Composing the file says what is wrong with it; a list of options must not die of it.
         return {}
     if not isinstance(content, dict):
         return {}
     merged: dict[str, Any] = {}
-    for entry in content.pop("defaults", None) or []:
+    defaults = content.pop("defaults", None)
+    for entry in defaults if isinstance(defaults, list) else []:
         if isinstance(entry, str) and entry != "_self_":
             merged = _merge(merged, _read(group, entry, config_dir, seen | {option}))
     return _merge(merged, content)

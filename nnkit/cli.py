@@ -55,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
             raise
-        # Whatever was to be a path: it was typed, or stands in a config.
-        return _fail(f"no path can be as long as {str(error.filename)[:60]}...", 2)
+        # What was to be a path was typed, or stands in a run directory.
+        return _fail(f"{str(error.filename)[:200]}: {error.strerror}", 2)
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from nnkit.errors import EnvironmentFault
+
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 # The loggers whose messages belong to a run; py.warnings carries what the warnings module says.
 _SOURCES = ("nnkit", "lightning.pytorch", "lightning.fabric", "py.warnings")
@@ -54,7 +56,14 @@ class _Quiet(logging.FileHandler):
 
 @contextmanager
 def to_file(path: Path) -> Iterator[None]:
-    """Write all messages and warnings of the block to a file as well."""
+    """Write all messages and warnings of the block to a file as well.
+
+    Raises:
+        EnvironmentFault: If the file is a link.
+    """
+    if path.is_symlink():
+        # In a run directory from elsewhere it could lead to any file of the user's.
+        raise EnvironmentFault(f"{path} is a link: delete it, or put a file in its place")
     handler = _Quiet(path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter(_FORMAT))
     quiet_lightning()

@@ -1,10 +1,12 @@
 """What a YAML text may be before it is parsed: bounded in size, depth and in what its aliases expand to."""
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import yaml
 
+from nnkit.checkpoint.json_limits import check_file
 from nnkit.errors import ConfigError, Problem
 
 MAX_BYTES = 1_000_000
@@ -37,7 +39,28 @@ def check_yaml(text: str, name: str) -> None:
         _refuse(name, f"not a valid YAML file{line}: {what}")
 
 
-def _refuse(name: str, text: str) -> None:
+def read_yaml(path: Path, name: str) -> str:
+    """Return the text of an option file of any origin.
+
+    Args:
+        path: The file.
+        name: What the user knows it by.
+
+    Raises:
+        ConfigError: As `check_yaml`, or if it cannot be read.
+    """
+    try:
+        check_file(path, MAX_BYTES)
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        _refuse(name, "not a text in UTF-8")
+    except (OSError, ValueError) as error:
+        _refuse(name, f"cannot be read: {error}")
+    check_yaml(text, name)
+    return text
+
+
+def _refuse(name: str, text: str) -> NoReturn:
     raise ConfigError([Problem(key="", text=f"{name}: {text}")])
 
 

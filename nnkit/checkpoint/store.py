@@ -147,13 +147,15 @@ class CheckpointStore:
             )
         try:
             check_file(path)
+            if path.stat().st_size != manifest.size:
+                raise ValueError(
+                    f"{path} has {path.stat().st_size:,} bytes, its manifest says {manifest.size:,}"
+                )
             data = files.read(path)
         except FileNotFoundError as error:
             raise ValueError(f"{path} is missing") from error
         except (OSError, files.ReadFault) as error:
             raise ValueError(str(error)) from error
-        if len(data) != manifest.size:
-            raise ValueError(f"{path} has {len(data):,} bytes, its manifest says {manifest.size:,}")
         if files.sha256(data) != manifest.sha256:
             raise ValueError(f"{path} does not have the SHA-256 of its manifest: its bytes have changed")
         return data

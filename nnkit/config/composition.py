@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nnkit import catalog
 from nnkit.catalog import conf_dir as conf_dir
+from nnkit.checkpoint.json_limits import check_file
 from nnkit.config.choices import Choices, sort_out
 from nnkit.config.keys import apply
 from nnkit.config.outline import shape_problems
@@ -237,10 +238,9 @@ def load(path: Path) -> tuple[DictConfig, dict[str, Any]]:
         UserError: If the file cannot be read.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path} is no config: it has {path.stat().st_size:,} bytes")
+        check_file(path, MAX_BYTES)
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     composition = from_yaml(text)
     return composition.config, composition.choices

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from nnkit import catalog
 from nnkit.config.overrides import quote
 from nnkit.errors import ConfigError, Problem
-from nnkit.yaml_limits import check_yaml
+from nnkit.yaml_limits import read_yaml
 
 _log = logging.getLogger(__name__)
 _SCHEME = "nnkit"
@@ -59,10 +59,7 @@ class GuardedSource(FileConfigSource):
         """
         path = Path(self.path) / self._normalize_file_name(config_path)
         name = _shown(path)
-        try:
-            check_yaml(path.read_text(encoding="utf-8"), name)
-        except UnicodeDecodeError as error:
-            raise ConfigError([Problem("", f"{name}: not a text in UTF-8")]) from error
+        read_yaml(path, name)
         try:
             result = super().load_config(config_path)
         # OmegaConf calls a text that is neither a list nor a mapping an input error.

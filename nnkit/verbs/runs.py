@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
-from nnkit.checkpoint.json_limits import check_file, parse_json
+from nnkit.checkpoint.json_limits import parse_json
 from nnkit.errors import NnkitError
 from nnkit.run import CONFIG, METRICS, Run, all_runs
 from nnkit.terminal import print_rows
-from nnkit.yaml_limits import MAX_BYTES, check_yaml
+from nnkit.yaml_limits import read_yaml
 
 # A line of metrics.jsonl is far shorter; enough of the end to hold the last validation.
 _TAIL_BYTES = 1 << 16
@@ -144,9 +144,7 @@ def _monitor(run: Run, metrics: dict[str, float]) -> str | None:
     if len(validated) <= 1:
         return validated[0] if validated else None
     try:
-        check_file(run.path / CONFIG, MAX_BYTES)
-        text = (run.path / CONFIG).read_text(encoding="utf-8")
-        check_yaml(text, str(run.path / CONFIG))
+        text = read_yaml(run.path / CONFIG, CONFIG)
         config = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         monitor = config["monitor"]
         return str(config["task"]["monitor"] if monitor == "${task.monitor}" else monitor)
