@@ -53,7 +53,21 @@ def problems(composition: Composition) -> list[Problem]:
         for problem in found
         if not composition.is_broken(problem.key) and not wrong & sources_of(config, problem.key)
     ]
-    return [replace(problem, where=problem.where or composition.where(problem.key)) for problem in kept]
+    return [
+        replace(_veiled(config, problem), where=problem.where or composition.where(problem.key))
+        for problem in kept
+    ]
+
+
+def _veiled(config: DictConfig, problem: Problem) -> Problem:
+    """Show what is taken from the environment by its name: its value may be a secret, and messages end up in logs."""
+    parent, _, name = problem.key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    raw = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else {}
+    typed = raw.get(name) if isinstance(raw, dict) else None
+    if not isinstance(typed, str) or "${oc.env:" not in typed:
+        return problem
+    return replace(problem, text=problem.text.replace(str(node[name]), typed))
 
 
 def _read_all(config: DictConfig) -> tuple[dict[str, Node], list[Problem]]:

@@ -21,6 +21,7 @@ from nnkit.suggest import closest
 _DELIMITERS = ",;\t|"
 _BLOCK = 1 << 20
 _SAMPLE = 1 << 18
+_MAX_LINE = 10_000_000
 _GZIP = b"\x1f\x8b"
 _FOREIGN = {
     b"PK\x03\x04": "a zip file or an Excel workbook (save it as CSV)",
@@ -146,7 +147,11 @@ def _read_encoding(path: Path, file: IO[bytes]) -> str:
 
 
 def _sample_rows(lines: list[str], delimiter: str) -> list[list[str]]:
-    return [row for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if row]
+    rows: list[list[str]] = []
+    # What cannot be read is said, with its line, when the rows are read.
+    with contextlib.suppress(csv.Error):
+        rows.extend(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
+    return [row for row in rows if row]
 
 
 def _sniff_delimiter(lines: list[str]) -> str:
@@ -184,9 +189,18 @@ class _Reader(Protocol):
     def __next__(self) -> list[str]: ...
 
 
+def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
+    """Yield lines as long as there is room for one: a few packed bytes may unpack to one of gigabytes."""
+    while line := text.readline(_MAX_LINE):
+        if len(line) == _MAX_LINE:
+            raise csv.Error(f"a line of more than {_MAX_LINE:,} characters")
+        yield line
+
+
 def _reader(file: IO[bytes], dialect: Dialect) -> _Reader:
     text = io.TextIOWrapper(file, encoding=dialect.encoding, newline="")
-    return csv.reader(text, delimiter=dialect.delimiter, skipinitialspace=True)
+    lines = _bounded(text) if isinstance(cast(object, file), gzip.GzipFile) else text
+    return csv.reader(lines, delimiter=dialect.delimiter, skipinitialspace=True)
 
 
 @contextmanager
