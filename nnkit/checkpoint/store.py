@@ -229,7 +229,7 @@ class CheckpointStore:
             try:
                 check_file(path, _MAX_MANIFEST)
                 manifest = Manifest.parse(files.read(path))
-                if self._manifest_path(manifest.file) != path:
+                if manifest.file != path.with_suffix(_SUFFIX).name:
                     raise ValueError(f"it speaks of {manifest.file!r}")
                 found.append(manifest)
             except FileNotFoundError:

@@ -40,25 +40,29 @@ def test_a_bomb_inside_a_checkpoint_is_refused(hostile, refuses, text):
     assert not Path("canary").exists()
 
 
-NODES = {
-    "a foreign class": ("model", {"_target_": "evil.Boom", "embeds": {}}),
-    "a function": ("optimizer", {"_target_": "os.system", "command": "touch canary"}),
-    "what instantiate obeys": ("_instantiator", "evil.Boom"),
-    "settings of Hydra": ("hydra", {"callbacks": {"x": {"_target_": "evil.Boom"}}}),
-    "another trust": ("NNKIT_TRUST", "evil"),
+CHANGES = {
+    "a foreign class": ("model._target_", lambda config: config["model"].update(_target_="evil.Boom")),
+    "a function": ("optimizer._target_", lambda config: config["optimizer"].update(_target_="os.system")),
+    "what instantiate obeys": ("_instantiator", lambda config: config.update(_instantiator="evil.Boom")),
+    "settings of Hydra": (
+        "hydra",
+        lambda config: config.update(hydra={"callbacks": {"x": {"_target_": "evil.Boom"}}}),
+    ),
+    "another trust": ("NNKIT_TRUST", lambda config: config.update(NNKIT_TRUST="evil")),
 }
 
 
-@pytest.mark.parametrize(("key", "node"), NODES.values(), ids=NODES)
-def test_a_config_inside_a_checkpoint_names_nothing_new(hostile, refuses, monkeypatch, key, node):
+@pytest.mark.parametrize(("key", "change"), CHANGES.values(), ids=CHANGES)
+def test_a_config_inside_a_checkpoint_names_nothing_new(hostile, refuses, monkeypatch, key, change):
     Path("evil.py").write_text("open('canary', 'w')\nclass Boom: pass\n")
     monkeypatch.syspath_prepend(Path.cwd())
     state = hostile.state()
-    state["nnkit"]["config"] = json.dumps({**json.loads(state["nnkit"]["config"]), key: node})
-    hostile.put(state)
+    config = json.loads(state["nnkit"]["config"])
+    change(config)
+    hostile.put({**state, "nnkit": {**state["nnkit"], "config": json.dumps(config)}})
     refuses(RESUME, key, codes=(2,))
     (hostile.path / "config.yaml").unlink()
-    refuses(("doctor", "outputs/run", "--repair"), codes=(1, 2))
+    refuses(("doctor", "outputs/run", "--repair"), key, codes=(2,))
     assert not (hostile.path / "config.yaml").exists()
     assert not Path("canary").exists()
     assert "evil" not in sys.modules
