@@ -1,6 +1,6 @@
 """FAULTS class 21: whatever is typed or stands in a file, a mistake is a sentence, exit 2, and nothing is written.
 
-The suite runs a fixed number of fixed examples. More of them, new ones each time:
+The suite runs a fixed number of fixed examples. More of them, new ones each time, and the one that fails made smaller:
 
     NNKIT_FUZZ=20 python -m pytest tests/test_fuzz.py
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import nnkit
@@ -29,6 +29,7 @@ def fuzz(examples):
     return settings(
         max_examples=examples * MORE,
         derandomize=MORE == 1,
+        phases=[Phase.generate] if MORE == 1 else list(Phase),
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
