@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nnkit import logs, report
 from nnkit.callbacks.record import plain_metrics
+from nnkit.faults import explained
 from nnkit.reopen import open_run
 from nnkit.run import LOG, find_run
 from nnkit.session import Session, make_trainer
@@ -16,7 +17,8 @@ def evaluate(session: Session, directory: Path) -> dict[str, float]:
     if len(session.data.split("test")) == 0:
         return {}
     trainer = make_trainer(session.config, directory, [], [])
-    trainer.test(session.task, datamodule=session.data, verbose=False)
+    with explained():
+        trainer.test(session.task, datamodule=session.data, verbose=False)
     return plain_metrics(trainer)
 
 

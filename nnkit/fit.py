@@ -102,11 +102,14 @@ def fit(
                 trainer.fit(session.task, datamodule=session.data, ckpt_path=path, weights_only=True)
                 io.flush()
                 _prune(trainer, store)
+                seconds = time.perf_counter() - start
+                return _finish(session, run, trainer, record, seconds=seconds, show=show)
         except Interrupted as signalled:
             run.update(status="stopped", end=now(), step=trainer.global_step)
             where = f" at step {trainer.global_step}; continue with: nnkit resume {report.shorten(run.path)}"
             raise Interrupted(signalled.number, signalled.saved, where) from None
         except BaseException as error:
+            session.data.on_exception(error)
             status = "stopped" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
             # Where nothing can be written any more, what went wrong first is what must be said.
             with suppress(files.WriteFault):
@@ -114,8 +117,6 @@ def fit(
                     status=status, end=now(), step=trainer.global_step, error=str(error).split("\n")[0]
                 )
             raise
-        seconds = time.perf_counter() - start
-        return _finish(session, run, trainer, record, seconds=seconds, show=show)
 
 
 def _flush(loggers: list[Any]) -> None:

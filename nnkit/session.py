@@ -117,6 +117,34 @@ def check_validation(config: DictConfig, data: DataModule) -> None:
         )
 
 
+def check_batches(config: DictConfig, data: DataModule) -> None:
+    """Refuse a share of the batches that is less than one, and a validation that no epoch is long enough for.
+
+    Raises:
+        ConfigError: With each of them.
+    """
+    trainer, problems = config.trainer, []
+    counts = {
+        "train": len(data.train_dataloader()),
+        "val": len(data.val_dataloader()),
+        "test": len(data.test_dataloader()),
+    }
+    for name, count in counts.items():
+        key = f"limit_{name}_batches"
+        share = trainer[key]
+        if isinstance(share, float) and share > 0 and int(count * share) == 0 < count:
+            text = f"{share} of {count} batches is none"
+            problems.append(Problem(f"trainer.{key}", text, f"a count: trainer.{key}=1"))
+    interval, limit = trainer.val_check_interval, trainer.limit_train_batches
+    length = int(counts["train"] * limit) if isinstance(limit, float) else min(limit, counts["train"])
+    if trainer.check_val_every_n_epoch is not None and isinstance(interval, int) and interval > length > 0:
+        text = f"an epoch has {length} batches, and {interval} are never reached"
+        hint = "trainer.check_val_every_n_epoch=null counts on over the epochs"
+        problems.append(Problem("trainer.val_check_interval", text, hint))
+    if problems:
+        raise ConfigError(problems)
+
+
 def make_session(config: DictConfig, choices: Mapping[str, Any], data: DataModule) -> Session:
     """Seed everything and build the task around a network with fresh weights."""
     lightning.seed_everything(config.seed, verbose=False)

@@ -17,6 +17,7 @@ from nnkit.reopen import open_run
 from nnkit.resuming import resume_held
 from nnkit.run import CONFIG, PREPROCESSING, Run, exists_already, start_record
 from nnkit.session import (
+    check_batches,
     check_devices,
     check_validation,
     fix_arithmetic,
@@ -57,6 +58,7 @@ def train(composition: Composition | None, problems: Sequence[Problem] = (), sho
     fix_arithmetic(config)
     data = prepare_data(config)
     check_validation(config, data)
+    check_batches(config, data)
     session = make_session(config, composition.choices, data)
     if config.init_from is not None:
         take_weights(session.task.network, config.init_from, Path(config.output_dir))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -220,8 +221,13 @@ def to_yaml(config: DictConfig, resolve: bool = False) -> str:
 
 
 def to_json(config: DictConfig) -> str:
-    """Return a config as one line of JSON with its interpolations."""
-    return json.dumps(plain(config))
+    """Return a config as one line that `from_yaml` reads, with its interpolations: JSON wherever that can hold it."""
+    content = plain(config)
+    try:
+        return json.dumps(content, allow_nan=False)
+    except ValueError:
+        # JSON has no infinity, and what Python writes in its place YAML takes for a text.
+        return str(yaml.safe_dump(content, default_flow_style=True, sort_keys=False, width=sys.maxsize))
 
 
 def load(path: Path) -> tuple[DictConfig, dict[str, Any]]:

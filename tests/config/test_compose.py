@@ -352,6 +352,13 @@ def test_a_saved_config_comes_back(monkeypatch):
 def test_a_saved_config_is_plain_data():
     composition = compose([])
     assert json.loads(configs.to_json(composition.config)) == configs.plain(composition.config)
+
+
+def test_what_json_cannot_hold_is_read_back_as_well():
+    composition = compose(["trainer.gradient_clip_val=inf"])
+    text = configs.to_json(composition.config)
+    assert "\n" not in text.strip()
+    assert configs.plain(from_yaml(text).config) == configs.plain(composition.config)
     assert yaml.safe_load(composition.to_yaml()) == configs.plain(composition.config)
 
 

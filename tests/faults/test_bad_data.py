@@ -221,5 +221,18 @@ def test_a_single_sample_left_over_for_batch_norm(cli):
 def test_a_share_of_the_batches_that_is_less_than_one(cli):
     code, _, err = cli("train", *TRAIN, "trainer.limit_train_batches=0.01")
     assert code == 2
-    assert "limit_train_batches" in err
+    assert "trainer.limit_train_batches: 0.01 of" in err
     assert "Traceback" not in err
+    assert not Path("outputs").exists()
+
+
+def test_a_validation_that_no_epoch_is_long_enough_for(cli):
+    code, _, err = cli("train", *TRAIN, "trainer.val_check_interval=5000")
+    assert code == 2
+    assert "trainer.val_check_interval: an epoch has" in err
+    assert "check_val_every_n_epoch=null" in err
+    assert not Path("outputs").exists()
+    code, _, err = cli(
+        "train", *TRAIN, "trainer.val_check_interval=3", "trainer.check_val_every_n_epoch=null"
+    )
+    assert code == 0, err

@@ -59,9 +59,7 @@ def test_a_worker_that_fails_is_named(cli, fault, where):
     assert "Traceback" not in err or ("resource_sharer" in err and "fit.py" not in err)
     for words in FAULTS[fault]:
         assert words in err
-    if where == "always" or fault not in ("die", "leave"):
-        # News of a second dead worker may interrupt Lightning's clean-up; then the command's end is theirs.
-        assert_no_process_is_left()
+    assert_no_process_is_left()
     # What the data do wherever they are drawn is found before anything is written.
     assert Path("outputs").exists() == (where == "train")
     if where == "train":
@@ -81,6 +79,24 @@ def test_a_sentence_from_a_worker_is_passed_on_as_it_is(cli):
     assert code == 2
     assert err == "nnkit: faulty/5.png cannot be used: there is no such file\n"
     assert Run(Path("outputs/run")).record()["error"] == err.removeprefix("nnkit: ").strip()
+
+
+def test_a_worker_that_dies_in_the_final_test(cli, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("nnkit.fit.evaluate", _evaluate_with_a_dying_worker)
+        code, _, err = cli("train", *TRAIN)
+    assert code == 1
+    assert "a worker process that loads data died" in err
+    assert "Traceback" not in err
+    run = Run(Path("outputs/run"))
+    assert run.status() == "failed"
+    code, _, err = cli("resume", "run")
+    assert code == 0, err
+    assert run.status() == "done"
+
+
+def _evaluate_with_a_dying_worker(session, directory):
+    raise RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed.")
 
 
 @pytest.mark.parametrize("where", ["train", "always"])
