@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nnkit import config as configs
+from nnkit.batches import network_inputs
 from nnkit.build import build, target_class
 from nnkit.errors import UserError
 from nnkit.session import make_session, prepare_data, resolve_precision
@@ -122,7 +123,7 @@ def rehearse(config: DictConfig, choices: dict[str, Any]) -> Rehearsal:
 def _rehearse_on(device: str, config: DictConfig, choices: dict[str, Any]) -> Rehearsal:
     task = make_task(config, choices, device)
     batch = example_batch(config, config.data.batch_size, device)
-    layers = walk(task.network, batch.inputs)
+    layers = walk(task.network, *network_inputs(batch))
     with counting_saved(task) as saved:
         loss = _score(task, batch, layers[-1].output)
         kept = saved()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnkit.batches import Batch, Pictures, Table
+from nnkit.batches import Batch, Blocks, Pictures, Series, Table, Tokens, network_inputs
 from nnkit.build import build_network, loss_target
 from nnkit.errors import UserError
 
@@ -71,6 +71,10 @@ class _Walk:
         name, _, _, before = self.open.pop()
         spent = self._counter.get_total_flops() // 2 - before
         own = spent - self._taken.pop()
+        if isinstance(module, nn.RNNBase):
+            # One call for all steps, which the counter does not look into: each weight is used once a step.
+            steps = arguments[0].shape[0] * arguments[0].shape[1]
+            own = steps * sum(weight.numel() for weight in module.parameters() if weight.ndim == 2)
         self._taken[-1] += spent
         parameters = list(module.parameters(recurse=False))
         if next(module.children(), None) is not None and not parameters and not own:
@@ -79,7 +83,8 @@ class _Walk:
         self._seen.add(module)
         trainable = sum(parameter.numel() for parameter in new if parameter.requires_grad)
         frozen = sum(parameter.numel() for parameter in new) - trainable
-        shape = tuple(output.shape) if isinstance(output, Tensor) else ()
+        first = output[0] if isinstance(output, tuple) else output
+        shape = tuple(first.shape) if isinstance(first, Tensor) else ()
         self.layers.append(Layer(name, type(module).__name__, shape, trainable, frozen, own))
 
     def explain(self, error: Exception) -> ShapeError:
@@ -153,7 +158,7 @@ def network_layers(config: DictConfig, size: int = 1) -> list[Layer]:
     def on(device: str) -> list[Layer]:
         with torch.device(device):
             network = build_network(config).eval()
-        return walk(network, example_batch(config, size, device).inputs)
+        return walk(network, *network_inputs(example_batch(config, size, device)))
 
     return without_values(on)
 
@@ -173,6 +178,8 @@ def example_batch(config: DictConfig, size: int, device: str = "meta") -> Batch:
     """
     data = config.data
     indices = torch.arange(size, device=device)
+    if data.kind == "tokens":
+        return _example_text(data, size, indices)
     if loss_target(config) == "real":
         target = torch.randn(size, data.num_outputs, device=device)
     else:
@@ -180,7 +187,17 @@ def example_batch(config: DictConfig, size: int, device: str = "meta") -> Batch:
     if data.kind == "pictures":
         shape = (data.in_channels, data.height, data.width)
         return Pictures(torch.randn(size, *shape, device=device), target, indices)
+    if data.kind == "series":
+        return Series(torch.randn(size, data.window, data.num_channels, device=device), target, indices)
     return Table(torch.randn(size, data.num_features, device=device), target, indices)
+
+
+def _example_text(data: DictConfig, size: int, indices: Tensor) -> Batch:
+    length = data.block_size if "block_size" in data else data.max_length
+    tokens = (indices[:, None] + torch.arange(length, device=indices.device)) % data.vocab_size
+    if "block_size" in data:
+        return Blocks(tokens, tokens, indices)
+    return Tokens(tokens, torch.ones_like(tokens, dtype=torch.bool), indices % data.num_classes, indices)
 
 
 @contextmanager

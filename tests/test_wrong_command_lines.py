@@ -142,7 +142,7 @@ LINES = [
     ("data=diabetes loss=cross_entropy", ["cross_entropy scores class indices", "gives real values"]),
     (
         "data=diabetes task=classification",
-        ["data.targets: targets must contain real", "goes with task=regression"],
+        ["task: data=diabetes serves regression, not classification", "leave task= out"],
     ),
     ("monitor=val/acc", ["monitor: the task logs no val/acc", "did you mean monitor=val/accuracy?"]),
     ("+callbacks=early_stopping callbacks.early_stopping.monitor=val/los", ["the task logs no val/los"]),

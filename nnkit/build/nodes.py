@@ -20,7 +20,7 @@ TARGET = "_target_"
 # Keys of a node that are read by nnkit itself and are no arguments of the class.
 RESERVED: dict[str, tuple[str, ...]] = {
     "model": ("embeds",),
-    "data": ("kind", "max_epochs"),
+    "data": ("kind", "tasks", "max_epochs"),
     "head": ("fits",),
     "loss": ("takes",),
     "task": ("targets", "monitor"),

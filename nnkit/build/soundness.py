@@ -115,7 +115,11 @@ def _class_weights(config: DictConfig) -> Iterator[Problem]:
 
 
 def _num_outputs(config: DictConfig) -> int | None:
-    count = config.data.get("num_classes") or config.data.get("num_outputs")
+    data = config.data
+    count = data.get("num_classes") or data.get("num_outputs")
+    if not {"num_classes", "num_outputs"} & set(data):
+        # A text that is put into classes has a vocabulary too, but that is not what is predicted.
+        count = data.get("vocab_size")
     return count if isinstance(count, int) and 0 < count <= _MAX_TRIED else None
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from nnkit.build.nodes import Node, blame
+from nnkit.build.typecheck import UNKNOWN
 from nnkit.errors import NnkitError, Problem
 
 # What constructors raise over their arguments; anything else is a bug and gets its traceback.
@@ -22,6 +24,10 @@ _COMPLAINTS = (
     MisconfigurationException,
     NnkitError,
 )
+
+
+# Stands for a fact about the data that is not known yet while the body behind an embed is tried.
+_SOME_SIZE = 8
 
 
 def try_all(nodes: Mapping[str, Node], num_outputs: int | None, target: str | None) -> list[Problem]:
@@ -80,17 +86,33 @@ def _try_network(nodes: Mapping[str, Node]) -> list[Problem]:
     """Build embed, body and head on the meta device: no memory, no time."""
     problems: list[Problem] = []
     width: dict[str, Any] = {}
+    ahead = getattr(nodes["task"].target, "needs_causal", False) if "task" in nodes else False
     with torch.device("meta"):
         for group in ("embeds", "model", "head"):
             node = next((node for node in nodes.values() if node.group == group), None)
             if node is None:
                 break
+            if group == "embeds":
+                # What the body gets rarely depends on the facts; whether it can be built at all never should.
+                node = replace(node, arguments=_guessed(node.arguments))
             module, found = _construct(node, **width)
             problems += found
+            if ahead and not getattr(module, "causal", True):
+                key = f"{node.key}.bidirectional" if "bidirectional" in node.arguments else node.key
+                text = f"{node.target.__name__} looks ahead, and the task predicts what comes next"
+                problems.append(Problem(key, text, "choose a model that reads forwards only"))
             if not hasattr(module, "dim_out"):
                 break
             width = {"dim_in": module.dim_out}
     return problems
+
+
+def _guessed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _guessed(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_guessed(inner) for inner in value)
+    return _SOME_SIZE if value is UNKNOWN else value
 
 
 def _try_optimizer(node: Node | None) -> tuple[Optimizer, list[Problem]]:

@@ -13,6 +13,8 @@ from nnkit.errors import Problem
 from nnkit.suggest import hint
 
 _NO_LIMIT = -1
+# What a task brings with it: where it does not fit the data, neither do these.
+_OF_TASK = frozenset({"task", "head", "loss", "monitor", "data.targets"})
 
 
 def settle(
@@ -34,10 +36,13 @@ def settle(
     problem = _choose_embed(config, choices, config_dir)
     if problem is not None and not {"model", "data", "experiment"} & set(broken):
         problems.append(problem)
+    follows: frozenset[str] = frozenset()
     if not {"data", "task", "head", "experiment"} & set(broken):
-        problems += _fit_head(config, choices)
+        if unfit := list(_fit_task(config, choices)):
+            follows = _OF_TASK
+        problems += unfit or _fit_head(config, choices)
     # What does not belong here cannot find its facts either: that is one mistake, not two.
-    silent = {*broken, *(problem.key for problem in problems)}
+    silent = {*broken, *follows, *(problem.key for problem in problems)}
     empty = list(_unresolved(config))
     keys = frozenset(problem.key for _, _, problem in empty)
     for _, _, problem in empty:
@@ -47,7 +52,7 @@ def settle(
     for node, name, _ in empty:
         node[name] = None
     _lift_limit_on_epochs(config)
-    return problems, keys
+    return problems, keys | follows
 
 
 def _is_consequence(config: DictConfig, key: str, empty: Collection[str]) -> bool:
@@ -80,6 +85,13 @@ def _choose_embed(config: DictConfig, choices: dict[str, Any], config_dir: Path 
     models = ", ".join(catalog.models_for(str(kind), config_dir)) or "none"
     datasets = ", ".join(catalog.data_for(str(model), config_dir)) or "none"
     return Problem("model", text, f"models that take {kind}: {models}; data that {model} takes: {datasets}")
+
+
+def _fit_task(config: DictConfig, choices: dict[str, Any]) -> Iterator[Problem]:
+    fits, task = config.data.get("tasks"), choices.get("task")
+    if fits is not None and task is not None and task not in fits:
+        text = f"data={choices.get('data')} serves {' and '.join(map(str, fits))}, not {task}"
+        yield Problem("task", text, "leave task= out: the data choose one that fits")
 
 
 def _fit_head(config: DictConfig, choices: dict[str, Any]) -> Iterator[Problem]:

@@ -39,6 +39,13 @@ class Samples(Dataset[Batch], ABC):
         """Gather the samples of one draw, augmented if `draw.epoch` is not None."""
 
 
+def process() -> tuple[int, int]:
+    """Return the number of this process and how many train together."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
 def _as_is(batch: Any) -> Any:
     return batch
 
@@ -200,16 +207,14 @@ class DataModule(LightningDataModule, ABC):
         """Return the loader of the test split."""
         return self._loader("test", self.eval_batch_size, None)
 
+    def make_sampler(self, samples: Samples, batch_size: int, seed: int | None) -> BatchSampler:
+        """Return what deals the samples of a split out to batches, shuffled by the seed if there is one."""
+        rank, world_size = process()
+        return BatchSampler(len(samples), batch_size, seed=seed, rank=rank, world_size=world_size)
+
     def _loader(self, name: Split, batch_size: int, seed: int | None) -> DataLoader[Batch]:
         samples = self.split(name)
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        sampler = BatchSampler(
-            len(samples),
-            batch_size,
-            seed=seed,
-            rank=torch.distributed.get_rank() if distributed else 0,
-            world_size=torch.distributed.get_world_size() if distributed else 1,
-        )
+        sampler = self.make_sampler(samples, batch_size, seed)
         # A generator of its own, or every iter() draws a seed from the global one and moves dropout.
         loader = DataLoader(
             samples,

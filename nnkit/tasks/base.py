@@ -43,6 +43,8 @@ class Task(LightningModule, ABC):
 
     # Metrics the task logs, without their split, and whether higher ("max") or lower ("min") is better.
     metrics: ClassVar[dict[str, str]] = {}
+    # Whether the task predicts what comes next, so that a body that looks ahead would learn nothing.
+    needs_causal: ClassVar[bool] = False
     # What the columns of `window` add up, over samples; the last one counts the samples.
     totals: ClassVar[tuple[str, ...]] = ("loss",)
 
@@ -101,10 +103,14 @@ class Task(LightningModule, ABC):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss and add the batch to the totals."""
         loss, sums = self.score(batch)
-        size = len(batch.indices)
+        size = self.weight(batch)
         with torch.no_grad():
             self.window += torch.stack([loss.detach() * size, *sums, self._count(size)])
         return loss
+
+    def weight(self, batch: Batch) -> int:
+        """Return over how many the mean loss of a training batch was taken: its samples."""
+        return len(batch.indices)
 
     def _count(self, size: int) -> Tensor:
         return torch.tensor(float(size), device=self.window.device)

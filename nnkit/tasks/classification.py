@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from nnkit.batches import Batch
+from nnkit.batches import Batch, network_inputs
 from nnkit.tasks.base import Task
 
 
@@ -41,9 +41,9 @@ class Classification(Task):
         names = preprocessing["class_names"]
         return {"num_classes": len(names), "class_names": list(names)}
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the class scores (batch, classes) of inputs (batch, ...)."""
-        outputs: Tensor = self.network(inputs)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the class scores (batch, classes) of inputs (batch, ...), and their mask if they have one."""
+        outputs: Tensor = self.network(*inputs)
         return outputs
 
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
@@ -54,14 +54,14 @@ class Classification(Task):
 
     def score(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """Return the mean loss and the number of right answers."""
-        outputs = self.network(batch.inputs)
+        outputs = self.network(*network_inputs(batch))
         with torch.no_grad():
             right = (outputs.argmax(-1) == batch.target).sum()
         return self._loss(outputs, batch.target), [right]
 
     def evaluate(self, batch: Batch) -> None:
         """Add a batch to the confusion matrix and the loss."""
-        outputs = self.network(batch.inputs)
+        outputs = self.network(*network_inputs(batch))
         self._eval_loss = self._eval_loss.to(outputs.device) + self._loss(outputs, batch.target) * len(
             batch.indices
         )

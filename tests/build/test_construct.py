@@ -190,7 +190,12 @@ def options_of(*groups):
 
 # Options that are complete only with something of the user's.
 COMPLETED = {"data=csv": ["data.path=x.csv"], "data=image_folder": ["data.root=x"]}
-PARTNERS = {"head=regressor": ["data=diabetes"], "task=regression": ["data=diabetes"]}
+PARTNERS = {
+    "head=regressor": ["data=diabetes"],
+    "task=regression": ["data=diabetes"],
+    "head=language_model": ["data=shakespeare"],
+    "task=language_modeling": ["data=shakespeare"],
+}
 
 
 @pytest.mark.parametrize(
