@@ -19,7 +19,7 @@ VERBS = {
     "resume": ("nnkit.verbs.resume", "continue a stopped run exactly; --verify proves it"),
     "doctor": ("nnkit.verbs.doctor", "what is in a run directory, is it sound, what to type next"),
     "test": ("nnkit.verbs.test", "test the best checkpoint of a run"),
-    "predict": ("nnkit.verbs.predict", "apply a run to pictures, folders or CSV rows"),
+    "predict": ("nnkit.verbs.predict", "apply a run to pictures, tables, texts or series"),
     "summary": ("nnkit.verbs.summary", "layers, shapes and parameters of a network"),
     "check": ("nnkit.verbs.check", "is this config sound? shapes, memory, time, disk"),
     "list": ("nnkit.verbs.list", "what there is: models, datasets, losses, ..."),

@@ -106,12 +106,12 @@ class Loaded:
         """Predict items as ``nnkit predict`` does.
 
         Args:
-            items: Paths of pictures, folders or CSV files.
+            items: Paths of pictures, folders or CSV files; or texts.
             top_k: Classes to rank, at most.
 
         Returns:
             For each item a `Ranking` (``label``, ``probability``, ``top``), an `Estimate` (``values``) for
-            regression, or an `Unreadable` (``reason``).
+            regression and language models, or an `Unreadable` (``reason``).
 
         Raises:
             ValueError: If top_k is below 1.

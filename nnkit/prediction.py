@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from nnkit.batches import IGNORED, Batch, Tokens, join, network_inputs
 from nnkit.errors import UserError
 from nnkit.tasks.classification import Classification
+from nnkit.tasks.language_modeling import LanguageModeling
 
 if TYPE_CHECKING:
-    from nnkit.batches import Batch
     from nnkit.data.base import DataModule
     from nnkit.tasks.base import Task
 
@@ -81,9 +83,9 @@ def predict(
     Args:
         task: A trained task, in evaluation mode.
         data: The data module it was trained on, with its preprocessing.
-        items: What `DataModule.read` takes: paths of pictures, folders or CSV files.
+        items: What `DataModule.read` takes: paths of pictures, folders or tables, or texts.
         top_k: Classes to rank, at most; must be at least 1.
-        batch_size: Items that go through the network at once.
+        batch_size: Items that go through the network at once; texts go one by one through a language model.
 
     Yields:
         One answer an item; an item that cannot be read is answered with the reason.
@@ -91,32 +93,44 @@ def predict(
     Raises:
         UserError: If the task's head does not turn its outputs into probabilities.
     """
-    answer = _ranker(task, top_k) if isinstance(task, Classification) else _estimator(data)
-    for group in _grouped(data.read(items), batch_size):
+    answer, at_once = _ways(task, data, top_k, batch_size)
+    for group in _grouped(data.read(items), at_once):
         readable = [(name, batch) for name, batch in group if not isinstance(batch, str)]
         answers: Iterator[Prediction] = iter(())
         if readable:
+            names, batches = zip(*readable, strict=True)
+            batch = join(batches)
             with torch.inference_mode():
-                outputs = task(torch.cat([batch.inputs for _, batch in readable]).to(task.device))
-                answers = answer([name for name, _ in readable], outputs)
-        for name, batch in group:
-            yield Unreadable(name, batch) if isinstance(batch, str) else next(answers)
+                # A list, so that all of it is computed in this mode.
+                answers = iter(list(answer(names, type(batch)(*(part.to(task.device) for part in batch)))))
+        for name, found in group:
+            yield Unreadable(name, found) if isinstance(found, str) else next(answers)
 
 
-_Answer = Callable[[list[str], Tensor], Iterator[Prediction]]
+# Names of some items and the batch of them, on the device of the task.
+_Answer = Callable[[Sequence[str], Batch], Iterator[Prediction]]
+
+
+def _ways(task: Task, data: DataModule, top_k: int, batch_size: int) -> tuple[_Answer, int]:
+    """Return how a task answers, and for how many items at once."""
+    if isinstance(task, Classification):
+        return _ranker(task, top_k), batch_size
+    if isinstance(task, LanguageModeling):
+        return _reader(task, data), 1
+    return _estimator(task, data), batch_size
 
 
 def _grouped(
     read: Iterable[tuple[str, Batch | str]], batch_size: int
 ) -> Iterator[list[tuple[str, Batch | str]]]:
-    """Yield runs of items whose inputs have one shape, in order."""
+    """Yield runs of items that can be joined, in order: texts of any length, or inputs of one shape."""
     iterator = iter(read)
     while group := list(islice(iterator, batch_size)):
-        shapes: list[Any] = [None if isinstance(batch, str) else batch.inputs.shape[1:] for _, batch in group]
         start, shape = 0, None
-        for number, other in enumerate(shapes):
-            if other is None:
+        for number, (_, batch) in enumerate(group):
+            if isinstance(batch, str):
                 continue
+            other = None if isinstance(batch, Tokens) else batch.inputs.shape[1:]
             if shape is not None and other != shape:
                 yield group[start:number]
                 start = number
@@ -130,7 +144,8 @@ def _ranker(task: Classification, top_k: int) -> _Answer:
         head = type(task.network.head).__name__
         raise UserError(f"the head {head} has no method probabilities(outputs), which predict needs")
 
-    def answer(names: list[str], outputs: Tensor) -> Iterator[Prediction]:
+    def answer(names: Sequence[str], batch: Batch) -> Iterator[Prediction]:
+        outputs = task(*network_inputs(batch))
         ranked = probabilities(outputs).float().topk(min(top_k, task.num_classes), dim=-1)
         rows = zip(names, ranked.values.tolist(), ranked.indices.tolist(), strict=True)
         for name, shares, classes in rows:
@@ -140,14 +155,31 @@ def _ranker(task: Classification, top_k: int) -> _Answer:
     return answer
 
 
-def _estimator(data: DataModule) -> _Answer:
+def _estimator(task: Task, data: DataModule) -> _Answer:
     target = data.preprocessing["target"]
 
-    def answer(names: list[str], outputs: Tensor) -> Iterator[Prediction]:
+    def answer(names: Sequence[str], batch: Batch) -> Iterator[Prediction]:
+        outputs = task(*network_inputs(batch))
         for name, row in zip(names, outputs.float().tolist(), strict=True):
             titles = (
                 [target["name"]] if len(row) == 1 else [f"{target['name']}_{n + 1}" for n in range(len(row))]
             )
             yield Estimate(name, dict(zip(titles, row, strict=True)))
+
+    return answer
+
+
+def _reader(task: LanguageModeling, data: DataModule) -> _Answer:
+    tokenizer: Any = getattr(data, "tokenizer")  # noqa: B009
+
+    def answer(names: Sequence[str], batch: Batch) -> Iterator[Prediction]:
+        loss, count = task.text_loss(batch)
+        # The first token of a text is read and not scored; the others stand for these characters.
+        scored = tokenizer.decode(batch.target[batch.target != IGNORED].cpu().numpy())
+        values = {
+            "perplexity": math.exp(loss.item() / count.item()),
+            "bits_per_character": loss.item() / math.log(2) / len(scored),
+        }
+        yield Estimate(names[0], values)
 
     return answer

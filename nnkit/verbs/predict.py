@@ -1,4 +1,4 @@
-"""`nnkit predict RUN ITEM...`: apply a run to pictures, folders or CSV rows."""
+"""`nnkit predict RUN ITEM...`: apply a run to pictures, tables, texts or series."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from nnkit.prediction import Prediction, Unreadable
 
 _FORMATS = ("table", "jsonl", "csv")
+# Characters of a text that a table shows, and how many of them are its last ones.
+_WIDTH, _END = 60, 20
 _HELP = """\
-An item is a picture, a folder of pictures, or a CSV file, of which each row is predicted. Pictures and
-rows are brought to the form the run was trained on. On a terminal the answer is a table, elsewhere one
-JSON object a line. An item that cannot be read is named on standard error; the rest goes on, and the exit
-code is 2.
+What an item is depends on the run. Pictures: a picture or a folder of them. Tables: a CSV file, of which each
+row is predicted. Texts: the text itself, or - for standard input. Items are brought to the form the run was
+trained on. On a terminal the answer is a table, elsewhere one JSON object a line. An item that cannot be read
+is named on standard error; the rest goes on, and the exit code is 2.
 """
 
 
@@ -38,7 +40,7 @@ def main(arguments: list[str]) -> int:
         session = open_run(run).session
         answers = _Answers(predict(session.task, session.data, given.items, given.top_k))
         if given.format == "table":
-            _draw(answers)
+            _draw(answers, shorten=session.config.data.kind == "tokens")
         elif given.format == "csv":
             _write_csv(answers, file)
         else:
@@ -48,11 +50,13 @@ def main(arguments: list[str]) -> int:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="nnkit predict", description="Apply a run to pictures, folders or CSV rows.", epilog=_HELP
+        prog="nnkit predict", description="Apply a run to pictures, tables, texts or series.", epilog=_HELP
     )
     runs = "where runs are looked for (default: outputs)"
     parser.add_argument("run", metavar="RUN", help="run directory, the beginning of its name, or: last")
-    parser.add_argument("items", nargs="+", metavar="ITEM", help="picture, folder or CSV file")
+    parser.add_argument(
+        "items", nargs="+", metavar="ITEM", help="picture, folder, CSV file or text; - is standard input"
+    )
     parser.add_argument("--top-k", type=int, default=3, metavar="N", help="classes to rank (default: 3)")
     parser.add_argument("--format", choices=_FORMATS, help="default: table on a terminal, else jsonl")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE; .csv means CSV")
@@ -103,12 +107,18 @@ def _flat(answer: Prediction) -> dict[str, Any]:
     return row | {name: float(f"{value:.7g}") for name, value in answer.values.items()}
 
 
-def _draw(answers: Iterable[Prediction]) -> None:
+def _excerpt(text: str) -> str:
+    """Return the beginning and the end of a text as one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= _WIDTH else f"{line[: _WIDTH - _END - 1]}\u2026{line[-_END:]}"
+
+
+def _draw(answers: Iterable[Prediction], shorten: bool) -> None:
     rows = [_flat(answer) for answer in answers]
     if not rows:
         return
     # Label and probability share a column, the best one headed by what it is.
-    headers, cells = ["item"], [[row["item"]] for row in rows]
+    headers, cells = ["item"], [[_excerpt(row["item"]) if shorten else row["item"]] for row in rows]
     for name in list(rows[0])[1:]:
         if name.startswith("probability_"):
             for cell, row in zip(cells, rows, strict=True):
