@@ -1,6 +1,6 @@
 """Sample order as a pure function of (seed, epoch), so that nothing of it needs saving."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -75,9 +75,8 @@ class BatchSampler(Sampler[Draw]):
         """Leave out the first batches of the next pass only: where a run is resumed in mid-epoch."""
         self._skip = batches
 
-    def __iter__(self) -> Iterator[Draw]:
-        first, self._skip = self._skip, 0
-        epoch = None if self.seed is None else self.epoch
+    def deal(self) -> Sequence[Tensor]:
+        """Return the sample numbers of each batch that this process gets in this epoch, (batch,) int64."""
         order = torch.arange(self.num_samples)
         if self.seed is not None:
             order = torch.randperm(self.num_samples, generator=private_generator(self.seed, self.epoch))
@@ -87,5 +86,11 @@ class BatchSampler(Sampler[Draw]):
             order = order[torch.arange(share * self.world_size) % self.num_samples][
                 self.rank :: self.world_size
             ]
-        for batch in range(first, len(self)):
-            yield Draw(epoch, order[batch * self.batch_size : (batch + 1) * self.batch_size])
+        size = self.batch_size
+        return [order[batch * size : (batch + 1) * size] for batch in range(len(self))]
+
+    def __iter__(self) -> Iterator[Draw]:
+        first, self._skip = self._skip, 0
+        epoch = None if self.seed is None else self.epoch
+        for indices in self.deal()[first:]:
+            yield Draw(epoch, indices)
