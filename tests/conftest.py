@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 
 import pytest
 import torch
@@ -11,6 +12,13 @@ import torch
 def one_thread():
     """One thread: small tensors train faster, and two test runs side by side do not fight."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def signals_as_in_a_terminal():
+    """Behind nohup, or in the background of a script, they are ignored, here and in processes started here."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
