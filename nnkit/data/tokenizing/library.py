@@ -1,0 +1,207 @@
+"""Tokenizers by the Hugging Face library: words, byte-level BPE and WordPiece, learnt the same way every time."""
+
+import functools
+import json
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnkit.data.tokenizing.base import Tokenizer, refuse_repeated, strings_of, visible
+from nnkit.data.tokenizing.pieces import pieces
+from nnkit.data.tokenizing.plain import count_code_points
+from nnkit.errors import UserError
+
+if TYPE_CHECKING:
+    import tokenizers
+
+UNKNOWN: Final = "[UNK]"
+# Without a word from the user: enough for a small corpus, and logits that a small machine can afford.
+DEFAULT_VOCAB: Final = {"words": 20_000, "bpe": 4_096, "wordpiece": 4_096}
+# BERT's own bound: rarer characters, such as those of other scripts, have no token.
+_MAX_ALPHABET: Final = 1_000
+# Characters that one thread encodes at a time.
+_PIECE: Final = 1 << 14
+_PARALLELISM: Final = "TOKENIZERS_PARALLELISM"
+# No blank stands before a token that begins with one of these.
+_CLOSING: Final = frozenset(".,;:!?)]}'%\u2019\u201d")
+
+
+class LibraryTokenizer(Tokenizer):
+    """A tokenizer that the library runs.
+
+    Args:
+        kind: words, bpe or wordpiece.
+        vocabulary: Text of each token, by number.
+        merges: Of bpe: pairs of tokens, separated by a blank, in the order in which they are merged.
+    """
+
+    def __init__(self, kind: str, vocabulary: list[str], merges: Sequence[str] = ()) -> None:
+        self._kind = kind
+        self._vocabulary = vocabulary
+        self._merges = list(merges)
+        self.vocab_size = len(vocabulary)
+        numbers = {text: number for number, text in enumerate(vocabulary)}
+        self.unknown = None if kind == "bpe" else numbers[UNKNOWN]
+        self._library = _empty(kind, numbers, [_pair(merge) for merge in self._merges])
+
+    @classmethod
+    def learn(cls, kind: str, texts: Iterable[str], max_vocab: int | None) -> "LibraryTokenizer":
+        """Learn a vocabulary of about `max_vocab` tokens; equal texts give equal vocabularies.
+
+        Args:
+            kind: words, bpe or wordpiece.
+            texts: The texts, or stretches of one, cut where no word is cut. Those of wordpiece are gone through twice.
+            max_vocab: Tokens at most; None: `DEFAULT_VOCAB`.
+        """
+        size = max_vocab or DEFAULT_VOCAB[kind]
+        if kind == "wordpiece" and iter(texts) is texts:
+            texts = list(texts)
+        trainer = _trainer(kind, size, texts)
+        library = _empty(kind, {UNKNOWN: 0} if kind != "bpe" else {}, [])
+        library.train_from_iterator(texts, trainer)
+        numbers = library.get_vocab()
+        vocabulary = sorted(numbers, key=numbers.__getitem__)
+        return cls(kind, vocabulary, _merges_of(library) if kind == "bpe" else ())
+
+    @classmethod
+    def restore(cls, spec: dict[str, Any]) -> "LibraryTokenizer":
+        """Make it from its spec.
+
+        Raises:
+            UserError: If it is no such spec.
+        """
+        kind, vocabulary = spec["kind"], strings_of(spec, "vocabulary")
+        refuse_repeated(vocabulary)
+        merges = strings_of(spec, "merges") if kind == "bpe" else []
+        known = set(vocabulary)
+        if kind != "bpe" and UNKNOWN not in known:
+            raise UserError(f"the tokenizer's vocabulary lacks {UNKNOWN}")
+        if kind == "bpe":
+            lacking = set(_alphabet()) - known
+            if lacking:
+                raise UserError(f"the tokenizer's vocabulary lacks {len(lacking)} of the 256 bytes")
+            for merge in merges:
+                left, blank, right = merge.partition(" ")
+                if not blank or not {left, right, left + right} <= known:
+                    raise UserError(
+                        f"the tokenizer's merges hold {merge[:80]!r}, which joins no two of its tokens"
+                    )
+        return cls(kind, vocabulary, merges)
+
+    def encode(self, text: str) -> NDArray[np.int32]:
+        """Encode a text; a long one in pieces, side by side."""
+        return np.concatenate(self.encode_batch(list(pieces(text, _PIECE))))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Encode texts side by side."""
+        whole = [_encodable(text) for text in texts]
+        encodings = self._library.encode_batch_fast(whole, add_special_tokens=False)
+        return [np.array(encoding.ids, np.int32) for encoding in encodings]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text: of bpe exactly; of words and wordpiece with a blank between words."""
+        if self._kind == "bpe":
+            text: str = self._library.decode([int(token) for token in tokens], skip_special_tokens=False)
+            return text
+        return "".join(_joined([self._vocabulary[token] for token in tokens], self._kind == "wordpiece"))
+
+    def outsiders(self, text: str) -> list[str]:
+        """Return the words that become the unknown token."""
+        if self.unknown is None:
+            return []
+        encoding = self._library.encode(_encodable(text), add_special_tokens=False)
+        spans = zip(encoding.ids, encoding.offsets, strict=True)
+        return list(dict.fromkeys(text[start:end] for token, (start, end) in spans if token == self.unknown))
+
+    def token_text(self, token: int) -> str:
+        """Return the text of the token; ## marks a part that continues a word."""
+        return visible(self.decode([token]) if self._kind == "bpe" else self._vocabulary[token])
+
+    def spec(self) -> dict[str, Any]:
+        """Return vocabulary and merges."""
+        spec = {"kind": self._kind, "vocabulary": self._vocabulary}
+        return {**spec, "merges": self._merges} if self._kind == "bpe" else spec
+
+
+@functools.cache
+def _library() -> Any:
+    """Import the library, and keep its threads from being used, or warned of, in a process that was forked."""
+    import tokenizers
+
+    if _PARALLELISM not in os.environ:
+        os.environ[_PARALLELISM] = "true"
+        os.register_at_fork(after_in_child=lambda: os.environ.__setitem__(_PARALLELISM, "false"))
+    return tokenizers
+
+
+def _empty(kind: str, numbers: dict[str, int], merges: list[tuple[str, str]]) -> "tokenizers.Tokenizer":
+    """Return the library's tokenizer with what its kind does to a text before and after."""
+    library = _library()
+    cut, models = library.pre_tokenizers, library.models
+    if kind == "bpe":
+        made = library.Tokenizer(models.BPE(vocab=numbers, merges=merges))
+        made.pre_tokenizer = cut.ByteLevel(add_prefix_space=False)
+        made.decoder = library.decoders.ByteLevel()
+    elif kind == "words":
+        made = library.Tokenizer(models.WordLevel(vocab=numbers, unk_token=UNKNOWN))
+        # Words, runs of signs, and ends of lines, which a model of text is to learn as well.
+        pattern = library.Regex(r"\n|\w+|[^\w\s]+")
+        made.pre_tokenizer = cut.Split(pattern, behavior="removed", invert=True)
+    else:
+        made = library.Tokenizer(models.WordPiece(vocab=numbers, unk_token=UNKNOWN))
+        made.normalizer = library.normalizers.BertNormalizer(strip_accents=False, lowercase=False)
+        made.pre_tokenizer = cut.BertPreTokenizer()
+    return made  # type: ignore[no-any-return]
+
+
+def _trainer(kind: str, size: int, texts: Iterable[str]) -> Any:
+    trainers = _library().trainers
+    if kind == "bpe":
+        return trainers.BpeTrainer(vocab_size=size, initial_alphabet=_alphabet(), show_progress=False)
+    if kind == "words":
+        return trainers.WordLevelTrainer(vocab_size=size, special_tokens=[UNKNOWN], show_progress=False)
+    # Left alone, the trainer numbers the continuing characters in the order of a hash map, another one each time.
+    counts = count_code_points(texts)
+    order = np.argsort(-counts, kind="stable")[: min(_MAX_ALPHABET, max(size // 4, 1))]
+    alphabet = sorted(chr(point) for point in order.tolist() if counts[point] and not chr(point).isspace())
+    return trainers.WordPieceTrainer(
+        vocab_size=size,
+        special_tokens=[UNKNOWN, *(f"##{char}" for char in alphabet)],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+    )
+
+
+def _alphabet() -> list[str]:
+    alphabet: list[str] = _library().pre_tokenizers.ByteLevel.alphabet()
+    return sorted(alphabet)
+
+
+def _merges_of(library: "tokenizers.Tokenizer") -> list[str]:
+    merges: list[list[str]] = json.loads(library.to_str())["model"]["merges"]
+    return [" ".join(merge) for merge in merges]
+
+
+def _pair(merge: str) -> tuple[str, str]:
+    left, _, right = merge.partition(" ")
+    return left, right
+
+
+def _encodable(text: str) -> str:
+    # Half a surrogate pair, which only broken input holds, cannot be handed to the library.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _joined(words: list[str], continues: bool) -> Iterable[str]:
+    before = "\n"
+    for word in words:
+        if continues and word.startswith("##") and len(word) > 2:
+            word = word[2:]
+        elif not (before == "\n" or word == "\n" or word[:1] in _CLOSING):
+            yield " "
+        yield word
+        before = word

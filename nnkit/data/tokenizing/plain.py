@@ -1,0 +1,150 @@
+"""Tokenizers that need nothing learnt but a list: characters, and the bytes of UTF-8."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnkit.data.tokenizing.base import Tokenizer, quoted, refuse_repeated, visible
+from nnkit.errors import UserError
+
+_NUM_CODE_POINTS: Final = 0x110000
+_UNKNOWN: Final = "<unk>"
+_REPLACEMENT: Final = "\ufffd"
+
+
+class Characters(Tokenizer):
+    """One token a character (a Unicode code point), looked up in a table.
+
+    Args:
+        vocabulary: The characters, each once; their order is that of the numbers.
+        with_unknown: Whether number 0 stands for every other character; otherwise others are refused.
+    """
+
+    def __init__(self, vocabulary: str, with_unknown: bool) -> None:
+        self._vocabulary = vocabulary
+        self._texts = [_UNKNOWN, *vocabulary] if with_unknown else list(vocabulary)
+        self.vocab_size = len(self._texts)
+        self.unknown = 0 if with_unknown else None
+        points = code_points(vocabulary)
+        # The last entry answers for every code point beyond the largest one of the vocabulary.
+        self._table = np.full(int(points.max(initial=0)) + 2, -1, np.int32)
+        self._table[points] = np.arange(len(points)) + with_unknown
+
+    @classmethod
+    def learn(cls, texts: Iterable[str], max_vocab: int | None, with_unknown: bool) -> "Characters":
+        """Take every character of the texts, in the order of their code points.
+
+        Args:
+            texts: The texts, or stretches of one.
+            max_vocab: Tokens at most, the unknown one included; the most frequent characters stay.
+            with_unknown: As for `Characters`; there is one in any case where characters had to go.
+        """
+        counts = count_code_points(texts)
+        points = np.flatnonzero(counts)
+        if max_vocab is not None and len(points) + with_unknown > max_vocab:
+            with_unknown = True
+            # Stable, so that of equally frequent ones the smaller code point stays.
+            order = np.argsort(-counts[points], kind="stable")
+            points = np.sort(points[order[: max_vocab - with_unknown]])
+        return cls("".join(map(chr, points.tolist())), with_unknown)
+
+    @classmethod
+    def restore(cls, spec: dict[str, Any]) -> "Characters":
+        """Make it from its spec.
+
+        Raises:
+            UserError: If it is no such spec.
+        """
+        vocabulary, with_unknown = spec.get("vocabulary"), spec.get("with_unknown")
+        if not isinstance(vocabulary, str) or not isinstance(with_unknown, bool):
+            raise UserError(
+                "a tokenizer of characters has a vocabulary, a string, and with_unknown, true or false"
+            )
+        refuse_repeated(vocabulary)
+        return cls(vocabulary, with_unknown)
+
+    def encode(self, text: str) -> NDArray[np.int32]:
+        """Look every character up; see `Tokenizer.encode`."""
+        numbers: NDArray[np.int32] = self._table.take(code_points(text), mode="clip")
+        if numbers.size and numbers.min() < 0:
+            if self.unknown is None:
+                outsiders = self.outsiders(text)
+                noun = "a character" if len(outsiders) == 1 else "characters"
+                raise UserError(f"the text has {noun} that the vocabulary lacks: {quoted(outsiders)}")
+            np.maximum(numbers, self.unknown, out=numbers)
+        return numbers
+
+    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Look the characters of all texts up at once."""
+        numbers = self.encode("".join(texts))
+        ends = np.cumsum([len(text) for text in texts], dtype=np.int64).tolist()
+        return [numbers[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the characters; the unknown one as U+FFFD."""
+        return "".join(_REPLACEMENT if token == self.unknown else self._texts[token] for token in tokens)
+
+    def outsiders(self, text: str) -> list[str]:
+        """Return the characters that the vocabulary lacks."""
+        points = code_points(text)
+        missing = points[self._table.take(points, mode="clip") < 0]
+        return [chr(point) for point in dict.fromkeys(missing.tolist())]
+
+    def token_text(self, token: int) -> str:
+        """Return the character, made visible."""
+        return self._texts[token] if token == self.unknown else visible(self._texts[token])
+
+    def spec(self) -> dict[str, Any]:
+        """Return the characters."""
+        return {
+            "kind": "characters",
+            "vocabulary": self._vocabulary,
+            "with_unknown": self.unknown is not None,
+        }
+
+
+class Bytes(Tokenizer):
+    """One token a byte of UTF-8: 256 tokens, every text can be encoded."""
+
+    vocab_size = 256
+    unknown = None
+
+    def encode(self, text: str) -> NDArray[np.int32]:
+        """Return the bytes; half a surrogate pair, which only broken input holds, is written as its own bytes."""
+        return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8).astype(np.int32)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Return the bytes of each text."""
+        return [self.encode(text) for text in texts]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Read the bytes as UTF-8; what is none becomes U+FFFD."""
+        return bytes(tokens).decode("utf-8", errors="replace")
+
+    def outsiders(self, text: str) -> list[str]:
+        """Return nothing: every text can be encoded."""
+        return []
+
+    def token_text(self, token: int) -> str:
+        """Return the ASCII character, or the byte in hex digits."""
+        return visible(chr(token)) if token < 0x80 else f"\\x{token:02x}"
+
+    def spec(self) -> dict[str, Any]:
+        """Return the kind; there is nothing else to know."""
+        return {"kind": "bytes"}
+
+
+def code_points(text: str) -> NDArray[np.uint32]:
+    """Return the code point of each character, (characters,) uint32."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.dtype("<u4"))
+
+
+def count_code_points(texts: Iterable[str]) -> NDArray[np.int64]:
+    """Return how often each code point occurs in the texts, (0x110000,) int64."""
+    counts = np.zeros(_NUM_CODE_POINTS, np.int64)
+    for text in texts:
+        part = np.bincount(code_points(text))
+        counts[: len(part)] += part
+    return counts
