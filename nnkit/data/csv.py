@@ -1,9 +1,9 @@
 """A CSV file of the user's: numbers and categories in columns, one of them the target."""
 
-import codecs
 from collections.abc import Sequence
 
 from nnkit.data.columns import ColumnOptions
+from nnkit.data.frame import check_dialect
 from nnkit.data.table_file import TableSource
 from nnkit.data.tables import TableData
 
@@ -68,10 +68,7 @@ class CSV(TableData):
             raise ValueError("path must name a CSV file: data.path=FILE.csv")
         if max_categories < 1:
             raise ValueError(f"max_categories must be at least 1, not {max_categories}")
-        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
-            raise ValueError(f"delimiter must be one character and no quote, not {delimiter!r}")
-        if encoding is not None:
-            _check_encoding(encoding)
+        check_dialect(delimiter, encoding)
         self._source = TableSource(
             path=path,
             # A name such as 2020 comes as a number.
@@ -85,10 +82,3 @@ class CSV(TableData):
     def source(self) -> TableSource:
         """Return the user's file and options."""
         return self._source
-
-
-def _check_encoding(encoding: str) -> None:
-    try:
-        codecs.lookup(encoding)
-    except LookupError as error:
-        raise ValueError(f"encoding must be a codec of Python such as latin-1, not {encoding!r}") from error

@@ -1,5 +1,6 @@
 """A delimited file read whole into one NumPy array a column: numbers, or codes of texts."""
 
+import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,27 @@ class Frame(NamedTuple):
 
     columns: dict[str, Column]
     num_rows: int
+
+
+def check_dialect(delimiter: str | None, encoding: str | None) -> None:
+    """Refuse a delimiter or an encoding that no file can have.
+
+    Args:
+        delimiter: The character between two fields, or None to find out.
+        encoding: A codec's name, or None to find out.
+
+    Raises:
+        ValueError: If one of them makes no sense.
+    """
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+        raise ValueError(f"delimiter must be one character and no quote, not {delimiter!r}")
+    if encoding is not None:
+        try:
+            codecs.lookup(encoding)
+        except LookupError as error:
+            raise ValueError(
+                f"encoding must be a codec of Python such as latin-1, not {encoding!r}"
+            ) from error
 
 
 def parse_number(text: str, decimal_comma: bool = False) -> float | None:

@@ -1,0 +1,119 @@
+"""Forecasting: all steps of the horizon at once, scored in the user's units."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from nnkit.batches import Batch
+from nnkit.tasks.base import Task
+
+# Variance of standardised values below which they differ by rounding alone.
+_CONSTANT = 1e-12
+
+
+class Forecasting(Task):
+    """Direct forecasts of several steps; the loss sees standardised targets, the metrics the user's units.
+
+    The network gives (batch, horizon * outputs), the outputs of a step side by side. Over all windows of the evaluated
+    part and all steps of the horizon, ``mse``, ``rmse`` (its root) and ``mae`` are means over the series as well.
+    ``nrmse`` is the root mean squared error of a series divided by the standard deviation of its targets in the
+    evaluated part (of the values as the windows hold them, so one that lies in several windows counts several times),
+    computed for each series and averaged over the series: 1 is as good as always saying their mean. A series whose
+    targets are all equal has none and is left out; if all are, it is not a number.
+
+    Args:
+        target_mean: Mean of each series to forecast in the training part, in the user's units.
+        target_std: Its standard deviation.
+        arguments: As for `Task`.
+    """
+
+    metrics: ClassVar[dict[str, str]] = {
+        "loss": "min",
+        "mse": "min",
+        "rmse": "min",
+        "mae": "min",
+        "nrmse": "min",
+    }
+    totals: ClassVar[tuple[str, ...]] = ("loss",)
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, target_mean: list[float] | None = None, target_std: list[float] | None = None, **arguments: Any
+    ) -> None:
+        super().__init__(**arguments)
+        self.register_buffer("mean", torch.tensor(target_mean or [0.0]), persistent=False)
+        self.register_buffer("std", torch.tensor(target_std or [1.0]), persistent=False)
+        # No buffers: a callback that swaps averaged weights in for validation swaps the buffers as well. On the CPU, as
+        # some devices have no numbers of 64 bits.
+        self._eval_loss = torch.zeros(2, dtype=torch.float64, device="cpu")
+        self._sums = self._no_sums()
+        # Forecasts for the last batch evaluated, (batch, horizon, outputs) in the user's units, for callbacks.
+        self.last_outputs: Tensor | None = None
+
+    @classmethod
+    def learnt(cls, preprocessing: dict[str, Any]) -> dict[str, Any]:
+        """Return the scale of the series to forecast."""
+        target = preprocessing["target"]
+        return {"target_mean": list(target["mean"]), "target_std": list(target["std"])}
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return forecasts (batch, horizon, outputs) in the user's units.
+
+        Args:
+            inputs: What the network takes: a series (batch, time, channels), standardised.
+        """
+        return self.in_units(self.network(*inputs))
+
+    def in_units(self, values: Tensor) -> Tensor:
+        """Take standardised values (batch, horizon * outputs) to (batch, horizon, outputs) in the user's units."""
+        return self._by_series(values.float()) * self.std + self.mean
+
+    def _by_series(self, values: Tensor) -> Tensor:
+        return values.reshape(len(values), -1, len(self.mean))
+
+    def score(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Return the mean loss on standardised targets."""
+        loss: Tensor = self.loss(self.network(batch.inputs), batch.target)
+        return loss, []
+
+    def evaluate(self, batch: Batch) -> None:
+        """Add a batch to the metrics."""
+        outputs = self.network(batch.inputs).detach()
+        size = len(batch.indices)
+        loss = float(self.loss(outputs, batch.target))
+        self._eval_loss = self._eval_loss + torch.tensor(
+            [loss * size, size], dtype=torch.float64, device="cpu"
+        )
+        self.last_outputs = self.in_units(outputs)
+        said, truth = (self._by_series(values.float().cpu()).double() for values in (outputs, batch.target))
+        error = said - truth
+        # Each over windows and steps, for each series; standardised, so that squares stay near one.
+        sums = [error.square(), error.abs(), truth, truth.square(), torch.ones_like(truth)]
+        self._sums = self._sums + torch.stack([values.sum((0, 1)) for values in sums])
+
+    def _no_sums(self) -> Tensor:
+        return torch.zeros(5, len(self.mean), dtype=torch.float64, device="cpu")
+
+    def results(self) -> dict[str, Tensor]:
+        """Return loss, squared and absolute errors of all windows seen."""
+        total, windows = self._eval_loss
+        squared, absolute, first, second, count = self._sums
+        count = count.clamp(min=1)
+        std = self.std.cpu().double()
+        squared, absolute = squared / count, absolute / count
+        variance = second / count - (first / count).square()
+        varies = variance > _CONSTANT
+        mse = (squared * std.square()).mean()
+        results = {
+            "loss": total / windows.clamp(min=1),
+            "mse": mse,
+            "rmse": mse.sqrt(),
+            "mae": (absolute * std).mean(),
+            "nrmse": (squared[varies] / variance[varies]).sqrt().mean(),
+        }
+        self._eval_loss = torch.zeros(2, dtype=torch.float64, device="cpu")
+        self._sums = self._no_sums()
+        return {name: value.float() for name, value in results.items()}
