@@ -61,7 +61,7 @@ def find_file(given: str) -> Path:
     path = Path(given).expanduser()
     try:
         if path.is_dir():
-            raise UserError(f"{given} is a folder: give the path of one CSV file")
+            raise UserError(f"{given} is a folder: give the path of one file")
         if not path.is_file():
             raise UserError(f"no such file: {given}{_near_name(path)}")
         if path.stat().st_size == 0:
@@ -89,7 +89,12 @@ def fingerprint(path: Path) -> str:
 
 
 @contextmanager
-def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
+def open_bytes(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, unpacked if it is a gzip file.
+
+    Raises:
+        UserError: If it is a damaged one.
+    """
     with path.open("rb") as plain:
         compressed = plain.read(2) == _GZIP
     try:
@@ -112,7 +117,7 @@ def read_dialect(path: Path, delimiter: str | None = None, encoding: str | None 
     Raises:
         UserError: If the file is binary, or not in the encoding that is given.
     """
-    with _open_bytes(path) as file:
+    with open_bytes(path) as file:
         sample = file.read(_SAMPLE)
         whole = len(sample) < _SAMPLE
         foreign = next((name for magic, name in _FOREIGN.items() if sample.startswith(magic)), None)
@@ -205,7 +210,7 @@ def _reader(file: IO[bytes], dialect: Dialect) -> _Reader:
 
 @contextmanager
 def _open_reader(path: Path, dialect: Dialect) -> Iterator[_Reader]:
-    with _open_bytes(path) as file:
+    with open_bytes(path) as file:
         reader = _reader(file, dialect)
         try:
             yield reader
@@ -221,7 +226,7 @@ def _open_reader(path: Path, dialect: Dialect) -> Iterator[_Reader]:
 def _last_start(path: Path, dialect: Dialect) -> int:
     """Return the line on which the row starts that cannot be read."""
     start = 1
-    with _open_bytes(path) as file, contextlib.suppress(csv.Error):
+    with open_bytes(path) as file, contextlib.suppress(csv.Error):
         reader = _reader(file, dialect)
         for _ in reader:
             start = reader.line_num + 1

@@ -295,7 +295,7 @@ class TestRead:
             "/rows.csv:3": "column 'a' must hold a number, not 'abc'",
             "/rows.csv:4": "column 'b' must hold a number, not 'inf'",
             "/lacking.csv": f"{lacking} lacks 1 of the 2 columns the model was trained on: b",
-            "": f"{tmp_path} is a folder: give the path of one CSV file",
+            "": f"{tmp_path} is a folder: give the path of one file",
         }
         median = data.preprocessing["columns"][0]
         expected = (median["median"] - median["mean"]) / median["std"]
