@@ -55,8 +55,11 @@ class Published:
         title: Its name in sentences.
         folder: Its name as a folder in the cache and among the system's datasets.
         files: Its files.
-        mirrors: Addresses, each ending in a slash, below which the files lie as gzip.
+        mirrors: Addresses, each ending in a slash, below which the files lie as gzip; or the address of the only
+            file, as it is.
         package: A package that carries it, if there is one.
+        own: What a user types to have their own copy taken.
+        instead: A dataset of the same kind that needs no network.
     """
 
     title: str
@@ -64,6 +67,8 @@ class Published:
     files: tuple[DataFile, ...]
     mirrors: tuple[str, ...] = ()
     package: Package | None = None
+    own: str = "data.root=FOLDER"
+    instead: str = "digits"
 
     @property
     def fingerprint(self) -> str:
@@ -210,15 +215,17 @@ def _download(
     published: Published, mirror: str, home: Path, found: dict[str, bytes], tried: list[str]
 ) -> None:
     for file in _missing(published, found):
-        path = home / f"{file.name}.gz"
+        packed = mirror.endswith("/")
+        path = home / (f"{file.name}.gz" if packed else file.name)
+        address = f"{mirror}{path.name}" if packed else mirror
         try:
             with explained(path, file.size), replacing(path) as temporary:
                 # Some bytes more than the content: gzip's own, where nothing could be compressed.
-                download(f"{mirror}{file.name}.gz", temporary, file.size + 4096)
+                download(address, temporary, file.size + 4096)
                 content = verified(file, read_content(temporary, file.size))
             found[file.name] = content
         except (FetchError, ValueError) as error:
-            tried.append(f"{mirror}{file.name}.gz: {error}")
+            tried.append(f"{address}: {error}")
             # A mirror that fails for one file would only cost the same waiting for the others.
             return
 
@@ -250,7 +257,7 @@ def _explanation(published: Published, home: Path, found: dict[str, bytes], trie
     return (
         f"{published.title} could not be found or fetched. Tried, in this order:\n"
         + "\n".join(f"  {line}" for line in tried)
-        + f"\nTo provide it by hand, put these files into {home}, or anywhere with data.root=FOLDER:\n"
+        + f"\nTo provide it by hand, put these files into {home}, or anywhere with {published.own}:\n"
         + f"{names}\n"
-        "A dataset that needs no network: nnkit train data=digits"
+        f"A dataset that needs no network: nnkit train data={published.instead}"
     )

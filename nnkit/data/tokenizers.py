@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 from nnkit.data.tokenizing.base import MAX_VOCAB, Tokenizer, TokenizerKind, quoted
 from nnkit.data.tokenizing.library import DEFAULT_VOCAB, LibraryTokenizer
-from nnkit.data.tokenizing.pieces import cut_before, pieces
+from nnkit.data.tokenizing.pieces import cut_before, next_cut, pieces
 from nnkit.data.tokenizing.plain import Bytes, Characters
 from nnkit.errors import UserError
 
@@ -16,6 +16,7 @@ __all__ = [
     "check_tokenizer",
     "cut_before",
     "learn_tokenizer",
+    "next_cut",
     "pieces",
     "quoted",
     "tokenizer_from",
