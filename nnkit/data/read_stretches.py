@@ -80,7 +80,7 @@ def _batch(name: str, text: str, tokenizer: Tokenizer) -> Blocks | str:
     if tokenizer.unknown is not None and len(numbers) and (numbers == tokenizer.unknown).all():
         return f"nothing of it is in the vocabulary: {quoted(tokenizer.outsiders(text[:_MAX_CHARACTERS]))}"
     if len(numbers) < 2:
-        return f"it has {len(numbers)} tokens; at least 2 are needed, one to predict from the other"
+        return f"at least 2 tokens are needed, one to predict from the other; it has {len(numbers)}"
     if len(numbers) > MAX_TOKENS or len(text) > _MAX_CHARACTERS:
         numbers = numbers[:MAX_TOKENS]
         _logger.warning("%s: only the first %d tokens are read", name[:80], len(numbers))
