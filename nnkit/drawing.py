@@ -1,4 +1,4 @@
-"""Pictures for a log, drawn with Pillow: a confusion matrix, a grid of tiles, a scatter of points."""
+"""Pictures for a log, drawn with Pillow: a confusion matrix, a grid of tiles, a scatter of points, curves."""
 
 import math
 from collections.abc import Sequence
@@ -172,6 +172,44 @@ def scatter(truth: NDArray[Any], predicted: NDArray[Any], size: int = 420) -> Pi
     draw.text((left + size, base), f"{high:.4g}", _BLACK, font=_font(), anchor="ra")
     draw.text((left + size / 2, base), "true", _GREY, font=_font(), anchor="ma")
     _write_upright(image, "predicted", (_MARGIN + 4, _MARGIN + size // 2))
+    return _as_array(image)
+
+
+def curves(truth: NDArray[Any], predicted: NDArray[Any], size: tuple[int, int] = (320, 160)) -> Picture:
+    """Draw forecasts (blue) beside what came (grey), one panel below the other, all on one scale.
+
+    Args:
+        truth: True values, (panels, steps).
+        predicted: Forecasts, (panels, steps); values that are not finite are left out.
+        size: Width and height of a panel in pixels.
+
+    Returns:
+        A picture, (height, width, 3) uint8.
+    """
+    known = np.concatenate([truth.ravel(), predicted.ravel()])
+    known = known[np.isfinite(known)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    width, height = size
+    labels = [f"{low:.4g}", f"{high:.4g}"]
+    left = _MARGIN + max(map(_width, labels)) + 4
+    rows = len(truth) * (height + _MARGIN)
+    image = Image.new("RGB", (left + width + _MARGIN, _MARGIN + rows + _LINE), _WHITE)
+    draw = ImageDraw.Draw(image)
+    across = left + np.linspace(0, width, truth.shape[1] + 2)[1:-1]
+    for panel, pair in enumerate(zip(truth, predicted, strict=True)):
+        top = _MARGIN + panel * (height + _MARGIN)
+        draw.rectangle((left, top, left + width, top + height), outline=_GREY)
+        draw.text((left - 4, top), labels[1], _BLACK, font=_font(), anchor="ra")
+        draw.text((left - 4, top + height), labels[0], _BLACK, font=_font(), anchor="rs")
+        for values, colour in zip(pair, (_GREY, tuple(_BLUE.tolist())), strict=True):
+            up = top + height - (values - low) / ((high - low) or 1.0) * height
+            points = [(x, y) for x, y in zip(across.tolist(), up.tolist(), strict=True) if np.isfinite(y)]
+            draw.line(points, fill=colour, width=2)
+            for x, y in points if len(points) == 1 else ():
+                draw.ellipse((x - 2, y - 2, x + 2, y + 2), fill=colour)
+    base = _MARGIN + rows - 4
+    draw.text((left, base), "true", _GREY, font=_font())
+    draw.text((left + width, base), "forecast", tuple(_BLUE.tolist()), font=_font(), anchor="ra")
     return _as_array(image)
 
 

@@ -14,10 +14,12 @@ from typing_extensions import override
 
 from nnkit import drawing
 from nnkit.tasks.classification import Classification
+from nnkit.tasks.forecasting import Forecasting
 from nnkit.tasks.regression import Regression
 
 _MAX_KERNELS = 64
 _MAX_POINTS = 2000
+_MAX_FORECASTS = 4
 # Drawing takes at most this share of the time: epochs of some milliseconds do not all get their pictures.
 _MAX_SHARE = 0.05
 
@@ -27,8 +29,10 @@ class TensorBoardPictures(Callback):
 
     For classification: the confusion matrix, the kernels of the first layer that looks at pictures, and the
     first pictures of the validation part whose class is wrong. For regression: predicted values over true
-    ones. The first and the last validation are always drawn; those between while drawing takes under a
-    twentieth of the time. Without a TensorBoard logger nothing is done.
+    ones. For forecasting: the first series forecast beside what came, for windows at the beginning of the
+    validation part, each where the one before it ends. The first and the last validation are always drawn;
+    those between while drawing takes under a twentieth of the time. Without a TensorBoard logger nothing is
+    done.
 
     Args:
         num_wrong: Wrong predictions that are shown; 0 for none.
@@ -55,8 +59,10 @@ class TensorBoardPictures(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start gathering, if these pictures can be drawn."""
-        draws = isinstance(pl_module, Classification | Regression) and not trainer.sanity_checking
-        self._gathers = draws and trainer.is_global_zero and _board(trainer) is not None
+        draws = isinstance(pl_module, Classification | Regression | Forecasting)
+        self._gathers = (
+            draws and not trainer.sanity_checking and trainer.is_global_zero and _board(trainer) is not None
+        )
         self._kept, self._num_kept = [], 0
 
     @override
@@ -69,17 +75,21 @@ class TensorBoardPictures(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the wrong predictions of a batch, or the points of the scatter, until there are enough."""
-        limit = self.num_wrong if isinstance(pl_module, Classification) else _MAX_POINTS
+        """Keep the wrong predictions of a batch, or what is drawn of the others, until there are enough."""
+        limit = self._limit(pl_module)
         if not self._gathers or self._num_kept >= limit:
             return
-        assert isinstance(pl_module, Classification | Regression)
+        assert isinstance(pl_module, Classification | Regression | Forecasting)
         predicted, truth = pl_module.last_outputs, batch.target
         assert predicted is not None
         self._shape = batch.inputs.shape[1:]
         if isinstance(pl_module, Classification):
             predicted = predicted.argmax(-1)
             rows = (predicted != truth).nonzero().squeeze(-1)
+        elif isinstance(pl_module, Forecasting):
+            predicted, truth = predicted[..., 0], pl_module.in_units(truth)[..., 0]
+            # One window begins where the one before it ends.
+            rows = (batch.indices % truth.shape[1] == 0).nonzero().squeeze(-1)
         else:
             predicted, truth = predicted[:, 0], truth[:, 0] * pl_module.std[0] + pl_module.mean[0]
             rows = torch.arange(len(truth), device=truth.device)
@@ -87,6 +97,11 @@ class TensorBoardPictures(Callback):
         inputs = batch.inputs[rows] if isinstance(pl_module, Classification) else batch.inputs[:0]
         self._kept.append((inputs.cpu(), truth[rows].cpu(), predicted[rows].cpu()))
         self._num_kept += len(rows)
+
+    def _limit(self, pl_module: LightningModule) -> int:
+        if isinstance(pl_module, Classification):
+            return self.num_wrong
+        return _MAX_FORECASTS if isinstance(pl_module, Forecasting) else _MAX_POINTS
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw, if it is time."""
@@ -114,9 +129,13 @@ class TensorBoardPictures(Callback):
         self._cost = self._drawn_at - start
 
     def _pictures(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, drawing.Picture]:
-        if isinstance(pl_module, Regression):
-            truth, predicted = (torch.cat([kept[part] for kept in self._kept]).float() for part in (1, 2))
-            return {"val/predicted_over_true": drawing.scatter(truth.numpy(), predicted.numpy())}
+        if isinstance(pl_module, Regression | Forecasting):
+            truth, predicted = (
+                torch.cat([kept[part] for kept in self._kept]).float().numpy() for part in (1, 2)
+            )
+            if isinstance(pl_module, Forecasting):
+                return {"val/forecast": drawing.curves(truth, predicted)}
+            return {"val/predicted_over_true": drawing.scatter(truth, predicted)}
         assert isinstance(pl_module, Classification)
         names, found = pl_module.class_names, {}
         if pl_module.confusion is not None:

@@ -30,10 +30,10 @@ class Forecasting(Task):
 
     metrics: ClassVar[dict[str, str]] = {
         "loss": "min",
-        "mse": "min",
+        "nrmse": "min",
         "rmse": "min",
         "mae": "min",
-        "nrmse": "min",
+        "mse": "min",
     }
     totals: ClassVar[tuple[str, ...]] = ("loss",)
 
@@ -109,10 +109,10 @@ class Forecasting(Task):
         mse = (squared * std.square()).mean()
         results = {
             "loss": total / windows.clamp(min=1),
-            "mse": mse,
+            "nrmse": (squared[varies] / variance[varies]).sqrt().mean(),
             "rmse": mse.sqrt(),
             "mae": (absolute * std).mean(),
-            "nrmse": (squared[varies] / variance[varies]).sqrt().mean(),
+            "mse": mse,
         }
         self._eval_loss = torch.zeros(2, dtype=torch.float64, device="cpu")
         self._sums = self._no_sums()
