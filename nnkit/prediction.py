@@ -14,6 +14,7 @@ from torch import Tensor
 from nnkit.batches import IGNORED, Batch, Tokens, join, network_inputs
 from nnkit.errors import UserError
 from nnkit.tasks.classification import Classification
+from nnkit.tasks.forecasting import Forecasting
 from nnkit.tasks.language_modeling import LanguageModeling
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def _ways(task: Task, data: DataModule, top_k: int, batch_size: int) -> tuple[_A
         return _ranker(task, top_k), batch_size
     if isinstance(task, LanguageModeling):
         return _reader(task, data), 1
+    if isinstance(task, Forecasting):
+        return _forecaster(task, data), batch_size
     return _estimator(task, data), batch_size
 
 
@@ -165,6 +168,22 @@ def _estimator(task: Task, data: DataModule) -> _Answer:
                 [target["name"]] if len(row) == 1 else [f"{target['name']}_{n + 1}" for n in range(len(row))]
             )
             yield Estimate(name, dict(zip(titles, row, strict=True)))
+
+    return answer
+
+
+def _forecaster(task: Forecasting, data: DataModule) -> _Answer:
+    series: list[str] = data.preprocessing["target"]["names"]
+
+    def answer(names: Sequence[str], batch: Batch) -> Iterator[Prediction]:
+        forecasts = task(*network_inputs(batch)).tolist()
+        for name, steps in zip(names, forecasts, strict=True):
+            values = {
+                f"{one}+{number}": value
+                for number, step in enumerate(steps, 1)
+                for one, value in zip(series, step, strict=True)
+            }
+            yield Estimate(name, values)
 
     return answer
 

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 _FORMATS = ("table", "jsonl", "csv")
 # Characters of a text that a table shows, and how many of them are its last ones.
 _WIDTH, _END = 60, 20
+# With more columns a table is turned: a line for each of them.
+_MAX_COLUMNS = 10
 _HELP = """\
 What an item is depends on the run. Pictures: a picture or a folder of them. Tables: a CSV file, of which each
-row is predicted. Texts: the text itself, or - for standard input. Items are brought to the form the run was
-trained on. On a terminal the answer is a table, elsewhere one JSON object a line. An item that cannot be read
-is named on standard error; the rest goes on, and the exit code is 2.
+row is predicted. Series: a CSV file, of which the steps after the last row are forecast. Texts: the text
+itself, or - for standard input. Items are brought to the form the run was trained on. On a terminal the answer
+is a table, elsewhere one JSON object a line. An item that cannot be read is named on standard error; the rest
+goes on, and the exit code is 2.
 """
 
 
@@ -128,6 +131,9 @@ def _draw(answers: Iterable[Prediction], shorten: bool) -> None:
         headers.append(name if place == name else "prediction" if place == "1" else f"or {place}")
         for cell, row in zip(cells, rows, strict=True):
             cell.append(str(row[name]))
+    if len(headers) > _MAX_COLUMNS:
+        # A long forecast would not fit across a terminal.
+        headers, *cells = map(list, zip(headers, *cells, strict=True))
     show(table(headers, cells))
 
 
