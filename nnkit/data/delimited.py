@@ -88,6 +88,21 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def unchanged(path: Path, expected: str | None) -> str:
+    """Return the SHA-256 of a file's bytes in hexadecimal, which must be the expected one if there is one.
+
+    Raises:
+        UserError: If it is another one.
+    """
+    found = fingerprint(path)
+    if expected not in (None, found):
+        raise UserError(
+            f"{path} has changed since this run was prepared: its SHA-256 was {str(expected)[:12]}, "
+            f"now it is {found[:12]}"
+        )
+    return found
+
+
 @contextmanager
 def open_bytes(path: Path) -> Iterator[IO[bytes]]:
     """Open a file, unpacked if it is a gzip file.

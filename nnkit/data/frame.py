@@ -216,7 +216,7 @@ def _read_columns(
 ) -> dict[str, _NumberReader | _TextReader]:
     readers: dict[str, _NumberReader | _TextReader] = {}
     row = 1
-    for chunk in rows_below_header(path, dialect, len(names)):
+    for chunk in rows_below_header(path, dialect, len(names), max(1, _CHUNK // len(names))):
         for name, cells in zip(names, zip(*chunk, strict=True), strict=True):
             if name not in readers:
                 readers[name] = _first_reader(cells, dialect, name in texts)
@@ -234,18 +234,19 @@ def _first_reader(cells: Sequence[str], dialect: Dialect, as_text: bool) -> _Num
     return _TextReader() if as_text or trial.holds_texts else _NumberReader(dialect.decimal_comma)
 
 
-def rows_below_header(path: Path, dialect: Dialect, width: int) -> Iterator[list[list[str]]]:
+def rows_below_header(path: Path, dialect: Dialect, width: int, size: int) -> Iterator[list[list[str]]]:
     """Yield chunks of rows.
 
     Args:
         path: An existing file with a header.
         dialect: How it is written.
         width: Fields of the header.
+        size: Rows in a chunk, at most.
 
     Raises:
         UserError: If any row has another width; all of them are counted.
     """
-    for number, chunk in enumerate(read_chunks(path, dialect, max(1, _CHUNK // width))):
+    for number, chunk in enumerate(read_chunks(path, dialect, size)):
         if not set(map(len, chunk)) <= {width}:
             raise UserError(_ragged(path, dialect, width))
         rows = chunk if number else chunk[1:]

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnkit.data.delimited import Dialect, find_file, fingerprint, read_dialect
+from nnkit.data.delimited import Dialect, find_file, read_dialect, unchanged
 from nnkit.data.frame import Column, Numbers, Texts, read_frame
 from nnkit.data.time_column import check_order, find_time
 from nnkit.errors import UserError
@@ -80,12 +80,7 @@ def read_series(source: SeriesSource, say: bool = False, expected: str | None = 
         UserError: If the file cannot be read, has changed, holds words or gaps, or its rows are not in order.
     """
     path = find_file(source.path)
-    found = fingerprint(path)
-    if expected not in (None, found):
-        raise UserError(
-            f"{source.path} has changed since this run was prepared: its SHA-256 was {str(expected)[:12]}, "
-            f"now it is {found[:12]}"
-        )
+    found = unchanged(path, expected)
     dialect = read_dialect(path, source.delimiter, source.encoding)
     columns = read_frame(path, dialect).columns
     if say:

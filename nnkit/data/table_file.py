@@ -10,9 +10,9 @@ from nnkit.data.columns import ColumnOptions
 from nnkit.data.delimited import (
     Dialect,
     find_file,
-    fingerprint,
     read_dialect,
     read_header,
+    unchanged,
     unique_names,
 )
 from nnkit.data.frame import Column, Frame, Numbers, read_frame
@@ -79,12 +79,7 @@ def load_table(
         ConfigError: If it lacks a column that the source names, or the target cannot be what it is to be.
     """
     path = find_file(source.path)
-    found = fingerprint(path)
-    if expected not in (None, found):
-        raise UserError(
-            f"{source.path} has changed since this run was prepared: its SHA-256 was {str(expected)[:12]}, "
-            f"now it is {found[:12]}"
-        )
+    found = unchanged(path, expected)
     dialect = read_dialect(path, source.delimiter, source.encoding)
     header = read_header(path, dialect)
     if len(header) == 1:
