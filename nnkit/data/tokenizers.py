@@ -95,6 +95,6 @@ def tokenizer_from(spec: dict[str, Any]) -> Tokenizer:
         return Bytes()
     if kind == "characters":
         return Characters.restore(spec)
-    if kind in DEFAULT_VOCAB:
+    if isinstance(kind, str) and kind in DEFAULT_VOCAB:
         return LibraryTokenizer.restore(spec)
     raise UserError(f"a tokenizer's kind is {', '.join(get_args(TokenizerKind))}, not {str(kind)[:40]!r}")
