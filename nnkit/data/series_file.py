@@ -115,13 +115,17 @@ def _choose(source: SeriesSource, columns: dict[str, Column], say: bool) -> dict
     for name in named:
         column = columns[name]
         if isinstance(column, Texts):
-            row = int(np.argmax(column.codes >= 0))
+            row, word = _first_word(column)
             raise UserError(
-                f"{source.path}: column {name!r} holds words, not numbers ({column.values[0]!r} in row {row + 1} "
-                "is the first)"
+                f"{source.path}: column {name!r} holds words, not numbers ({word!r} in row {row:,} is the first)"
             )
         chosen[name] = column
     return chosen
+
+
+def _first_word(column: Texts) -> tuple[int, str]:
+    row = int(np.argmax(column.codes >= 0))
+    return row + 1, column.values[column.codes[row]]
 
 
 def _all_numbers(title: str, columns: dict[str, Column], time: str | None, say: bool) -> dict[str, Numbers]:
@@ -131,7 +135,7 @@ def _all_numbers(title: str, columns: dict[str, Column], time: str | None, say: 
         if name == time:
             left_out[name] = "it holds the time"
         elif isinstance(column, Texts):
-            left_out[name] = f"it holds words, such as {column.values[0]!r}"
+            left_out[name] = f"it holds words, such as {_first_word(column)[1]!r}"
         elif np.isnan(column.values).all():
             left_out[name] = "it is empty"
         else:

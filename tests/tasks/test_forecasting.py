@@ -1,0 +1,197 @@
+"""Forecasting: metrics against NumPy, and a run from training to prediction."""
+
+import csv
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import nnkit
+from nnkit.batches import Series
+from nnkit.data.sampler import Draw
+from nnkit.drawing import curves
+from nnkit.tasks.forecasting import Forecasting
+from nnkit.verbs import predict as verb
+
+QUICK = [
+    "trainer.num_threads=1",
+    "trainer.max_epochs=2",
+    "logger=[]",
+    "callbacks=[checkpoint]",
+    "data.batch_size=32",
+]
+MEAN, STD = [100.0, -3.0, 5.0], [10.0, 0.5, 1.0]
+
+
+class Shifted(nn.Module):
+    """Says what the last channels of the window hold."""
+
+    def forward(self, inputs):
+        return inputs.flatten(1)
+
+
+def task(mean=MEAN, std=STD):
+    return Forecasting(
+        target_mean=mean,
+        target_std=std,
+        network=Shifted(),
+        loss=nn.MSELoss(),
+        target="real",
+        make_optimizer=None,
+        make_scheduler=None,
+    )
+
+
+def test_metrics_are_those_of_numpy_over_batches_of_unequal_size():
+    rng = np.random.default_rng(0)
+    said, truth = rng.normal(size=(2, 37, 4, 3)).astype(np.float32)
+    truth[..., 2] = 0.25
+    scored = task()
+    for start, end in ((0, 16), (16, 32), (32, 37)):
+        target = torch.tensor(truth[start:end]).flatten(1)
+        scored.evaluate(Series(torch.tensor(said[start:end]), target, torch.arange(start, end)))
+        assert scored.last_outputs.shape == (end - start, 4, 3)
+    results = {name: value.item() for name, value in scored.results().items()}
+    units, real = said.astype(float) * STD + MEAN, truth.astype(float) * STD + MEAN
+    error = units - real
+    # The third series never moves: it has no deviation to be measured by.
+    nrmse = [np.sqrt((error[..., one] ** 2).mean()) / real[..., one].std() for one in (0, 1)]
+    assert results["nrmse"] == pytest.approx(np.mean(nrmse), rel=1e-5)
+    assert results["mse"] == pytest.approx((error**2).mean(), rel=1e-5)
+    assert results["rmse"] == pytest.approx(np.sqrt((error**2).mean()), rel=1e-5)
+    assert results["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-5)
+    assert results["loss"] == pytest.approx(((said - truth) ** 2).mean(), rel=1e-5)
+    assert set(results) == set(Forecasting.metrics)
+
+
+def test_results_are_cleared_and_the_sums_are_no_buffers():
+    scored = task([0.0], [2.0])
+    batch = Series(torch.ones(2, 3), torch.tensor([[1.0, 2, 3], [2, 3, 4]]), torch.arange(2))
+    scored.evaluate(batch)
+    first = scored.results()
+    scored.evaluate(batch)
+    assert scored.results() == first
+    assert set(dict(scored.named_buffers())) == {"window", "epoch_totals", "mean", "std"}
+    assert not {"mean", "std"} & set(scored.state_dict())
+
+
+def test_always_saying_the_mean_has_an_nrmse_of_one_and_a_still_series_none():
+    truth = torch.randn(50, 6, generator=torch.Generator().manual_seed(1))
+    scored = task([4.0], [3.0])
+    scored.evaluate(Series(truth.mean().expand(50, 6), truth, torch.arange(50)))
+    assert scored.results()["nrmse"].item() == pytest.approx(1, abs=1e-5)
+    scored.evaluate(Series(torch.zeros(5, 6), torch.ones(5, 6), torch.arange(5)))
+    assert np.isnan(scored.results()["nrmse"].item())
+
+
+def test_forecasts_are_in_the_users_units_step_by_step():
+    said = torch.tensor([[0.0, 1.0, 2.0, 1.0, 0.0, 0.0]])
+    assert task()(said).tolist() == [[[100, -2.5, 7], [110, -3, 5]]]
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outputs")
+    steps = np.arange(300)
+    lines = ["date,temperature,load"]
+    for step in steps:
+        day = np.datetime64("2020-01-01") + step
+        lines.append(f"{day},{20 + 5 * np.sin(step / 3):.4f},{1000 + 300 * np.cos(step / 3):.3f}")
+    path = folder / "power.csv"
+    path.write_text("\n".join(lines) + "\n")
+    words = [f"data.path={path}", "data.window=12", "data.horizon=3", *QUICK, f"output_dir={folder}"]
+    nnkit.train(["data=series_csv", "name=power", *words, "trainer.max_epochs=4"])
+    return folder
+
+
+def test_a_run_is_tested_again_with_the_same_metrics(cli, outputs):
+    record = json.loads((outputs / "power" / "run.json").read_text())
+    code, out, _ = cli("test", "power", "--output-dir", outputs)
+    assert code == 0
+    assert "test/nrmse" in out
+    loaded = nnkit.load("power", outputs)
+    samples = loaded.data.split("test")
+    batch = samples[Draw(None, torch.arange(len(samples)))]
+    target = loaded.data.preprocessing["target"]
+    with torch.inference_mode():
+        error, truth = (
+            (values.double().numpy().reshape(-1, 3, 2) * target["std"])
+            for values in (loaded.network(batch.inputs) - batch.target, batch.target)
+        )
+    nrmse = (np.sqrt((error**2).mean((0, 1))) / truth.std((0, 1))).mean()
+    assert record["metrics"]["test/nrmse"] == pytest.approx(nrmse, rel=1e-4)
+
+
+def test_the_steps_after_a_file_are_forecast_from_the_command_line(cli, outputs, monkeypatch):
+    lines = (outputs / "power.csv").read_text().splitlines()
+    Path("recent.csv").write_text("\n".join([lines[0], *lines[40:60]]) + "\n")
+    Path("short.csv").write_text("\n".join(lines[:5]) + "\n")
+    code, out, err = cli("predict", "power", "recent.csv", "short.csv", "--output-dir", outputs)
+    assert code == 2
+    assert "short.csv has 4 rows, and the model reads the last 12" in err
+    (answer,) = map(json.loads, out.splitlines())
+    assert answer["item"] == "recent.csv"
+    names = [f"{name}+{step}" for step in (1, 2, 3) for name in ("temperature", "load")]
+    assert list(answer["values"]) == names
+    window = np.array([[float(cell) for cell in line.split(",")[1:]] for line in lines[48:60]])
+    loaded = nnkit.load("power", outputs)
+    scale = loaded.data.preprocessing["channels"]
+    mean, std = (np.array([channel[key] for channel in scale]) for key in ("mean", "std"))
+    with torch.inference_mode():
+        scores = loaded.network(torch.tensor((window - mean) / std, dtype=torch.float32).unsqueeze(0))
+    expected = scores.double().numpy().reshape(3, 2) * std + mean
+    assert list(answer["values"].values()) == pytest.approx(expected.ravel().tolist(), rel=1e-5)
+    code, _, _ = cli("predict", "power", "recent.csv", "--output", "said.csv", "--output-dir", outputs)
+    with Path("said.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (code, list(row)) == (0, ["item", *names])
+    monkeypatch.setattr(verb, "is_terminal", lambda: True)
+    monkeypatch.setattr(verb, "_MAX_COLUMNS", 5)
+    code, out, _ = cli("predict", "power", "recent.csv", "--output-dir", outputs)
+    shown = [line.split()[0] for line in out.splitlines() if line.strip() and "─" not in line]
+    assert (code, shown) == (0, ["item", *names])
+
+
+@pytest.mark.parametrize("model", ["rnn", "gru", "mlp"])
+def test_other_models_forecast_too_and_better_than_the_mean(model):
+    words = ["data=mackey_glass", "data.num_steps=600", "data.window=24", "data.horizon=2", *QUICK]
+    result = nnkit.train([f"model={model}", *words, "trainer.max_epochs=8", "optimizer.lr=1e-2"])
+    assert result.metrics["test/nrmse"] < 0.6
+
+
+@pytest.mark.parametrize(
+    "words", [["task=regression"], ["task=classification"], ["head=classifier"], ["model=lenet5"]]
+)
+def test_what_does_not_fit_a_series_is_refused(cli, words):
+    code, _, err = cli("train", "data=mackey_glass", *words)
+    assert code == 2
+    assert words[0].split("=")[1] in err
+    assert not Path("outputs").exists()
+
+
+def test_forecasts_are_drawn_beside_what_came():
+    with warnings.catch_warnings():
+        # TensorBoard's own imports warn of what they use.
+        warnings.simplefilter("ignore")
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    words = ["data=mackey_glass", "data.num_steps=600", "data.window=24", "data.horizon=5"]
+    words += ["trainer.num_threads=1", "trainer.max_epochs=2"]
+    result = nnkit.train([*words, "callbacks=[checkpoint,pictures]", "logger=[tensorboard]"])
+    events = EventAccumulator(str(result.run.path / "tensorboard"), size_guidance={"images": 0})
+    events.Reload()
+    assert events.Tags()["images"] == ["val/forecast"]
+
+
+def test_a_forecast_that_is_true_covers_the_truth():
+    truth = np.stack([np.sin(np.arange(20) / 3), np.linspace(0, 1, 20)])
+    same, other = curves(truth, truth), curves(truth, truth - 0.5)
+    assert same.shape[0] > 2 * 160
+    grey = [(np.abs(picture[:170, 60:360].astype(int) - 128).max(2) == 0).sum() for picture in (same, other)]
+    # Only the frame is grey where the forecast lies on the truth.
+    assert grey[0] < grey[1]
+    assert curves(np.array([[np.nan, 1.0]]), np.array([[1.0, np.inf]])).ndim == 3
+    assert curves(np.array([[2.0]]), np.array([[2.0]])).ndim == 3
