@@ -175,17 +175,17 @@ class LongText(DataModule):
         return None
 
     def _refuse_short(self, title: str, counts: dict[str, Any]) -> None:
-        has = ", ".join(f"{counts[part]['tokens']:,} to {_PURPOSE[part]}" for part in PARTS)
-        fractions = {"val": self.val_fraction, "test": self.test_fraction}
-        too_short = counts["train"]["tokens"] <= self.block_size
-        if too_short or any(fraction and not counts[part]["tokens"] for part, fraction in fractions.items()):
-            least = int((self.block_size + 1) / (1 - self.val_fraction - self.test_fraction)) + 1
-            raise UserError(
-                f"{title} is too short: it has {sum(counts[part]['characters'] for part in PARTS):,} characters, which "
-                f"are {has} tokens; data.block_size={self.block_size} needs at least {self.block_size + 1:,} tokens to "
-                f"train on and one in each other part, about {least:,} in all. "
-                "Name a longer text or a smaller data.block_size."
-            )
+        train, val, test = (counts[part]["tokens"] for part in PARTS)
+        held_out = ((val, self.val_fraction), (test, self.test_fraction))
+        if train > self.block_size and all(count or not fraction for count, fraction in held_out):
+            return
+        least = int((self.block_size + 1) / (1 - self.val_fraction - self.test_fraction)) + 1
+        raise UserError(
+            f"{title} is too short: its {sum(counts[part]['characters'] for part in PARTS):,} characters are "
+            f"{train:,} tokens to train on, {val:,} to validate on and {test:,} to test on. "
+            f"data.block_size={self.block_size} needs at least {self.block_size + 1:,} to train on and one in each "
+            f"other part, about {least:,} in all. Name a longer text or a smaller data.block_size."
+        )
 
     def _say(self, title: str, counts: dict[str, Any]) -> None:
         _logger.info(
@@ -223,9 +223,6 @@ class LongText(DataModule):
             f"{title} is not the text the run was trained on: {'; '.join(found[:5]) or 'its files have another order'}"
             f"{more}. A new run takes the new text: nnkit train"
         )
-
-
-_PURPOSE = {"train": "train on", "val": "validate", "test": "test"}
 
 
 def _ends(scanned: Scan, options: dict[str, Any]) -> PartEnds:

@@ -18,7 +18,7 @@ from nnkit.errors import EnvironmentFault
 PARTS = ("train", "val", "test")
 _COPIED_AT_ONCE = 1 << 20
 # How far a border between parts may move for a word's sake.
-_LONGEST_WORD = 1_000
+_LONGEST_WORD = 100
 
 
 class Scan(NamedTuple):
@@ -183,8 +183,8 @@ def deal(texts: Iterable[str], ends: Sequence[int]) -> Iterator[tuple[str, str]]
         while part < len(PARTS) - 1 and position + len(text) > ends[part]:
             begin = ends[part] - position
             place = next_cut(text, begin - 1) if begin > 0 else 0
-            if place - begin > _LONGEST_WORD:
-                # A script without blanks, or no words at all.
+            if place - begin > min(_LONGEST_WORD, (ends[part + 1] - ends[part]) // 2):
+                # A script without blanks, no words at all, or a part as short as a word.
                 place = max(begin, 0)
             if place:
                 yield PARTS[part], text[:place]
