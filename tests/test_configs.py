@@ -3,23 +3,24 @@
 from pathlib import Path
 
 import pytest
+import samples
 import torch
 
 import nnkit
-from nnkit import build, catalog
+from nnkit import build, catalog, evaluation
 from nnkit import config as configs
+from nnkit.batches import network_inputs
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.reopen import open_run
 
 CONF = Path(__file__).parent.parent / "conf"
-# A dataset that ships with the package, for each kind of input and task.
-SHIPPED = {"pictures": ["digits"], "table": ["iris", "diabetes"]}
+# The kinds of input that datasets of the tests have; each stands for one kind and one task.
+INPUTS = {"text": "tokens", "texts": "tokens", "table": "table", "pictures": "pictures", "series": "series"}
 QUICK = [
     "trainer.max_steps=2",
     "trainer.num_threads=1",
     "logger=[]",
     "callbacks=[checkpoint]",
-    "data.batch_size=16",
 ]
 
 
@@ -27,12 +28,12 @@ def options(group):
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-def pairs():
-    """Every model beside every shipped dataset that fits it."""
+def pairs(taken):
+    """Every model beside every kind of data that it takes, or does not take."""
     for model in options("model"):
-        for kind in catalog.read("model", model)["embeds"]:
-            for data in SHIPPED.get(kind, []):
-                yield model, data
+        for name, kind in INPUTS.items():
+            if (kind in catalog.read("model", model)["embeds"]) is taken:
+                yield model, name
 
 
 def fits(words):
@@ -52,21 +53,44 @@ def test_each_yaml_opens_with_what_it_is(path):
     assert next(line for line in lines if not line.startswith("# @package")).startswith("# ")
 
 
-@pytest.mark.parametrize(("model", "data"), list(pairs()))
-def test_each_model_trains_saves_loads_and_goes_on(model, data):
-    words = [f"model={model}", f"data={data}", *QUICK]
+REGRESSIONS = [(model, "diabetes") for model, data in pairs(True) if data == "table"]
+
+
+@pytest.mark.parametrize(("model", "data"), [*pairs(True), *REGRESSIONS])
+def test_each_model_trains_saves_loads_and_tests(model, data):
+    chosen = ["data=diabetes"] if data == "diabetes" else samples.words(data)
+    words = [f"model={model}", *chosen, *QUICK]
     if not fits(words):
         # A model that brings a head or a loss for classes is refused on a regression, and the other way round.
         assert data == "diabetes"
         pytest.skip(f"{model} is refused on {data}")
     result = nnkit.train(words)
     opened = open_run(result.run, "last")
-    batch = next(iter(opened.session.data.test_dataloader()))
+    inputs = network_inputs(next(iter(opened.session.data.test_dataloader())))
     with torch.no_grad():
-        assert torch.equal(
-            opened.session.task.network(batch.inputs), result.session.task.eval().network(batch.inputs)
-        )
+        expected = result.session.task.eval().network(*inputs)
+        assert torch.equal(opened.session.task.network(*inputs), expected)
     assert result.run.status() == "done"
+    before = {name: value for name, value in result.metrics.items() if name.startswith("test/")}
+    assert evaluation.test(str(result.run.path)) == before
+
+
+@pytest.mark.parametrize(("model", "data"), list(pairs(False)))
+def test_every_other_pairing_is_refused_with_what_fits(model, data):
+    _, problems = configs.examine([f"model={model}", *samples.words(data)])
+    (problem,) = [problem for problem in problems if problem.key == "model"]
+    assert f"model={model} does not take" in problem.text
+    assert "models that take" in problem.hint
+    assert f"data that {model} takes:" in problem.hint
+
+
+@pytest.mark.parametrize("model", [model for model, data in pairs(True) if data == "text"])
+def test_a_body_that_looks_ahead_is_refused_where_the_next_token_is_predicted(model):
+    words = [f"model={model}", *samples.words("text"), "model.bidirectional=true"]
+    problems = build.problems(configs.compose(words))
+    assert [problem.key for problem in problems] == ["model.bidirectional"]
+    assert "looks ahead" in problems[0].text
+    assert fits([f"model={model}", *samples.words("texts"), "model.bidirectional=true"])
 
 
 @pytest.mark.parametrize("loss", options("loss"))
@@ -115,8 +139,7 @@ def test_each_callback_and_logger_runs(callback):
 
 @pytest.mark.parametrize("data", options("data"))
 def test_each_dataset_composes_with_its_own_defaults(data):
-    needed = {"csv": ["data.path=rows.csv"], "image_folder": ["data.root=pictures"]}
-    composition = compose_and_check([f"data={data}", *needed.get(data, [])])
+    composition = compose_and_check([f"data={data}", *samples.NEEDED.get(data, [])])
     assert composition.choices["data"] == data
     assert composition.config.trainer.max_epochs >= 1
 

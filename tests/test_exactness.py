@@ -1,6 +1,7 @@
 """Every point of a short run resumes exactly, for every model file and for everything that has a state."""
 
 import pytest
+import samples
 from exactness import assert_same_end, cut
 
 import nnkit
@@ -116,17 +117,15 @@ def composes(words):
 
 
 @pytest.mark.parametrize("model", catalog.options("model"))
-@pytest.mark.parametrize("data", ["pictures", "table"])
-def test_every_model_resumes_exactly_with_everything_on(model, data, monkeypatch):
-    chosen = {"pictures": PICTURES, "table": ["data=iris", "data.val_fraction=0.2", "data.batch_size=16"]}[
-        data
-    ]
+@pytest.mark.parametrize("kind", samples.KINDS)
+def test_every_model_resumes_exactly_with_everything_on(model, kind, monkeypatch):
+    chosen = PICTURES if kind == "pictures" else samples.words(kind)
     everything = [CALLBACKS, "trainer.accumulate_grad_batches=2", "trainer.val_check_interval=0.5"]
     words = [f"model={model}", *chosen, *BASE, *everything]
     composition = composes(words)
     if composition is None:
-        assert data not in catalog.kinds_of_model(model)
-        pytest.skip(f"{model} does not take {data}")
+        assert {"text": "tokens", "texts": "tokens"}.get(kind, kind) not in catalog.kinds_of_model(model)
+        pytest.skip(f"{model} does not take {kind}")
     if "dropout" in composition.config.model:
         words.append("model.dropout=0.2")
     resume_from_every_point(words, monkeypatch)

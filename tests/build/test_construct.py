@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import samples
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
@@ -189,7 +190,7 @@ def options_of(*groups):
 
 
 # Options that are complete only with something of the user's.
-COMPLETED = {"data=csv": ["data.path=x.csv"], "data=image_folder": ["data.root=x"]}
+COMPLETED = {f"data={name}": words for name, words in samples.NEEDED.items()}
 PARTNERS = {
     "head=regressor": ["data=diabetes"],
     "task=regression": ["data=diabetes"],

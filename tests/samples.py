@@ -1,0 +1,52 @@
+"""A small dataset of each kind that every model of that kind can be trained on in a moment."""
+
+from pathlib import Path
+
+# What a dataset of the user's cannot do without, the file need not exist.
+NEEDED = {
+    "csv": ["data.path=rows.csv"],
+    "image_folder": ["data.root=pictures"],
+    "text_file": ["data.path=text.txt"],
+    "text_csv": ["data.path=texts.csv"],
+    "jsonl": ["data.path=texts.jsonl"],
+    "series_csv": ["data.path=series.csv"],
+}
+
+_WORDS = ("the", "cat", "saw", "a", "dog", "and", "went", "home")
+
+
+def words(kind: str) -> list[str]:
+    """Return what is typed for a dataset, its file written into the working directory where it needs one.
+
+    Args:
+        kind: pictures, table, text (one long one, for language models), texts (labelled ones) or series.
+    """
+    return _KINDS[kind]()
+
+
+def _text() -> list[str]:
+    lines = [" ".join(_WORDS[(number * step) % 8] for step in range(1, 8)) for number in range(1, 30)]
+    Path("text.txt").write_text("\n".join(lines), encoding="utf-8")
+    return ["data=text_file", "data.path=text.txt", "data.block_size=12", "data.batch_size=16"]
+
+
+def _texts() -> list[str]:
+    rows = ["text,label"]
+    for number in range(80):
+        label = ("long", "short", "odd")[number % 3]
+        text = " ".join(_WORDS[(number + step) % 8] for step in range(2 + 3 * (number % 3)))
+        rows.append(f"{text},{label}")
+    Path("texts.csv").write_text("\n".join(rows), encoding="utf-8")
+    return ["data=text_csv", "data.path=texts.csv", "data.batch_size=16"]
+
+
+_KINDS = {
+    "pictures": lambda: ["data=digits", "data.subset=0.25", "data.batch_size=64"],
+    "table": lambda: ["data=iris", "data.val_fraction=0.2", "data.batch_size=16"],
+    "text": _text,
+    "texts": _texts,
+    "series": lambda: [
+        "data=mackey_glass", "data.num_steps=200", "data.window=8", "data.horizon=2", "data.batch_size=32",
+    ],
+}  # fmt: skip
+KINDS = tuple(_KINDS)
