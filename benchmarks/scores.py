@@ -11,6 +11,25 @@ import tempfile
 import nnkit
 
 
+def train(overrides: list[str], seeds: list[int], metric: str) -> tuple[list[float], list[float]]:
+    """Train once a seed; return the scores and the seconds of training, each printed as it comes."""
+    scores, seconds = [], []
+    for seed in seeds:
+        with tempfile.TemporaryDirectory() as directory:
+            result = nnkit.train([*overrides, f"seed={seed}", f"output_dir={directory}"])
+        metrics = {**result.metrics, "test/error": 1 - result.metrics.get("test/accuracy", float("nan"))}
+        scores.append(metrics[metric])
+        seconds.append(result.seconds)
+        print(f"seed {seed}: {metric} {scores[-1]:.4f}, training {seconds[-1]:.1f} s", flush=True)
+    return scores, seconds
+
+
+def row(command: str, scores: list[float], seconds: list[float]) -> str:
+    """Return a row of a markdown table: command, mean, each score, the longest training."""
+    each = ", ".join(f"{score:.4f}" for score in scores)
+    return f"| {command} | {statistics.mean(scores):.4f} | {each} | {max(seconds):.0f} s |"
+
+
 def main() -> None:
     """Train once a seed and print the row."""
     parser = argparse.ArgumentParser(
@@ -22,19 +41,8 @@ def main() -> None:
     )
     parser.add_argument("overrides", nargs="+")
     arguments = parser.parse_args()
-    scores, seconds = [], []
-    for seed in arguments.seeds:
-        with tempfile.TemporaryDirectory() as directory:
-            result = nnkit.train([*arguments.overrides, f"seed={seed}", f"output_dir={directory}"])
-        metrics = {**result.metrics, "test/error": 1 - result.metrics.get("test/accuracy", float("nan"))}
-        scores.append(metrics[arguments.metric])
-        seconds.append(result.seconds)
-        print(f"seed {seed}: {arguments.metric} {scores[-1]:.4f}, training {seconds[-1]:.1f} s", flush=True)
-    each = ", ".join(f"{score:.4f}" for score in scores)
-    print(
-        f"| `nnkit train {' '.join(arguments.overrides)}` | {statistics.mean(scores):.4f} | {each} | ", end=""
-    )
-    print(f"{max(seconds):.0f} s |")
+    scores, seconds = train(arguments.overrides, arguments.seeds, arguments.metric)
+    print(row(f"`nnkit train {' '.join(arguments.overrides)}`", scores, seconds))
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ class LabelledTexts(DataModule):
         rows = {name: part[encoded.lengths[part] > 0] for name, part in classified.rows.items()}
         blank = sum(map(len, classified.rows.values())) - sum(map(len, rows.values()))
         if blank and say:
-            _logger.warning("%s texts hold no token; they are left out", f"{blank:,}")
+            _logger.warning("texts without a token, which are left out: %s", f"{blank:,}")
         self._encoded = encoded, replace(classified, rows=rows)
         return self._encoded
 

@@ -155,7 +155,7 @@ def test_texts_in_which_no_token_is_found_are_left_out(write, caplog):
     # Nothing but marks that cannot be seen, which wordpiece drops.
     data = prepared(write(table([*reviews(), ("\u200b\xad", "good")])), tokenizer="wordpiece", max_vocab=60)
     assert sum(data.preprocessing["counts"].values()) == 200
-    assert "1 texts hold no token; they are left out" in caplog.text
+    assert "texts without a token, which are left out: 1" in caplog.text
     assert dict(data.read(["\u200b"]))["\u200b"].startswith("there is nothing to read in it")
 
 
