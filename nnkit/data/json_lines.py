@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nnkit.data.delimited import open_bytes
+from nnkit.data.user_files import open_bytes
 from nnkit.errors import UserError
 
 _MAX_LINE = 10_000_000

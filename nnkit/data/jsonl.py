@@ -1,11 +1,11 @@
 """A file of JSON lines of the user's: a text under one key, its label under another."""
 
-from nnkit.data.delimited import find_file, unchanged
 from nnkit.data.json_lines import label_of, read_objects, refuse_lines, text_of
 from nnkit.data.labelled import Labelled
 from nnkit.data.labelled_texts import LabelledTexts
 from nnkit.data.text_columns import choose_columns
 from nnkit.data.tokenizers import TokenizerKind
+from nnkit.data.user_files import find_file, unchanged
 from nnkit.errors import UserError
 
 

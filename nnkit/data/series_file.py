@@ -8,9 +8,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnkit.data.delimited import Dialect, find_file, read_dialect, unchanged
+from nnkit.data.delimited import Dialect, read_dialect
 from nnkit.data.frame import Column, Numbers, Texts, read_frame
 from nnkit.data.time_column import check_order, find_time
+from nnkit.data.user_files import find_file, unchanged
 from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")

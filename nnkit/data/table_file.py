@@ -7,16 +7,10 @@ import numpy as np
 import torch
 
 from nnkit.data.columns import ColumnOptions
-from nnkit.data.delimited import (
-    Dialect,
-    find_file,
-    read_dialect,
-    read_header,
-    unchanged,
-    unique_names,
-)
+from nnkit.data.delimited import Dialect, read_dialect, read_header, unique_names
 from nnkit.data.frame import Column, Frame, Numbers, read_frame
 from nnkit.data.targets import Target, read_target
+from nnkit.data.user_files import find_file, unchanged
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.suggest import closest
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from nnkit.batches import Table
 from nnkit.data.columns import MAX_SCORE, LearntColumn, NumberColumn, encode, gather
-from nnkit.data.delimited import find_file, num_fields, read_dialect, read_header, read_rows, unique_names
+from nnkit.data.delimited import num_fields, read_dialect, read_header, read_rows, unique_names
 from nnkit.data.frame import Column, Numbers, Texts, parse_number, parse_text
+from nnkit.data.user_files import find_file
 from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")

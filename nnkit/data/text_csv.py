@@ -3,19 +3,13 @@
 import logging
 from pathlib import Path
 
-from nnkit.data.delimited import (
-    find_file,
-    open_bytes,
-    read_dialect,
-    read_header,
-    unchanged,
-    unique_names,
-)
+from nnkit.data.delimited import read_dialect, read_header, unique_names
 from nnkit.data.frame import check_dialect, parse_text, rows_below_header
 from nnkit.data.labelled import Labelled
 from nnkit.data.labelled_texts import LabelledTexts
 from nnkit.data.text_columns import choose_columns
 from nnkit.data.tokenizers import TokenizerKind
+from nnkit.data.user_files import find_file, open_bytes, unchanged
 from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")

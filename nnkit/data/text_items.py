@@ -4,16 +4,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nnkit.data.delimited import (
-    find_file,
-    num_fields,
-    open_bytes,
-    read_dialect,
-    read_header,
-    read_rows,
-    unique_names,
-)
+from nnkit.data.delimited import num_fields, read_dialect, read_header, read_rows, unique_names
 from nnkit.data.json_lines import read_objects, text_of
+from nnkit.data.user_files import find_file, open_bytes
 from nnkit.errors import UserError
 
 _CSV = (".csv", ".tsv")

@@ -2,7 +2,8 @@ import gzip
 
 import pytest
 
-from nnkit.data.delimited import Dialect, find_file, read_dialect, read_header, read_rows, unique_names
+from nnkit.data.delimited import Dialect, read_dialect, read_header, read_rows, unique_names
+from nnkit.data.user_files import find_file
 from nnkit.errors import UserError
 
 

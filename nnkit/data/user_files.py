@@ -1,0 +1,78 @@
+"""Files that a user names: found, told apart by their bytes, and opened."""
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+from nnkit.errors import UserError
+from nnkit.suggest import closest
+
+_GZIP = b"\x1f\x8b"
+
+
+def find_file(given: str) -> Path:
+    """Return the path of an existing file that can be read as text.
+
+    Raises:
+        UserError: If it is a URL, missing, a folder, empty or unreadable.
+    """
+    if "://" in given:
+        raise UserError(f"{given} is a URL: download the file and give its path")
+    path = Path(given).expanduser()
+    try:
+        if path.is_dir():
+            raise UserError(f"{given} is a folder: give the path of one file")
+        if not path.is_file():
+            raise UserError(f"no such file: {given}{_near_name(path)}")
+        if path.stat().st_size == 0:
+            raise UserError(f"{given} is empty")
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise UserError(f"{given} cannot be read: {error.strerror}") from error
+    return path
+
+
+def _near_name(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f" (there is no folder {path.parent})"
+    # Without the ending, which would make any two CSV files alike.
+    by_stem = {entry.stem: entry for entry in path.parent.iterdir() if entry.is_file()}
+    near = closest(path.stem, by_stem)
+    return f", did you mean {by_stem[near[0]]}?" if near else ""
+
+
+def unchanged(path: Path, expected: str | None) -> str:
+    """Return the SHA-256 of a file's bytes in hexadecimal, which must be the expected one if there is one.
+
+    Raises:
+        UserError: If it is another one.
+    """
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if expected not in (None, found):
+        raise UserError(
+            f"{path} has changed since this run was prepared: its SHA-256 was {str(expected)[:12]}, "
+            f"now it is {found[:12]}"
+        )
+    return found
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, unpacked if it is a gzip file.
+
+    Raises:
+        UserError: If it is a damaged one.
+    """
+    with path.open("rb") as plain:
+        compressed = plain.read(2) == _GZIP
+    try:
+        with gzip.open(path, "rb") if compressed else path.open("rb") as file:
+            yield cast(IO[bytes], file)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path} is a damaged gzip file: {error}") from error
