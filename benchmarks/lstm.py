@@ -8,6 +8,7 @@ import json
 import statistics
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -80,8 +81,7 @@ def main() -> None:
     command = [*COMMAND, f"data.path={arguments.path}", f"trainer.max_steps={arguments.steps}"]
     # The data module's own share of the text; tests and validation are left out of the time by both.
     command += ["trainer.limit_val_batches=1", "trainer.limit_test_batches=1"]
-    with open(arguments.path, encoding="utf-8") as file:
-        text = file.read()
+    text = Path(arguments.path).read_text(encoding="utf-8")
     times: dict[str, list[float]] = {"bare": [], "nnkit": [], "nnkit, matmul_precision=highest": []}
     with tempfile.TemporaryDirectory() as directory:
         command.append(f"output_dir={directory}")

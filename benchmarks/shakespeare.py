@@ -8,6 +8,7 @@ import math
 import statistics
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -76,8 +77,7 @@ def main() -> None:
     parser.add_argument("--path", default="../shared/data/tinyshakespeare.txt", help="the text")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     arguments = parser.parse_args()
-    with open(arguments.path, encoding="utf-8") as file:
-        text = file.read()
+    text = Path(arguments.path).read_text(encoding="utf-8")
     rows: dict[str, list[tuple[float, float]]] = {"nnkit": [], "bare torch.nn.LSTM loop": []}
     for seed in arguments.seeds:
         with tempfile.TemporaryDirectory() as directory:
