@@ -3,7 +3,8 @@
 python benchmarks/text_preparation.py
 python benchmarks/text_preparation.py --megabytes 20
 
-Each preparation is a process of its own with an empty cache; peak memory is that of the whole process, torch included.
+Each preparation is a process of its own with an empty cache; peak memory is that of the whole process, torch included,
+and the tokens as they are mapped, a byte or two each, which the system may take back at any time.
 The second start is `setup_data` and the three splits, with all in the cache. The ratio to the library is of encoding
 one text, cut into the same pieces, in alternating turns; above 1 is faster than the library's encode_batch.
 """
