@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nnkit.data.delimited import Dialect, read_dialect
 from nnkit.data.frame import Column, Numbers, Texts, read_frame
-from nnkit.data.time_column import check_order, find_time
+from nnkit.data.time_column import check_order, find_time, say_unequal
 from nnkit.data.user_files import find_file, unchanged
 from nnkit.errors import UserError
 
@@ -107,9 +107,12 @@ def _choose(source: SeriesSource, columns: dict[str, Column], say: bool) -> dict
     if absent:
         text = f"{source.path} lacks {_listed(absent)}; its columns: {', '.join(list(columns)[:20])}"
         raise MissingColumnsError(text, absent, list(columns))
-    time = find_time({name: column for name, column in columns.items() if name not in named})
+    others = {name: column for name, column in columns.items() if name not in named}
+    time = find_time(others, by_name=source.columns is None)
     if time is not None:
         check_order(source.path, *time, columns[time[0]])
+        if say:
+            say_unequal(source.path, *time, columns[time[0]])
     if source.columns is None:
         return _all_numbers(source.path, columns, time[0] if time else None, say)
     chosen: dict[str, Numbers] = {}

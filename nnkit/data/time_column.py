@@ -20,13 +20,15 @@ _FORMS = ("iso", *(day + clock for clock in ("", " %H:%M", " %H:%M:%S") for day 
 _REGULAR = (0.5, 1.5)
 
 
-def find_time(columns: Mapping[str, Column]) -> tuple[str, NDArray[np.float64]] | None:
+def find_time(columns: Mapping[str, Column], by_name: bool) -> tuple[str, NDArray[np.float64]] | None:
     """Return name and values of the column that holds the time, None if there is none.
 
-    That is the first column of dates, or the first column of numbers called time, date, datetime, timestamp or year.
+    That is the first column of dates, or else the first column of numbers called time, date, datetime, timestamp or
+    year.
 
     Args:
         columns: Columns of a table.
+        by_name: Whether a column of numbers may be the time.
 
     Returns:
         Seconds, or the column's own numbers; NaN where nothing stands.
@@ -37,7 +39,7 @@ def find_time(columns: Mapping[str, Column]) -> tuple[str, NDArray[np.float64]] 
             if times is not None:
                 return name, times
     for name, column in columns.items():
-        if isinstance(column, Numbers) and name.casefold() in _NAMES:
+        if by_name and isinstance(column, Numbers) and name.casefold() in _NAMES:
             return name, column.values
     return None
 
@@ -67,7 +69,7 @@ def _backwards(times: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def check_order(title: str, name: str, times: NDArray[np.float64], column: Column) -> None:
-    """Refuse rows that are not in the order of time, and warn of steps that differ.
+    """Refuse rows that are not in the order of time.
 
     Args:
         title: What messages call the table.
@@ -79,29 +81,30 @@ def check_order(title: str, name: str, times: NDArray[np.float64], column: Colum
         UserError: If a row is earlier than the one before it; names the first and says how many.
     """
     wrong = _backwards(times)
-    if len(wrong):
-        before, row = int(wrong[0]) + 1, int(wrong[0]) + 2
-        all_turned = len(wrong) == len(times) - 1
-        raise UserError(
-            f"{title} is not in the order of time: row {row} ({_cell(column, row)!r} in column {name!r}) is earlier "
-            f"than row {before} ({_cell(column, before)!r})"
-            + (f", and so on in {len(wrong):,} places" if len(wrong) > 1 else "")
-            + (
-                "\n    the newest row stands first: turn the file round"
-                if all_turned
-                else "\n    sort the rows"
-            )
-            + f"; if {name!r} is no time, name the columns of the series in data.columns"
-        )
+    if not len(wrong):
+        return
+    before, row = int(wrong[0]) + 1, int(wrong[0]) + 2
+    more = f", and so on in {len(wrong):,} places" if len(wrong) > 1 else ""
+    turned = len(wrong) == len(times) - 1
+    advice = "the newest row stands first: turn the file round" if turned else "sort the rows"
+    way_out = "leave it out of the file" if isinstance(column, Texts) else "name the channels in data.columns"
+    raise UserError(
+        f"{title} is not in the order of time: row {row:,} ({_cell(column, row)!r} in column {name!r}) is earlier "
+        f"than row {before:,} ({_cell(column, before)!r}){more}\n    {advice}; if {name!r} is no time, {way_out}"
+    )
+
+
+def say_unequal(title: str, name: str, times: NDArray[np.float64], column: Column) -> None:
+    """Warn of steps of time that differ; names the first and says how many. Arguments as for `check_order`."""
     steps = np.diff(times)
     usual = float(np.median(steps)) if len(steps) else 0.0
     odd = np.flatnonzero((steps < _REGULAR[0] * usual) | (steps > _REGULAR[1] * usual))
     if len(odd):
         row = int(odd[0]) + 1
         _logger.warning(
-            "%s: the steps of time are not equal; the first other one is from row %d (%s) to row %d (%s), of %s in all;"
-            " each row counts as one step",
-            *(title, row, _cell(column, row), row + 1, _cell(column, row + 1), f"{len(odd):,}"),
+            "%s: the steps of time in column %r are not equal; the first other one is from row %d (%s) to row %d (%s), "
+            "of %s in all; each row counts as one step",
+            *(title, name, row, _cell(column, row), row + 1, _cell(column, row + 1), f"{len(odd):,}"),
         )
 
 

@@ -199,13 +199,17 @@ def test_a_column_of_numbers_called_year_is_the_time_unless_it_is_named(write, c
     caplog.clear()
     assert prepared(path, columns=["Year", "heat"]).facts()["num_channels"] == 2
     assert not caplog.records
+    turned = write(table(times=years[::-1], header="Year,heat,wind"))
+    with pytest.raises(UserError, match=r"if 'Year' is no time, name the channels in data\.columns"):
+        prepared(turned)
+    assert prepared(turned, columns=["heat"]).facts()["num_channels"] == 1
 
 
 def test_unequal_steps_of_time_are_told_with_the_first_place(write, caplog):
     times = [*days(30), *days(30, date(2021, 2, 5))]
     prepared(write(table(times=times)))
     assert (
-        "steps of time are not equal; the first other one is from row 30 (2021-01-30) to row 31"
+        "steps of time in column 'date' are not equal; the first other one is from row 30 (2021-01-30) to row 31"
         in caplog.text
     )
 
