@@ -2,6 +2,7 @@
 
 import logging
 import time
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console, RenderableType
@@ -60,12 +61,22 @@ class Progress(Callback):
         self.refresh_per_second = refresh_per_second
         self.console = Console(stderr=False)
         self._bar: _Bar | None = None
-        self._start = 0.0
+        self._start: float | None = None
         self._printed = 0.0
         self._line = ""
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's bar."""
+        self._begin(trainer)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Start the bar of an epoch that goes on where a run was resumed; its start is not announced."""
+        if self._start is None:
+            self._begin(trainer)
+
+    def _begin(self, trainer: Trainer) -> None:
         self._start = time.perf_counter()
         if not trainer.is_global_zero or not self.console.is_terminal:
             return
@@ -82,6 +93,7 @@ class Progress(Callback):
         if not trainer.is_global_zero:
             return
         self._line = self._describe(trainer, pl_module)
+        self._start = None
         if time.perf_counter() - self._printed >= _SECONDS_BETWEEN_LINES:
             self._print()
 
@@ -96,7 +108,8 @@ class Progress(Callback):
         }
         shown = "  ".join(f"{name} {value:.4g}" for name, value in list({**means, **logged}.items())[:_SHOWN])
         epochs = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
-        seconds = time.perf_counter() - self._start
+        now = time.perf_counter()
+        seconds = now - (now if self._start is None else self._start)
         return (
             f"epoch {trainer.current_epoch + 1}{epochs}  step {trainer.global_step}  {shown}  {seconds:.1f} s"
         )

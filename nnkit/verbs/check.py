@@ -105,7 +105,12 @@ def _time(composition: Composition, found: Rehearsal, data: DataModule) -> list[
 
     config, num_samples = composition.config, data.num_train_samples()
     seconds = measure_step(config, composition.choices, sum(layer.multiply_adds for layer in found.layers))
-    batches = math.ceil(num_samples / config.data.batch_size)
+    # Where nothing is prepared, nothing is fetched for it either.
+    batches = (
+        len(data.train_dataloader())
+        if data.preprocessing
+        else math.ceil(num_samples / config.data.batch_size)
+    )
     steps = math.ceil(batches / config.trainer.accumulate_grad_batches)
     result = f"{_duration(seconds * batches)}: {batches:,} batches of {_duration(seconds)}"
     findings = [_Finding("epoch, about", result, f"{num_samples:,} training samples")]
