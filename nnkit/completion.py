@@ -11,13 +11,26 @@ from nnkit import catalog
 
 SHELLS = ("bash", "zsh", "fish")
 _COMPOSING = ("train", "summary", "check")
-_TAKING_RUNS = ("resume", "doctor", "test", "predict")
+_TAKING_RUNS = ("resume", "doctor", "test", "predict", "generate")
 FLAGS = {
     "train": ("--multirun", "--cfg", "--resolve", "--config-dir", "--info", "--help"),
     "resume": ("--allow", "--verify", "--steps", "--output-dir", "--help"),
     "doctor": ("--repair", "--output-dir", "--help"),
     "test": ("--output-dir", "--help"),
     "predict": ("--top-k", "--format", "--output", "--output-dir", "--help"),
+    "generate": (
+        "--prompt",
+        "--length",
+        "--temperature",
+        "--top-k",
+        "--top-p",
+        "--seed",
+        "--stop",
+        "--samples",
+        "--format",
+        "--output-dir",
+        "--help",
+    ),
     "summary": ("--config-dir", "--help"),
     "check": ("--config-dir", "--help"),
     "list": ("--config-dir", "--help"),

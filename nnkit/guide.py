@@ -16,6 +16,7 @@ _EXAMPLES = (
     ("nnkit train model=mlp data=iris seed=1", "choose options, set values"),
     ("nnkit check model=cnn data=digits", "sound? and what will it cost?"),
     ("nnkit predict last digit.png", "apply the latest run to a picture"),
+    ('nnkit generate last --prompt "ROMEO:"', "let a language model write on"),
     ("nnkit list model", "what there is to choose from"),
 )
 _WORDS = (

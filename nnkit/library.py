@@ -13,6 +13,7 @@ from nnkit.run import Run, find_run
 
 if TYPE_CHECKING:
     from nnkit.data.base import DataModule
+    from nnkit.decoding import Sampling
     from nnkit.fit import Result
     from nnkit.network import Network
     from nnkit.prediction import Prediction, Unreadable
@@ -121,6 +122,49 @@ class Loaded:
         if top_k < 1:
             raise ValueError(f"top_k must be at least 1, not {top_k}")
         return list(predict(self.task, self.data, [str(item) for item in items], top_k))
+
+    def generate(
+        self,
+        prompt: str = "",
+        *,
+        length: int = 500,
+        sampling: Sampling | None = None,
+        seed: int = 0,
+        num_samples: int = 1,
+        stop: Sequence[str] = (),
+    ) -> list[str]:
+        """Let a language model write on, as ``nnkit generate`` does.
+
+        Args:
+            prompt: What the text begins with; empty: a line break.
+            length: Tokens to write.
+            sampling: How they are drawn; None: ``nnkit.decoding.Sampling(temperature=0.8)``.
+            seed: Another seed, another text.
+            num_samples: Texts to write.
+            stop: A text ends before the first of these.
+
+        Returns:
+            What follows the prompt, `num_samples` times.
+
+        Raises:
+            UserError: If the run is no language model, or the prompt holds what its vocabulary lacks.
+            ValueError: If a number is below 1.
+        """
+        from nnkit.decoding import Sampling
+        from nnkit.generation import continuations, encode_prompt, language_model, whole
+
+        network, tokenizer = language_model(self.task, self.data, str(self.run.path))
+        pieces = continuations(
+            network,
+            tokenizer,
+            encode_prompt(tokenizer, prompt),
+            length=length,
+            sampling=sampling or Sampling(temperature=0.8),
+            seeds=(seed,),
+            num_samples=num_samples,
+            stop=stop,
+        )
+        return whole(pieces, num_samples)
 
 
 def load(run: str | Path | Run, output_dir: str | Path = "outputs") -> Loaded:
