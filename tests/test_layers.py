@@ -81,7 +81,7 @@ ALLOWED = {
     "data": {"batches", "faults"},
     "optim": set(),
     "checkpoint": set(),
-    "callbacks": {"tasks", "checkpoint", "run", "drawing", "batches"},
+    "callbacks": {"tasks", "checkpoint", "run", "drawing", "batches", "decoding", "generation"},
 }
 
 
