@@ -92,7 +92,9 @@ def main() -> None:
         bare_steps(model, parts["train"], steps)
         rows["bare torch.nn.LSTM loop"].append((bare_bits(model, parts["test"]), time.perf_counter() - start))
         for name, found in rows.items():
-            print(f"seed {seed}: {name} {found[-1][0]:.4f} bits per character, {found[-1][1]:.0f} s", flush=True)
+            print(
+                f"seed {seed}: {name} {found[-1][0]:.4f} bits per character, {found[-1][1]:.0f} s", flush=True
+            )
     for name, found in rows.items():
         bits, seconds = zip(*found, strict=True)
         print(f"{name}: {statistics.mean(bits):.4f} ({', '.join(f'{one:.4f}' for one in bits)}), ", end="")
