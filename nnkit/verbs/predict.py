@@ -26,9 +26,9 @@ _MAX_COLUMNS = 10
 _HELP = """\
 What an item is depends on the run. Pictures: a picture or a folder of them. Tables: a CSV file, of which each
 row is predicted. Series: a CSV file, of which the steps after the last row are forecast. Texts: the text
-itself, a file, or - for the lines of standard input. Items are brought to the form the run was trained on. On a terminal the answer
-is a table, elsewhere one JSON object a line. An item that cannot be read is named on standard error; the rest
-goes on, and the exit code is 2.
+itself, a file, or - for the lines of standard input. Items are brought to the form the run was trained on. On
+a terminal the answer is a table, elsewhere one JSON object a line. An item that cannot be read is named on
+standard error; the rest goes on, and the exit code is 2.
 """
 
 
