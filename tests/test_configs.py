@@ -127,7 +127,7 @@ def test_each_schedule_is_saved_and_restored(scheduler):
         ["data=digits", "model=mlp", f"scheduler={scheduler}", "trainer.max_epochs=2", *QUICK[1:]]
     )
     manifest, checkpoint = CheckpointStore(result.run.checkpoints).load("last")
-    assert manifest.step == result.run.record()["step"] > 100
+    assert manifest.step == result.run.record()["step"] == 80
     states = checkpoint["lr_schedulers"] or [checkpoint["plateau"]]
     assert "last_epoch" in states[0]
 

@@ -10,6 +10,7 @@ import torch
 from nnkit.batches import Blocks
 from nnkit.data.text_reading import read_text
 from nnkit.data.tokenizers import Tokenizer, quoted
+from nnkit.data.user_files import is_file
 from nnkit.errors import NnkitError
 
 _logger = logging.getLogger("nnkit")
@@ -48,18 +49,10 @@ def _texts(items: Sequence[str], encoding: str | None) -> Iterator[tuple[str, st
             for number, line in enumerate(sys.stdin, start=1):
                 if line.strip():
                     yield f"line {number}", line.rstrip("\n")
-        elif _is_file(item):
+        elif is_file(item):
             yield item, _head(Path(item), encoding)
         else:
             yield item, item
-
-
-def _is_file(item: str) -> bool:
-    try:
-        return Path(item).is_file()
-    except OSError:
-        # A text longer than a path may be.
-        return False
 
 
 def _head(path: Path, encoding: str | None) -> str | NnkitError:

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from nnkit.data.delimited import num_fields, read_dialect, read_header, read_rows, unique_names
 from nnkit.data.json_lines import read_objects, text_of
-from nnkit.data.user_files import find_file, open_bytes
+from nnkit.data.user_files import find_file, is_file, open_bytes
 from nnkit.errors import UserError
 
 _CSV = (".csv", ".tsv")
 _JSON_LINES = (".jsonl", ".ndjson")
-_FILES = (*_CSV, *_JSON_LINES, ".txt", ".gz")
 
 # Name, text, and why there is none ("" if there is one).
 Item = tuple[str, str, str]
@@ -30,23 +29,13 @@ def read_texts(items: Sequence[str], column: str) -> Iterator[Item]:
     for item in items:
         if item == "-":
             yield from _lines("stdin", sys.stdin.buffer)
-        elif _is_file(item):
+        elif is_file(item):
             try:
                 yield from _read_file(item, column)
             except UserError as error:
                 yield item, "", str(error)
         else:
             yield item, item.strip(), "" if item.strip() else "an empty text"
-
-
-def _is_file(item: str) -> bool:
-    # What is called like a file is one, or a slip of the pen would be taken for a text.
-    if item.lower().endswith(_FILES) and not any(char.isspace() for char in item):
-        return True
-    try:
-        return Path(item).is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _read_file(item: str, column: str) -> Iterator[Item]:

@@ -11,6 +11,9 @@ from typing import IO, cast
 from nnkit.errors import UserError
 from nnkit.suggest import closest
 
+# Endings of files that hold texts.
+_TEXT_FILES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt", ".md", ".gz")
+
 _GZIP = b"\x1f\x8b"
 
 
@@ -76,3 +79,17 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
             yield cast(IO[bytes], file)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{path} is a damaged gzip file: {error}") from error
+
+
+def is_file(item: str) -> bool:
+    """Say whether what a user typed where a text or a file may stand is a file.
+
+    What is called like a file of texts is one, or a slip of the pen would be taken for a text.
+    """
+    if item.lower().endswith(_TEXT_FILES) and not any(char.isspace() for char in item):
+        return True
+    try:
+        return Path(item).is_file()
+    except (OSError, ValueError):
+        # A text longer than a path may be.
+        return False
