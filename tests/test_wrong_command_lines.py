@@ -25,7 +25,7 @@ LINES = [
         ["no callbacks=progres", "did you mean callbacks=[checkpoint,progress,ema]?"],
     ),
     ("+callbacks=emaa", ["did you mean +callbacks=ema?"]),
-    ("model=qqq", ["no model=qqq", "there is: cnn, ", "lenet5"]),
+    ("model=qqq", ["no model=qqq", "there is: bilstm, cnn, ", "lenet5"]),
     ("model=null", ["model: cannot be null", "lenet5"]),
     ("callbacks=null", ["callbacks=[] is none at all"]),
     ("~model", ["model: cannot be deleted"]),
@@ -138,7 +138,10 @@ LINES = [
         "model=lenet5 data=iris",
         ["model=lenet5 does not take data=iris (kind table)", "models that take table: ", "mlp"],
     ),
-    ("head=regressor data=mnist", ["head=regressor serves regression, and the task is classification"]),
+    (
+        "head=regressor data=mnist",
+        ["head=regressor serves regression and forecasting, and the task is classification"],
+    ),
     ("data=diabetes loss=cross_entropy", ["cross_entropy scores class indices", "gives real values"]),
     (
         "data=diabetes task=classification",

@@ -1,6 +1,7 @@
-"""Bits per character on the test part of Tiny Shakespeare: nnkit, a bare torch.nn.LSTM loop, an interpolated 5-gram.
+"""Bits per character on the test part of a text: nnkit, a bare torch.nn.LSTM loop, an interpolated 5-gram.
 
-python benchmarks/shakespeare.py
+python benchmarks/character_models.py experiment=lstm_shakespeare data.path=../shared/data/tinyshakespeare.txt
+python benchmarks/character_models.py --seeds 1 experiment=lstm_pydocs
 """
 
 import argparse
@@ -8,7 +9,6 @@ import math
 import statistics
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 import nnkit
+from nnkit.data.text_reading import read_all
 
 
 def bare_bits(model: BareLSTM, tokens: torch.Tensor) -> float:
@@ -73,18 +74,19 @@ def _numbers(text: NDArray[np.int64], length: int, vocab_size: int) -> NDArray[n
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--path", default="../shared/data/tinyshakespeare.txt", help="the text")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("overrides", nargs="+")
     arguments = parser.parse_args()
-    text = Path(arguments.path).read_text(encoding="utf-8")
     rows: dict[str, list[tuple[float, float]]] = {"nnkit": [], "bare torch.nn.LSTM loop": []}
     for seed in arguments.seeds:
         with tempfile.TemporaryDirectory() as directory:
-            words = ["experiment=lstm_shakespeare", f"data.path={arguments.path}", f"seed={seed}"]
-            result = nnkit.train([*words, f"output_dir={directory}"])
+            result = nnkit.train([*arguments.overrides, f"seed={seed}", f"output_dir={directory}"])
         rows["nnkit"].append((result.metrics["test/bits_per_character"], result.seconds))
         data, steps = result.session.data, int(result.session.config.trainer.max_steps)
+        text = "".join(read_all(data.corpus()))
         parts, vocab_size = encoded(data, text), data.facts()["vocab_size"]
         torch.manual_seed(seed)
         torch.set_float32_matmul_precision("highest")
