@@ -100,7 +100,7 @@ def _try_network(nodes: Mapping[str, Node]) -> list[Problem]:
             if ahead and not getattr(module, "causal", True):
                 key = f"{node.key}.bidirectional" if "bidirectional" in node.arguments else node.key
                 text = f"{node.target.__name__} looks ahead, and the task predicts what comes next"
-                problems.append(Problem(key, text, "choose a model that reads forwards only"))
+                problems.append(Problem(key, text, "choose one that reads forwards only, such as model=lstm"))
             if not hasattr(module, "dim_out"):
                 break
             width = {"dim_in": module.dim_out}

@@ -159,7 +159,9 @@ def _open_reader(path: Path, dialect: Dialect) -> Iterator[_Reader]:
             yield reader
         except csv.Error as error:
             line = _last_start(path, dialect)
-            raise UserError(f"{path}, line {line}: {error} (a quote that is never closed?)") from error
+            raise UserError(
+                f"{path}, line {line}: {error} (a quote that is never closed, or a text that is too long for one cell?)"
+            ) from error
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{path} is not in the encoding {dialect.encoding}, somewhere after line {reader.line_num}"

@@ -221,7 +221,7 @@ class LongText(DataModule):
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         return (
             f"{title} is not the text the run was trained on: {'; '.join(found[:5]) or 'its files have another order'}"
-            f"{more}. A new run takes the new text: nnkit train"
+            f"{more}. Put the old text back to go on; a new run takes the new text: nnkit train"
         )
 
 

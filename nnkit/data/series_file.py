@@ -168,8 +168,8 @@ def _check_gaps(source: SeriesSource, columns: dict[str, Numbers], say: bool) ->
     where = f"the first is {_content(columns[first])} of column {first!r} (by column: {listed})"
     if source.gaps == "refuse":
         raise UserError(
-            f"{source.path}: {cells}; {where}\n    data.gaps=interpolate fills gaps between two numbers in by straight "
-            "lines"
+            f"{source.path}: {cells}; {where}\n    a run trained with data.gaps=interpolate fills gaps between two "
+            "numbers by straight lines"
         )
     for name in counts:
         known = np.flatnonzero(~np.isnan(columns[name].values))
@@ -183,13 +183,15 @@ def _check_gaps(source: SeriesSource, columns: dict[str, Numbers], say: bool) ->
                 f"{rows[1]:,}; such a gap cannot be filled in: cut these rows off or leave the column out"
             )
     if say:
-        _logger.warning("%s: %s and are filled in; %s", source.path, cells.replace("holds", "hold"), where)
+        _logger.warning("%s: %s, which is filled by straight lines; %s", source.path, cells, where)
 
 
 def _content(column: Numbers) -> str:
     row = int(np.argmax(np.isnan(column.values))) + 1
     text_row, text = column.first_text
-    return f"{text!r} in row {row:,}" if text_row == row else f"an empty or infinite one in row {row:,}"
+    return (
+        f"{text!r} in row {row:,}" if text_row == row else f"an empty, missing or infinite one in row {row:,}"
+    )
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -84,8 +84,11 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
 def is_file(item: str) -> bool:
     """Say whether what a user typed where a text or a file may stand is a file.
 
-    What is called like a file of texts is one, or a slip of the pen would be taken for a text.
+    What is called like a file of texts is one, or a slip of the pen would be taken for a text; so is a folder that is
+    written as one, of which the reader will say that it is none.
     """
+    if item in (".", "..") or item.endswith("/"):
+        return True
     if item.lower().endswith(_TEXT_FILES) and not any(char.isspace() for char in item):
         return True
     try:

@@ -162,6 +162,11 @@ class WindowedSeries(DataModule):
         bounds = cut(num_steps, self.val_fraction, self.test_fraction)
         training = _filled(series, options)[slice(*bounds["train"])]
         scale = {name: mean_and_std(column) for name, column in zip(series.names, training.T, strict=True)}
+        if not any(scale[name][1] for name in series.targets):
+            raise UserError(
+                f"{series.title}: {', '.join(map(repr, series.targets))} never changes in the training part: there is "
+                "nothing to forecast"
+            )
         for name in [name for name, (_, std) in scale.items() if not std]:
             _logger.warning("%r has one value in the whole training part: it is not scaled", name)
         counts = {name: len(_starts(bound, name, options)) for name, bound in bounds.items()}
@@ -224,6 +229,9 @@ class WindowedSeries(DataModule):
         """Read the last window of each file, of which the steps that follow are forecast; see `DataModule.read`."""
         names = [channel["name"] for channel in self.preprocessing["channels"]]
         for item in items:
+            if item == "-":
+                yield item, "a series is read from a CSV file, not from standard input: name the file"
+                continue
             try:
                 yield item, self._last_window(item, self.read_values(item, names))
             except UserError as error:

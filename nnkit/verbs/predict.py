@@ -48,6 +48,8 @@ def main(arguments: list[str]) -> int:
             _write_csv(answers, file)
         else:
             _write_lines(answers, file)
+    if not answers.num_bad and not answers.num_good:
+        raise UserError("there is nothing to predict: what was named, or standard input, is empty")
     return 2 if answers.num_bad else 0
 
 
@@ -79,7 +81,7 @@ class _Answers:
     """Predictions in turn; what could not be read is said on standard error and counted."""
 
     def __init__(self, found: Iterable[Prediction | Unreadable]) -> None:
-        self.num_bad = 0
+        self.num_bad = self.num_good = 0
         self._found = found
 
     def __iter__(self) -> Iterator[Prediction]:
@@ -88,9 +90,16 @@ class _Answers:
         for answer in self._found:
             if isinstance(answer, Unreadable):
                 self.num_bad += 1
-                sys.stderr.write(f"nnkit: {_printable(answer.item)}: {answer.reason}\n")
+                sys.stderr.write(f"nnkit: {_complaint(answer)}\n")
             else:
+                self.num_good += 1
                 yield answer
+
+
+def _complaint(answer: Unreadable) -> str:
+    """Say what is wrong with an item, naming it once."""
+    item = _printable(answer.item)
+    return answer.reason if item and item in answer.reason else f"{item or repr(item)}: {answer.reason}"
 
 
 def _printable(name: str) -> str:

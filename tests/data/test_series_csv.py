@@ -108,7 +108,7 @@ def test_a_column_that_is_not_there_is_told_with_the_nearest(write, key, options
 
 
 @pytest.mark.parametrize(
-    ("cell", "said"), [("", "an empty or infinite one in row 12"), ("broken", "'broken' in row 12")]
+    ("cell", "said"), [("", "an empty, missing or infinite one in row 12"), ("broken", "'broken' in row 12")]
 )
 def test_gaps_and_words_are_refused_with_their_place_and_filled_in_where_that_is_wanted(
     write, caplog, cell, said
@@ -122,7 +122,7 @@ def test_gaps_and_words_are_refused_with_their_place_and_filled_in_where_that_is
     assert "data.gaps=interpolate" in str(info.value)
     caplog.clear()
     data = prepared(write(lines), gaps="interpolate")
-    assert "2 cells hold no number and are filled in" in caplog.text
+    assert "2 cells hold no number, which is filled by straight lines" in caplog.text
     np.testing.assert_allclose(whole(data)[:40], values()[:40], atol=1e-4)
 
 
@@ -254,7 +254,7 @@ def test_a_file_to_forecast_needs_the_columns_and_a_full_window_only(write, tmp_
     assert batch.target.shape == (1, 2)
     assert "has 7 rows, and the model reads the last 8" in answers[short]
     assert "lacks the column 'wind'; its columns: heat" in answers[lacking]
-    assert "1 cell holds no number; the first is an empty or infinite one in row 15" in answers[gap]
+    assert "1 cell holds no number; the first is an empty, missing or infinite one in row 15" in answers[gap]
     assert "no such file" in answers["nowhere.csv"]
 
 
@@ -272,3 +272,14 @@ def test_a_file_to_forecast_needs_the_columns_and_a_full_window_only(write, tmp_
 def test_arguments_without_sense_are_refused(options, word):
     with pytest.raises(ValueError, match=word):
         SeriesCSV(**{"path": "x.csv", **options})
+
+
+def test_a_series_that_never_changes_is_nothing_to_forecast(write):
+    with pytest.raises(UserError, match="'heat', 'wind' never changes in the training part"):
+        prepared(write(["heat,wind", *["3,4"] * 200]))
+
+
+def test_standard_input_is_no_series(write):
+    data = SeriesCSV(path=write(table()), window=8, horizon=2)
+    data.setup_data()
+    assert "name the file" in dict(data.read(["-"]))["-"]

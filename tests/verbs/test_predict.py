@@ -174,3 +174,9 @@ def test_names_that_are_no_text_can_be_printed(cli, outputs, pictures):
     code, out, _ = cli("predict", "digits", "odd", "--output-dir", outputs, "--top-k", 1)
     assert code == 0
     assert "caf�.png" in json.loads(out)["item"]
+
+
+def test_an_item_that_cannot_be_read_is_named_once(cli, outputs):
+    code, _, err = cli("predict", "diabetes", "missing.csv", "--output-dir", outputs)
+    assert code == 2
+    assert err == "nnkit: no such file: missing.csv\n"
