@@ -1,7 +1,7 @@
 """Bits per character on the test part of a text: nnkit, a bare torch.nn.LSTM loop, an interpolated 5-gram.
 
 python benchmarks/character_models.py experiment=lstm_shakespeare data.path=../shared/data/tinyshakespeare.txt
-python benchmarks/character_models.py --seeds 1 experiment=lstm_pydocs
+python benchmarks/character_models.py experiment=lstm_pydocs --seeds 1
 """
 
 import argparse
