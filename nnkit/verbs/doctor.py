@@ -257,6 +257,9 @@ def advice(run: Run, report: Report) -> str:
     """
     path, record, lost = shlex.quote(str(run.path)), run.record(), report.problems
     pid, again = record.get("pid", "?"), shlex.join(["nnkit", "train", *record.get("overrides", [])])
+    choices = record.get("choices")
+    writes = isinstance(choices, dict) and choices.get("task") == "language_modeling"
+    use = f"generate {path} --prompt TEXT" if writes else f"predict {path} FILE"
     cases = (
         (run.held(), f"process {pid} trains it; Ctrl-C there or kill {pid} saves and stops it"),
         (
@@ -269,7 +272,7 @@ def advice(run: Run, report: Report) -> str:
         ),
         (bool(report.findings) and not report.valid, f"no valid checkpoint is left; start again: {again}"),
         (_AGREEMENT in lost, f"put back the config.yaml that belongs here, or start again: {again}"),
-        (run.status() == "done", f"nnkit test {path}   or   nnkit predict {path} FILE"),
+        (run.status() == "done", f"nnkit test {path}   or   nnkit {use}"),
         (bool(report.valid), f"nnkit resume {path}"),
     )
     return next((text for applies, text in cases if applies), f"nnkit resume {path}   (starts at step 0)")
