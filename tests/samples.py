@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+from PIL import Image
+
+import nnkit
+
 # What a dataset of the user's cannot do without, the file need not exist.
 NEEDED = {
     "csv": ["data.path=rows.csv"],
@@ -22,6 +26,20 @@ def words(kind: str) -> list[str]:
         kind: pictures, table, text (one long one, for language models), texts (labelled ones) or series.
     """
     return _KINDS[kind]()
+
+
+def item(kind: str) -> str:
+    """Return what `nnkit predict` is given for a run on such data, its file written into the working directory."""
+    if kind == "pictures":
+        Image.new("L", (8, 8), 128).save("picture.png")
+        return "picture.png"
+    if kind == "series":
+        Path("series.csv").write_text("\n".join(["value", *(str(0.9 + 0.01 * step) for step in range(20))]))
+        return "series.csv"
+    if kind in ("text", "texts"):
+        return "the cat saw a dog"
+    tables = Path(nnkit.__file__).parent / "data" / "tables"
+    return str(tables / f"{'diabetes' if kind == 'diabetes' else 'iris'}.csv")
 
 
 def _text() -> list[str]:

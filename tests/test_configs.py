@@ -11,6 +11,7 @@ from nnkit import build, catalog, evaluation
 from nnkit import config as configs
 from nnkit.batches import network_inputs
 from nnkit.checkpoint.store import CheckpointStore
+from nnkit.prediction import Unreadable
 from nnkit.reopen import open_run
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -74,6 +75,8 @@ def test_each_model_trains_saves_loads_and_tests(model, data):
     assert result.run.status() == "done"
     before = {name: value for name, value in result.metrics.items() if name.startswith("test/")}
     assert evaluation.test(str(result.run.path)) == before
+    for answer in nnkit.load(result.run).predict([samples.item(data)]):
+        assert not isinstance(answer, Unreadable)
 
 
 @pytest.mark.parametrize(("model", "data"), list(pairs(False)))
