@@ -196,6 +196,7 @@ PARTNERS = {
     "task=regression": ["data=diabetes"],
     "head=language_model": ["data=shakespeare"],
     "task=language_modeling": ["data=shakespeare"],
+    "task=forecasting": ["data=mackey_glass"],
 }
 
 
