@@ -83,32 +83,84 @@ class Series(NamedTuple):
     indices: Tensor
 
 
-Batch = Pictures | Table | Tokens | Blocks | Series
+class Pairs(NamedTuple):
+    """Source texts with the texts to write from them.
+
+    Attributes:
+        inputs: Token numbers of the sources, (batch, source_time) int64, padded on the right.
+        mask: True where there is a token of the source, (batch, source_time) bool; the first of each is one.
+        prefix: What is written before each step, (batch, time) int64: the beginning mark, then the target without its
+            last token.
+        target: Token numbers to write, (batch, time) int64, the end mark last; `IGNORED` behind it.
+        references: All texts that count as right, (batch, references, longest) int64, each with its end mark;
+            `IGNORED` behind it, and all over where a source has fewer. The target is the first.
+        indices: Which pairs of the split these are, (batch,) int64.
+    """
+
+    inputs: Tensor
+    mask: Tensor
+    prefix: Tensor
+    target: Tensor
+    references: Tensor
+    indices: Tensor
+
+
+class Sentences(NamedTuple):
+    """Pairs of sentences, some of their tokens hidden.
+
+    Attributes:
+        inputs: Token numbers, (batch, time) int64: class mark, first sentence, separator, second sentence, separator;
+            padded on the right.
+        mask: True where there is a token, (batch, time) bool.
+        segments: 0 in the first sentence, 1 in the second, (batch, time) int64.
+        target: The hidden tokens, (batch, time) int64; `IGNORED` where nothing is hidden.
+        follows: 1 where the second sentence followed the first in its document, 0 where it did not, (batch,) int64.
+        indices: Which pairs of the split these are, (batch,) int64.
+    """
+
+    inputs: Tensor
+    mask: Tensor
+    segments: Tensor
+    target: Tensor
+    follows: Tensor
+    indices: Tensor
+
+
+Batch = Pictures | Table | Tokens | Blocks | Series | Pairs | Sentences
 
 # Target of a token that is not scored; torch's own default.
 IGNORED = -100
 
 
 def network_inputs(batch: Batch) -> tuple[Tensor, ...]:
-    """Return what a network is called with: the inputs, and the mask where samples differ in length."""
+    """Return what a network is called with; see `Network.forward`."""
+    if isinstance(batch, Pairs):
+        return batch.inputs, batch.mask, batch.prefix
+    if isinstance(batch, Sentences):
+        return batch.inputs, batch.mask, batch.segments
     return (batch.inputs, batch.mask) if isinstance(batch, Tokens) else (batch.inputs,)
 
 
 def join(batches: Sequence[Batch]) -> Batch:
     """Put batches of one kind together; texts are padded to the longest."""
-    first = batches[0]
-    if isinstance(first, Tokens):
-        time = max(batch.inputs.shape[1] for batch in batches)
-        batches = [
-            batch._replace(inputs=_padded(batch.inputs, time), mask=_padded(batch.mask, time))
-            for batch in batches
-            if isinstance(batch, Tokens)
-        ]
-    return type(first)(*map(torch.cat, zip(*batches, strict=True)))
+    columns = zip(*batches, strict=True)
+    if isinstance(batches[0], Tokens | Pairs | Sentences):
+        fields = zip(batches[0]._fields, columns, strict=True)
+        columns = (_padded(name, parts) for name, parts in fields)  # type: ignore[assignment]
+    return type(batches[0])(*map(torch.cat, columns))
 
 
-def _padded(values: Tensor, time: int) -> Tensor:
-    return functional.pad(values, (0, time - values.shape[1]))
+def _padded(name: str, parts: Sequence[Tensor]) -> Sequence[Tensor]:
+    sizes = [max(part.shape[axis] for part in parts) for axis in range(1, parts[0].ndim)]
+    # What is not scored must say so; whatever else stands behind a mask does not matter.
+    fill = IGNORED if name in ("target", "references") else 0
+    padded = []
+    for part in parts:
+        missing = [size - there for size, there in zip(sizes, part.shape[1:], strict=True)]
+        # The last dimension comes first.
+        frame = [width for axis in reversed(missing) for width in (0, axis)]
+        padded.append(functional.pad(part, frame, value=fill) if any(missing) else part)
+    return padded
 
 
 def not_finite(batch: Batch) -> dict[str, Tensor]:

@@ -1,10 +1,24 @@
 """A network is an embed, a body and a head; nobody else knows all three."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from nnkit.layers.sequence import SequenceBody
+from nnkit.layers.sequence import EncoderDecoder, SequenceBody
+
+
+class Source(NamedTuple):
+    """What an encoder-decoder writes from.
+
+    Attributes:
+        memory: What the encoder made of the source, (batch, source_time, dim).
+        mask: True where the source has a token, (batch, source_time) bool.
+        state: The decoder's state; None at the beginning.
+    """
+
+    memory: Tensor
+    mask: Tensor | None
+    state: Any
 
 
 class Network(nn.Module):
@@ -14,6 +28,9 @@ class Network(nn.Module):
         embed: Turns one kind of input into what the body eats.
         body: The model family.
         head: Turns the body's ``dim_out`` features into outputs.
+
+    Raises:
+        ValueError: If the head is to score with the embed's vectors, and the embed has none.
     """
 
     def __init__(self, embed: nn.Module, body: nn.Module, head: nn.Module) -> None:
@@ -21,33 +38,84 @@ class Network(nn.Module):
         self.embed = embed
         self.body = body
         self.head = head
+        self._tied = bool(getattr(head, "tied", False))
+        if self._tied and not hasattr(embed, "token_vectors"):
+            raise ValueError(f"tied: {type(embed).__name__} has no vector for each token that it could share")
 
-    def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        second: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Any:
         """Map inputs (batch, ...) to outputs (batch, dim); (batch, time, dim) with a head that looks at each step.
 
         Args:
             inputs: What the embed takes.
             mask: True where there is a step, (batch, time) bool; only for bodies that read sequences.
+            second: Of an encoder-decoder what is written so far, (batch, time) int64; of sentence pairs the segment of
+                each token, (batch, time) int64.
+            where: True where a head that looks at each step is to do so, (batch, time) bool; it returns (steps, dim)
+                then. None: everywhere.
+
+        Returns:
+            The outputs; of a head that looks at each step and at their summary, a tuple of both outputs.
         """
-        features = self.embed(inputs)
-        if not isinstance(self.body, SequenceBody):
-            outputs: Tensor = self.head(self.body(features))
-            return outputs
-        features, _ = self.body(features, mask)
-        if not getattr(self.head, "each_step", False):
-            features = self.body.summary(features, mask)
-        scores: Tensor = self.head(features)
+        body, head = self.body, self.head
+        if isinstance(body, EncoderDecoder):
+            assert second is not None
+            memory = body.encode(self.embed(inputs), mask)
+            features, _ = body.decode(self._embedded_target(second), memory, mask)
+            return self._scores(features, where)
+        features = self.embed(inputs) if second is None else self.embed(inputs, second)
+        if not isinstance(body, SequenceBody):
+            return head(body(features))
+        features, _ = body(features, mask)
+        if getattr(head, "each_step", False):
+            return self._scores(features, where)
+        summary = body.summary(features, mask)
+        if getattr(head, "each_step_and_summary", False):
+            return self._scores(features, where), head.next_sentence(summary)  # type: ignore[operator]
+        return head(summary)
+
+    def _embedded_target(self, tokens: Tensor) -> Tensor:
+        vectors: Tensor = self.embed.target(tokens)  # type: ignore[operator]
+        return vectors
+
+    def _scores(self, features: Tensor, where: Tensor | None = None) -> Tensor:
+        """Return the head's scores of steps, with the vectors it shares with the embed if it does."""
+        if where is not None:
+            features = features[where]
+        # Handed over at each call, so that the tensor has one name.
+        scores: Tensor = self.head(features, self.embed.token_vectors) if self._tied else self.head(features)
         return scores
+
+    @property
+    def max_len(self) -> int | None:
+        """Tokens that the network reads at most; None: no limit."""
+        limits = [getattr(part, "max_len", None) for part in (self.embed, self.body)]
+        return min((limit for limit in limits if isinstance(limit, int)), default=None)
+
+    def begin(self, inputs: Tensor, mask: Tensor | None = None) -> Source:
+        """Read sources, (batch, source_time) int64; `step` writes from the state that is returned."""
+        assert isinstance(self.body, EncoderDecoder)
+        return Source(self.body.encode(self.embed(inputs), mask), mask, None)
 
     def step(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Read on and score what may come next: all that generation knows of a network.
 
         Args:
-            tokens: Those that come next in each text, (batch, time) int64.
-            state: What the call before returned; None at the beginning.
+            tokens: Those that come next in each text, (batch, time) int64; of an encoder-decoder the beginning mark
+                first.
+            state: What the call before returned; at the beginning None, or what `begin` returned.
 
         Returns:
             Scores of the token after the last one, (batch, vocab_size), and the state to go on from.
         """
+        if isinstance(state, Source):
+            assert isinstance(self.body, EncoderDecoder)
+            features, inner = self.body.decode(self._embedded_target(tokens), *state)
+            return self._scores(features[:, -1]), state._replace(state=inner)
         features, state = self.body(self.embed(tokens), None, state)
-        return self.head(features[:, -1]), state
+        return self._scores(features[:, -1]), state

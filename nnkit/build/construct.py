@@ -99,5 +99,13 @@ def build_network(config: DictConfig) -> Network:
     (kind,) = config.model.embeds
     embed = build(config.model.embeds[kind], "embeds")
     body = build(config.model, "model", dim_in=embed.dim_out)
-    head = build(config.head, "head", dim_in=body.dim_out)
-    return Network(embed, body, head)
+    if "tied" in config.head:
+        if config.head.tied is None:
+            config.head.tied = getattr(body, "ties_head", False)
+        head = build(config.head, "head", dim_in=body.dim_out, tied_dim=embed.dim_out)
+    else:
+        head = build(config.head, "head", dim_in=body.dim_out)
+    try:
+        return Network(embed, body, head)
+    except ValueError as error:
+        raise ConfigError([blame(error, "head", config.head)]) from error

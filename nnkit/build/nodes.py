@@ -31,7 +31,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
 # Arguments that nnkit gives when it builds; None: the task's own affair.
 INJECTED: dict[str, tuple[str, ...] | None] = {
     "model": ("dim_in",),
-    "head": ("dim_in",),
+    "head": ("dim_in", "tied_dim"),
     "optimizer": ("params",),
     "scheduler": ("optimizer", "mode"),
     "task": None,

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nnkit.layers.checks import check_positive
 
@@ -13,6 +14,9 @@ class LanguageModel(nn.Module):
     Args:
         dim_in: Width of the features.
         vocab_size: Tokens to choose from.
+        tied: Whether the vectors that tokens are read by score them as well, without a bias (Press and Wolf 2017,
+            "Using the output embedding to improve language models").
+        tied_dim: Width of those vectors; features of another width are projected to it.
 
     Raises:
         ValueError: If a number is below 1.
@@ -21,13 +25,29 @@ class LanguageModel(nn.Module):
     # It wants the features of every step, not their summary.
     each_step: ClassVar[bool] = True
 
-    def __init__(self, dim_in: int, vocab_size: int) -> None:
+    def __init__(
+        self, dim_in: int, vocab_size: int, *, tied: bool | None = False, tied_dim: int | None = None
+    ) -> None:
         super().__init__()
         check_positive("dim_in", dim_in)
         check_positive("vocab_size", vocab_size)
-        self.linear = nn.Linear(dim_in, vocab_size)
+        self.tied = bool(tied)
+        if not tied:
+            self.linear: nn.Module = nn.Linear(dim_in, vocab_size)
+        elif tied_dim is None or tied_dim == dim_in:
+            self.linear = nn.Identity()
+        else:
+            self.linear = nn.Linear(dim_in, tied_dim, bias=False)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Map features (batch, ..., dim_in) to logits (batch, ..., vocab_size)."""
-        logits: Tensor = self.linear(features)
-        return logits
+    def forward(self, features: Tensor, vectors: Tensor | None = None) -> Tensor:
+        """Map features (batch, ..., dim_in) to logits (batch, ..., vocab_size).
+
+        Args:
+            features: Of the steps to score.
+            vectors: One vector a token, (vocab_size, tied_dim), if they are tied.
+        """
+        hidden: Tensor = self.linear(features)
+        if not self.tied:
+            return hidden
+        assert vectors is not None
+        return functional.linear(hidden, vectors)

@@ -1,19 +1,33 @@
 """Activation functions by name."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal, get_args
 
 from torch import nn
 
 ActivationName = Literal[
-    "identity", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "sigmoid", "tanh", "hardtanh"
+    "identity",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "gelu",
+    "gelu_tanh",
+    "silu",
+    "softplus",
+    "sigmoid",
+    "tanh",
+    "hardtanh",
 ]
 
-_CLASSES: dict[str, type[nn.Module]] = {
+_CLASSES: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
     "elu": nn.ELU,
     "gelu": nn.GELU,
+    # The approximation that GPT-2 was trained with (Hendrycks and Gimpel 2016).
+    "gelu_tanh": partial(nn.GELU, approximate="tanh"),
     "silu": nn.SiLU,
     "softplus": nn.Softplus,
     "sigmoid": nn.Sigmoid,
@@ -22,7 +36,7 @@ _CLASSES: dict[str, type[nn.Module]] = {
 }
 
 # These fall below zero and come back, so that the largest of four inputs need not give the largest output.
-_NOT_MONOTONE = frozenset({"gelu", "silu"})
+_NOT_MONOTONE = frozenset({"gelu", "gelu_tanh", "silu"})
 
 
 def activation_layer(name: str) -> nn.Module:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
+from nnkit.layers.pooling import pool
 from nnkit.layers.sequence import SequenceBody
 
 Pooling = Literal["last", "mean", "max"]
@@ -86,25 +87,12 @@ class Recurrent(SequenceBody):
 
     def summary(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Sum up features (batch, time, dim_out) as `pooling` says, (batch, dim_out)."""
-        if self.pooling == "last":
-            return self._last(features, mask)
-        if mask is None:
-            return features.mean(1) if self.pooling == "mean" else features.amax(1)
-        seen = mask.unsqueeze(-1)
-        if self.pooling == "max":
-            return features.masked_fill(~seen, -torch.inf).amax(1)
-        return features.masked_fill(~seen, 0.0).sum(1) / seen.sum(1)
-
-    def _last(self, features: Tensor, mask: Tensor | None) -> Tensor:
-        if mask is None:
-            last = features[:, -1]
-        else:
-            rows = torch.arange(len(features), device=features.device)
-            last = features[rows, mask.sum(1) - 1]
-        if self.causal:
-            return last
+        if self.pooling != "last" or self.causal:
+            return pool(features, mask, self.pooling)
+        # Backwards, the last step that was read is the first one.
         half = self.dim_out // 2
-        return torch.cat([last[:, :half], features[:, 0, half:]], dim=-1)
+        ahead, behind = features[..., :half], features[..., half:]
+        return torch.cat([pool(ahead, mask, "last"), pool(behind, mask, "first")], dim=-1)
 
 
 def _turned_round(features: Tensor, mask: Tensor | None) -> Tensor:

@@ -1,7 +1,7 @@
 """What all bodies that read sequences share."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -12,10 +12,13 @@ class SequenceBody(nn.Module, ABC):
     Attributes:
         dim_out: Width of the features of each step.
         causal: Whether what is said of step t never depends on steps after t.
+        ties_head: Whether the family scores tokens with the vectors that it reads them by, unless the user says
+            otherwise (Press and Wolf 2017, "Using the output embedding to improve language models").
     """
 
     dim_out: int
     causal: bool
+    ties_head: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, features: Tensor, mask: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
@@ -30,3 +33,40 @@ class SequenceBody(nn.Module, ABC):
     @abstractmethod
     def summary(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Sum up what `forward` returned, (batch, time, dim_out), in one vector a sequence, (batch, dim_out)."""
+
+
+class EncoderDecoder(nn.Module, ABC):
+    """Base of bodies that read one sequence and write another.
+
+    Attributes:
+        dim_out: Width of the features of each step that is written.
+        ties_head: As for `SequenceBody`.
+    """
+
+    dim_out: int
+    ties_head: ClassVar[bool] = False
+
+    @abstractmethod
+    def encode(self, source: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Map the features of a source (batch, source_time, dim_in) to its memory (batch, source_time, dim).
+
+        Args:
+            source: One vector a step.
+            mask: True where there is a step, (batch, source_time) bool, padded on the right; None: everywhere.
+        """
+
+    @abstractmethod
+    def decode(
+        self, prefix: Tensor, memory: Tensor, mask: Tensor | None = None, state: Any = None
+    ) -> tuple[Tensor, Any]:
+        """Map what is written so far (batch, time, dim_in) to (batch, time, dim_out) and the state to go on from.
+
+        What is said of step t depends on the memory and on steps up to t only.
+
+        Args:
+            prefix: One vector for each token, the beginning mark first.
+            memory: What `encode` returned.
+            mask: That of the source.
+            state: What an earlier call returned, to go on where that ended; nested tuples and lists of tensors, each
+                with the batch as its first dimension.
+        """

@@ -1,0 +1,130 @@
+"""GPT: a decoder of Transformer layers that says what comes next."""
+
+import math
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from nnkit.layers.activation import ActivationName
+from nnkit.layers.attention import Attention
+from nnkit.layers.checks import check_choice, check_dropout, check_positive
+from nnkit.layers.pooling import pool
+from nnkit.layers.positions import rotations
+from nnkit.layers.sequence import SequenceBody
+from nnkit.layers.transformer import FeedForward, TransformerLayer
+
+Positions = Literal["learned", "rotary"]
+
+# Standard deviation of weights before training (Radford et al. 2018, section 4.1).
+_STD = 0.02
+
+
+class GPT(SequenceBody):
+    """Pre-norm Transformer decoder, as GPT-2.
+
+    Radford et al. 2019, "Language models are unsupervised multitask learners", section 2.3: layer normalisation moved
+    to the input of each block, one more after the last, and weights that lead back to the residual divided by
+    sqrt(2 * num_layers) at the start.
+
+    Args:
+        dim_in: Width of the vectors of tokens; another width than `dim` is projected to it.
+        dim: Width of the features.
+        num_layers: Layers.
+        num_heads: Heads of each attention; they divide `dim`.
+        max_len: Steps that can be told apart, and the most that are read.
+        dropout: Probability that a number is set to zero while training: of the sum of vectors and positions, of
+            attention weights, and of what each layer adds.
+        positions: "learned" vectors that are added, as in GPT-2, or "rotary": queries and keys turned by an angle (Su
+            et al. 2021).
+        activation: Of the feed-forward networks; their hidden width is four times `dim`.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    causal = True
+    ties_head: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        dim_in: int,
+        *,
+        dim: int = 128,
+        num_layers: int = 4,
+        num_heads: int = 4,
+        max_len: int = 256,
+        dropout: float = 0.0,
+        positions: Positions = "learned",
+        activation: ActivationName = "gelu",
+    ) -> None:
+        super().__init__()
+        for name, value in (("dim", dim), ("num_layers", num_layers), ("max_len", max_len)):
+            check_positive(name, value)
+        check_dropout(dropout)
+        check_choice("positions", positions, ("learned", "rotary"))
+        self.dim_out, self.max_len = dim, max_len
+        self.project = nn.Identity() if dim_in == dim else nn.Linear(dim_in, dim, bias=False)
+        self.head_dim = 0
+        self.positions: nn.Embedding | None = None
+        if positions == "learned":
+            self.positions = nn.Embedding(max_len, dim)
+        else:
+            self.head_dim = dim // num_heads
+            if self.head_dim % 2:
+                raise ValueError(
+                    f"num_heads must leave heads of even width for rotary positions: {dim} / {num_heads}"
+                )
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            TransformerLayer(
+                Attention(dim, num_heads, dropout=dropout),
+                FeedForward(dim, 4 * dim, activation),
+                lambda: nn.LayerNorm(dim),
+                norm_first=True,
+                dropout=dropout,
+            )
+            for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(dim)
+        self._initialise(num_layers)
+
+    def _initialise(self, num_layers: int) -> None:
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 2:
+                leads_back = name.endswith(("attention.out.weight", "feed_forward.3.weight"))
+                nn.init.normal_(parameter, std=_STD / math.sqrt(2 * num_layers) if leads_back else _STD)
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
+
+    def forward(self, features: Tensor, mask: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
+        """Map features (batch, time, dim_in) to (batch, time, dim); see `SequenceBody`.
+
+        The state holds keys and values of each layer, (batch, heads, time, dim / heads) each.
+        """
+        start = 0 if state is None else state[0][0][0].shape[2]
+        length = features.shape[1]
+        if start + length > self.max_len:
+            raise ValueError(f"{start + length} steps are more than max_len, {self.max_len}")
+        features = self.project(features)
+        rotation = None
+        if self.positions is None:
+            rotation = rotations(start, length, self.head_dim, features)
+        else:
+            steps = torch.arange(start, start + length, device=features.device)
+            features = features + self.positions(steps)
+        features = self.dropout(features)
+        caches = []
+        for number, layer in enumerate(self.layers):
+            features, cache = layer(
+                features,
+                causal=True,
+                rotation=rotation,
+                cache=None if state is None else state[number],
+            )
+            caches.append(cache)
+        return self.norm(features), caches
+
+    def summary(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the features of the last step, (batch, dim)."""
+        return pool(features, mask, "last")

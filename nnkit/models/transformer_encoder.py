@@ -1,0 +1,86 @@
+"""The encoder of the Transformer by itself, for sequences that are put into classes."""
+
+from typing import Any, Literal, get_args
+
+from torch import Tensor, nn
+
+from nnkit.layers.activation import ActivationName
+from nnkit.layers.attention import Attention
+from nnkit.layers.checks import check_choice, check_dropout, check_positive
+from nnkit.layers.pooling import pool
+from nnkit.layers.positions import sinusoids
+from nnkit.layers.sequence import SequenceBody
+from nnkit.layers.transformer import FeedForward, TransformerLayer
+
+Summary = Literal["mean", "max", "first"]
+
+
+class TransformerEncoder(SequenceBody):
+    """Transformer layers in which every step sees every other.
+
+    Vaswani et al. 2017, "Attention is all you need"; over patches of pictures as Dosovitskiy et al. 2021, "An image is
+    worth 16x16 words". Pre-norm by default, which trains without a long warm-up (Xiong et al. 2020).
+
+    Args:
+        dim_in: Width of the steps; another width than `dim` is projected to it.
+        dim: Width of the features.
+        num_layers: Layers.
+        num_heads: Heads of each attention; they divide `dim`.
+        hidden: Width inside the feed-forward networks; None: four times `dim`.
+        dropout: Probability that a number is set to zero while training, of the sums of steps and positions, and of
+            what each layer adds.
+        norm_first: Normalise what goes into a sub-layer instead of its sum with the residual, as in the paper.
+        pooling: What sums a sequence up: the "mean" or the "max" over its steps, or its "first" step.
+        activation: Of the feed-forward networks.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    causal = False
+
+    def __init__(
+        self,
+        dim_in: int,
+        *,
+        dim: int = 128,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        hidden: int | None = None,
+        dropout: float = 0.1,
+        norm_first: bool = True,
+        pooling: Summary = "mean",
+        activation: ActivationName = "gelu",
+    ) -> None:
+        super().__init__()
+        for name, value in (("dim_in", dim_in), ("dim", dim), ("num_layers", num_layers)):
+            check_positive(name, value)
+        check_dropout(dropout)
+        check_choice("pooling", pooling, get_args(Summary))
+        self.dim_out, self.pooling = dim, pooling
+        self.project = nn.Identity() if dim_in == dim else nn.Linear(dim_in, dim)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            TransformerLayer(
+                Attention(dim, num_heads),
+                FeedForward(dim, hidden or 4 * dim, activation),
+                lambda: nn.LayerNorm(dim),
+                norm_first=norm_first,
+                dropout=dropout,
+            )
+            for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(dim) if norm_first else nn.Identity()
+
+    def forward(self, features: Tensor, mask: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
+        """Map features (batch, time, dim_in) to (batch, time, dim); see `SequenceBody`. There is no state."""
+        features = self.project(features)
+        places = sinusoids(0, features.shape[1], self.dim_out, features)
+        features = self.dropout(features + places)
+        for layer in self.layers:
+            features, _ = layer(features, mask=mask)
+        return self.norm(features), None
+
+    def summary(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Sum up features (batch, time, dim) as `pooling` says, (batch, dim)."""
+        return pool(features, mask, self.pooling)
