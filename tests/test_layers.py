@@ -77,7 +77,7 @@ def test_hydra_and_omegaconf_stay_where_configs_are_made(name):
 
 # What a folder may import of nnkit, beside itself and errors.
 ALLOWED = {
-    "tasks": {"network", "batches", "optim"},
+    "tasks": {"network", "batches", "optim", "beam"},
     "data": {"batches", "faults"},
     "optim": set(),
     "checkpoint": set(),

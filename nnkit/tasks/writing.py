@@ -1,0 +1,186 @@
+"""What tasks share in which one text is read and another is written."""
+
+from abc import abstractmethod
+from collections.abc import Sequence, Sized
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nnkit.batches import IGNORED, Batch, Pairs, network_inputs
+from nnkit.beam import Answer, Beam, search
+from nnkit.tasks.base import Task
+
+Tokens = tuple[int, ...]
+
+
+class Vocabulary(Protocol):
+    """What writing asks of a data module of pairs.
+
+    Attributes:
+        begin: Mark that an answer is begun with.
+        end: Mark that ends it.
+        target_unknown: The token for what the vocabulary lacks, None if there is none.
+        max_target_len: Tokens of a target at most.
+    """
+
+    begin: int
+    end: int
+
+    @property
+    def target_unknown(self) -> int | None:
+        """See `Vocabulary`."""
+
+    @property
+    def max_target_len(self) -> int:
+        """See `Vocabulary`."""
+
+    def decode_target(self, tokens: Sequence[int]) -> str:
+        """Return the text of target tokens."""
+
+    def split(self, name: Any) -> Sized:
+        """Return the samples of a part of the data."""
+
+
+class Writing(Task):
+    """Base of tasks in which each sample is a text to read and a text to write.
+
+    The training loss is the mean over target tokens, each scored with the true ones before it. In evaluation ``loss``
+    is the negative log-probability of a token in nats, whatever the training loss (label smoothing would hide it), and
+    ``token_accuracy`` the share of tokens that are the most probable ones. Beside them answers are written without a
+    look at the truth: in validation greedily, for samples spread evenly over the part; in the test for all, by beam
+    search.
+
+    Args:
+        max_decoded: Validation samples that answers are written for, at most; None: for all.
+        beam_size: Answers kept at each step in the test; 1 is greedy. See `nnkit.beam.Beam`.
+        length_penalty: How far long answers are favoured, with a beam above 1.
+        arguments: As for `Task`.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    totals: ClassVar[tuple[str, ...]] = ("loss", "token_accuracy")
+
+    def __init__(
+        self,
+        *,
+        max_decoded: int | None = 1000,
+        beam_size: int = 1,
+        length_penalty: float = 0.6,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(**arguments)
+        if max_decoded is not None and max_decoded < 1:
+            raise ValueError(f"max_decoded must be at least 1, or null for all, not {max_decoded}")
+        self.max_decoded = max_decoded
+        self.beam = Beam(beam_size, length_penalty)
+        # Sum of the losses, right tokens and all tokens. No buffer: a callback that swaps averaged weights in for
+        # validation swaps the buffers as well.
+        self._eval_sums = torch.zeros(3, dtype=torch.float64, device="cpu")
+
+    @abstractmethod
+    def add_answers(self, answers: list[Tokens], references: list[list[Tokens]], data: Vocabulary) -> None:
+        """Add answers to the metrics, each with the texts that count as right."""
+
+    def forward(self, inputs: Tensor, mask: Tensor, prefix: Tensor) -> Tensor:
+        """Return the logits (batch, time, vocab_size) of what follows each token of prefix (batch, time)."""
+        outputs: Tensor = self.network(inputs, mask, prefix)
+        return outputs
+
+    def weight(self, batch: Batch) -> int:
+        """Return the number of target tokens."""
+        return int((batch.target != IGNORED).sum())
+
+    def score(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Return the mean loss and the number of tokens that were the most probable."""
+        logits, target = self._scored(batch)
+        with torch.no_grad():
+            right = (logits.argmax(-1) == target).sum()
+        return self.loss(logits, target), [right]
+
+    def _scored(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return logits (tokens, vocab_size) and target (tokens,), the padding left out."""
+        where = batch.target != IGNORED
+        return self.network(*network_inputs(batch), where), batch.target[where]
+
+    def evaluate(self, batch: Batch) -> None:
+        """Add a batch to the metrics."""
+        assert isinstance(batch, Pairs)
+        logits, target = self._scored(batch)
+        loss = functional.cross_entropy(logits.float(), target, reduction="sum")
+        right = (logits.argmax(-1) == target).sum()
+        sums = [loss.detach().double().cpu(), right.double().cpu(), torch.tensor(float(len(target)))]
+        self._eval_sums = self._eval_sums + torch.stack([value.double() for value in sums])
+        self._decode(batch)
+
+    def _decode(self, batch: Pairs) -> None:
+        trainer: Any = self.trainer
+        data: Vocabulary = trainer.datamodule
+        testing = bool(trainer.testing)
+        if not testing and self.max_decoded is not None:
+            count = max(len(data.split("val")), 1)
+            # Of `count` samples this chooses exactly `most`, whatever batches they come in.
+            most = min(self.max_decoded, count)
+            chosen = batch.indices * most % count < most
+            if not chosen.any():
+                return
+            batch = Pairs(*(part[chosen] for part in batch))
+        answers = self.write(batch.inputs, batch.mask, data, self.beam if testing else Beam())
+        best = [several[0].tokens for several in answers]
+        self.add_answers(best, _texts(batch.references, data.end), data)
+
+    def write(
+        self, inputs: Tensor, mask: Tensor, data: Vocabulary, beam: Beam, max_len: int | None = None
+    ) -> list[list[Answer]]:
+        """Write answers to sources.
+
+        Args:
+            inputs: Tokens of the sources, (batch, source_time) int64.
+            mask: True where there is one, (batch, source_time) bool.
+            data: Where they come from.
+            beam: How the answers are searched for.
+            max_len: Tokens of an answer at most, its end mark counted; None: as many as the longest target has.
+
+        Returns:
+            For each source at most `beam.size` answers and at least one, the best first.
+        """
+        # What stands behind the longest of these sources is padding of others.
+        longest = int(mask.sum(1).max())
+        inputs, mask = inputs[:, :longest], mask[:, :longest]
+        unknown = data.target_unknown
+        return search(
+            self.network.step,
+            self.network.begin(inputs, mask),
+            torch.full((len(inputs), 1), data.begin, device=inputs.device),
+            end=data.end,
+            max_len=max_len or data.max_target_len + 1,
+            beam=beam,
+            banned=[data.begin] if unknown is None else [data.begin, unknown],
+        )
+
+    def results(self) -> dict[str, Tensor]:
+        """Return loss and share of right tokens of all that was seen."""
+        loss, right, count = self.over_processes(self._eval_sums)
+        self._eval_sums = torch.zeros(3, dtype=torch.float64, device="cpu")
+        count = count.clamp(min=1)
+        return {"loss": (loss / count).float(), "token_accuracy": (right / count).float()}
+
+    def over_processes(self, sums: Tensor) -> Tensor:
+        """Add sums up over all processes that train together."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            sums = sums.to(self.device)
+            torch.distributed.all_reduce(sums)
+        return sums.cpu()
+
+
+def _texts(references: Tensor, end: int) -> list[list[Tokens]]:
+    """Return the references of each sample as tokens, without end marks and padding."""
+    found = []
+    for several in references.tolist():
+        texts = [tuple(token for token in text if token not in (end, IGNORED)) for text in several]
+        # Where a sample has fewer than others, no end mark stands.
+        found.append([text for text, row in zip(texts, several, strict=True) if end in row])
+    return found
