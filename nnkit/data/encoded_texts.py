@@ -11,7 +11,7 @@ from torch import Tensor
 from nnkit.batches import Tokens
 from nnkit.data.base import Samples
 from nnkit.data.sampler import Draw
-from nnkit.data.tokenizers import Tokenizer
+from nnkit.data.tokenizers import Marked, Tokenizer
 
 # Texts that are encoded at once.
 _CHUNK = 10_000
@@ -33,17 +33,34 @@ class EncodedTexts(NamedTuple):
     cut: Tensor
 
 
-def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> EncodedTexts:
-    """Encode texts and cut them after `max_length` tokens."""
+def encode_texts(
+    tokenizer: Tokenizer, texts: Sequence[str], max_length: int, *, markers: bool = False
+) -> EncodedTexts:
+    """Encode texts and cut them to `max_length` tokens.
+
+    Args:
+        tokenizer: Encodes them; with markers a `Marked` one.
+        texts: The texts.
+        max_length: Tokens of a text at most, marks included.
+        markers: Whether [CLS] stands before and [SEP] behind each text that has a token.
+    """
+    begin, end = np.empty(0, np.int32), np.empty(0, np.int32)
+    if markers:
+        assert isinstance(tokenizer, Marked)
+        begin, end = np.array([tokenizer.begin], np.int32), np.array([tokenizer.end], np.int32)
+    most = max_length - len(begin) - len(end)
     encoded = list(
         chain.from_iterable(
             tokenizer.encode_batch(texts[start : start + _CHUNK]) for start in range(0, len(texts), _CHUNK)
         )
     )
     full = torch.tensor([len(numbers) for numbers in encoded], dtype=torch.int64)
-    lengths = full.clamp(max=max_length)
-    tokens = np.concatenate([np.empty(0, np.int32), *(numbers[:max_length] for numbers in encoded)])
-    return EncodedTexts(torch.from_numpy(tokens), lengths.cumsum(0) - lengths, lengths, full > max_length)
+    lengths = full.clamp(max=most)
+    if markers:
+        lengths = torch.where(full > 0, lengths + 2, 0)
+    rows = [row for numbers in encoded if len(numbers) for row in (begin, numbers[:most], end)]
+    tokens = np.concatenate([np.empty(0, np.int32), *rows])
+    return EncodedTexts(torch.from_numpy(tokens), lengths.cumsum(0) - lengths, lengths, full > most)
 
 
 class TextSamples(Samples):

@@ -42,6 +42,7 @@ class LabelledTexts(DataModule):
         tokenizer: characters, bytes, words, bpe or wordpiece.
         max_vocab: Tokens of the vocabulary, at most; default: every character, or the tokenizer's own default.
         max_length: Tokens of a text, at most; what follows is cut off.
+        markers: Whether [CLS] stands before and [SEP] behind each text, as BERT reads it; they count as tokens.
         val_fraction: Share of the texts held out for validation.
         test_fraction: Share of the texts held out for the test.
         split_seed: Seed of the split; the split does not depend on `seed`.
@@ -64,6 +65,7 @@ class LabelledTexts(DataModule):
         tokenizer: TokenizerKind = "characters",
         max_vocab: int | None = None,
         max_length: int = 256,
+        markers: bool = False,
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         split_seed: int = 0,
@@ -76,10 +78,12 @@ class LabelledTexts(DataModule):
         super().__init__(
             batch_size=batch_size, eval_batch_size=eval_batch_size, num_workers=num_workers, seed=seed
         )
-        check_tokenizer(tokenizer, max_vocab)
+        check_tokenizer(tokenizer, max_vocab, markers=markers)
         check_fractions(val_fraction, test_fraction)
-        if max_length < 1:
-            raise ValueError(f"max_length must be at least 1, not {max_length}")
+        # Between the marks there is a token.
+        least = 3 if markers else 1
+        if max_length < least:
+            raise ValueError(f"max_length must be at least {least}, not {max_length}")
         if max_tokens is not None and max_tokens < max_length:
             raise ValueError(
                 f"max_tokens must be at least max_length, {max_length}, or one text is more; it is {max_tokens}"
@@ -87,6 +91,7 @@ class LabelledTexts(DataModule):
         self.tokenizer = tokenizer
         self.max_vocab = max_vocab
         self.max_length = max_length
+        self.markers = markers
         self.max_tokens = max_tokens
         self.split_options = {
             "val_fraction": val_fraction,
@@ -121,8 +126,11 @@ class LabelledTexts(DataModule):
             [classified.texts[row] for row in classified.rows["train"].tolist()],
             max_vocab=self.max_vocab,
             with_unknown=True,
+            markers=self.markers,
         )
-        encoded, classified = self._encode(tokenizer, classified, self.max_length, say=True)
+        encoded, classified = self._encode(
+            tokenizer, classified, self.max_length, markers=self.markers, say=True
+        )
         counts = {name: len(part) for name, part in classified.rows.items()}
         _logger.info(
             "%s: %s texts to train on, %s for validation, %s for the test; %d classes, a vocabulary of %s",
@@ -135,16 +143,17 @@ class LabelledTexts(DataModule):
             "class_names": classified.class_names,
             "columns": labelled.columns,
             "max_length": self.max_length,
+            "markers": self.markers,
             **({} if labelled.parts else self.split_options),
             "counts": counts,
             "fingerprint": labelled.fingerprint,
         }
 
     def _encode(
-        self, tokenizer: Tokenizer, classified: Classified, max_length: int, say: bool
+        self, tokenizer: Tokenizer, classified: Classified, max_length: int, *, markers: bool, say: bool
     ) -> tuple[EncodedTexts, Classified]:
         """Encode the texts and leave out those without a token, of which a network could say nothing."""
-        encoded = encode_texts(tokenizer, classified.texts, max_length)
+        encoded = encode_texts(tokenizer, classified.texts, max_length, markers=markers)
         rows = {name: part[encoded.lengths[part] > 0] for name, part in classified.rows.items()}
         blank = sum(map(len, classified.rows.values())) - sum(map(len, rows.values()))
         if blank and say:
@@ -198,7 +207,13 @@ class LabelledTexts(DataModule):
         if self._encoded is None:
             learnt = self.preprocessing
             classified = classify(self.load(learnt["fingerprint"]), learnt, say=False)
-            self._encode(tokenizer_from(learnt["tokenizer"]), classified, learnt["max_length"], say=False)
+            self._encode(
+                tokenizer_from(learnt["tokenizer"]),
+                classified,
+                learnt["max_length"],
+                markers=learnt.get("markers", False),
+                say=False,
+            )
         assert self._encoded is not None
         encoded, classified = self._encoded
         return TextSamples(encoded, classified.target, classified.rows[split])
@@ -223,16 +238,14 @@ class LabelledTexts(DataModule):
             items: Texts; paths of files, of which .csv and .jsonl have a column of texts and others one on each line;
                 "-" for standard input, a text on each line.
         """
-        tokenizer, max_length = (
-            tokenizer_from(self.preprocessing["tokenizer"]),
-            self.preprocessing["max_length"],
-        )
+        learnt = self.preprocessing
+        tokenizer, max_length = tokenizer_from(learnt["tokenizer"]), learnt["max_length"]
         said = set[str]()
-        for name, text, reason in read_texts(items, self.preprocessing["columns"]["text"]):
+        for name, text, reason in read_texts(items, learnt["columns"]["text"]):
             if reason:
                 yield name, reason
                 continue
-            encoded = encode_texts(tokenizer, [text], max_length)
+            encoded = encode_texts(tokenizer, [text], max_length, markers=learnt.get("markers", False))
             if not len(encoded.tokens):
                 yield name, f"there is nothing to read in it: {text[:40]!r}"
                 continue

@@ -21,6 +21,7 @@ class LangID(LabelledTexts):
         tokenizer: As in `LabelledTexts`, like the rest.
         max_vocab: As in `LabelledTexts`.
         max_length: As in `LabelledTexts`.
+        markers: As in `LabelledTexts`.
         batch_size: As in `LabelledTexts`.
         max_tokens: As in `LabelledTexts`.
         eval_batch_size: As in `LabelledTexts`.
@@ -37,6 +38,7 @@ class LangID(LabelledTexts):
         tokenizer: TokenizerKind = "characters",
         max_vocab: int | None = None,
         max_length: int = 64,
+        markers: bool = False,
         batch_size: int = 64,
         max_tokens: int | None = None,
         eval_batch_size: int | None = None,
@@ -47,6 +49,7 @@ class LangID(LabelledTexts):
             tokenizer=tokenizer,
             max_vocab=max_vocab,
             max_length=max_length,
+            markers=markers,
             batch_size=batch_size,
             max_tokens=max_tokens,
             eval_batch_size=eval_batch_size,

@@ -30,6 +30,7 @@ class TextCSV(LabelledTexts):
         tokenizer: As in `LabelledTexts`, like the rest.
         max_vocab: As in `LabelledTexts`.
         max_length: As in `LabelledTexts`.
+        markers: As in `LabelledTexts`.
         val_fraction: As in `LabelledTexts`.
         test_fraction: As in `LabelledTexts`.
         split_seed: As in `LabelledTexts`.
@@ -54,6 +55,7 @@ class TextCSV(LabelledTexts):
         tokenizer: TokenizerKind = "characters",
         max_vocab: int | None = None,
         max_length: int = 256,
+        markers: bool = False,
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         split_seed: int = 0,
@@ -67,6 +69,7 @@ class TextCSV(LabelledTexts):
             tokenizer=tokenizer,
             max_vocab=max_vocab,
             max_length=max_length,
+            markers=markers,
             val_fraction=val_fraction,
             test_fraction=test_fraction,
             split_seed=split_seed,

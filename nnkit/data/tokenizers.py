@@ -5,12 +5,15 @@ from typing import Any, get_args
 
 from nnkit.data.tokenizing.base import MAX_VOCAB, Tokenizer, TokenizerKind, quoted
 from nnkit.data.tokenizing.library import DEFAULT_VOCAB, LibraryTokenizer
+from nnkit.data.tokenizing.marked import MARKS, Marked
 from nnkit.data.tokenizing.pieces import cut_before, next_cut, pieces
 from nnkit.data.tokenizing.plain import Bytes, Characters
 from nnkit.errors import UserError
 
 __all__ = [
     "DEFAULT_VOCAB",
+    "MARKS",
+    "Marked",
     "Tokenizer",
     "TokenizerKind",
     "check_tokenizer",
@@ -26,12 +29,13 @@ __all__ = [
 _LEAST = {"characters": 2, "words": 2, "bpe": 257, "wordpiece": 16}
 
 
-def check_tokenizer(kind: TokenizerKind, max_vocab: int | None) -> None:
+def check_tokenizer(kind: TokenizerKind, max_vocab: int | None, *, markers: bool = False) -> None:
     """Refuse a vocabulary size that the kind of tokenizer cannot have.
 
     Args:
         kind: characters, bytes, words, bpe or wordpiece.
         max_vocab: Tokens at most, or None.
+        markers: Whether BERT's marks are among them.
 
     Raises:
         ValueError: If it is out of range.
@@ -42,14 +46,20 @@ def check_tokenizer(kind: TokenizerKind, max_vocab: int | None) -> None:
         return
     if kind == "bytes":
         raise ValueError("max_vocab does not go with tokenizer=bytes, which has the 256 bytes")
-    if not _LEAST[kind] <= max_vocab <= MAX_VOCAB:
+    least = _LEAST[kind] + (len(MARKS) if markers else 0)
+    if not least <= max_vocab <= MAX_VOCAB:
         raise ValueError(
-            f"max_vocab must lie between {_LEAST[kind]} and {MAX_VOCAB:,} for tokenizer={kind}, not {max_vocab}"
+            f"max_vocab must lie between {least} and {MAX_VOCAB:,} for tokenizer={kind}, not {max_vocab}"
         )
 
 
 def learn_tokenizer(
-    kind: TokenizerKind, texts: Iterable[str], *, max_vocab: int | None, with_unknown: bool
+    kind: TokenizerKind,
+    texts: Iterable[str],
+    *,
+    max_vocab: int | None,
+    with_unknown: bool,
+    markers: bool = False,
 ) -> Tokenizer:
     """Learn a vocabulary; equal texts give equal vocabularies.
 
@@ -61,15 +71,20 @@ def learn_tokenizer(
         max_vocab: Tokens at most; None: every character, and `DEFAULT_VOCAB` of the others.
         with_unknown: Whether characters get a token for those outside the vocabulary; words and wordpiece always
             have one, bytes and bpe need none, characters that `max_vocab` cuts off demand one.
+        markers: Whether BERT's marks come before the tokens; they count as tokens.
 
     Returns:
-        The tokenizer.
+        The tokenizer; with markers a `Marked` one.
 
     Raises:
         ValueError: If `max_vocab` is out of range.
         UserError: If the texts are empty.
     """
-    check_tokenizer(kind, max_vocab)
+    check_tokenizer(kind, max_vocab, markers=markers)
+    if markers:
+        size = max_vocab or DEFAULT_VOCAB.get(kind)
+        size = None if size is None else size - len(MARKS)
+        return Marked(learn_tokenizer(kind, texts, max_vocab=size, with_unknown=with_unknown))
     if kind == "bytes":
         return Bytes()
     if kind == "characters":
@@ -91,6 +106,11 @@ def tokenizer_from(spec: dict[str, Any]) -> Tokenizer:
         UserError: If it is no such spec.
     """
     kind = spec.get("kind") if isinstance(spec, dict) else None
+    if kind == "marked":
+        inner = spec.get("of")
+        if not isinstance(inner, dict) or inner.get("kind") == "marked":
+            raise UserError("a marked tokenizer is of another one, and its spec holds none")
+        return Marked(tokenizer_from(inner))
     if kind == "bytes":
         return Bytes()
     if kind == "characters":
