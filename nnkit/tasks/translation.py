@@ -1,5 +1,6 @@
 """Translation: answers that are more or less like the reference."""
 
+from itertools import chain
 from typing import Any, ClassVar
 
 import torch
@@ -46,7 +47,8 @@ class Translation(Writing):
             return self._answers, self._references
         parts: list[Any] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(parts, (self._answers, self._references))
-        return sum((part[0] for part in parts), []), sum((part[1] for part in parts), [])
+        answers, references = zip(*parts, strict=True)
+        return list(chain(*answers)), list(chain(*references))
 
 
 def _scores(answers: list[str], references: list[list[str]]) -> dict[str, float]:
