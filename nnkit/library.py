@@ -12,6 +12,8 @@ from nnkit.config import Composition
 from nnkit.run import Run, find_run
 
 if TYPE_CHECKING:
+    from nnkit.answering import Reply
+    from nnkit.beam import Beam
     from nnkit.data.base import DataModule
     from nnkit.decoding import Sampling
     from nnkit.fit import Result
@@ -112,7 +114,8 @@ class Loaded:
 
         Returns:
             For each item a `Ranking` (``label``, ``probability``, ``top``), an `Estimate` (``values``) for
-            regression and language models, or an `Unreadable` (``reason``).
+            regression and language models, a `Written` (``text``) where one text is written from another, or an
+            `Unreadable` (``reason``).
 
         Raises:
             ValueError: If top_k is below 1.
@@ -165,6 +168,23 @@ class Loaded:
             stop=stop,
         )
         return whole(pieces, num_samples)
+
+    def answers(self, text: str, beam: Beam | None = None) -> list[Reply]:
+        """Write from one text others, as ``nnkit generate`` does.
+
+        Args:
+            text: What is read.
+            beam: How answers are searched for; None: as the run was tested.
+
+        Returns:
+            As many as the beam is wide, or as there are, each with ``text`` and ``score``, the best first.
+
+        Raises:
+            UserError: If the run writes no text from another, or there is nothing to read.
+        """
+        from nnkit.answering import replies
+
+        return replies(self.task, self.data, text, run=str(self.run.path), beam=beam)
 
 
 def load(run: str | Path | Run, output_dir: str | Path = "outputs") -> Loaded:

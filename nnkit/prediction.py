@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from nnkit.batches import IGNORED, Batch, Tokens, join, network_inputs
+from nnkit.batches import IGNORED, Batch, Pairs, Tokens, join, network_inputs
 from nnkit.errors import UserError
 from nnkit.tasks.classification import Classification
 from nnkit.tasks.forecasting import Forecasting
 from nnkit.tasks.language_modeling import LanguageModeling
+from nnkit.tasks.writing import Writing
 
 if TYPE_CHECKING:
     from nnkit.data.base import DataModule
@@ -73,7 +74,20 @@ class Unreadable:
     reason: str
 
 
-Prediction = Ranking | Estimate
+@dataclass(frozen=True)
+class Written:
+    """The text written from one item.
+
+    Attributes:
+        item: Name of the item.
+        text: What was written.
+    """
+
+    item: str
+    text: str
+
+
+Prediction = Ranking | Estimate | Written
 
 
 def predict(
@@ -118,6 +132,8 @@ def _ways(task: Task, data: DataModule, top_k: int, batch_size: int) -> tuple[_A
         return _ranker(task, top_k), batch_size
     if isinstance(task, LanguageModeling):
         return _reader(task, data), 1
+    if isinstance(task, Writing):
+        return _writer(task, data), batch_size
     if isinstance(task, Forecasting):
         return _forecaster(task, data), batch_size
     return _estimator(task, data), batch_size
@@ -133,7 +149,7 @@ def _grouped(
         for number, (_, batch) in enumerate(group):
             if isinstance(batch, str):
                 continue
-            other = None if isinstance(batch, Tokens) else batch.inputs.shape[1:]
+            other = None if isinstance(batch, Tokens | Pairs) else batch.inputs.shape[1:]
             if shape is not None and other != shape:
                 yield group[start:number]
                 start = number
@@ -200,5 +216,16 @@ def _reader(task: LanguageModeling, data: DataModule) -> _Answer:
             "bits_per_character": loss.item() / math.log(2) / len(scored),
         }
         yield Estimate(names[0], values)
+
+    return answer
+
+
+def _writer(task: Writing, data: DataModule) -> _Answer:
+    pairs: Any = data
+
+    def answer(names: Sequence[str], batch: Batch) -> Iterator[Prediction]:
+        assert isinstance(batch, Pairs)
+        for name, best in zip(names, task.write(batch.inputs, batch.mask, pairs, task.beam), strict=True):
+            yield Written(name, pairs.decode_target(best[0].tokens))
 
     return answer

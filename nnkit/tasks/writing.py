@@ -22,11 +22,16 @@ class Vocabulary(Protocol):
         begin: Mark that an answer is begun with.
         end: Mark that ends it.
         target_unknown: The token for what the vocabulary lacks, None if there is none.
-        max_target_len: Tokens of a target at most.
+        max_target_len: Tokens of an answer at most, its end mark counted.
     """
 
-    begin: int
-    end: int
+    @property
+    def begin(self) -> int:
+        """See `Vocabulary`."""
+
+    @property
+    def end(self) -> int:
+        """See `Vocabulary`."""
 
     @property
     def target_unknown(self) -> int | None:
@@ -35,6 +40,9 @@ class Vocabulary(Protocol):
     @property
     def max_target_len(self) -> int:
         """See `Vocabulary`."""
+
+    def encode_source(self, text: str) -> Any:
+        """Return the tokens of a source as an array of integers."""
 
     def decode_target(self, tokens: Sequence[int]) -> str:
         """Return the text of target tokens."""
@@ -142,7 +150,7 @@ class Writing(Task):
             mask: True where there is one, (batch, source_time) bool.
             data: Where they come from.
             beam: How the answers are searched for.
-            max_len: Tokens of an answer at most, its end mark counted; None: as many as the longest target has.
+            max_len: Tokens of an answer at most, its end mark counted; None: `Vocabulary.max_target_len`.
 
         Returns:
             For each source at most `beam.size` answers and at least one, the best first.
@@ -156,7 +164,7 @@ class Writing(Task):
             self.network.begin(inputs, mask),
             torch.full((len(inputs), 1), data.begin, device=inputs.device),
             end=data.end,
-            max_len=max_len or data.max_target_len + 1,
+            max_len=max_len or data.max_target_len,
             beam=beam,
             banned=[data.begin] if unknown is None else [data.begin, unknown],
         )

@@ -1,43 +1,102 @@
-"""`nnkit generate RUN --prompt TEXT`: let a language model write on from a prompt."""
+"""`nnkit generate RUN --prompt TEXT`: let a run write, on from a prompt or from one text another."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnkit.errors import UserError
 from nnkit.run import find_run
 from nnkit.terminal import is_terminal, printable
 
+if TYPE_CHECKING:
+    from nnkit.answering import Reply
+    from nnkit.session import Session
+
 _HELP = """\
-The text begins with the prompt and is shown as it is made; equal seeds give equal texts. A temperature below 1
-keeps to likely tokens, since one odd token of a small model leads to more of them; 1 draws as the model says,
-0 always takes the most probable token. --length counts tokens: characters, unless the run has another
-tokenizer. Several samples are written at once and printed one after the other.
+A language model writes on: the text begins with the prompt and is shown as it is made; equal seeds give equal
+texts. A temperature below 1 keeps to likely tokens, since one odd token of a small model leads to more of
+them; 1 draws as the model says, 0 always takes the most probable token. --length counts tokens: characters,
+unless the run has another tokenizer. Several samples are written at once and printed one after the other. A
+run that writes one text from another (seq2seq, translation) reads the prompt and prints its answer; chance
+has no part in it. With --nbest each answer stands behind its score: its log-probability over the length penalty.
 """
 _SEPARATOR = "-" * 24
 
 
 def main(arguments: list[str]) -> int:
-    """Print the prompt and what the model writes after it."""
+    """Print what the run writes for a prompt."""
     given = _parse(arguments)
     run = find_run(given.run, given.output_dir)
-    from nnkit.decoding import Sampling
+    from nnkit.reopen import open_run
 
+    session = open_run(run).session
+    given.path = str(run.path)
+    way = _way(session, given.path)
+    way.settle(given)
+    way.write(session, _prompt(given.prompt), given)
+    return 0
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How runs of some tasks write.
+
+    Attributes:
+        what: What such a run does, for sentences.
+        defaults: The flags it knows beside those of all, with their values if they are not typed.
+        write: Prints what is written for a prompt.
+    """
+
+    what: str
+    defaults: dict[str, Any]
+    write: Callable[[Session, str, argparse.Namespace], None]
+
+    def settle(self, given: argparse.Namespace) -> None:
+        """Fill in the flags that were not typed.
+
+        Raises:
+            UserError: If one was typed that this way does not know.
+        """
+        strange = [name for way in _WAYS for name in way.defaults if name not in self.defaults]
+        for name in strange:
+            if getattr(given, name) is not None:
+                flags = ", ".join(map(_flag, self.defaults))
+                raise UserError(f"{_flag(name)} is not for a run that {self.what}, which knows {flags}")
+        for name, value in self.defaults.items():
+            if getattr(given, name) is None:
+                setattr(given, name, value)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _way(session: Session, run: str) -> _Way:
+    """Return how a run writes; one that does not write at all is refused."""
+    from nnkit.generation import language_model
+    from nnkit.tasks.writing import Writing
+
+    if isinstance(session.task, Writing):
+        return _ANSWERS
+    language_model(session.task, session.data, run)
+    return _CONTINUES
+
+
+def _continue(session: Session, prompt: str, given: argparse.Namespace) -> None:
+    from nnkit.decoding import Sampling
+    from nnkit.generation import continuations, encode_prompt, language_model, whole
+
+    network, tokenizer = language_model(session.task, session.data, given.path)
     try:
         sampling = Sampling(given.temperature, given.top_k, given.top_p)
     except ValueError as error:
         raise UserError(f"--{str(error).replace('_', '-', 1)}") from error
-    from nnkit.generation import continuations, encode_prompt, language_model, whole
-    from nnkit.reopen import open_run
-
-    session = open_run(run).session
-    network, tokenizer = language_model(session.task, session.data, str(run.path))
-    prompt = _prompt(given.prompt)
     pieces = continuations(
         network,
         tokenizer,
@@ -54,31 +113,58 @@ def main(arguments: list[str]) -> int:
         _stream(pieces, prompt)
     else:
         _write_texts(whole(pieces, given.samples), prompt)
-    return 0
+
+
+def _answer(session: Session, prompt: str, given: argparse.Namespace) -> None:
+    from nnkit.answering import beam_for, replies
+
+    beam = beam_for(session.task, size=given.beam, num=given.nbest, length_penalty=given.length_penalty)
+    found = replies(session.task, session.data, prompt, run=given.path, beam=beam, max_len=given.length)
+    _write_replies(found[: given.nbest], prompt, given)
+
+
+# A default of None is the run's own.
+_CONTINUES = _Way(
+    "writes on",
+    {"length": 500, "temperature": 0.8, "top_k": None, "top_p": None, "seed": 0, "stop": [], "samples": 1},
+    _continue,
+)
+_ANSWERS = _Way(
+    "writes one text from another",
+    {"length": None, "beam": None, "nbest": 1, "length_penalty": None},
+    _answer,
+)
+_WAYS = (_CONTINUES, _ANSWERS)
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="nnkit generate", description="Let a language model write on.", epilog=_HELP
+        prog="nnkit generate", description="Let a run write, from a prompt.", epilog=_HELP
     )
     add = parser.add_argument
     add("run", metavar="RUN", help="run directory, the beginning of its name, or: last")
-    add("--prompt", default="", metavar="TEXT", help="what the text begins with; - reads standard input")
-    add("--length", type=int, default=500, metavar="N", help="tokens to write (default: 500)")
-    add("--temperature", type=float, default=0.8, metavar="T", help="default: 0.8; 0: the most probable")
-    add("--top-k", type=int, metavar="K", help="draw from the K most probable tokens only")
-    add("--top-p", type=float, metavar="P", help="draw from the fewest that have this probability")
-    add("--seed", type=int, default=0, metavar="S", help="another seed, another text (default: 0)")
-    add("--stop", action="append", default=[], metavar="TEXT", help="end before TEXT; may be repeated")
-    add("--samples", type=int, default=1, metavar="N", help="texts to write (default: 1)")
+    add("--prompt", default="", metavar="TEXT", help="what the text begins with, or what is read; -: stdin")
+    add("--length", type=int, metavar="N", help="tokens to write, at most (language model: 500)")
     add("--format", choices=("text", "jsonl"), default="text", help="default: text")
     runs = "where runs are looked for (default: outputs)"
     add("--output-dir", type=Path, default=Path("outputs"), metavar="DIR", help=runs)
+    add = parser.add_argument_group("a language model writes on").add_argument
+    add("--temperature", type=float, metavar="T", help="default: 0.8; 0: the most probable")
+    add("--top-k", type=int, metavar="K", help="draw from the K most probable tokens only")
+    add("--top-p", type=float, metavar="P", help="draw from the fewest that have this probability")
+    add("--seed", type=int, metavar="S", help="another seed, another text (default: 0)")
+    add("--stop", action="append", metavar="TEXT", help="end before TEXT; may be repeated")
+    add("--samples", type=int, metavar="N", help="texts to write (default: 1)")
+    add = parser.add_argument_group("one text is written from another").add_argument
+    add("--beam", type=int, metavar="N", help="answers kept at each step (default: as in the run's test)")
+    add("--nbest", type=int, metavar="K", help="answers to print, the best first (default: 1)")
+    add("--length-penalty", type=float, metavar="A", help="0: by probability; more: longer answers")
     given = parser.parse_args(arguments)
-    for name in ("length", "samples"):
-        if getattr(given, name) < 1:
-            parser.error(f"--{name} must be at least 1, not {getattr(given, name)}")
-    if "" in given.stop:
+    for name in ("length", "samples", "beam", "nbest"):
+        value = getattr(given, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name} must be at least 1, not {value}")
+    if "" in (given.stop or ()):
         parser.error("--stop must name a text; every text holds the empty one")
     return given
 
@@ -123,3 +209,12 @@ def _write_lines(texts: list[str], prompt: str, given: argparse.Namespace) -> No
         row: dict[str, Any] = {"sample": number, "prompt": prompt, "text": text, "seed": given.seed}
         row |= {"temperature": given.temperature, "top_k": given.top_k, "top_p": given.top_p}
         sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _write_replies(found: list[Reply], prompt: str, given: argparse.Namespace) -> None:
+    for rank, reply in enumerate(found, 1):
+        if given.format == "jsonl":
+            row = {"rank": rank, "prompt": prompt, "text": reply.text, "score": round(reply.score, 6)}
+            sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+        else:
+            _show(f"{reply.score:.4f}\t{reply.text}\n" if given.nbest > 1 else f"{reply.text}\n")

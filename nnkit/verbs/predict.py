@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
         session = open_run(run).session
         answers = _Answers(predict(session.task, session.data, given.items, given.top_k))
         if given.format == "table":
-            _draw(answers, shorten=session.config.data.kind == "tokens")
+            _draw(answers, shorten=session.config.data.kind in ("tokens", "pairs"))
         elif given.format == "csv":
             _write_csv(answers, file)
         else:
@@ -109,13 +109,15 @@ def _printable(name: str) -> str:
 
 def _flat(answer: Prediction) -> dict[str, Any]:
     """Return a prediction as one value a column."""
-    from nnkit.prediction import Ranking
+    from nnkit.prediction import Ranking, Written
 
     row: dict[str, Any] = {"item": _printable(answer.item)}
     if isinstance(answer, Ranking):
         for place, (label, probability) in enumerate(answer.top, 1):
             row |= {f"label_{place}": label, f"probability_{place}": round(probability, 6)}
         return row
+    if isinstance(answer, Written):
+        return row | {"text": answer.text}
     return row | {name: float(f"{value:.7g}") for name, value in answer.values.items()}
 
 
@@ -147,14 +149,14 @@ def _draw(answers: Iterable[Prediction], shorten: bool) -> None:
 
 
 def _write_lines(answers: Iterable[Prediction], file: TextIO) -> None:
-    from nnkit.prediction import Ranking
+    from nnkit.prediction import Ranking, Written
 
     for answer in answers:
         row = _flat(answer)
         if isinstance(answer, Ranking):
             top = [{"label": name, "probability": round(share, 6)} for name, share in answer.top]
             row = {"item": row["item"], **top[0], "top": top}
-        else:
+        elif not isinstance(answer, Written):
             row = {"item": row.pop("item"), "values": row}
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
