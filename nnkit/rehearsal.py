@@ -6,6 +6,7 @@ import os
 import re
 import statistics
 import time
+from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from nnkit import config as configs
 from nnkit.batches import network_inputs
 from nnkit.build import build, target_class
 from nnkit.errors import UserError
-from nnkit.session import make_session, prepare_data, resolve_precision
+from nnkit.session import make_session, resolve_precision
 from nnkit.shapes import Layer, counting_saved, example_batch, walk, without_values
+from nnkit.transfer import prepare
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -71,8 +73,12 @@ class Rehearsal:
     memory: Memory
 
 
-def settle_facts(config: DictConfig) -> DataModule | None:
+def settle_facts(config: DictConfig, typed: Collection[str] = ()) -> DataModule | None:
     """Fill in the facts the network depends on, preparing the data only where the config does not have them.
+
+    Args:
+        config: A composed config.
+        typed: Keys that the user has set on the command line.
 
     Returns:
         The prepared data, None where there was no need.
@@ -81,7 +87,7 @@ def settle_facts(config: DictConfig) -> DataModule | None:
     referred = set(re.findall(r"\$\{data\.(\w+)\}", str((content["model"]["embeds"], content["head"]))))
     names: tuple[str, ...] = getattr(target_class(config.data, "data"), "fact_names", ())
     missing = {name for name in names if config.data.get(name) is None}
-    return prepare_data(config) if referred & missing else None
+    return prepare(config, typed)[0] if referred & missing else None
 
 
 def make_task(config: DictConfig, choices: dict[str, Any], device: str) -> Task:

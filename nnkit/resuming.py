@@ -19,7 +19,7 @@ from nnkit.errors import ConfigError, UserError
 from nnkit.fit import Loaded, Result, fit
 from nnkit.run import CONFIG, Run, find_run, now, start_record, versions
 from nnkit.session import check_devices, fix_arithmetic, make_session, prepare_data
-from nnkit.transfer import take_weights
+from nnkit.transfer import take_again
 
 _log = logging.getLogger("nnkit")
 
@@ -91,7 +91,7 @@ def resume_held(
     if newest is not None:
         _check_weights(run, session, newest)
     elif config.init_from is not None:
-        take_weights(session.task.network, config.init_from, run.path.parent)
+        take_again(session, run)
     _say(run, record, newest, changes, show)
     if changes:
         files.write_atomic(run.path / CONFIG, configs.to_yaml(config).encode())

@@ -22,10 +22,9 @@ from nnkit.session import (
     check_validation,
     fix_arithmetic,
     make_session,
-    prepare_data,
     resolve_precision,
 )
-from nnkit.transfer import take_weights
+from nnkit.transfer import prepare, take_weights
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -56,12 +55,11 @@ def train(composition: Composition | None, problems: Sequence[Problem] = (), sho
     check_devices(config)
     check_output(Path(config.output_dir), config.name)
     fix_arithmetic(config)
-    data = prepare_data(config)
+    data, source = prepare(config, composition.typed_keys)
     check_validation(config, data)
     check_batches(config, data)
     session = make_session(config, composition.choices, data)
-    if config.init_from is not None:
-        take_weights(session.task.network, config.init_from, Path(config.output_dir))
+    taken = None if source is None else take_weights(session, source)
     check_space(config, sum(p.numel() * p.element_size() for p in session.task.parameters()))
     label = f"{composition.choices['model']}-{composition.choices['data']}"
     run = Run.create(Path(config.output_dir), label, config.name)
@@ -79,6 +77,7 @@ def train(composition: Composition | None, problems: Sequence[Problem] = (), sho
             precision=resolve_precision(config),
             data_fingerprint=data.preprocessing.get("fingerprint"),
             parameters=sum(p.numel() for p in session.task.network.parameters() if p.requires_grad),
+            init_from=taken,
         )
         # Last, as a directory with a config is a run that can be resumed.
         files.write_atomic(run.path / CONFIG, configs.to_yaml(config).encode())
@@ -101,11 +100,13 @@ def _continue(run: Run, composition: Composition, show: bool) -> Result:
     saved, _ = configs.load(run.path / CONFIG)
     build.refuse_untrusted(saved)
     changed = {change["key"] for note in run.resumptions() for change in note["changes"]}
+    # A tokenizer that came along with the weights of another run.
+    brought = () if saved.init_from is None else ("data.tokenizer", "data.max_vocab", "data.markers")
     found = [
         one
         for one in configs.differing(configs.flat(saved), configs.flat(composition.config))
         # Facts and threads are null in a command and filled in where the run was started.
-        if one.new is not None and one.key not in {*changed, "auto_resume", "name", "output_dir"}
+        if one.new is not None and one.key not in {*changed, "auto_resume", "name", "output_dir", *brought}
     ]
     if found:
         lines = "\n    ".join(

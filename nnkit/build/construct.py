@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from torch.optim import Optimizer
 
+from nnkit.build.freezing import freeze
 from nnkit.build.nodes import blame, nodes_of, read_node, target_of
 from nnkit.build.optimizer_state import refuse_misfits
 from nnkit.build.trainer_checks import trainer_problems
@@ -90,6 +91,8 @@ def _key(node: DictConfig, group: str) -> str:
 def build_network(config: DictConfig) -> Network:
     """Build the embed of the data's kind, the body and the head, in that order, with fresh weights.
 
+    Parameters that `freeze` names do not ask for a gradient.
+
     Args:
         config: A composed config with the facts about the data filled in.
 
@@ -106,6 +109,8 @@ def build_network(config: DictConfig) -> Network:
     else:
         head = build(config.head, "head", dim_in=body.dim_out)
     try:
-        return Network(embed, body, head)
+        network = Network(embed, body, head)
     except ValueError as error:
         raise ConfigError([blame(error, "head", config.head)]) from error
+    freeze(network, config.get("freeze") or ())
+    return network

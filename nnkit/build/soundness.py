@@ -179,6 +179,11 @@ def _plain_keys(config: DictConfig) -> Iterator[Problem]:
         yield Problem("auto_resume", "needs a name to find the run by", "name=... auto_resume=true")
     if config.init_from is not None and not isinstance(config.init_from, str):
         yield Problem("init_from", f"must be a run, not {config.init_from!r}")
+    parts = OmegaConf.to_container(config.freeze) if OmegaConf.is_list(config.freeze) else config.freeze
+    are_names = isinstance(parts, list) and all(isinstance(part, str) and part for part in parts)
+    if parts is not None and not are_names:
+        text = f"must be a list of parts of the network, not {parts!r}"
+        yield Problem("freeze", text, "freeze=[embed] or freeze=[embed,body.layers.0]")
 
 
 def _directory_name(name: Any) -> Problem | None:

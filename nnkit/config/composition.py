@@ -31,7 +31,7 @@ from nnkit.suggest import hint
 from nnkit.yaml_limits import MAX_BYTES, check_yaml
 
 # Keys that train.yaml did not have in earlier releases, with the value that a run of theirs had without knowing.
-_ADDED = {"auto_resume": False}
+_ADDED = {"auto_resume": False, "freeze": None}
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ class Composition:
         groups = set(catalog.groups())
         lines = [o.input_line for o in self.typed if o.key_or_group in groups and o.input_line]
         return places_of_files(lines, self.choices, self.config_dir)
+
+    @property
+    def typed_keys(self) -> frozenset[str]:
+        """Keys and groups that the arguments set."""
+        return frozenset(override.key_or_group for override in self.typed)
 
     def where(self, key: str) -> str:
         """Return what set a key last: ``conf/model/lenet5.yaml:7`` or ``command line``; empty if unknown."""

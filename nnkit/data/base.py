@@ -3,7 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -71,6 +71,9 @@ class DataModule(LightningDataModule, ABC):
     fact_names: ClassVar[tuple[str, ...]] = ()
     # Whether `prepare` vouches for every number and class, so that the samples need not be looked through.
     vouched: ClassVar[bool] = False
+    # Keys of `preprocessing` that the weights of a network rest on. Where a run starts from the weights of another, what
+    # that one learnt comes along as `heritage`; `prepare` uses it instead of learning it.
+    inherited: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, *, batch_size: int = 64, eval_batch_size: int | None = None, num_workers: int = 0, seed: int = 0
@@ -87,6 +90,7 @@ class DataModule(LightningDataModule, ABC):
         self.num_workers = num_workers
         self.seed = seed
         self.preprocessing: Preprocessing = {}
+        self.heritage: Preprocessing = {}
         self._opened: dict[Split, Samples] = {}
         self._loaders: list[DataLoader[Batch]] = []
         self._resume_at = (0, 0)
@@ -179,6 +183,18 @@ class DataModule(LightningDataModule, ABC):
         if name not in self._opened:
             self._opened[name] = self.samples(name)
         return self._opened[name]
+
+    @contextmanager
+    def speaking_of_heritage(self) -> Iterator[None]:
+        """Say of data that do not go with what came along from another run that this is the reason."""
+        try:
+            yield
+        except UserError as error:
+            if not self.heritage:
+                raise
+            raise UserError(
+                f"init_from: {error}\n    the vocabulary is that of the run whose weights this one starts from"
+            ) from error
 
     def num_train_samples(self) -> int:
         """Return the number of training samples, the data prepared if need be but nothing fetched for it."""

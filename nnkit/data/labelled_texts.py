@@ -24,6 +24,7 @@ from nnkit.data.tokenizers import (
     quoted,
     tokenizer_from,
 )
+from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")
 
@@ -57,6 +58,7 @@ class LabelledTexts(DataModule):
     """
 
     fact_names = ("vocab_size", "num_classes")
+    inherited = ("tokenizer",)
     vouched = True
 
     def __init__(
@@ -121,16 +123,11 @@ class LabelledTexts(DataModule):
         """Read the texts, split them, and learn vocabulary and classes from the training ones."""
         labelled = self.load(None)
         classified = classify(labelled, self.split_options, say=True)
-        tokenizer = learn_tokenizer(
-            self.tokenizer,
-            [classified.texts[row] for row in classified.rows["train"].tolist()],
-            max_vocab=self.max_vocab,
-            with_unknown=True,
-            markers=self.markers,
-        )
-        encoded, classified = self._encode(
-            tokenizer, classified, self.max_length, markers=self.markers, say=True
-        )
+        tokenizer = self._vocabulary(classified)
+        with self.speaking_of_heritage():
+            encoded, classified = self._encode(
+                tokenizer, classified, self.max_length, markers=self.markers, say=True
+            )
         counts = {name: len(part) for name, part in classified.rows.items()}
         _logger.info(
             "%s: %s texts to train on, %s for validation, %s for the test; %d classes, a vocabulary of %s",
@@ -148,6 +145,18 @@ class LabelledTexts(DataModule):
             "counts": counts,
             "fingerprint": labelled.fingerprint,
         }
+
+    def _vocabulary(self, classified: Classified) -> Tokenizer:
+        """Return the tokenizer that came along from another run, or learn one."""
+        if self.heritage:
+            return tokenizer_from(self.heritage["tokenizer"])
+        return learn_tokenizer(
+            self.tokenizer,
+            [classified.texts[row] for row in classified.rows["train"].tolist()],
+            max_vocab=self.max_vocab,
+            with_unknown=True,
+            markers=self.markers,
+        )
 
     def _encode(
         self, tokenizer: Tokenizer, classified: Classified, max_length: int, *, markers: bool, say: bool
@@ -245,7 +254,12 @@ class LabelledTexts(DataModule):
             if reason:
                 yield name, reason
                 continue
-            encoded = encode_texts(tokenizer, [text], max_length, markers=learnt.get("markers", False))
+            try:
+                encoded = encode_texts(tokenizer, [text], max_length, markers=learnt.get("markers", False))
+            except UserError as error:
+                # A vocabulary that came along from another run may have no token for what it lacks.
+                yield name, str(error)
+                continue
             if not len(encoded.tokens):
                 yield name, f"there is nothing to read in it: {text[:40]!r}"
                 continue

@@ -48,6 +48,7 @@ class LongText(DataModule):
     """
 
     fact_names = ("vocab_size",)
+    inherited = ("tokenizer",)
     vouched = True
 
     def __init__(
@@ -122,9 +123,12 @@ class LongText(DataModule):
             raise UserError(
                 f"{corpus.title} has {scanned.num_characters} characters, too few for three parts"
             )
-        spec = vocabulary_of(corpus, scanned, ends, self._kind, self._max_vocab)
+        spec = self.heritage.get("tokenizer") or vocabulary_of(
+            corpus, scanned, ends, self._kind, self._max_vocab
+        )
         self._tokenizer = tokenizer_from(spec)
-        opened = tokens_of(corpus, scanned, ends, self._tokenizer)
+        with self.speaking_of_heritage():
+            opened = tokens_of(corpus, scanned, ends, self._tokenizer)
         counts = opened.facts["counts"]
         self._tokens = opened.arrays["tokens"], counts
         self._refuse_short(corpus.title, counts)

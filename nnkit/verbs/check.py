@@ -64,7 +64,7 @@ def _check(composition: Composition) -> list[_Finding]:
     check_devices(config)
     check_output(Path(config.output_dir), config.name)
     fix_arithmetic(config)
-    data = settle_facts(config)
+    data = settle_facts(config, composition.typed_keys)
     found = rehearse(config, composition.choices)
     parameters = sum(layer.trainable for layer in found.layers)
     device = f"{pick_device(config)}, {resolve_precision(config)}, {config.trainer.num_threads} threads"

@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     from nnkit.rehearsal import settle_facts
     from nnkit.shapes import network_layers
 
-    settle_facts(composition.config)
+    settle_facts(composition.config, composition.typed_keys)
     _print(composition, network_layers(composition.config))
     return 0
 
