@@ -187,7 +187,10 @@ def _make_optimizer(config: DictConfig, module: nn.Module) -> Optimizer:
     # The fused step is one kernel for all parameters. A loss scaler must see the gradients before it, so not there.
     if "fused" in node and node.fused is None and resolve_precision(config) != "16-mixed":
         node.fused = True
-    groups = param_groups(module, float(node.get("weight_decay") or 0.0))
+    # Some optimizers move the matrices of the body in a way of their own.
+    apart = getattr(target_class(node, "optimizer"), "wants_matrices", False)
+    matrices_of = module.get_submodule("body") if apart else None
+    groups = param_groups(module, float(node.get("weight_decay") or 0.0), matrices_of)
     optimizer: Optimizer = build(node, "optimizer", params=groups)
     return optimizer
 

@@ -11,7 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnkit.batches import Batch, Blocks, Pictures, Series, Table, Tokens, network_inputs
+from nnkit.batches import (
+    IGNORED,
+    Batch,
+    Blocks,
+    Pairs,
+    Pictures,
+    Sentences,
+    Series,
+    Table,
+    Tokens,
+    network_inputs,
+)
 from nnkit.build import build_network, loss_target
 from nnkit.errors import UserError
 
@@ -178,8 +189,8 @@ def example_batch(config: DictConfig, size: int, device: str = "meta") -> Batch:
     """
     data = config.data
     indices = torch.arange(size, device=device)
-    if data.kind == "tokens":
-        return _example_text(data, size, indices)
+    if data.kind in _EXAMPLE_TEXTS:
+        return _EXAMPLE_TEXTS[data.kind](data, size, indices)
     if loss_target(config) == "real":
         target = torch.randn(size, data.num_outputs, device=device)
     else:
@@ -193,11 +204,37 @@ def example_batch(config: DictConfig, size: int, device: str = "meta") -> Batch:
 
 
 def _example_text(data: DictConfig, size: int, indices: Tensor) -> Batch:
-    length = data.block_size if "block_size" in data else data.max_length
-    tokens = (indices[:, None] + torch.arange(length, device=indices.device)) % data.vocab_size
     if "block_size" in data:
+        tokens = _some_tokens(indices, data.block_size, data.vocab_size)
         return Blocks(tokens, tokens, indices)
+    tokens = _some_tokens(indices, data.max_length, data.vocab_size)
     return Tokens(tokens, torch.ones_like(tokens, dtype=torch.bool), indices % data.num_classes, indices)
+
+
+def _example_pairs(data: DictConfig, size: int, indices: Tensor) -> Batch:
+    source = _some_tokens(indices, data.max_length, data.source_vocab_size)
+    target = _some_tokens(indices, data.max_length, data.vocab_size)
+    return Pairs(source, torch.ones_like(source, dtype=torch.bool), target, target, target[:, None], indices)
+
+
+def _example_sentences(data: DictConfig, size: int, indices: Tensor) -> Batch:
+    tokens = _some_tokens(indices, data.max_length, data.vocab_size)
+    mask = torch.ones_like(tokens, dtype=torch.bool)
+    # As many as are hidden in training.
+    hidden = torch.arange(data.max_length, device=indices.device).expand_as(tokens) % 7 == 0
+    target = tokens.masked_fill(~hidden, IGNORED)
+    return Sentences(tokens, mask, torch.zeros_like(tokens), target, indices % 2, indices)
+
+
+def _some_tokens(indices: Tensor, length: int, vocab_size: int) -> Tensor:
+    return (indices[:, None] + torch.arange(length, device=indices.device)) % vocab_size
+
+
+_EXAMPLE_TEXTS: dict[str, Callable[[DictConfig, int, Tensor], Batch]] = {
+    "tokens": _example_text,
+    "pairs": _example_pairs,
+    "sentences": _example_sentences,
+}
 
 
 @contextmanager

@@ -97,6 +97,12 @@ def test_a_body_that_looks_ahead_is_refused_where_the_next_token_is_predicted(mo
     assert fits([f"model={model}", *samples.words("texts"), "model.bidirectional=true"])
 
 
+def test_more_tokens_than_the_model_reads_are_refused():
+    problems = build.problems(configs.compose(["model=gpt", *samples.words("text"), "model.max_len=8"]))
+    assert [problem.key for problem in problems] == ["data.block_size"]
+    assert "12 tokens are more than the model reads" in problems[0].text
+
+
 @pytest.mark.parametrize("loss", options("loss"))
 def test_each_loss_trains_or_is_refused_with_a_reason(loss):
     accepted = []

@@ -22,6 +22,8 @@ _MAX_SEED = 2**32 - 1
 _TRIAL_STEPS, _TRIAL_STEPS_PER_EPOCH = 100, 10
 # No class, column or word has a higher number; names are made up for as many classes as the config says.
 _MAX_FACT = 10_000_000
+# What data modules call the tokens they give at a time.
+_LENGTHS = ("block_size", "eval_block_size", "max_length")
 # Of more outputs no batch is made for trial: a number without sense must not cost memory.
 _MAX_TRIED = 1_000_000
 
@@ -127,6 +129,7 @@ def _fitting(config: DictConfig, choices: Mapping[str, Any], nodes: Mapping[str,
     """Hold the loss and the monitored metric against the task."""
     if target_for(config) is None:
         yield _loss_problem(config, choices)
+    yield from _lengths(config)
     metrics = getattr(nodes["task"].target, "metrics", {}) if "task" in nodes else {}
     names = [f"val/{name}" for name in metrics]
     monitored = {"monitor": config.monitor} if isinstance(config.monitor, str) else {}
@@ -138,6 +141,16 @@ def _fitting(config: DictConfig, choices: Mapping[str, Any], nodes: Mapping[str,
     for key, metric in monitored.items():
         if names and metric not in names:
             yield Problem(key, f"the task logs no {metric}", hint(str(metric), names, f"{key}={{}}"))
+
+
+def _lengths(config: DictConfig) -> Iterator[Problem]:
+    """Hold what the data give at a time against what the model can read."""
+    most = config.model.get("max_len")
+    for name in _LENGTHS:
+        given = config.data.get(name)
+        if isinstance(most, int) and isinstance(given, int) and given > most:
+            text = f"{given} tokens are more than the model reads, model.max_len={most}"
+            yield Problem(f"data.{name}", text, f"data.{name}={most}, or model.max_len={given}")
 
 
 def _loss_problem(config: DictConfig, choices: Mapping[str, Any]) -> Problem:
