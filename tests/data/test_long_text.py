@@ -463,7 +463,7 @@ def library(tmp_path, monkeypatch):
     (library / "broken.py").write_text("def (:\n")
     for folder in ("test", "site-packages"):
         (library / folder / "other.py").write_text('"""Left out."""\n')
-    monkeypatch.setattr("nnkit.data.pydocs.library_folder", lambda: library)
+    monkeypatch.setattr("nnkit.data.docstrings.library_folder", lambda: library)
     return library
 
 
