@@ -1,17 +1,12 @@
 """Text files of the user's, for language models."""
 
-import codecs
-import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from nnkit.data.long_text import LongText
 from nnkit.data.stretches import Windows
-from nnkit.data.text_reading import Corpus, TextSource
+from nnkit.data.text_paths import check_encoding, named_texts
+from nnkit.data.text_reading import Corpus
 from nnkit.data.tokenizers import TokenizerKind
-from nnkit.errors import UserError
-
-_ENDINGS = (".txt", ".md", ".txt.gz", ".md.gz")
 
 
 class TextFile(LongText):
@@ -71,42 +66,13 @@ class TextFile(LongText):
         if not path:
             raise ValueError("path must name a text file or a folder: data.path=FILE.txt")
         if encoding is not None:
-            _check_encoding(encoding)
+            check_encoding(encoding)
         self._paths = [path] if isinstance(path, str) else list(path)
         self._codec = encoding
 
     def corpus(self) -> Corpus:
         """List the files."""
-        sources = [source for path in self._paths for source in _listed(Path(path).expanduser())]
-        title = self._paths[0] if len(self._paths) == 1 else f"the text of {len(self._paths)} paths"
-        return Corpus(title, sources, self._codec)
+        return named_texts(self._paths, self._codec)
 
     def _encoding(self) -> str | None:
         return self._codec
-
-
-def _listed(path: Path) -> Iterator[TextSource]:
-    if path.is_file():
-        yield TextSource(path.name, path)
-        return
-    if not path.is_dir():
-        raise UserError(f"data.path: there is no file or folder {path}")
-    home = path.resolve()
-    found = sorted(
-        (file.relative_to(path).as_posix(), file)
-        for folder, _, names in os.walk(path)
-        for file in (Path(folder) / name for name in names if name.lower().endswith(_ENDINGS))
-        if file.is_file() and file.resolve().is_relative_to(home)
-    )
-    if not found:
-        raise UserError(f"data.path: {path} holds no {', '.join(_ENDINGS)} file")
-    yield from (TextSource(f"{path.name}/{name}", file) for name, file in found)
-
-
-def _check_encoding(encoding: str) -> None:
-    try:
-        # Refuses codecs that do not turn text into bytes, and those that cannot read piece by piece.
-        "".encode(encoding)
-        codecs.getincrementaldecoder(encoding)
-    except LookupError as error:
-        raise ValueError(f"encoding must be a codec of Python such as latin-1, not {encoding!r}") from error
