@@ -24,7 +24,7 @@ from nnkit.session import (
     make_session,
     resolve_precision,
 )
-from nnkit.transfer import prepare, take_weights
+from nnkit.transfer import comes_along, prepare, take_weights
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -100,13 +100,13 @@ def _continue(run: Run, composition: Composition, show: bool) -> Result:
     saved, _ = configs.load(run.path / CONFIG)
     build.refuse_untrusted(saved)
     changed = {change["key"] for note in run.resumptions() for change in note["changes"]}
-    # A tokenizer that came along with the weights of another run.
-    brought = () if saved.init_from is None else ("data.tokenizer", "data.max_vocab", "data.markers")
     found = [
         one
         for one in configs.differing(configs.flat(saved), configs.flat(composition.config))
         # Facts and threads are null in a command and filled in where the run was started.
-        if one.new is not None and one.key not in {*changed, "auto_resume", "name", "output_dir", *brought}
+        if one.new is not None
+        and one.key not in {*changed, "auto_resume", "name", "output_dir"}
+        and not (saved.init_from is not None and comes_along(one.key))
     ]
     if found:
         lines = "\n    ".join(

@@ -11,7 +11,7 @@ from nnkit import report
 from nnkit.build import target_class
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.data.base import DataModule, Preprocessing
-from nnkit.data.tokenizers import tokenizer_from
+from nnkit.data.tokenizers import Tokenizer, tokenizer_from
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.network import Network
 from nnkit.run import Run, find_run
@@ -64,35 +64,41 @@ def prepare(config: DictConfig, typed: Collection[str] = ()) -> tuple[DataModule
             f"init_from: {report.shorten(run.path)} has no {missing[0].replace('_', ' ')} that could come along with "
             "its weights, and these data need one\n    name a run that was trained on data of the same kind"
         )
-    if "tokenizer" in inherited and "tokenizer" in config.data:
-        _adopt(config.data, source, typed)
+    _adopt(config.data, {key: tokenizer_from(source.learnt[key]) for key in inherited}, typed)
     data = prepare_data(config, heritage={key: source.learnt[key] for key in inherited})
     _check_vocabulary(data, source)
     return data, source
 
 
-def _adopt(node: DictConfig, source: Source, typed: Collection[str]) -> None:
-    """Let the config of the data speak of the tokenizer that comes along, unless the user wants another one."""
-    tokenizer = tokenizer_from(source.learnt["tokenizer"])
-    spec, size = tokenizer.spec(), tokenizer.vocab_size
-    marked = spec["kind"] == "marked"
-    kind = spec["of"]["kind"] if marked else spec["kind"]
-    most, problems = node.get("max_vocab"), []
-    if "data.tokenizer" in typed and node.tokenizer != kind:
-        problems.append(("data.tokenizer", f"{node.tokenizer} was given, the run it starts from has {kind}"))
-    if "data.max_vocab" in typed and most is not None and most < size:
-        problems.append(("data.max_vocab", f"{most:,} was given, the run it starts from has {size:,} tokens"))
-    if "data.markers" in typed and node.markers and not marked:
-        problems.append(("data.markers", "the vocabulary of the run it starts from has no marks"))
+def _adopt(node: DictConfig, tokenizers: Mapping[str, Tokenizer], typed: Collection[str]) -> None:
+    """Let the config of the data speak of the tokenizers that come along, unless the user wants others."""
+    problems = []
+    most = node.get("max_vocab") if "data.max_vocab" in typed else None
+    for key, tokenizer in tokenizers.items():
+        spec, size = tokenizer.spec(), tokenizer.vocab_size
+        marked = spec["kind"] == "marked"
+        kind = spec["of"]["kind"] if marked else spec["kind"]
+        if f"data.{key}" in typed and node[key] != kind:
+            problems.append((f"data.{key}", f"{node[key]} was given, the run it starts from has {kind}"))
+        if most is not None and most < size:
+            problems.append(("data.max_vocab", f"{most:,} was given, the run it starts from has {size:,}"))
+        if "data.markers" in typed and node.markers and not marked:
+            problems.append(("data.markers", "the vocabulary of the run it starts from has no marks"))
+        changes = {key: kind, "max_vocab": None}
+        if "data.markers" not in typed:
+            changes["markers"] = marked
+        # Of `max_vocab` nothing is left that it could bound.
+        node.update({name: value for name, value in changes.items() if name in node})
     if problems:
         answer = "leave it out: the vocabulary comes along with the weights"
         raise ConfigError([Problem(key, text, answer) for key, text in problems])
-    node.tokenizer = kind
-    if "max_vocab" in node:
-        # Nothing is learnt that it could bound.
-        node.max_vocab = None
-    if "markers" in node and "data.markers" not in typed:
-        node.markers = marked
+
+
+def comes_along(key: str) -> bool:
+    """Say whether a key of the config speaks of the vocabulary, and so of that of the run that another starts from."""
+    return key in ("data.max_vocab", "data.markers") or (
+        key.startswith("data.") and key.endswith("tokenizer")
+    )
 
 
 def _check_vocabulary(data: DataModule, source: Source) -> None:
