@@ -122,6 +122,7 @@ def test_text_is_shown_as_it_is_made_and_orders_to_the_terminal_are_not(monkeypa
         (["--length", "0"], "--length must be at least 1, not 0"),
         (["--samples", "0"], "--samples must be at least 1, not 0"),
         (["--stop", ""], "--stop must name a text"),
+        (["--beam", "2"], "--beam is not for a run that writes on, which knows --length, --temperature"),
     ],
 )
 def test_what_cannot_be_is_said_and_nothing_is_written(write, words, message):
