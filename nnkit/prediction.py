@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from nnkit.batches import IGNORED, Batch, Pairs, Tokens, join, network_inputs
+from nnkit.batches import IGNORED, Batch, Pairs, Sentences, Tokens, join, network_inputs
 from nnkit.errors import UserError
+from nnkit.filling import best_together, hidden_tokens
 from nnkit.tasks.classification import Classification
 from nnkit.tasks.forecasting import Forecasting
 from nnkit.tasks.language_modeling import LanguageModeling
+from nnkit.tasks.masked_lm import MaskedLM
 from nnkit.tasks.writing import Writing
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ def predict(
         data: The data module it was trained on, with its preprocessing.
         items: What `DataModule.read` takes: paths of pictures, folders or tables, or texts.
         top_k: Classes to rank, at most; must be at least 1.
-        batch_size: Items that go through the network at once; texts go one by one through a language model.
+        batch_size: Items that go through the network at once; texts go one by one through a model of texts.
 
     Yields:
         One answer an item; an item that cannot be read is answered with the reason.
@@ -132,6 +134,8 @@ def _ways(task: Task, data: DataModule, top_k: int, batch_size: int) -> tuple[_A
         return _ranker(task, top_k), batch_size
     if isinstance(task, LanguageModeling):
         return _reader(task, data), 1
+    if isinstance(task, MaskedLM):
+        return _filler(task, data, top_k), 1
     if isinstance(task, Writing):
         return _writer(task, data), batch_size
     if isinstance(task, Forecasting):
@@ -227,5 +231,22 @@ def _writer(task: Writing, data: DataModule) -> _Answer:
         assert isinstance(batch, Pairs)
         for name, best in zip(names, task.write(batch.inputs, batch.mask, pairs, task.beam), strict=True):
             yield Written(name, pairs.decode_target(best[0].tokens))
+
+    return answer
+
+
+def _filler(task: MaskedLM, data: DataModule, top_k: int) -> _Answer:
+    tokenizer: Any = getattr(data, "tokenizer")  # noqa: B009
+
+    def answer(names: Sequence[str], batch: Batch) -> Iterator[Prediction]:
+        assert isinstance(batch, Sentences)
+        found, _ = hidden_tokens(task, batch, tokenizer, top_k)
+        yield Ranking(
+            names[0],
+            tuple(
+                (" ".join(map(tokenizer.token_text, tokens)), share)
+                for tokens, share in best_together(found, top_k)
+            ),
+        )
 
     return answer

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from nnkit.errors import UserError
 from nnkit.run import find_run
-from nnkit.terminal import is_terminal, printable
+from nnkit.terminal import is_terminal, printable, show, table
 
 if TYPE_CHECKING:
     from nnkit.answering import Reply
+    from nnkit.filling import Filled
     from nnkit.session import Session
 
 _HELP = """\
@@ -25,6 +26,7 @@ them; 1 draws as the model says, 0 always takes the most probable token. --lengt
 unless the run has another tokenizer. Several samples are written at once and printed one after the other. A
 run that writes one text from another (seq2seq, translation) reads the prompt and prints its answer; chance
 has no part in it. With --nbest each answer stands behind its score: its log-probability over the length penalty.
+A run of BERT's pre-training fills in what [MASK] hides in the prompt, and shows the most probable tokens for each.
 """
 _SEPARATOR = "-" * 24
 
@@ -80,10 +82,13 @@ def _flag(name: str) -> str:
 def _way(session: Session, run: str) -> _Way:
     """Return how a run writes; one that does not write at all is refused."""
     from nnkit.generation import language_model
+    from nnkit.tasks.masked_lm import MaskedLM
     from nnkit.tasks.writing import Writing
 
     if isinstance(session.task, Writing):
         return _ANSWERS
+    if isinstance(session.task, MaskedLM):
+        return _FILLS
     language_model(session.task, session.data, run)
     return _CONTINUES
 
@@ -123,6 +128,15 @@ def _answer(session: Session, prompt: str, given: argparse.Namespace) -> None:
     _write_replies(found[: given.nbest], prompt, given)
 
 
+def _fill(session: Session, prompt: str, given: argparse.Namespace) -> None:
+    from nnkit.filling import fill
+
+    if given.top_k < 1:
+        raise UserError(f"--top-k must be at least 1, not {given.top_k}")
+    found = fill(session.task, session.data, prompt, given.next, top_k=given.top_k, run=given.path)
+    _write_filled(found, prompt, given)
+
+
 # A default of None is the run's own.
 _CONTINUES = _Way(
     "writes on",
@@ -134,7 +148,8 @@ _ANSWERS = _Way(
     {"length": None, "beam": None, "nbest": 1, "length_penalty": None},
     _answer,
 )
-_WAYS = (_CONTINUES, _ANSWERS)
+_FILLS = _Way("fills in what is hidden", {"top_k": 5, "next": None}, _fill)
+_WAYS = (_CONTINUES, _ANSWERS, _FILLS)
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -150,7 +165,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     add("--output-dir", type=Path, default=Path("outputs"), metavar="DIR", help=runs)
     add = parser.add_argument_group("a language model writes on").add_argument
     add("--temperature", type=float, metavar="T", help="default: 0.8; 0: the most probable")
-    add("--top-k", type=int, metavar="K", help="draw from the K most probable tokens only")
+    add("--top-k", type=int, metavar="K", help="draw from the K most probable tokens only; BERT: show K (5)")
     add("--top-p", type=float, metavar="P", help="draw from the fewest that have this probability")
     add("--seed", type=int, metavar="S", help="another seed, another text (default: 0)")
     add("--stop", action="append", metavar="TEXT", help="end before TEXT; may be repeated")
@@ -159,6 +174,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     add("--beam", type=int, metavar="N", help="answers kept at each step (default: as in the run's test)")
     add("--nbest", type=int, metavar="K", help="answers to print, the best first (default: 1)")
     add("--length-penalty", type=float, metavar="A", help="0: by probability; more: longer answers")
+    add = parser.add_argument_group("what is hidden is filled in (BERT)").add_argument
+    add("--next", metavar="TEXT", help="say how probable it is that TEXT follows the prompt")
     given = parser.parse_args(arguments)
     for name in ("length", "samples", "beam", "nbest"):
         value = getattr(given, name)
@@ -218,3 +235,26 @@ def _write_replies(found: list[Reply], prompt: str, given: argparse.Namespace) -
             sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
         else:
             _show(f"{reply.score:.4f}\t{reply.text}\n" if given.nbest > 1 else f"{reply.text}\n")
+
+
+def _write_filled(found: Filled, prompt: str, given: argparse.Namespace) -> None:
+    if given.format == "jsonl":
+        ranked = [
+            [{"token": token, "probability": round(share, 6)} for token, share in candidates]
+            for candidates in found.candidates
+        ]
+        row: dict[str, Any] = {"prompt": prompt, "text": found.text, "hidden": ranked}
+        if found.follows is not None:
+            row |= {"next": given.next, "follows": round(found.follows, 6)}
+        sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+        return
+    _show(f"{found.text}\n")
+    if found.candidates:
+        headers = ["[MASK]", *map(str, range(1, len(found.candidates[0]) + 1))]
+        rows = [
+            [str(number), *(f"{token}  {share:.1%}" for token, share in candidates)]
+            for number, candidates in enumerate(found.candidates, 1)
+        ]
+        show(table(headers, rows))
+    if found.follows is not None:
+        _show(f"the second text follows the first: {found.follows:.1%}\n")

@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
         session = open_run(run).session
         answers = _Answers(predict(session.task, session.data, given.items, given.top_k))
         if given.format == "table":
-            _draw(answers, shorten=session.config.data.kind in ("tokens", "pairs"))
+            _draw(answers, shorten=session.config.data.kind in ("tokens", "pairs", "sentences"))
         elif given.format == "csv":
             _write_csv(answers, file)
         else:
