@@ -20,7 +20,7 @@ VERBS = {
     "doctor": ("nnkit.verbs.doctor", "what is in a run directory, is it sound, what to type next"),
     "test": ("nnkit.verbs.test", "test the best checkpoint of a run"),
     "predict": ("nnkit.verbs.predict", "apply a run to pictures, tables, texts or series"),
-    "generate": ("nnkit.verbs.generate", "let a language model write on from a prompt"),
+    "generate": ("nnkit.verbs.generate", "let a run write on from a prompt, or one text from another"),
     "summary": ("nnkit.verbs.summary", "layers, shapes and parameters of a network"),
     "check": ("nnkit.verbs.check", "is this config sound? shapes, memory, time, disk"),
     "list": ("nnkit.verbs.list", "what there is: models, datasets, losses, ..."),

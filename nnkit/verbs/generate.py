@@ -124,8 +124,12 @@ def _answer(session: Session, prompt: str, given: argparse.Namespace) -> None:
     from nnkit.answering import beam_for, replies
 
     beam = beam_for(session.task, size=given.beam, num=given.nbest, length_penalty=given.length_penalty)
-    found = replies(session.task, session.data, prompt, run=given.path, beam=beam, max_len=given.length)
-    _write_replies(found[: given.nbest], prompt, given)
+    # The line break at the end of standard input is no part of a source.
+    source = prompt.strip()
+    if not source:
+        raise UserError("there is nothing to read: give a text with --prompt")
+    found = replies(session.task, session.data, source, run=given.path, beam=beam, max_len=given.length)
+    _write_replies(found[: given.nbest], source, given)
 
 
 def _fill(session: Session, prompt: str, given: argparse.Namespace) -> None:
