@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nnkit.beam import Beam
     from nnkit.data.base import DataModule
     from nnkit.decoding import Sampling
+    from nnkit.filling import Filled
     from nnkit.fit import Result
     from nnkit.network import Network
     from nnkit.prediction import Prediction, Unreadable
@@ -185,6 +186,28 @@ class Loaded:
         from nnkit.answering import replies
 
         return replies(self.task, self.data, text, run=str(self.run.path), beam=beam)
+
+    def fill(self, text: str, following: str | None = None, top_k: int = 5) -> Filled:
+        """Find what [MASK] hides in a text, as ``nnkit generate`` does.
+
+        Args:
+            text: What is read; each [MASK] hides a token.
+            following: A text that may follow it; None: nothing is said of that.
+            top_k: Tokens to rank, at most.
+
+        Returns:
+            The text with the most probable tokens in place (``text``), what else may stand there (``candidates``), and
+            the probability that the other text follows (``follows``).
+
+        Raises:
+            UserError: If the run was not trained to find hidden tokens, or nothing is hidden and nothing may follow.
+            ValueError: If top_k is below 1.
+        """
+        from nnkit.filling import fill
+
+        if top_k < 1:
+            raise ValueError(f"top_k must be at least 1, not {top_k}")
+        return fill(self.task, self.data, text, following, top_k=top_k, run=str(self.run.path))
 
 
 def load(run: str | Path | Run, output_dir: str | Path = "outputs") -> Loaded:
