@@ -14,6 +14,8 @@ NEEDED = {
     "text_csv": ["data.path=texts.csv"],
     "jsonl": ["data.path=texts.jsonl"],
     "series_csv": ["data.path=series.csv"],
+    "text_pairs": ["data.path=pairs.tsv"],
+    "multi30k": ["data.root=captions"],
 }
 
 _WORDS = ("the", "cat", "saw", "a", "dog", "and", "went", "home")
@@ -23,7 +25,8 @@ def words(kind: str) -> list[str]:
     """Return what is typed for a dataset, its file written into the working directory where it needs one.
 
     Args:
-        kind: pictures, table, text (one long one, for language models), texts (labelled ones) or series.
+        kind: pictures, table, text (one long one, for language models), texts (labelled ones), pairs
+            or series.
     """
     return _KINDS[kind]()
 
@@ -36,7 +39,7 @@ def item(kind: str) -> str:
     if kind == "series":
         Path("series.csv").write_text("\n".join(["value", *(str(0.9 + 0.01 * step) for step in range(20))]))
         return "series.csv"
-    if kind in ("text", "texts"):
+    if kind in ("text", "texts", "pairs"):
         return "the cat saw a dog"
     tables = Path(nnkit.__file__).parent / "data" / "tables"
     return str(tables / f"{'diabetes' if kind == 'diabetes' else 'iris'}.csv")
@@ -58,11 +61,21 @@ def _texts() -> list[str]:
     return ["data=text_csv", "data.path=texts.csv", "data.batch_size=16"]
 
 
+def _pairs() -> list[str]:
+    rows = []
+    for number in range(80):
+        words = [_WORDS[(number * step) % 8] for step in range(1, 2 + number % 5)]
+        rows.append(f"{' '.join(words)} {number}\t{' '.join(reversed(words))}")
+    Path("pairs.tsv").write_text("\n".join(rows), encoding="utf-8")
+    return ["data=text_pairs", "data.path=pairs.tsv", "data.batch_size=16"]
+
+
 _KINDS = {
     "pictures": lambda: ["data=digits", "data.subset=0.25", "data.batch_size=64"],
     "table": lambda: ["data=iris", "data.val_fraction=0.2", "data.batch_size=16"],
     "text": _text,
     "texts": _texts,
+    "pairs": _pairs,
     "series": lambda: [
         "data=mackey_glass", "data.num_steps=200", "data.window=8", "data.horizon=2", "data.batch_size=32",
     ],

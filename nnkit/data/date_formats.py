@@ -1,0 +1,110 @@
+"""Dates as people write them in 32 places, from Unicode's CLDR as Babel ships it."""
+
+import functools
+import hashlib
+from datetime import date, timedelta
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from nnkit.data.base import Split
+from nnkit.data.sampler import private_generator
+
+if TYPE_CHECKING:
+    from babel import Locale
+    from babel.dates import DateTimePattern
+
+# fmt: off
+LOCALES = ("en_US", "en_GB", "fr", "de", "es", "it", "pt", "nl", "sv", "da", "nb", "fi", "pl", "cs", "sk", "hu",
+           "ro", "tr", "vi", "id", "et", "lv", "lt", "hr", "sl", "ru", "uk", "bg", "el", "ja", "zh", "ko")
+# fmt: on
+
+# A hundred years, so that two digits of a year say which one it is.
+FIRST_DAY = date(1950, 1, 1)
+NUM_DAYS = (date(2050, 1, 1) - FIRST_DAY).days
+
+_STYLES = ("full", "long", "medium", "short")
+_SKELETONS = ("yMd", "yMEd", "yMMMd", "yMMMEd", "yMMMMd", "yMMMMEd")
+_DRAWN_AT_ONCE = 1 << 14
+# Blanks of other widths, which nobody types.
+_BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " "})
+
+
+class WrittenDate(NamedTuple):
+    """A date as it is written somewhere.
+
+    Attributes:
+        text: Code of the place, a blank, the date.
+        day: The date.
+    """
+
+    text: str
+    day: date
+
+
+def formats(code: str) -> "list[DateTimePattern]":
+    """Return the different ways in which dates are written in a place; none of them leaves two answers.
+
+    Args:
+        code: One of `LOCALES`.
+    """
+    # Babel takes a tenth of a second to import.
+    from babel import Locale
+    from babel.dates import get_date_format
+
+    locale = Locale.parse(code)
+    found = [get_date_format(style, locale) for style in _STYLES]
+    found += [locale.datetime_skeletons[name] for name in _SKELETONS if name in locale.datetime_skeletons]
+    different = {pattern.pattern: pattern for pattern in found}
+    return _with_one_answer(locale, list(different.values()))
+
+
+def _with_one_answer(locale: "Locale", patterns: "list[DateTimePattern]") -> "list[DateTimePattern]":
+    """Leave out a format in which a date reads like another one in a format before it, or in itself."""
+    # Day, month and year of two digits each: these take each other's place in all ways.
+    probes = [date(2000 + year, month, day) for year, month, day in product((10, 11, 12), repeat=3)]
+    probes += [date(2010, month, 10) for month in range(1, 13)]
+    days: dict[str, date] = {}
+    kept = []
+    for pattern in patterns:
+        written = [(_written(pattern, day, locale), day) for day in probes]
+        meant = dict(written)
+        if all(days.get(text, day) == day == meant[text] for text, day in written):
+            days |= meant
+            kept.append(pattern)
+    return kept
+
+
+def _written(pattern: "DateTimePattern", day: date, locale: "Locale") -> str:
+    return pattern.apply(day, locale).translate(_BLANKS).strip()
+
+
+def write_dates(num_dates: int, seed: int) -> list[WrittenDate]:
+    """Draw days, places and formats, each as likely as the others of its kind; no text comes twice.
+
+    Args:
+        num_dates: How many.
+        seed: Equal seeds give equal dates, as long as Babel writes them the same way.
+    """
+    from babel import Locale
+
+    generator = private_generator(seed)
+    places = [(code, Locale.parse(code), formats(code)) for code in LOCALES]
+    days: dict[str, date] = {}
+    while len(days) < num_dates:
+        drawn = torch.randint(1 << 31, (_DRAWN_AT_ONCE, 3), generator=generator).tolist()
+        for number, place, form in drawn:
+            code, locale, patterns = places[place % len(places)]
+            day = FIRST_DAY + timedelta(number % NUM_DAYS)
+            days[f"{code} {_written(patterns[form % len(patterns)], day, locale)}"] = day
+            if len(days) == num_dates:
+                break
+    return [WrittenDate(text, day) for text, day in days.items()]
+
+
+@functools.cache
+def part_of(day: date) -> Split:
+    """Deal a day out by its hash: a twentieth of them to the test part, one to the validation part."""
+    number = int(hashlib.sha256(day.isoformat().encode()).hexdigest(), 16) % 20
+    return "test" if number == 0 else "val" if number == 1 else "train"

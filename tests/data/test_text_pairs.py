@@ -1,0 +1,120 @@
+import gzip
+
+import pytest
+import torch
+
+from nnkit.data.sampler import Draw
+from nnkit.data.text_pairs import TextPairs
+from nnkit.errors import UserError
+
+ROWS = [(f"number {number}", f"Zahl {number}") for number in range(50)]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="pairs.tsv"):
+        path = tmp_path / name
+        content = content if isinstance(content, bytes) else content.encode()
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        return str(path)
+
+    return write
+
+
+def columns(rows):
+    return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def answers(path, target_path=None):
+    """Return the target of each source, as a prepared dataset holds them."""
+    data = TextPairs(path=path, target_path=target_path)
+    data.setup_data()
+    found = {}
+    for split in ("train", "val", "test"):
+        samples = data.split(split)
+        batch = samples[Draw(None, torch.arange(len(samples)))]
+        source = data.tokenizers.source
+        for inputs, mask, target in zip(batch.inputs, batch.mask, batch.target, strict=True):
+            found[source.decode((inputs[mask] - 2).tolist())] = data.decode_target(target.tolist())
+    return found
+
+
+@pytest.mark.parametrize("name", ["pairs.tsv", "pairs.tsv.gz"])
+def test_two_columns(write, name):
+    assert answers(write(columns(ROWS), name)) == dict(ROWS)
+
+
+def test_two_parallel_files(write):
+    sources = write("\ufeff" + "\n".join(source for source, _ in ROWS), "a.en")
+    # Lines end at line feeds alone: other separators of Unicode stand inside of texts.
+    rows = [(source, target.replace(" ", "\u2028")) for source, target in ROWS]
+    targets = write("".join(f" {target}\r\n" for _, target in rows), "a.de.gz")
+    assert answers(sources, targets) == dict(rows)
+
+
+def test_further_columns_are_left(write, caplog):
+    assert answers(write(columns((*row, "by Ann") for row in ROWS))) == dict(ROWS)
+    assert "has 3 columns: the first is read, the second written, others are left" in caplog.text
+
+
+def test_empty_sides_are_left_out_and_their_lines_named(write, caplog):
+    rows = [("", ""), *ROWS, ("alone", " "), ("", "allein")]
+    path = write("\n" + columns(rows[1:]))
+    assert answers(path) == dict(ROWS)
+    assert f"{path}: 3 of 53 lines have an empty side and are left out: lines 1, 52, 53" in caplog.text
+    caplog.clear()
+    paths = [write("\n".join(row[side] for row in rows), f"{side}.txt") for side in (0, 1)]
+    assert answers(*paths) == dict(ROWS)
+    assert "3 of 53 lines have an empty side" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("a b\n", r"line 1: no tab in 'a b'; a source, a tab and its target were expected"),
+        ("a\tb\nc\td\te\n", "line 2: 3 fields between tabs, the first line has 2"),
+        ("a\tb\tc\nd\te\n", "line 2: 2 fields between tabs, the first line has 3"),
+        (b"a\tb\nc\td\xe9\n", r"line 2: byte 4 \(0xe9\) is not UTF-8; save the file as UTF-8, .*iconv"),
+        ("\t\n \n", "there is no line with a source and a target"),
+        ("", "pairs.tsv is empty"),
+        ("a\tb\n" * 9, "1 rows are too few"),
+    ],
+)
+def test_files_that_cannot_be_learnt_from(write, content, sentence):
+    with pytest.raises(UserError, match=sentence):
+        TextPairs(path=write(content)).setup_data()
+
+
+def test_files_of_unequal_length_are_refused(write):
+    short, long = write("a\nb\n", "a.en"), write("c\nd\ne\n", "a.de")
+    for paths, counts in (((short, long), ("2", "3")), ((long, short), ("3", "2"))):
+        with pytest.raises(UserError, match=f"has {counts[0]} lines, .* has {counts[1]}: the same lines"):
+            TextPairs(path=paths[0], target_path=paths[1]).setup_data()
+
+
+def test_files_that_are_missing(write, tmp_path):
+    path = write(columns(ROWS))
+    for wrong in (str(tmp_path / "pair.tsv"), str(tmp_path)):
+        with pytest.raises(UserError, match=r"did you mean .*pairs\.tsv\?|is a folder"):
+            TextPairs(path=wrong).setup_data()
+    with pytest.raises(UserError, match=r"no such file: gone\.de"):
+        TextPairs(path=path, target_path="gone.de").setup_data()
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+def test_a_changed_file_is_refused(write, parallel):
+    path = write(columns(ROWS))
+    options = {"path": path, "target_path": write(columns(ROWS), "b.txt") if parallel else None}
+    data = TextPairs(**options)
+    data.setup_data()
+    write(columns(ROWS[1:]), "b.txt" if parallel else "pairs.tsv")
+    changed = TextPairs(**options)
+    changed.setup_data(data.preprocessing)
+    with pytest.raises(UserError, match="changed since this run was prepared"):
+        changed.samples("test")
+
+
+def test_a_line_without_end_fills_no_memory(write, monkeypatch):
+    monkeypatch.setattr("nnkit.data.pair_files._MAX_LINE", 1000)
+    with pytest.raises(UserError, match="line 2: a line of more than 1,000 bytes"):
+        TextPairs(path=write("a\tb\nc\t" + "d" * 5000, "pairs.tsv.gz")).setup_data()
