@@ -1,9 +1,9 @@
-"""Pictures for a log, drawn with Pillow: a confusion matrix, a grid of tiles, a scatter of points, curves."""
+"""Pictures for a log, drawn with Pillow: a confusion matrix, tiles, a scatter of points, curves, maps of attention."""
 
 import math
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -211,6 +211,74 @@ def curves(truth: NDArray[Any], predicted: NDArray[Any], size: tuple[int, int] =
     draw.text((left, base), "true", _GREY, font=_font())
     draw.text((left + width, base), "forecast", tuple(_BLUE.tolist()), font=_font(), anchor="ra")
     return _as_array(image)
+
+
+class HeatMap(NamedTuple):
+    """One matrix and what its rows and columns are.
+
+    Attributes:
+        title: Stands above it.
+        values: Not negative, (rows, columns).
+        rows: Name of each row.
+        columns: Name of each column.
+    """
+
+    title: str
+    values: NDArray[Any]
+    rows: Sequence[str]
+    columns: Sequence[str]
+
+
+def heat_maps(maps: Sequence[HeatMap], across: int, cell: int = 15) -> Picture:
+    """Draw matrices side by side, each shaded from nothing to its largest value.
+
+    Args:
+        maps: The matrices, at least one.
+        across: How many stand in a row.
+        cell: Side of a cell in pixels.
+
+    Returns:
+        A picture, (height, width, 3) uint8.
+    """
+    drawn = [_heat_map(one, cell) for one in maps]
+    width, height = (max(sizes) + _MARGIN for sizes in zip(*(image.size for image in drawn), strict=True))
+    down = math.ceil(len(drawn) / across)
+    image = Image.new("RGB", (across * width + _MARGIN, down * height + _MARGIN), _WHITE)
+    for number, one in enumerate(drawn):
+        image.paste(one, (_MARGIN + number % across * width, _MARGIN + number // across * height))
+    return _as_array(image)
+
+
+def _heat_map(one: HeatMap, cell: int) -> Image.Image:
+    size = cell - 3
+    rows, columns = (_names_down(names, cell, size) for names in (one.rows, one.columns))
+    # Read upwards, so that each begins at its column.
+    columns = columns.transpose(Image.Transpose.ROTATE_90)
+    shares = one.values / (one.values.max(initial=0) or 1.0)
+    colours = (255 - (255 - _BLUE) * np.sqrt(shares)[..., None]).astype(np.uint8)
+    shape = (len(one.columns) * cell, len(one.rows) * cell)
+    matrix = Image.fromarray(colours).resize(shape, Image.Resampling.NEAREST)
+    left, top = rows.width + 4, _LINE + columns.height + 4
+    image = Image.new("RGB", (max(left + shape[0], _width(one.title)) + 2, top + shape[1] + 2), _WHITE)
+    image.paste(matrix, (left, top))
+    image.paste(rows, (0, top))
+    image.paste(columns, (left, _LINE))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((left - 1, top - 1, left + shape[0], top + shape[1]), outline=_GREY)
+    draw.text((0, 0), one.title, _BLACK, font=_font())
+    return image
+
+
+def _names_down(names: Sequence[str], cell: int, size: int) -> Image.Image:
+    """Write names one below the other."""
+    short = [_fitted(name, 6 * cell) for name in names]
+    image = Image.new(
+        "RGB", (max([_width(name, size) for name in short], default=1) + 1, len(names) * cell), _WHITE
+    )
+    draw = ImageDraw.Draw(image)
+    for number, name in enumerate(short):
+        draw.text((0, (number + 0.5) * cell), name, _BLACK, font=_font(size), anchor="lm")
+    return image
 
 
 def to_bytes(values: NDArray[Any]) -> Picture:

@@ -32,7 +32,7 @@ _NOT_REPEATABLE = (
     "something draws numbers of its own or computes in no fixed order: no resume of it can be exact"
 )
 # What a probe leaves out: it is looked at by nobody.
-_SILENT = ("progress", "pictures", "samples", "throughput")
+_SILENT = ("progress", "pictures", "samples", "attention", "throughput")
 
 
 class Kill(NamedTuple):

@@ -17,7 +17,7 @@ from nnkit.errors import Problem
 # Keys that change where, how long or how visibly a run is trained, and no number in it.
 _HARMLESS = re.compile(
     r"""logger(\..*)?
-      | callbacks\.(checkpoint|progress|throughput|pictures|samples|nan_guard)(\..*)?
+      | callbacks\.(checkpoint|progress|throughput|pictures|samples|attention|nan_guard)(\..*)?
       | trainer\.(accelerator|devices|log_every_n_steps|profiler|detect_anomaly|limit_test_batches)
       | data\.(root|path|num_workers)
       | auto_resume""",

@@ -14,6 +14,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from nnkit.batches import Batch
 from nnkit.data.inspection import inspect
 from nnkit.data.sampler import BatchSampler, Draw
+from nnkit.data.tokenizers import tokenizer_from
 from nnkit.errors import UserError
 from nnkit.faults import explained
 
@@ -71,8 +72,8 @@ class DataModule(LightningDataModule, ABC):
     fact_names: ClassVar[tuple[str, ...]] = ()
     # Whether `prepare` vouches for every number and class, so that the samples need not be looked through.
     vouched: ClassVar[bool] = False
-    # Keys of `preprocessing` that the weights of a network rest on. Where a run starts from the weights of another, what
-    # that one learnt comes along as `heritage`; `prepare` uses it instead of learning it.
+    # Keys of `preprocessing` that the weights of a network rest on. Where a run starts from the weights of another,
+    # what that one learnt comes along as `heritage`; `prepare` uses it instead of learning it.
     inherited: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -183,6 +184,18 @@ class DataModule(LightningDataModule, ABC):
         if name not in self._opened:
             self._opened[name] = self.samples(name)
         return self._opened[name]
+
+    def token_texts(self, tokens: Sequence[int], *, target: bool = False) -> list[str]:
+        """Return what tokens of a batch look like, for pictures; their numbers where the data have no vocabulary.
+
+        Args:
+            tokens: Token numbers.
+            target: Whether they are written rather than read, where these have vocabularies of their own.
+        """
+        if "tokenizer" not in self.preprocessing:
+            return [str(token) for token in tokens]
+        tokenizer = tokenizer_from(self.preprocessing["tokenizer"])
+        return [tokenizer.token_text(token) for token in tokens]
 
     @contextmanager
     def speaking_of_heritage(self) -> Iterator[None]:

@@ -77,6 +77,14 @@ class PairTokenizers:
         numbers = numbers[: numbers.index(END)] if END in numbers else numbers
         return self.target.decode([token - _NUM_MARKS for token in numbers if token >= _NUM_MARKS])
 
+    def token_texts(self, tokens: Sequence[int], *, target: bool) -> list[str]:
+        """Return what tokens of a source or of a target look like, for pictures."""
+        tokenizer, marks = self.target if target else self.source, ("<begin>", "<end>")
+        return [
+            marks[token] if token < _NUM_MARKS else tokenizer.token_text(token - _NUM_MARKS)
+            for token in tokens
+        ]
+
     def outsiders(self, source: str) -> str:
         """Return what of a source is not in the vocabulary, for a sentence; "" if there is nothing."""
         return quoted(self.source.outsiders(source)) if self.source.unknown is not None else ""

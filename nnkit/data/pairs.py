@@ -268,6 +268,10 @@ class PairData(DataModule):
         """Return the text of what was written, up to the end mark."""
         return self.tokenizers.decode_target(tokens)
 
+    def token_texts(self, tokens: Sequence[int], *, target: bool = False) -> list[str]:
+        """Return what tokens of a source or of a target look like; see `DataModule.token_texts`."""
+        return self.tokenizers.token_texts(tokens, target=target)
+
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, Pairs | str]]:
         """Read sources as batches of one, with no target; see `DataModule.read`.
 

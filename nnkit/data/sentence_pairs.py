@@ -50,6 +50,7 @@ class SentencePairs(DataModule):
     """
 
     fact_names = ("vocab_size",)
+    inherited = ("tokenizer",)
     vouched = True
 
     # How a subclass's files are read.
@@ -129,7 +130,7 @@ class SentencePairs(DataModule):
         """Read the text, learn a vocabulary, and encode it; or find this done in the cache."""
         rules = {"documents": self.documents, "sentences": self.sentences}
         found = self._documents({**rules, **self.split_options})
-        spec = vocabulary_of(found, self._kind, self._max_vocab)
+        spec = self.heritage.get("tokenizer") or vocabulary_of(found, self._kind, self._max_vocab)
         self.preprocessing = {
             "tokenizer": spec,
             "max_length": self.max_length,

@@ -1,0 +1,192 @@
+"""Pictures of attention in TensorBoard: which steps each step of one text looks at."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor, nn
+from typing_extensions import override
+
+from nnkit import drawing
+from nnkit.batches import IGNORED, Batch, Pairs, Sentences, Tokens, network_inputs
+from nnkit.tasks.base import Task
+
+# Drawing takes at most this share of the time: epochs of some milliseconds do not all get their picture.
+_MAX_SHARE = 0.05
+# Steps that are shown, and pictures of single heads.
+_MAX_STEPS = 32
+_MAX_HEADS = 16
+# Side of a cell in pixels, where there is one picture a layer and where there are more.
+_CELL, _SMALL_CELL = 15, 11
+
+
+class AttentionPictures(Callback):
+    """Draws after a validation what the layers of attention do with the first validation sample.
+
+    One map a layer, its heads averaged; in a small network one for each head. Rows are the steps that look, columns
+    those they look at, the first 32 of each. The first and the last validation are always drawn; those between while
+    drawing takes under a twentieth of the time. No generator is touched. Networks without attention are left alone;
+    without a TensorBoard logger nothing is done.
+
+    Args:
+        every_n_epochs: Epochs between two drawings.
+
+    Raises:
+        ValueError: If it is below 1.
+    """
+
+    def __init__(self, *, every_n_epochs: int = 1) -> None:
+        if every_n_epochs < 1:
+            raise ValueError(f"every_n_epochs must be at least 1, not {every_n_epochs}")
+        self.every_n_epochs = every_n_epochs
+        self._sample: Any = None
+        self._due: int | None = None
+        self._drawn_at = 0.0
+        self._cost = 0.0
+
+    @override
+    def on_validation_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the first sample."""
+        draws = isinstance(pl_module, Task) and trainer.is_global_zero and _board(trainer) is not None
+        if draws and batch_idx == 0 and not trainer.sanity_checking and attention_layers(pl_module.network):
+            self._sample = first_sample(batch)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw, if it is time; averaged weights are still in place where there are any."""
+        if self._sample is None or trainer.sanity_checking:
+            return
+        self._due = trainer.global_step
+        epoch_fits = trainer.current_epoch % self.every_n_epochs == 0
+        cheap = self._cost <= _MAX_SHARE * (time.perf_counter() - self._drawn_at)
+        if epoch_fits and (cheap or not self._drawn_at):
+            self._draw(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw after the last validation, if that is not done."""
+        if self._due is not None:
+            self._draw(trainer, pl_module)
+
+    def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        start, step, self._due = time.perf_counter(), self._due, None
+        assert isinstance(pl_module, Task)
+        weights = recorded(pl_module.network, self._sample)
+        if weights:
+            layers = attention_layers(pl_module.network)
+            crossing = {name for name in weights if getattr(layers[name], "is_cross", False)}
+            maps = _maps(weights, crossing, self._sample, getattr(trainer, "datamodule", None))
+            single = len(maps) == len(weights)
+            across = math.ceil(math.sqrt(len(maps))) if single else len(maps) // len(weights)
+            picture = drawing.heat_maps(maps, across, _CELL if single else _SMALL_CELL)
+            _board(trainer).add_image("val/attention", picture, step, dataformats="HWC")
+        self._drawn_at = time.perf_counter()
+        self._cost = self._drawn_at - start
+
+
+def _board(trainer: Trainer) -> Any:
+    """Return the writer of TensorBoard's event file, None if there is no such logger."""
+    return next((log.experiment for log in trainer.loggers if isinstance(log, TensorBoardLogger)), None)
+
+
+def attention_layers(network: nn.Module) -> dict[str, Any]:
+    """Return the layers that can record their weights, by name; see `nnkit.layers.attention.Attention`."""
+    return {
+        name: module
+        for name, module in network.named_modules()
+        if hasattr(module, "record") and hasattr(module, "weights")
+    }
+
+
+def first_sample(batch: Batch) -> Batch:
+    """Return the first sample of a batch as a batch of one, without padding."""
+    one = type(batch)(*(part[:1] for part in batch))
+    if isinstance(one, Tokens | Pairs | Sentences):
+        length = int(one.mask.sum())
+        padded = ("inputs", "mask", "segments") if isinstance(one, Sentences) else ("inputs", "mask")
+        one = one._replace(**{name: getattr(one, name)[:, :length] for name in padded})
+    if isinstance(one, Pairs):
+        written = int((one.target != IGNORED).sum())
+        one = one._replace(prefix=one.prefix[:, :written])
+    return one
+
+
+def recorded(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Call a network in evaluation mode and return the weights of each of its layers of attention.
+
+    Modes and layers are left as they were found.
+
+    Args:
+        network: The network.
+        batch: A batch of one, on any device.
+
+    Returns:
+        By the layer's name, (heads, steps, steps looked at); only of layers that were called.
+    """
+    layers = attention_layers(network)
+    device = next(network.parameters()).device
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    for layer in layers.values():
+        layer.record = True
+    try:
+        with torch.no_grad():
+            # Not the call itself: compiled, it would be compiled once more for this.
+            network.forward(*(part.to(device) for part in network_inputs(batch)))
+        found = {name: layer.weights for name, layer in layers.items() if layer.weights is not None}
+    finally:
+        for layer in layers.values():
+            layer.record, layer.weights = False, None
+        for module, training in modes:
+            module.training = training
+    return {name: weights[0].float().cpu() for name, weights in found.items()}
+
+
+def _maps(weights: dict[str, Tensor], crossing: set[str], sample: Any, data: Any) -> list[drawing.HeatMap]:
+    """Return a map for each head where there are few of them, one a layer where there are many."""
+    counts = {len(heads) for heads in weights.values()}
+    by_head = len(counts) == 1 and sum(map(len, weights.values())) <= _MAX_HEADS
+    maps = []
+    for name, heads in weights.items():
+        # A network that has diverged is for others to stop.
+        shown = heads[:, :_MAX_STEPS, :_MAX_STEPS].nan_to_num(0.0, 0.0, 0.0)
+        rows, columns = _axes(name, heads.shape[1:], name in crossing, sample, data)
+        title = name.removeprefix("body.")
+        parts = {title: shown.mean(0)}
+        if by_head and len(shown) > 1:
+            parts = {f"{title}, head {number + 1}": head for number, head in enumerate(shown)}
+        maps += [drawing.HeatMap(head, values.numpy(), rows, columns) for head, values in parts.items()]
+    return maps
+
+
+def _axes(
+    name: str, sizes: Sequence[int], crosses: bool, sample: Any, data: Any
+) -> tuple[list[str], list[str]]:
+    """Return what the steps are that look, and those that are looked at."""
+    steps, keys = sizes
+    if not isinstance(sample, Pairs):
+        names = _texts(sample.inputs, steps, data)
+        return names, names
+    if crosses:
+        return _texts(sample.prefix, steps, data, target=True), _texts(sample.inputs, keys, data)
+    reads = "encoder" in name.split(".")
+    names = _texts(sample.inputs if reads else sample.prefix, steps, data, target=not reads)
+    return names, names
+
+
+def _texts(tokens: Tensor, length: int, data: Any, *, target: bool = False) -> list[str]:
+    shown = min(length, _MAX_STEPS)
+    if tokens.ndim != 2 or tokens.is_floating_point() or tokens.shape[1] != length or data is None:
+        # Patches of a picture, windows of a series.
+        return [str(number + 1) for number in range(shown)]
+    texts: list[str] = data.token_texts(tokens[0, :shown].tolist(), target=target)
+    return texts
