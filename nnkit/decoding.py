@@ -99,10 +99,13 @@ def generate(
     generator: torch.Generator,
     *,
     banned: Sequence[int] = (),
+    max_len: int | None = None,
 ) -> Iterator[Tensor]:
     """Continue texts token by token.
 
-    Drawing is done on the generator's device, so that a seed means the same wherever the network lies.
+    Drawing is done on the generator's device, so that a seed means the same wherever the network lies. Where the
+    network has read all it can, it begins anew with the latter half of that: each token is read about twice, so that
+    the cost stays in proportion to the length.
 
     Args:
         step: Reads on in each text; see `Step`.
@@ -111,21 +114,32 @@ def generate(
         sampling: How they are drawn.
         generator: Where the chance comes from.
         banned: Tokens that never come.
+        max_len: Tokens that the network reads at most; None: no limit.
 
     Yields:
         The next token of each text, (batch,) int64, on the generator's device.
 
     Raises:
-        ValueError: If the network's scores are not finite.
+        ValueError: If the network's scores are not finite, or the prompt has more tokens than it can read.
     """
+    if max_len is not None and prompt.shape[1] > max_len:
+        raise ValueError(f"the prompt has {prompt.shape[1]:,} tokens, more than can be read, {max_len:,}")
     state: Any = None
+    # What the network knows of in each text; looked at only where there is a limit.
+    known, num_read = prompt, 0
     tokens = prompt
     never = torch.tensor(list(banned), dtype=torch.int64)
     for _ in range(length):
+        if max_len is not None and num_read + tokens.shape[1] > max_len:
+            tokens = known = known[:, -max(max_len // 2, 1) :]
+            state, num_read = None, 0
         logits, state = step(tokens, state)
+        num_read += tokens.shape[1]
         logits = logits.to(generator.device, torch.float32)
         if len(never):
             logits = logits.index_fill(-1, never.to(logits.device), -math.inf)
         drawn = sample(logits, sampling, generator)
         yield drawn
         tokens = drawn.to(prompt.device).unsqueeze(-1)
+        if max_len is not None:
+            known = torch.cat([known, tokens], dim=1)

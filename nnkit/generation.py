@@ -117,21 +117,24 @@ def continuations(
         the next token. All that was yielded for a text, put together, is the text.
 
     Raises:
-        UserError: If the model cannot read that many tokens, or has diverged.
+        UserError: If the model cannot read that long a prompt, or has diverged.
         ValueError: If a number is below 1.
     """
     for name, value in (("length", length), ("num_samples", num_samples)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
-    _refuse_too_long(network, len(prompt), length)
+    most = network.max_len
+    if most is not None and len(prompt) > most:
+        raise UserError(
+            f"the prompt has {len(prompt):,} tokens, and the model reads at most {most:,}: shorten it"
+        )
     device = next(network.parameters()).device
     begin = torch.tensor([list(prompt)] * num_samples, dtype=torch.int64, device=device)
     banned = () if tokenizer.unknown is None else (tokenizer.unknown,)
     writers = [_Writer(tokenizer, prompt, stop) for _ in range(num_samples)]
     try:
-        for drawn in generate(
-            network.step, begin, length, sampling, private_generator(*seeds), banned=banned
-        ):
+        chance = private_generator(*seeds)
+        for drawn in generate(network.step, begin, length, sampling, chance, banned=banned, max_len=most):
             yield [writer.add(token) for writer, token in zip(writers, drawn.tolist(), strict=True)]
             if all(writer.ended for writer in writers):
                 return
@@ -147,22 +150,6 @@ def whole(pieces: Iterable[list[str]], num_samples: int) -> list[str]:
         for text, piece in zip(texts, new, strict=True):
             text.append(piece)
     return ["".join(text) for text in texts]
-
-
-def _refuse_too_long(network: Network, num_prompt: int, length: int) -> None:
-    limits = [getattr(part, "max_len", None) for part in (network.embed, network.body)]
-    most = min((limit for limit in limits if isinstance(limit, int)), default=None)
-    # The last token drawn is not read.
-    if most is None or num_prompt + length - 1 <= most:
-        return
-    if num_prompt > most:
-        raise UserError(
-            f"the prompt has {num_prompt:,} tokens, and the model reads at most {most:,}: shorten it"
-        )
-    raise UserError(
-        f"a prompt of {num_prompt:,} tokens and {length:,} to follow are more than the model reads, {most:,}: "
-        f"at most {most - num_prompt + 1:,} can follow (--length)"
-    )
 
 
 class _Writer:
