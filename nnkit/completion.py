@@ -29,6 +29,7 @@ FLAGS = {
         "--samples",
         "--beam",
         "--nbest",
+        "--next",
         "--length-penalty",
         "--format",
         "--output-dir",
