@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nnkit.data.encoded_pairs import PairedTexts
-from nnkit.data.pair_files import TwoSides, read_columns, read_parallel
+from nnkit.data.pair_files import read_columns, read_parallel
 from nnkit.data.pairs import PairData
 from nnkit.data.sources import fingerprint
 from nnkit.data.tokenizers import TokenizerKind
@@ -95,14 +95,11 @@ class TextPairs(PairData):
                 f"{title} {'have' if len(paths) > 1 else 'has'} changed since this run was prepared: the SHA-256 was "
                 f"{str(expected)[:12]}, now it is {found[:12]}"
             )
-        sides = _read(paths, say=expected is None)
+        say = expected is None
+        sides = read_columns(paths[0], say) if len(paths) == 1 else read_parallel(paths[0], paths[1], say)
         if not sides.sources:
             raise UserError(f"{title}: there is no line with a source and a target")
         return PairedTexts(title, sides.sources, [(text,) for text in sides.targets], found)
-
-
-def _read(paths: list[Path], say: bool) -> TwoSides:
-    return read_parallel(*paths, say=say) if len(paths) == 2 else read_columns(paths[0], say)
 
 
 def _fingerprint(paths: list[Path]) -> str:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nnkit.layers.checks import check_dropout, check_positive
+from nnkit.layers.dropout import dropout
 from nnkit.layers.positions import rotate
 
 # Keys and values of the steps read so far, (batch, heads, time, dim / heads) each.
@@ -119,22 +120,22 @@ class Attention(nn.Module):
         causal = causal and time > 1
         # Padding stands on the right, where a causal step does not look anyway.
         seen = None if mask is None or causal else mask[:, None, None, :]
-        dropout = self.dropout if self.training else 0.0
-        written_out = self.record or _faster_written_out(query, num_keys)
+        drop = self.dropout if self.training else 0.0
+        written_out = self.record or _faster_written_out(query, num_keys, drop)
         if causal and (written_out or time < num_keys):
             seen = torch.ones(time, num_keys, dtype=torch.bool, device=query.device).tril(num_keys - time)
             causal = False
         if written_out:
-            mixed = self._written_out(query, key, value, seen, dropout)
+            mixed = self._written_out(query, key, value, seen, drop)
         else:
             mixed = functional.scaled_dot_product_attention(
-                query, key, value, attn_mask=seen, dropout_p=dropout, is_causal=causal
+                query, key, value, attn_mask=seen, dropout_p=drop, is_causal=causal
             )
         result: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return result
 
     def _written_out(
-        self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, dropout: float
+        self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, drop: float
     ) -> Tensor:
         scores = (query * (1 / math.sqrt(query.shape[-1]))) @ key.transpose(-2, -1)
         if seen is not None:
@@ -142,14 +143,17 @@ class Attention(nn.Module):
         weights = scores.softmax(-1)
         if self.record:
             self.weights = weights.detach()
-        if dropout:
-            weights = functional.dropout(weights, dropout)
-        return weights @ value
+        return dropout(weights, drop) @ value
 
 
-def _faster_written_out(query: Tensor, num_keys: int) -> bool:
+def _faster_written_out(query: Tensor, num_keys: int, drop: float) -> bool:
     """Say whether products and a softmax beat torch's fused kernel, which does not use a CPU's bfloat16 units."""
-    if query.device.type != "cpu" or num_keys > _SHORT:
+    if query.device.type != "cpu":
+        return False
+    if drop:
+        # The fused kernel knows no dropout, and torch's way around it draws a number for each weight.
+        return True
+    if num_keys > _SHORT:
         return False
     reduced = torch.get_float32_matmul_precision() != "highest" or torch.is_autocast_enabled("cpu")
     return reduced or query.dtype == torch.bfloat16

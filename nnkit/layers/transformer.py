@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from nnkit.layers.activation import ActivationName, activation_layer
 from nnkit.layers.attention import Attention, Cache
 from nnkit.layers.checks import check_dropout, check_positive
+from nnkit.layers.dropout import Dropout
 
 
 class FeedForward(nn.Sequential):
@@ -29,7 +30,7 @@ class FeedForward(nn.Sequential):
         super().__init__(
             nn.Linear(dim, hidden, bias=bias),
             activation_layer(activation),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(hidden, dim, bias=bias),
         )
 
@@ -66,7 +67,7 @@ class TransformerLayer(nn.Module):
             self.memory_norm = make_norm()
         self.feed_forward, self.feed_forward_norm = feed_forward, make_norm()
         self.norm_first = norm_first
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

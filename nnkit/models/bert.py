@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from nnkit.layers.activation import ActivationName
 from nnkit.layers.attention import Attention
 from nnkit.layers.checks import check_dropout, check_positive
+from nnkit.layers.dropout import Dropout
 from nnkit.layers.initialisation import draw_small
 from nnkit.layers.sequence import SequenceBody
 from nnkit.layers.transformer import FeedForward, TransformerLayer
@@ -59,7 +60,7 @@ class BERT(SequenceBody):
         self.project = nn.Identity() if dim_in == dim else nn.Linear(dim_in, dim)
         self.positions = nn.Embedding(max_len, dim)
         self.norm = nn.LayerNorm(dim, eps=_EPS)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(
                 Attention(dim, num_heads, dropout=dropout),

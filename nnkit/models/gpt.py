@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from nnkit.layers.activation import ActivationName
 from nnkit.layers.attention import Attention
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
+from nnkit.layers.dropout import Dropout
 from nnkit.layers.pooling import pool
 from nnkit.layers.positions import rotations
 from nnkit.layers.sequence import SequenceBody
@@ -75,7 +76,7 @@ class GPT(SequenceBody):
                 raise ValueError(
                     f"num_heads must leave heads of even width for rotary positions: {dim} / {num_heads}"
                 )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(
                 Attention(dim, num_heads, dropout=dropout),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from nnkit.layers.activation import ActivationName
 from nnkit.layers.attention import Attention
 from nnkit.layers.checks import check_dropout, check_positive
+from nnkit.layers.dropout import Dropout
 from nnkit.layers.positions import sinusoids
 from nnkit.layers.sequence import EncoderDecoder
 from nnkit.layers.transformer import FeedForward, TransformerLayer
@@ -54,7 +55,7 @@ class Transformer(EncoderDecoder):
         check_dropout(dropout)
         self.dim, self.dim_out = dim, dim
         self.project = nn.Identity() if dim_in == dim else nn.Linear(dim_in, dim, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
         def layer(memory_attention: Attention | None) -> TransformerLayer:
             return TransformerLayer(

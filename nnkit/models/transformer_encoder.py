@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from nnkit.layers.activation import ActivationName
 from nnkit.layers.attention import Attention
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
+from nnkit.layers.dropout import Dropout
 from nnkit.layers.pooling import pool
 from nnkit.layers.positions import sinusoids
 from nnkit.layers.sequence import SequenceBody
@@ -59,7 +60,7 @@ class TransformerEncoder(SequenceBody):
         check_choice("pooling", pooling, get_args(Summary))
         self.dim_out, self.pooling = dim, pooling
         self.project = nn.Identity() if dim_in == dim else nn.Linear(dim_in, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(
                 Attention(dim, num_heads),
