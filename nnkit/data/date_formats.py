@@ -4,7 +4,7 @@ import functools
 import hashlib
 from datetime import date, timedelta
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import torch
 
@@ -24,7 +24,7 @@ LOCALES = ("en_US", "en_GB", "fr", "de", "es", "it", "pt", "nl", "sv", "da", "nb
 FIRST_DAY = date(1950, 1, 1)
 NUM_DAYS = (date(2050, 1, 1) - FIRST_DAY).days
 
-_STYLES = ("full", "long", "medium", "short")
+_STYLES: Final[tuple[Literal["full", "long", "medium", "short"], ...]] = ("full", "long", "medium", "short")
 _SKELETONS = ("yMd", "yMEd", "yMMMd", "yMMMEd", "yMMMMd", "yMMMMEd")
 _DRAWN_AT_ONCE = 1 << 14
 # Blanks of other widths, which nobody types.

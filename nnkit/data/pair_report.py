@@ -12,6 +12,7 @@ from nnkit.data.tokenizers import Tokenizer, quoted
 
 _logger = logging.getLogger("nnkit")
 
+_SPOKEN: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
 # Share beyond which what is lost is worth a warning.
 _MUCH = 0.03
 
@@ -40,8 +41,8 @@ def say_lost(
         *(paired.title, *(f"{len(kept[name]):,}" for name in ("train", "val", "test"))),
         *(f"{tokenizers.source_vocab_size:,}", f"{tokenizers.vocab_size:,}"),
     )
-    for name, part in (("train", "training"), ("val", "validation"), ("test", "test")):
-        dealt, used = rows[name], kept[name]  # type: ignore[index]
+    for name, part in _SPOKEN.items():
+        dealt, used = rows[name], kept[name]
         lost = len(dealt) - len(used)
         blank = int(((pairs.sources.lengths[dealt] == 0) | (pairs.target_lengths[dealt] == 1)).sum())
         if blank:

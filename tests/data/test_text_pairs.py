@@ -63,7 +63,7 @@ def test_empty_sides_are_left_out_and_their_lines_named(write, caplog):
     assert answers(path) == dict(ROWS)
     assert f"{path}: 3 of 53 lines have an empty side and are left out: lines 1, 52, 53" in caplog.text
     caplog.clear()
-    paths = [write("\n".join(row[side] for row in rows), f"{side}.txt") for side in (0, 1)]
+    paths = [write("".join(f"{row[side]}\n" for row in rows), f"{side}.txt") for side in (0, 1)]
     assert answers(*paths) == dict(ROWS)
     assert "3 of 53 lines have an empty side" in caplog.text
 
