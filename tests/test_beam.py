@@ -108,17 +108,19 @@ def test_a_batch_side_by_side_is_each_sample_by_itself(size, penalty):
         )
 
 
-def networks():
+BODIES = {
+    "luong": lambda: Seq2SeqLSTM(8, dim=8, num_layers=2),
+    "bahdanau": lambda: Seq2SeqLSTM(8, dim=8, attention="bahdanau"),
+    "transformer": lambda: Transformer(8, dim=8, num_heads=2),
+}
+
+
+@pytest.fixture(params=BODIES)
+def network(request):
     torch.manual_seed(0)
-    for body in (
-        Seq2SeqLSTM(8, dim=8, num_layers=2),
-        Seq2SeqLSTM(8, dim=8, attention="bahdanau"),
-        Transformer(8, dim=8, num_heads=2),
-    ):
-        yield Network(PairTokens(9, 7, dim=8), body, LanguageModel(8, 7)).eval()
+    return Network(PairTokens(9, 7, dim=8), BODIES[request.param](), LanguageModel(8, 7)).eval()
 
 
-@pytest.mark.parametrize("network", networks(), ids=["luong", "bahdanau", "transformer"])
 def test_a_beam_of_one_takes_the_most_probable_token_each_time(network):
     inputs = torch.randint(2, 9, (20, 6), generator=torch.Generator().manual_seed(1))
     mask = torch.arange(6) < torch.tensor([6, 3, 1, 5] * 5)[:, None]
@@ -141,7 +143,6 @@ def test_a_beam_of_one_takes_the_most_probable_token_each_time(network):
             assert answer.score == pytest.approx(total, abs=1e-4)
 
 
-@pytest.mark.parametrize("network", networks(), ids=["luong", "bahdanau", "transformer"])
 def test_the_score_is_the_log_probability_that_the_network_gives_the_answer(network):
     inputs = torch.randint(2, 9, (4, 6), generator=torch.Generator().manual_seed(1))
     found = search(

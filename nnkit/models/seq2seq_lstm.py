@@ -77,8 +77,8 @@ class Seq2SeqLSTM(EncoderDecoder):
 
     def encode(self, source: Tensor, mask: Tensor | None = None) -> Tensor:
         """Map a source (batch, source_time, dim_in) to its memory (batch, source_time, 2 * dim)."""
-        memory, _ = self.encoder(source, mask)
-        return memory  # type: ignore[no-any-return]
+        memory: Tensor = self.encoder(source, mask)[0]
+        return memory
 
     def decode(
         self, prefix: Tensor, memory: Tensor, mask: Tensor | None = None, state: Any = None
@@ -110,7 +110,8 @@ class Seq2SeqLSTM(EncoderDecoder):
     ) -> tuple[Tensor, Tensor, Tensor, _Layers]:
         """Return states, contexts and weights of all steps, the time second, and the layers' last state."""
         found: list[tuple[Tensor, Tensor, Tensor]] = []
-        for token in prefix.split(1, dim=1):
+        for time in range(prefix.shape[1]):
+            token = prefix[:, time : time + 1]
             top = layers[0][-1].unsqueeze(1)
             context, weights = self.attention(top, keys, memory, mask)
             step, layers = self.decoder(torch.cat([token, context], dim=-1), layers)

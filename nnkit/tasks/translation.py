@@ -55,11 +55,12 @@ def _scores(answers: list[str], references: list[list[str]]) -> dict[str, float]
     if not answers:
         return {"bleu": float("nan"), "chrf": float("nan")}
     # Only here: the import takes a while, and most runs translate nothing.
-    from sacrebleu.metrics import BLEU, CHRF
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
 
     most = max(map(len, references))
     # A list for the first reference of each answer, one for the second, and so on; None where there is none.
-    columns = [
+    columns: list[list[Any]] = [
         [texts[place] if place < len(texts) else None for texts in references] for place in range(most)
     ]
     # Forced, or it warns of texts that look like tokens, as those of small sets often do.

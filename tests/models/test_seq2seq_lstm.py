@@ -43,7 +43,7 @@ def written_out(model, source, prefix, name):
 
     def encode(features):
         packed = pack_padded_sequence(features, LENGTHS, batch_first=True, enforce_sorted=False)
-        states, (last, _) = torch.func.functional_call(encoder, weights, packed)
+        states, (last, _) = torch.func.functional_call(encoder, weights, (packed,))
         return pad_packed_sequence(states, batch_first=True)[0], torch.cat([last[0], last[1]], dim=-1)
 
     memory, ends = encode(source)

@@ -108,6 +108,7 @@ def assert_close(one, other):
     torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
 @norms
 @pytest.mark.parametrize("mask", [None, MASK], ids=["whole", "masked"])
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
