@@ -26,7 +26,7 @@ def uniform(
     state = _mixed(_mixed(_mixed(keys[0]) + keys[1]) + samples.astype(np.uint64))
     bits = _mixed(state[:, None] + places.astype(np.uint64) * _GOLDEN)
     # As many bits as a double has.
-    return (bits >> np.uint64(11)) * 2.0**-53
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nnkit.data.cache import Prepared, cache_dir, commit, explained, new_array, prepared
+from nnkit.data.cache import Arrays, Prepared, cache_dir, commit, explained, new_array, prepared
 from nnkit.data.documents import DocumentRule, SentenceRule, read_documents
 from nnkit.data.sampler import private_generator
 from nnkit.data.text_cache import PARTS, Scan
@@ -151,7 +151,7 @@ def tokens_of(documents: Documents, tokenizer: Marked) -> Prepared:
             with new_array(folder, "tokens", (num_tokens,), dtype.str) as array:
                 for start in range(0, num_tokens, _COPIED_AT_ONCE):
                     array[start : start + _COPIED_AT_ONCE] = np.fromfile(file, dtype, _COPIED_AT_ONCE)
-        arrays = {"sentences": encoded.sentences, "documents": encoded.documents, "parts": parts}
+        arrays: Arrays = {"sentences": encoded.sentences, "documents": encoded.documents, "parts": parts}
         for name, values in arrays.items():
             with new_array(folder, name, values.shape, values.dtype.str) as array:
                 array[:] = values

@@ -11,7 +11,7 @@ DocumentRule = Literal["blank_lines", "files"]
 SentenceRule = Literal["lines", "punctuation"]
 
 # After a full stop a sentence begins with anything but a small letter; East Asian full stops need no blank.
-_ENDS = re.compile(r"(?<=[.!?\u2026])[\"')\]\u2019\u201d]*\s+(?=\W?[^\Wa-z_])|(?<=[\u3002\uff01\uff1f])\s*")
+_ENDS = re.compile(r"(?<=[.!?\u2026])[\"')\]\u2019\u201d]*\s+(?=`|\W?[^\Wa-z_])|(?<=[\u3002\uff01\uff1f])\s*")
 
 
 def read_documents(

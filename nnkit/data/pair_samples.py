@@ -80,7 +80,7 @@ class PairSamples(Samples):
         self._tokenizer, self._max_length, self._seed = tokenizer, max_length, seed
         # Of each document the sentences that may begin a second half.
         self._later = self._end - self._first - 1
-        self._later_ends = self._later.cumsum()
+        self._later_ends: Numbers = self._later.cumsum()
         stretches = np.array(list(self._stretches()), np.int64).reshape(-1, 3)
         self._begins, self._stops, self._documents = np.ascontiguousarray(stretches.T)
 
@@ -115,8 +115,8 @@ class PairSamples(Samples):
         begin, end = self._begins[numbers], self._end[document]
         if epoch is not None:
             begin = begin + _below(where, np.minimum(self._stops[numbers], end - 1) - begin)
-        room = self._max_length - NUM_MARKS
-        room = np.where(is_short < _SHORT, 2 + _below(shortness, room - 1), room)
+        most = self._max_length - NUM_MARKS
+        room = np.where(is_short < _SHORT, 2 + _below(shortness, most - 1), most)
         stop = np.clip(np.searchsorted(starts, starts[begin] + room), begin + 2, end)
         cut = begin + 1 + _below(cut_at, stop - begin - 1)
         first_length = starts[cut] - starts[begin]
@@ -137,7 +137,7 @@ class PairSamples(Samples):
         """Return a sentence of another document, not its first one, and the end of that document."""
         own = self._later[document]
         number = _below(drawn, self._later_ends[-1] - own)
-        number += np.where(number >= self._later_ends[document] - own, own, 0)
+        number = np.where(number >= self._later_ends[document] - own, number + own, number)
         other = np.searchsorted(self._later_ends, number, side="right")
         return self._end[other] - (self._later_ends[other] - number), self._end[other]
 
@@ -150,8 +150,14 @@ class PairSamples(Samples):
         places = _FOR_PAIR + np.arange(shape[1] * _FOR_TOKEN)
         drawn = uniform(seed, epoch, numbers, places).reshape(shape)
         inputs, target = hide(inputs, words, drawn, self._tokenizer)
-        fields = (inputs, mask, segments, target, cut.follows.astype(np.int64))
-        return Sentences(*map(torch.from_numpy, fields), draw.indices)
+        return Sentences(
+            inputs=torch.from_numpy(inputs),
+            mask=torch.from_numpy(mask),
+            segments=torch.from_numpy(segments),
+            target=torch.from_numpy(target),
+            follows=torch.from_numpy(cut.follows.astype(np.int64)),
+            indices=draw.indices,
+        )
 
     def _laid_out(self, cut: _Cut) -> tuple[Numbers, NDArray[np.bool_], Numbers, NDArray[np.bool_]]:
         """Return tokens, which of them are no marks, the segments, and where there is a token."""
@@ -197,7 +203,8 @@ def hide(
 
 def _below(drawn: NDArray[np.float64], count: Any) -> Numbers:
     """Turn numbers in [0, 1) into whole ones below a count, 0 if it is 0."""
-    return (drawn * count).astype(np.int64)
+    numbers: Numbers = (drawn * count).astype(np.int64)
+    return numbers
 
 
 def written_pair(tokenizer: Marked, first: str, second: str | None) -> Sentences:

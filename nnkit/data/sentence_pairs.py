@@ -208,7 +208,7 @@ class SentencePairs(DataModule):
                 f"it has {batch.inputs.shape[1]:,} tokens, marks included, and the run was trained on at most {most}"
             )
         words = batch.inputs > self.tokenizer.end
-        if any(not words[batch.segments == part].any() for part in batch.segments.unique()):
+        if any(not words[batch.segments == part].any() for part in range(1 if second is None else 2)):
             raise UserError("there is nothing to read in a text without a word")
         return batch
 

@@ -71,7 +71,7 @@ class MaskedLM(Task):
         sums: list[float] = []
         for logits, right in ((tokens, target), (follows, truth)):
             hits = (logits.argmax(-1) == right).sum()
-            sums += [float(self.loss(logits, right)) * len(right), float(hits), len(right)]
+            sums += [float(self.loss(logits, right).detach()) * len(right), float(hits), len(right)]
         self._eval_sums = self._eval_sums + torch.tensor(sums, dtype=torch.float64)
 
     def results(self) -> dict[str, Tensor]:
