@@ -20,7 +20,7 @@ from nnkit.batches import network_inputs
 from nnkit.build import build, target_class
 from nnkit.errors import UserError
 from nnkit.session import make_session, resolve_precision
-from nnkit.shapes import Layer, counting_saved, example_batch, walk, without_values
+from nnkit.shapes import Layer, counting_saved, example_batch, looks_at_values, walk, without_values
 from nnkit.transfer import prepare
 
 if TYPE_CHECKING:
@@ -151,6 +151,8 @@ def _score(task: Task, batch: Any, output: tuple[int, ...]) -> Tensor:
     try:
         loss, _ = task.score(batch)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        if looks_at_values(error):
+            raise
         reason = " ".join(str(error).split())
         name = type(task.loss).__name__
         raise UserError(f"the loss {name} refuses outputs of shape {output}: {reason}") from error

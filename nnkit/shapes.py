@@ -128,7 +128,7 @@ def walk(network: nn.Module, *inputs: Tensor) -> list[Layer]:
         with counter, torch.no_grad():
             network(*inputs)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        if not calls.open or _looks_at_values(error):
+        if not calls.open or looks_at_values(error):
             raise
         raise calls.explain(error) from error
     finally:
@@ -146,12 +146,13 @@ def without_values(compute: Callable[[str], Result]) -> Result:
     try:
         return compute("meta")
     except RuntimeError as error:
-        if not _looks_at_values(error):
+        if not looks_at_values(error):
             raise
     return compute("cpu")
 
 
-def _looks_at_values(error: Exception) -> bool:
+def looks_at_values(error: Exception) -> bool:
+    """Say whether an error is that of the meta device, where something looks at values; see `without_values`."""
     return isinstance(error, RuntimeError) and "meta" in str(error).lower()
 
 

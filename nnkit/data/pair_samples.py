@@ -56,8 +56,8 @@ class PairSamples(Samples):
     As in the paper's own code, sentences of a document are gathered until they fill `max_length`, and cut between two
     of them: half of the pairs keep what stands behind the cut, the others get as much from another document. One in
     ten is drawn shorter. What is too long for its place loses the beginning of its first half or the end of its
-    second, so that both keep what stood at the cut. The second half is never the beginning of a document, which would
-    give it away.
+    second, so that both keep what stood at the cut. Other than there, nothing but the words tells whether the second
+    half follows: it is never the beginning of a document, and as long as both that might stand there.
 
     In training every pair is drawn anew each epoch, from (seed, epoch, index): where in its stretch of a document it
     begins, its cut, its second half, its hidden tokens. Outside training it is the same each time.
@@ -119,18 +119,13 @@ class PairSamples(Samples):
         room = np.where(is_short < _SHORT, 2 + _below(shortness, most - 1), most)
         stop = np.clip(np.searchsorted(starts, starts[begin] + room), begin + 2, end)
         cut = begin + 1 + _below(cut_at, stop - begin - 1)
-        first_length = starts[cut] - starts[begin]
         elsewhere, elsewhere_end = self._elsewhere(other, document)
-        left = np.maximum(room - first_length, 1)
-        elsewhere_stop = np.clip(
-            np.searchsorted(starts, starts[elsewhere] + left), elsewhere + 1, elsewhere_end
-        )
         does = follows < _FOLLOWS
+        # As much as both halves that might stand there have, or the length would tell which of them does.
+        left = np.minimum(starts[end] - starts[cut], starts[elsewhere_end] - starts[elsewhere])
+        first_length = np.minimum(starts[cut] - starts[begin], np.maximum(room - left, room - room // 2))
+        second_length = np.minimum(left, room - first_length)
         second = starts[np.where(does, cut, elsewhere)]
-        second_length = starts[np.where(does, stop, elsewhere_stop)] - second
-        # The longer half gives way, down to a half of the room.
-        first_length = np.minimum(first_length, np.maximum(room - second_length, room - room // 2))
-        second_length = np.minimum(second_length, room - first_length)
         return _Cut(starts[cut] - first_length, first_length, second, second_length, does)
 
     def _elsewhere(self, drawn: NDArray[np.float64], document: Numbers) -> tuple[Numbers, Numbers]:

@@ -102,11 +102,16 @@ def test_labels_say_what_follows_and_halves_are_what_they_seem(path, epoch):
     assert int(batch.mask.sum(1).max()) == 64
 
 
-def test_half_of_the_seconds_follow(path):
+def test_half_of_the_seconds_follow_and_the_length_does_not_tell_which(path):
     data = prepared(path)
-    shares = torch.cat([whole(data, epoch=epoch)[0].follows for epoch in range(20)]).double()
+    batches = [whole(data, epoch=epoch)[0] for epoch in range(20)]
+    follows = torch.cat([batch.follows for batch in batches]).double()
     # Five standard deviations.
-    assert abs(shares.mean() - 0.5) < 5 * 0.5 / len(shares) ** 0.5
+    assert abs(follows.mean() - 0.5) < 5 * 0.5 / len(follows) ** 0.5
+    lengths = torch.cat([batch.mask.sum(1) for batch in batches]).double()
+    assert lengths.std() > 5
+    spread = 5 * lengths.std() * 2 / len(lengths) ** 0.5
+    assert abs(lengths[follows == 1].mean() - lengths[follows == 0].mean()) < spread
 
 
 def test_of_the_tokens_15_percent_are_hidden_80_10_10(path):
