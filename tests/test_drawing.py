@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nnkit.drawing import clip_to_bytes, confusion_matrix, grid, scatter, to_bytes
+from nnkit.drawing import HeatMap, clip_to_bytes, confusion_matrix, grid, heat_maps, scatter, to_bytes
 
 
 def darkness(picture):
@@ -92,3 +92,26 @@ def test_values_become_bytes():
     averaged = clip_to_bytes(np.stack([np.full((1, 1), value) for value in (0.0, 100.0)]))
     assert averaged.tolist() == [[[50, 50, 50]]]
     assert to_bytes(np.zeros((1, 2, 2))).max() == 0
+
+
+def test_a_heat_map_is_dark_where_its_values_are_and_names_stand_beside():
+    values = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.5]])
+    one = HeatMap("a title", values, ["row", "r"], ["column", "c", "d"])
+    picture = heat_maps([one, one._replace(title="b"), one], across=2, cell=10).astype(int)
+    blue = picture[..., 2] - picture[..., 0] > 60
+    ys, xs = np.nonzero(blue)
+    # Two cells of a hundred pixels in each of three maps, and no other blue anywhere.
+    assert len(ys) == 3 * 2 * 100
+    top, left = ys.min(), xs.min()
+    assert blue[top : top + 10, left : left + 10].all()
+    assert blue[top + 10 : top + 20, left + 20 : left + 30].all()
+    # The larger value is darker.
+    assert picture[top + 5, left + 5].sum() < picture[top + 15, left + 25].sum()
+    names = (picture[:, :left] < 100).all(-1)
+    assert names[top : top + 20].any()
+    assert (picture[:top, left : left + 30] < 100).all(-1).any()
+
+
+def test_a_heat_map_of_nothing_is_white_inside():
+    picture = heat_maps([HeatMap("", np.zeros((2, 2)), ["", ""], ["", ""])], across=1)
+    assert set(np.unique(picture)) == {128, 255}

@@ -58,8 +58,9 @@ class AttentionPictures(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the first sample."""
-        draws = isinstance(pl_module, Task) and trainer.is_global_zero and _board(trainer) is not None
-        if draws and batch_idx == 0 and not trainer.sanity_checking and attention_layers(pl_module.network):
+        if batch_idx or not isinstance(pl_module, Task) or trainer.sanity_checking:
+            return
+        if trainer.is_global_zero and _board(trainer) is not None and attention_layers(pl_module.network):
             self._sample = first_sample(batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

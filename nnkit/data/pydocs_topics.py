@@ -138,7 +138,8 @@ def _dealt(rows: Iterable[_Row]) -> dict[tuple[str, str], Split]:
     for topic, unit in sorted(sizes, key=_shuffled):
         size, most = sizes[topic, unit], _HELD_OUT * totals[topic]
         held_out: tuple[Split, ...] = ("test", "val")
-        part = next((name for name in held_out if filled[topic, name] + size <= most), "train")
+        fitting: list[Split] = [part for part in held_out if filled[topic, part] + size <= most]
+        part = fitting[0] if fitting else "train"
         filled[topic, part] += size
         parts[topic, unit] = part
     return parts

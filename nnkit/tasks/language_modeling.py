@@ -62,13 +62,26 @@ class LanguageModeling(Task):
         self._eval_loss = self._eval_loss + total
 
     def text_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the sum of the losses of a batch that may have gaps, and the number of tokens scored."""
-        target = batch.target.flatten()
+        """Return the sum of the losses of a batch that may have gaps, and the number of tokens scored.
+
+        What is longer than the network reads is scored in pieces, each from its own beginning.
+        """
+        length = batch.inputs.shape[1]
+        size = self.network.max_len or length
+        places = [slice(start, start + size) for start in range(0, length, size)]
+        pieces = (self._piece_loss(batch.inputs[:, place], batch.target[:, place]) for place in places)
+        losses, counts = zip(*pieces, strict=True)
+        return torch.stack(losses).sum(), torch.stack(counts).sum()
+
+    def _piece_loss(self, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        target = target.flatten()
         scored = target != IGNORED
-        logits = self.network(batch.inputs).flatten(0, 1)
+        logits = self.network(inputs).flatten(0, 1)
         if not scored.all():
             logits, target = logits[scored], target[scored]
-        return self.loss(logits, target) * len(target), scored.sum()
+        # The mean of nothing is not a number.
+        loss = self.loss(logits, target) * len(target) if len(target) else logits.sum()
+        return loss, scored.sum()
 
     def results(self) -> dict[str, Tensor]:
         """Return loss, perplexity and bits per character of all tokens seen."""

@@ -14,6 +14,7 @@ FORMULAS = {
     "leaky_relu": lambda x: torch.where(x > 0, x, 0.01 * x),
     "elu": lambda x: torch.where(x > 0, x, x.exp() - 1),
     "gelu": lambda x: x * (1 + torch.erf(x / 2**0.5)) / 2,
+    "gelu_tanh": lambda x: x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3))) / 2,
     "silu": lambda x: x / (1 + (-x).exp()),
     "softplus": lambda x: (1 + x.exp()).log(),
     "sigmoid": lambda x: 1 / (1 + (-x).exp()),
