@@ -49,7 +49,7 @@ class Dates(PairData):
         target_tokenizer: TokenizerKind = "characters",
         max_vocab: int | None = None,
         joint: bool = False,
-        max_length: int = 64,
+        max_length: int = 48,
         batch_size: int = 64,
         max_tokens: int | None = None,
         buckets: bool = True,
