@@ -5,6 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 import nnkit
+from nnkit import catalog
 
 # What a dataset of the user's cannot do without, the file need not exist.
 NEEDED = {
@@ -16,6 +17,7 @@ NEEDED = {
     "series_csv": ["data.path=series.csv"],
     "text_pairs": ["data.path=pairs.tsv"],
     "multi30k": ["data.root=captions"],
+    "text_pairs_file": ["data.path=documents.txt"],
 }
 
 _WORDS = ("the", "cat", "saw", "a", "dog", "and", "went", "home")
@@ -25,10 +27,20 @@ def words(kind: str) -> list[str]:
     """Return what is typed for a dataset, its file written into the working directory where it needs one.
 
     Args:
-        kind: pictures, table, text (one long one, for language models), texts (labelled ones), pairs
+        kind: pictures, table, text (one long one, for language models), texts (labelled ones), pairs, sentences
             or series.
     """
     return _KINDS[kind]()
+
+
+def small(model: str) -> list[str]:
+    """Return what makes a model so small that it is trained in a moment, whatever its size."""
+    sizes = {"dim": 16, "num_heads": 2, "num_layers": 1}
+    given = catalog.read("model", model)
+    if "num_heads" not in given:
+        # Recurrent ones are compared over their layers as they are.
+        sizes = {"dim": 32}
+    return [f"model.{name}={size}" for name, size in sizes.items() if name in given]
 
 
 def item(kind: str) -> str:
@@ -39,6 +51,8 @@ def item(kind: str) -> str:
     if kind == "series":
         Path("series.csv").write_text("\n".join(["value", *(str(0.9 + 0.01 * step) for step in range(20))]))
         return "series.csv"
+    if kind == "sentences":
+        return "the [MASK] saw a dog"
     if kind in ("text", "texts", "pairs"):
         return "the cat saw a dog"
     tables = Path(nnkit.__file__).parent / "data" / "tables"
@@ -67,7 +81,17 @@ def _pairs() -> list[str]:
         words = [_WORDS[(number * step) % 8] for step in range(1, 2 + number % 5)]
         rows.append(f"{' '.join(words)} {number}\t{' '.join(reversed(words))}")
     Path("pairs.tsv").write_text("\n".join(rows), encoding="utf-8")
-    return ["data=text_pairs", "data.path=pairs.tsv", "data.batch_size=16"]
+    # One vocabulary, as a model that shares its vectors needs it.
+    return ["data=text_pairs", "data.path=pairs.tsv", "data.joint=true", "data.batch_size=16"]
+
+
+def _sentences() -> list[str]:
+    documents = []
+    for number in range(40):
+        lines = [" ".join(_WORDS[(number + line * step) % 8] for step in range(1, 6)) for line in range(6)]
+        documents.append("\n".join(f"{line}." for line in lines))
+    Path("documents.txt").write_text("\n\n".join(documents), encoding="utf-8")
+    return ["data=text_pairs_file", "data.path=documents.txt", "data.max_length=24", "data.batch_size=16"]
 
 
 _KINDS = {
@@ -76,6 +100,7 @@ _KINDS = {
     "text": _text,
     "texts": _texts,
     "pairs": _pairs,
+    "sentences": _sentences,
     "series": lambda: [
         "data=mackey_glass", "data.num_steps=200", "data.window=8", "data.horizon=2", "data.batch_size=32",
     ],

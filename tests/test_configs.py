@@ -13,10 +13,11 @@ from nnkit.batches import network_inputs
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.prediction import Unreadable
 from nnkit.reopen import open_run
+from nnkit.shapes import network_layers
 
 CONF = Path(__file__).parent.parent / "conf"
 # The kinds of input that datasets of the tests have; each stands for one kind and one task.
-INPUTS = {"text": "tokens", "texts": "tokens", "table": "table", "pictures": "pictures", "series": "series"}
+INPUTS = {kind: {"text": "tokens", "texts": "tokens"}.get(kind, kind) for kind in samples.KINDS}
 QUICK = [
     "trainer.max_steps=2",
     "trainer.num_threads=1",
@@ -54,13 +55,18 @@ def test_each_yaml_opens_with_what_it_is(path):
     assert next(line for line in lines if not line.startswith("# @package")).startswith("# ")
 
 
+def _outputs(network, inputs):
+    outputs = network(*inputs)
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
 REGRESSIONS = [(model, "diabetes") for model, data in pairs(True) if data == "table"]
 
 
 @pytest.mark.parametrize(("model", "data"), [*pairs(True), *REGRESSIONS])
 def test_each_model_trains_saves_loads_and_tests(model, data):
     chosen = ["data=diabetes"] if data == "diabetes" else samples.words(data)
-    words = [f"model={model}", *chosen, *QUICK]
+    words = [f"model={model}", *chosen, *samples.small(model), *QUICK]
     if not fits(words):
         # A model that brings a head or a loss for classes is refused on a regression, and the other way round; one
         # that looks ahead where the next token is predicted.
@@ -70,8 +76,12 @@ def test_each_model_trains_saves_loads_and_tests(model, data):
     opened = open_run(result.run, "last")
     inputs = network_inputs(next(iter(opened.session.data.test_dataloader())))
     with torch.no_grad():
-        expected = result.session.task.eval().network(*inputs)
-        assert torch.equal(opened.session.task.network(*inputs), expected)
+        # Some networks put out several tensors.
+        for one, other in zip(
+            *(_outputs(session.task.eval().network, inputs) for session in (result.session, opened.session)),
+            strict=True,
+        ):
+            assert torch.equal(one, other)
     assert result.run.status() == "done"
     before = {name: value for name, value in result.metrics.items() if name.startswith("test/")}
     assert evaluation.test(str(result.run.path)) == before
@@ -95,6 +105,29 @@ def test_a_body_that_looks_ahead_is_refused_where_the_next_token_is_predicted(mo
     assert [problem.key for problem in problems] == ["model.bidirectional"]
     assert "looks ahead" in problems[0].text
     assert fits([f"model={model}", *samples.words("texts"), "model.bidirectional=true"])
+
+
+@pytest.mark.parametrize("model", ["bert", "bilstm", "transformer_encoder"])
+def test_a_model_that_looks_ahead_is_refused_as_a_language_model(model):
+    problems = build.problems(configs.compose([f"model={model}", *samples.words("text")]))
+    assert len(problems) == 1
+    assert "looks ahead" in problems[0].text
+
+
+@pytest.mark.parametrize("model", ["bert_base", "gpt2", "transformer_base"])
+def test_a_model_in_its_papers_size_is_walked_through_without_values(model):
+    kind = next(kind for kind in ("sentences", "pairs", "text") if INPUTS[kind] in _takes(model))
+    config = configs.compose([f"model={model}", *samples.words(kind)]).config
+    for name in ("vocab_size", "source_vocab_size"):
+        if name in config.data:
+            config.data[name] = 1000
+    layers = network_layers(config)
+    assert layers[-1].output[-1] in (2, 1000)
+    assert sum(layer.trainable for layer in layers) > 4e7
+
+
+def _takes(model):
+    return catalog.read("model", model)["embeds"]
 
 
 def test_more_tokens_than_the_model_reads_are_refused():
