@@ -218,7 +218,7 @@ class HeatMap(NamedTuple):
 
     Attributes:
         title: Stands above it.
-        values: Not negative, (rows, columns).
+        values: Shares from 0 to 1, (rows, columns).
         rows: Name of each row.
         columns: Name of each column.
     """
@@ -230,7 +230,7 @@ class HeatMap(NamedTuple):
 
 
 def heat_maps(maps: Sequence[HeatMap], across: int, cell: int = 15) -> Picture:
-    """Draw matrices side by side, each shaded from nothing to its largest value.
+    """Draw matrices side by side, shaded from white for 0 to dark blue for 1; small shares can be told from none.
 
     Args:
         maps: The matrices, at least one.
@@ -254,8 +254,7 @@ def _heat_map(one: HeatMap, cell: int) -> Image.Image:
     rows, columns = (_names_down(names, cell, size) for names in (one.rows, one.columns))
     # Read upwards, so that each begins at its column.
     columns = columns.transpose(Image.Transpose.ROTATE_90)
-    shares = one.values / (one.values.max(initial=0) or 1.0)
-    colours = (255 - (255 - _BLUE) * np.sqrt(shares)[..., None]).astype(np.uint8)
+    colours = (255 - (255 - _BLUE) * np.sqrt(one.values)[..., None]).astype(np.uint8)
     shape = (len(one.columns) * cell, len(one.rows) * cell)
     matrix = Image.fromarray(colours).resize(shape, Image.Resampling.NEAREST)
     left, top = rows.width + 4, _LINE + columns.height + 4
