@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,6 +54,42 @@ class _Quiet(logging.FileHandler):
     @override
     def handleError(self, record: logging.LogRecord) -> None:
         """Say nothing; logging would print a traceback for each message."""
+
+
+class _Memory(logging.Handler):
+    """Keeps messages for a log file that is not there yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
+        self.records.append(record)
+
+
+@contextmanager
+def remembered() -> Iterator[list[logging.LogRecord]]:
+    """Yield a list of nnkit's messages of the block, for `write`: they come before there is a run directory."""
+    logger, handler = logging.getLogger("nnkit"), _Memory()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield handler.records
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def write(path: Path, records: Iterable[logging.LogRecord]) -> None:
+    """Write messages that were remembered to a new log file."""
+    handler = _Quiet(path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    for record in records:
+        handler.handle(record)
+    handler.close()
 
 
 @contextmanager

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnkit import build, report
+from nnkit import build, logs, report
 from nnkit import config as configs
 from nnkit.checkpoint import files
 from nnkit.errors import ConfigError, EnvironmentFault, Problem, UserError
 from nnkit.fit import Result, fit
 from nnkit.reopen import open_run
 from nnkit.resuming import resume_held
-from nnkit.run import CONFIG, PREPROCESSING, Run, exists_already, start_record
+from nnkit.run import CONFIG, LOG, PREPROCESSING, Run, exists_already, start_record
 from nnkit.session import (
     check_batches,
     check_devices,
@@ -55,11 +55,12 @@ def train(composition: Composition | None, problems: Sequence[Problem] = (), sho
     check_devices(config)
     check_output(Path(config.output_dir), config.name)
     fix_arithmetic(config)
-    data, source = prepare(config, composition.typed_keys)
-    check_validation(config, data)
-    check_batches(config, data)
-    session = make_session(config, composition.choices, data)
-    taken = None if source is None else take_weights(session, source)
+    with logs.remembered() as said:
+        data, source = prepare(config, composition.typed_keys)
+        check_validation(config, data)
+        check_batches(config, data)
+        session = make_session(config, composition.choices, data)
+        taken = None if source is None else take_weights(session, source)
     check_space(config, sum(p.numel() * p.element_size() for p in session.task.parameters()))
     label = f"{composition.choices['model']}-{composition.choices['data']}"
     run = Run.create(Path(config.output_dir), label, config.name)
@@ -81,6 +82,7 @@ def train(composition: Composition | None, problems: Sequence[Problem] = (), sho
         )
         # Last, as a directory with a config is a run that can be resumed.
         files.write_atomic(run.path / CONFIG, configs.to_yaml(config).encode())
+        logs.write(run.path / LOG, said)
         return fit(session, run, None, show)
 
 

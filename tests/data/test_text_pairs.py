@@ -3,6 +3,7 @@ import gzip
 import pytest
 import torch
 
+import nnkit
 from nnkit.data.sampler import Draw
 from nnkit.data.text_pairs import TextPairs
 from nnkit.errors import UserError
@@ -112,6 +113,18 @@ def test_a_changed_file_is_refused(write, parallel):
     changed.setup_data(data.preprocessing)
     with pytest.raises(UserError, match="changed since this run was prepared"):
         changed.samples("test")
+
+
+def test_what_was_said_of_the_data_stands_in_the_log_of_the_run(write):
+    path = write(columns([*ROWS, *((f"{number} {'a b ' * 40}", "c") for number in range(9))]))
+    words = ["data=text_pairs", f"data.path={path}", "data.max_length=80", "data.test_fraction=0.0"]
+    small = ["model.dim=8", "model.num_layers=1", "trainer.max_steps=1", "trainer.num_threads=1", "logger=[]"]
+    result = nnkit.train([*words, *small, "callbacks=[checkpoint]"])
+    log = (result.run.path / "train.log").read_text()
+    lost = 53 - result.session.data.preprocessing["counts"]["train"]
+    assert 0 < lost < 10
+    assert f"{path}: {53 - lost} pairs to train on, 6 for validation, 0 for the test" in log
+    assert f"{lost} of 53 ({lost / 0.53:.1f} %) training pairs have a side of more than 80 tokens" in log
 
 
 def test_a_line_without_end_fills_no_memory(write, monkeypatch):

@@ -117,7 +117,7 @@ def no_data(monkeypatch):
     def prepare_data(*arguments):
         raise AssertionError("the data are loaded although nothing can be written")
 
-    monkeypatch.setattr(training, "prepare_data", prepare_data)
+    monkeypatch.setattr(training, "prepare", prepare_data)
 
 
 @pytest.mark.parametrize("place", ["taken", "taken/below"])
