@@ -57,11 +57,11 @@ class Writing(Task):
     The training loss is the mean over target tokens, each scored with the true ones before it. In evaluation ``loss``
     is the negative log-probability of a token in nats, whatever the training loss (label smoothing would hide it), and
     ``token_accuracy`` the share of tokens that are the most probable ones. Beside them answers are written without a
-    look at the truth: in validation greedily, for samples spread evenly over the part; in the test for all, by beam
-    search.
+    look at the truth: greedily in validation, by beam search in the test.
 
     Args:
-        max_decoded: Validation samples that answers are written for, at most; None: for all.
+        max_decoded: Validation samples that answers are written for, at most, spread evenly over the part; None: for
+            all.
         beam_size: Answers kept at each step in the test; 1 is greedy. See `nnkit.beam.Beam`.
         length_penalty: How far long answers are favoured, with a beam above 1.
         arguments: As for `Task`.
@@ -75,7 +75,7 @@ class Writing(Task):
     def __init__(
         self,
         *,
-        max_decoded: int | None = 1000,
+        max_decoded: int | None = None,
         beam_size: int = 1,
         length_penalty: float = 0.6,
         **arguments: Any,
