@@ -81,8 +81,11 @@ def train(composition: Composition | None, problems: Sequence[Problem] = (), sho
             init_from=taken,
         )
         # Last, as a directory with a config is a run that can be resumed.
-        files.write_atomic(run.path / CONFIG, configs.to_yaml(config).encode())
-        logs.write(run.path / LOG, said)
+        text = configs.to_yaml(config)
+        files.write_atomic(run.path / CONFIG, text.encode())
+        # Sentences on the data name their files, and a path taken from the environment may be a secret.
+        if "${oc.env:" not in text:
+            logs.write(run.path / LOG, said)
         return fit(session, run, None, show)
 
 

@@ -25,7 +25,7 @@ LINES = [
         ["no callbacks=progres", "did you mean callbacks=[checkpoint,progress,ema]?"],
     ),
     ("+callbacks=emaa", ["did you mean +callbacks=ema?"]),
-    ("model=qqq", ["no model=qqq", "there is: bilstm, cnn, ", "lenet5"]),
+    ("model=qqq", ["no model=qqq", "there is: bert, bert_base, ", "lenet5"]),
     ("model=null", ["model: cannot be null", "lenet5"]),
     ("callbacks=null", ["callbacks=[] is none at all"]),
     ("~model", ["model: cannot be deleted"]),

@@ -40,7 +40,7 @@ def test_a_terminal_gets_the_path_and_every_line(cli, monkeypatch):
         ("model/lenet", "did you mean model/lenet5?"),
         ("modl/lenet5", "did you mean model/lenet5?"),
         ("lenet5", "did you mean model/lenet5?"),
-        ("model", "there is: bilstm, cnn"),
+        ("model", "there is: bert, bert_base"),
         ("model/../../pyproject", "model has no option"),
         ("../pyproject", "there is no group"),
         ("hydra/x", "there is no group"),
