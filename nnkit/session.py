@@ -50,7 +50,16 @@ def fix_arithmetic(config: DictConfig) -> None:
     if config.trainer.num_threads is None:
         config.trainer.num_threads = torch.get_num_threads()
     torch.set_num_threads(config.trainer.num_threads)
+    if config.trainer.matmul_precision is None:
+        config.trainer.matmul_precision = "medium" if _has_matrix_units() else "highest"
     torch.set_float32_matmul_precision(config.trainer.matmul_precision)
+
+
+def _has_matrix_units() -> bool:
+    """Say whether this CPU multiplies bfloat16 matrices several times as fast as float32 ones (AMX)."""
+    # Older versions of torch do not tell.
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("amx_bf16", False))
 
 
 def check_devices(config: DictConfig) -> None:

@@ -274,3 +274,17 @@ def test_nothing_but_dropout_draws_from_the_global_generator():
     after = torch.get_rng_state()
     nnkit.train([*SMALL, "model.dropout=0", "seed=3", "trainer.max_epochs=1"])
     assert torch.equal(torch.get_rng_state(), after)
+
+
+@pytest.mark.parametrize(("has_units", "expected"), [(True, "medium"), (False, "highest")])
+def test_the_precision_of_products_left_to_the_machine_is_fixed_when_a_run_starts(
+    has_units, expected, monkeypatch
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_units}, raising=False)
+    try:
+        words = ["data=iris", "trainer.max_steps=1", "trainer.matmul_precision=null", "trainer.num_threads=1"]
+        run = nnkit.train([*words, "logger=[]", "callbacks=[checkpoint]"]).run
+        assert f"matmul_precision: {expected}" in (run.path / "config.yaml").read_text()
+        assert torch.get_float32_matmul_precision() == expected
+    finally:
+        torch.set_float32_matmul_precision("highest")

@@ -140,10 +140,10 @@ def _workers(config: DictConfig) -> Iterator[Problem]:
 def _own_keys(trainer: DictConfig) -> Iterator[Problem]:
     """Check the keys that nnkit obeys and Lightning's Trainer does not have."""
     precision = trainer.get("matmul_precision")
-    if precision not in _MATMUL_PRECISIONS:
+    if precision is not None and precision not in _MATMUL_PRECISIONS:
         answer = hint(str(precision), _MATMUL_PRECISIONS, "trainer.matmul_precision={}")
         yield Problem(
-            "trainer.matmul_precision", f"must be highest, high or medium, not {precision!r}", answer
+            "trainer.matmul_precision", f"must be highest, high or medium, or null, not {precision!r}", answer
         )
     threads = trainer.get("num_threads")
     if threads is not None and not _is_count(threads):
