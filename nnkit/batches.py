@@ -1,6 +1,6 @@
 """The one contract between data and tasks: a NamedTuple for each kind of batch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -143,14 +143,14 @@ def network_inputs(batch: Batch) -> tuple[Tensor, ...]:
 
 def join(batches: Sequence[Batch]) -> Batch:
     """Put batches of one kind together; texts are padded to the longest."""
-    columns = zip(*batches, strict=True)
+    columns: Iterable[tuple[Tensor, ...]] = zip(*batches, strict=True)
     if isinstance(batches[0], Tokens | Pairs | Sentences):
         fields = zip(batches[0]._fields, columns, strict=True)
-        columns = (_padded(name, parts) for name, parts in fields)  # type: ignore[assignment]
+        columns = (_padded(name, parts) for name, parts in fields)
     return type(batches[0])(*map(torch.cat, columns))
 
 
-def _padded(name: str, parts: Sequence[Tensor]) -> Sequence[Tensor]:
+def _padded(name: str, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     sizes = [max(part.shape[axis] for part in parts) for axis in range(1, parts[0].ndim)]
     # What is not scored must say so; whatever else stands behind a mask does not matter.
     fill = IGNORED if name in ("target", "references") else 0
@@ -160,7 +160,7 @@ def _padded(name: str, parts: Sequence[Tensor]) -> Sequence[Tensor]:
         # The last dimension comes first.
         frame = [width for axis in reversed(missing) for width in (0, axis)]
         padded.append(functional.pad(part, frame, value=fill) if any(missing) else part)
-    return padded
+    return tuple(padded)
 
 
 def not_finite(batch: Batch) -> dict[str, Tensor]:

@@ -62,7 +62,8 @@ class Network(nn.Module):
         Returns:
             The outputs; of a head that looks at each step and at their summary, a tuple of both outputs.
         """
-        body, head = self.body, self.head
+        body = self.body
+        head: Any = self.head
         if isinstance(body, EncoderDecoder):
             assert second is not None
             memory = body.encode(self.embed(inputs), mask)
@@ -76,11 +77,12 @@ class Network(nn.Module):
             return self._scores(features, where)
         summary = body.summary(features, mask)
         if getattr(head, "each_step_and_summary", False):
-            return self._scores(features, where), head.next_sentence(summary)  # type: ignore[operator]
+            return self._scores(features, where), head.next_sentence(summary)
         return head(summary)
 
     def _embedded_target(self, tokens: Tensor) -> Tensor:
-        vectors: Tensor = self.embed.target(tokens)  # type: ignore[operator]
+        embed: Any = self.embed
+        vectors: Tensor = embed.target(tokens)
         return vectors
 
     def _scores(self, features: Tensor, where: Tensor | None = None) -> Tensor:

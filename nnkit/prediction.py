@@ -209,7 +209,8 @@ def _forecaster(task: Forecasting, data: DataModule) -> _Answer:
 
 
 def _reader(task: LanguageModeling, data: DataModule) -> _Answer:
-    tokenizer: Any = getattr(data, "tokenizer")  # noqa: B009
+    texts: Any = data
+    tokenizer = texts.tokenizer
 
     def answer(names: Sequence[str], batch: Batch) -> Iterator[Prediction]:
         loss, count = task.text_loss(batch)
@@ -236,7 +237,8 @@ def _writer(task: Writing, data: DataModule) -> _Answer:
 
 
 def _filler(task: MaskedLM, data: DataModule, top_k: int) -> _Answer:
-    tokenizer: Any = getattr(data, "tokenizer")  # noqa: B009
+    texts: Any = data
+    tokenizer = texts.tokenizer
 
     def answer(names: Sequence[str], batch: Batch) -> Iterator[Prediction]:
         assert isinstance(batch, Sentences)

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from typing_extensions import override
 
 from nnkit import drawing
 from nnkit.batches import IGNORED, Batch, Pairs, Sentences, Tokens, network_inputs
+from nnkit.callbacks.board import event_writer
 from nnkit.tasks.base import Task
 
 # Drawing takes at most this share of the time: epochs of some milliseconds do not all get their picture.
@@ -60,7 +60,11 @@ class AttentionPictures(Callback):
         """Keep the first sample."""
         if batch_idx or not isinstance(pl_module, Task) or trainer.sanity_checking:
             return
-        if trainer.is_global_zero and _board(trainer) is not None and attention_layers(pl_module.network):
+        if (
+            trainer.is_global_zero
+            and event_writer(trainer) is not None
+            and attention_layers(pl_module.network)
+        ):
             self._sample = first_sample(batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -89,14 +93,9 @@ class AttentionPictures(Callback):
             single = len(maps) == len(weights)
             across = math.ceil(math.sqrt(len(maps))) if single else len(maps) // len(weights)
             picture = drawing.heat_maps(maps, across, _CELL if single else _SMALL_CELL)
-            _board(trainer).add_image("val/attention", picture, step, dataformats="HWC")
+            event_writer(trainer).add_image("val/attention", picture, step, dataformats="HWC")
         self._drawn_at = time.perf_counter()
         self._cost = self._drawn_at - start
-
-
-def _board(trainer: Trainer) -> Any:
-    """Return the writer of TensorBoard's event file, None if there is no such logger."""
-    return next((log.experiment for log in trainer.loggers if isinstance(log, TensorBoardLogger)), None)
 
 
 def attention_layers(network: nn.Module) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from typing_extensions import override
 
 from nnkit import drawing
+from nnkit.callbacks.board import event_writer
 from nnkit.tasks.classification import Classification
 from nnkit.tasks.forecasting import Forecasting
 from nnkit.tasks.regression import Regression
@@ -61,7 +61,10 @@ class TensorBoardPictures(Callback):
         """Start gathering, if these pictures can be drawn."""
         draws = isinstance(pl_module, Classification | Regression | Forecasting)
         self._gathers = (
-            draws and not trainer.sanity_checking and trainer.is_global_zero and _board(trainer) is not None
+            draws
+            and not trainer.sanity_checking
+            and trainer.is_global_zero
+            and event_writer(trainer) is not None
         )
         self._kept, self._num_kept = [], 0
 
@@ -120,7 +123,7 @@ class TensorBoardPictures(Callback):
             self._draw(trainer, pl_module)
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        start, step, board = time.perf_counter(), self._due, _board(trainer)
+        start, step, board = time.perf_counter(), self._due, event_writer(trainer)
         self._due = None
         pictures = self._pictures(trainer, pl_module)
         for name, picture in pictures.items():
@@ -152,11 +155,6 @@ class TensorBoardPictures(Callback):
             captions = [(f"true {names[int(true)]}", f"said {names[int(said)]}") for _, true, said in wrong]
             found["val/wrong"] = drawing.grid(tiles, captions)
         return found
-
-
-def _board(trainer: Trainer) -> Any:
-    """Return the writer of TensorBoard's event file, None if there is no such logger."""
-    return next((log.experiment for log in trainer.loggers if isinstance(log, TensorBoardLogger)), None)
 
 
 def _visible(picture: NDArray[Any], learnt: dict[str, Any]) -> drawing.Picture:

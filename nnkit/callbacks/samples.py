@@ -4,8 +4,8 @@ import time
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 
+from nnkit.callbacks.board import event_writer
 from nnkit.decoding import Sampling
 from nnkit.errors import UserError
 from nnkit.generation import continuations, encode_prompt, line_break, whole
@@ -67,7 +67,12 @@ class TextSamples(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write, if it is time; averaged weights are still in place where there are any."""
         writes = isinstance(pl_module, LanguageModeling) and not trainer.sanity_checking
-        if not writes or not trainer.is_global_zero or _board(trainer) is None or _tokenizer(trainer) is None:
+        if (
+            not writes
+            or not trainer.is_global_zero
+            or event_writer(trainer) is None
+            or _tokenizer(trainer) is None
+        ):
             return
         self._due = trainer.global_step, trainer.current_epoch
         epoch_fits = trainer.current_epoch % self.every_n_epochs == 0
@@ -92,7 +97,7 @@ class TextSamples(Callback):
         finally:
             for module, training in modes:
                 module.training = training
-        _board(trainer).add_text("val/sample", _as_code(text), step)
+        event_writer(trainer).add_text("val/sample", _as_code(text), step)
         self._written_at = time.perf_counter()
         self._cost = self._written_at - start
 
@@ -106,11 +111,6 @@ class TextSamples(Callback):
         except UserError as error:
             # A network that has diverged is for others to stop.
             return str(error)
-
-
-def _board(trainer: Trainer) -> Any:
-    """Return the writer of TensorBoard's event file, None if there is no such logger."""
-    return next((log.experiment for log in trainer.loggers if isinstance(log, TensorBoardLogger)), None)
 
 
 def _tokenizer(trainer: Trainer) -> Any:

@@ -97,7 +97,10 @@ class TransformerLayer(nn.Module):
         own, looked_up = cache or (None, None)
 
         def attend(inputs: Tensor) -> tuple[Tensor, Any]:
-            return self.attention(inputs, mask=mask, causal=causal, rotation=rotation, cache=own)  # type: ignore[no-any-return]
+            found: tuple[Tensor, Any] = self.attention(
+                inputs, mask=mask, causal=causal, rotation=rotation, cache=own
+            )
+            return found
 
         features, own = self._around(features, self.attention_norm, attend)
         attention = self.memory_attention
