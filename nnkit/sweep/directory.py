@@ -1,0 +1,168 @@
+"""The sweep directory: its definition, a status file that survives a kill, and one run directory for each trial."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from nnkit.checkpoint import files
+from nnkit.checkpoint.json_limits import parse_json, read_json
+from nnkit.errors import UserError
+from nnkit.run import Run, now, versions
+from nnkit.sweep.definition import Definition
+from nnkit.sweep.trials import DONE, OVER, PLANNED, STARTED, Entry, Outcome, Trial
+
+SWEEP = "sweep.json"
+STATUS = "trials.jsonl"
+LOGS = "logs"
+_LOCK = ".lock"
+
+
+class Sweep:
+    """One sweep directory.
+
+    Args:
+        path: The directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def is_one(self) -> bool:
+        """Say whether the directory holds a sweep."""
+        return (self.path / SWEEP).is_file()
+
+    def define(self, definition: Definition) -> None:
+        """Write down what was asked for."""
+        content = {**definition.plain(), "versions": versions(), "start": now()}
+        files.write_json(self.path / SWEEP, content)
+
+    def definition(self) -> Definition:
+        """Return what was asked for.
+
+        Raises:
+            UserError: If the file is missing or garbled.
+        """
+        try:
+            content = read_json(self.path / SWEEP)
+            known = {key: value for key, value in content.items() if key not in ("versions", "start", "pid")}
+            return Definition.from_plain(known)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"{self.path / SWEEP} cannot be read: {error}") from error
+
+    def run_of(self, trial: Trial) -> Run:
+        """Return the run directory of a trial, which need not exist yet."""
+        return Run(self.path / trial.name)
+
+    def log_of(self, trial: Trial) -> Path:
+        """Return the file that holds what a trial printed."""
+        return self.path / LOGS / f"{trial.name}.log"
+
+    def note(self, *pairs: tuple[Trial, Outcome]) -> None:
+        """Append the states of trials to the status file, all in one write.
+
+        Raises:
+            EnvironmentFault: If it cannot be written.
+        """
+        lines = [json.dumps(_line(trial, outcome)) for trial, outcome in pairs]
+        files.append_lines(self.path / STATUS, lines)
+        files.sync_file(self.path / STATUS)
+
+    def entries(self) -> dict[str, Entry]:
+        """Return what the status file says of each trial, by name, in the order in which they were planned."""
+        found: dict[str, Entry] = {}
+        path = self.path / STATUS
+        for line in files.read(path).splitlines() if path.exists() else []:
+            try:
+                content = parse_json(line)
+                trial = Trial(str(content["trial"]), tuple(str(word) for word in content["words"]))
+                outcome = Outcome(
+                    str(content["state"]),
+                    str(content.get("reason", "")),
+                    _numbers(content.get("metrics")),
+                    content.get("step"),
+                )
+            except (ValueError, TypeError, KeyError, AttributeError):
+                # A kill can tear the last line; the trial is then as the line before says.
+                continue
+            if Path(trial.name).name != trial.name or trial.name in (".", "..", LOGS):
+                continue
+            entry = found.setdefault(trial.name, Entry(trial, outcome))
+            entry.outcome = outcome
+            if outcome.state == STARTED:
+                entry.started, entry.ended = str(content.get("time", "")), ""
+            elif outcome.state in OVER:
+                entry.ended = str(content.get("time", ""))
+        return found
+
+    def settled(self) -> dict[str, Entry]:
+        """Return `entries`; a trial whose run ended just before the sweep was killed is done."""
+        found = self.entries()
+        for entry in found.values():
+            if entry.outcome.state in OVER or entry.outcome.state == PLANNED:
+                continue
+            record = self.run_of(entry.trial).record()
+            if record.get("status") == "done":
+                entry.outcome = Outcome(DONE, "", _numbers(record.get("metrics")), record.get("step"))
+        return found
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the sweep for this process alone.
+
+        Raises:
+            UserError: If another process holds it, naming its process id.
+        """
+        files.make_directory(self.path)
+        lock = FileLock(self.path / _LOCK)
+        owner = self.path / ".pid"
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            process = owner.read_text(encoding="utf-8") if owner.exists() else "?"
+            raise UserError(f"{self.path} is being run by process {process}") from error
+        try:
+            files.write_atomic(owner, str(os.getpid()).encode())
+            yield
+        finally:
+            lock.release()
+
+    def held(self) -> bool:
+        """Say whether a process runs the sweep."""
+        return Run(self.path).held()
+
+
+def _line(trial: Trial, outcome: Outcome) -> dict[str, Any]:
+    content: dict[str, Any] = {"trial": trial.name, "words": list(trial.words), "state": outcome.state}
+    if outcome.reason:
+        content["reason"] = outcome.reason
+    if outcome.metrics:
+        content["metrics"] = dict(outcome.metrics)
+    if outcome.step is not None:
+        content["step"] = outcome.step
+    return {**content, "time": now()}
+
+
+def _numbers(value: object) -> dict[str, float]:
+    if not isinstance(value, Mapping):
+        return {}
+    return {str(name): float(one) for name, one in value.items() if isinstance(one, int | float)}
+
+
+def find_sweep(spec: str, output_dir: Path = Path("outputs")) -> Sweep | None:
+    """Find a sweep by its directory or by its name below ``OUTPUT_DIR/sweeps``; None if there is none."""
+    for path in (Path(spec).expanduser(), output_dir / "sweeps" / spec):
+        if Sweep(path).is_one():
+            return Sweep(path)
+    return None
+
+
+def all_sweeps(output_dir: Path = Path("outputs")) -> Sequence[Sweep]:
+    """Return the sweeps below a directory, by name."""
+    return [Sweep(path.parent) for path in sorted((output_dir / "sweeps").glob(f"*/{SWEEP}"))]

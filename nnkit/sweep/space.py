@@ -1,0 +1,158 @@
+"""The space of a sweep: which words have several values, and the trials of a grid of them."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
+from hydra.errors import HydraException
+
+from nnkit.config.overrides import COMMAND_LINE, parse
+from nnkit.errors import ConfigError, Problem
+from nnkit.sweep.trials import SEED, Trial
+
+# File systems allow 255 bytes a name; temporary files and logs add a few.
+_LONGEST_NAME = 160
+_LOG_TAG = "log"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One key that trials differ in.
+
+    Attributes:
+        key: What stands in front of its values, with ``+`` where it was typed: "optimizer.lr".
+        word: The whole word as typed.
+        choices: Its values as texts of Hydra's grammar; None for an interval.
+        low: Lower end of an interval.
+        high: Upper end, which belongs to it.
+        log: Whether its logarithm is what is drawn evenly.
+        integer: Whether only whole numbers are drawn.
+        step: Distance of the values of a range; None: none.
+    """
+
+    key: str
+    word: str
+    choices: tuple[str, ...] | None
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    integer: bool = False
+    step: float | None = None
+
+
+@dataclass(frozen=True)
+class Space:
+    """The words of a sweep, sorted out.
+
+    Attributes:
+        fixed: Those with one value.
+        axes: Those with several, in the order in which they were typed.
+    """
+
+    fixed: tuple[str, ...]
+    axes: tuple[Axis, ...]
+
+    @property
+    def has_interval(self) -> bool:
+        """Say whether there is an axis that no grid can run through."""
+        return any(axis.choices is None for axis in self.axes)
+
+
+def read_space(words: Sequence[str]) -> Space:
+    """Sort out the words of a sweep.
+
+    Raises:
+        ConfigError: With every word that cannot be read and every axis that is empty or contradicts itself.
+    """
+    parsed = parse(words, sweep=True)
+    problems, fixed, axes = list(parsed.problems), [], []
+    for override in parsed.overrides:
+        if not override.is_sweep_override():
+            fixed.append(override.input_line or "")
+            continue
+        try:
+            axes.append(_axis(override))
+        except ValueError as error:
+            problems.append(Problem(override.key_or_group, str(error), where=COMMAND_LINE))
+    keys = [axis.key.lstrip("+~") for axis in axes]
+    for key in sorted({key for key in keys if keys.count(key) > 1}):
+        problems.append(Problem(key, "two words give it several values", "one word for each key"))
+    if problems:
+        raise ConfigError(problems)
+    return Space(tuple(fixed), tuple(axes))
+
+
+def _axis(override: Override) -> Axis:
+    word = override.input_line or ""
+    key, value = word.partition("=")[0], override.value()
+    if isinstance(value, IntervalSweep):
+        return _interval(key, word, value)
+    if isinstance(value, Glob):
+        raise ValueError("a pattern fits no options here: list them, separated by commas")
+    if isinstance(value, ChoiceSweep | RangeSweep):
+        try:
+            choices = tuple(str(one) for one in override.sweep_string_iterator())
+        except (HydraException, ValueError) as error:
+            raise ValueError(str(error).splitlines()[0]) from error
+        choices = tuple(dict.fromkeys(choices))
+        if not choices:
+            raise ValueError(f"{word.partition('=')[2]} holds no value")
+        if isinstance(value, RangeSweep) and not value.shuffle:
+            step = abs(float(value.step))
+            numbers = [float(choice) for choice in choices]
+            whole = all(number == int(number) for number in (*numbers, step))
+            return Axis(key, word, choices, min(numbers), max(numbers), integer=whole, step=step)
+        return Axis(key, word, choices)
+    raise ValueError(f"{word.partition('=')[2]} is no set of values")
+
+
+def _interval(key: str, word: str, value: IntervalSweep) -> Axis:
+    low, high = value.start, value.end
+    if low is None or high is None or not low < high:
+        raise ValueError(f"interval({low}, {high}) is empty: the first number must be below the second")
+    unknown = sorted(set(value.tags) - {_LOG_TAG})
+    if unknown:
+        raise ValueError(f"tag {unknown[0]!r} is not known; there is tag(log, interval({low}, {high}))")
+    if _LOG_TAG in value.tags and low <= 0:
+        raise ValueError(f"a logarithm needs an interval above 0, not one from {low}")
+    whole = isinstance(low, int) and isinstance(high, int) and not isinstance(low, bool)
+    return Axis(key, word, None, float(low), float(high), log=_LOG_TAG in value.tags, integer=whole)
+
+
+def grid(axes: Sequence[Axis]) -> Iterator[Trial]:
+    """Yield the trials of a grid, the last axis running fastest.
+
+    Args:
+        axes: Each with choices.
+    """
+    texts = [[f"{axis.key}={choice}" for choice in axis.choices or ()] for axis in axes]
+    for words in itertools.product(*texts):
+        yield Trial(trial_name(words), tuple(words))
+
+
+def trial_name(words: Sequence[str], number: int | None = None) -> str:
+    """Return the name of a trial's directory: its words, or a number and its words.
+
+    Args:
+        words: What the trial sets.
+        number: Stands in front, where settings are drawn and not listed.
+    """
+    whole = ",".join(words)
+    plain = re.sub(r"[^\w.,=+@-]+", "_", whole)
+    head = "" if number is None else f"{number:04},"
+    # Other signs and long values are told apart by a hash.
+    if plain != whole or len(plain.encode()) > _LONGEST_NAME:
+        mark = hashlib.sha256(whole.encode()).hexdigest()[:8]
+        plain = f"{plain.encode()[: _LONGEST_NAME - 12].decode(errors='ignore')}~{mark}"
+    return f"{head}{plain}" or "trial"
+
+
+def seeds_apart(axes: Sequence[Axis]) -> tuple[tuple[Axis, ...], Axis | None]:
+    """Return the axes without that of the seed, and that of the seed."""
+    others = tuple(axis for axis in axes if axis.key != SEED)
+    return others, next((axis for axis in axes if axis.key == SEED), None)
