@@ -24,6 +24,16 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in text)
 
 
+def duration(seconds: float | None) -> str:
+    """Return a duration as "12.3 s" or "1:02:03"; empty for None."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
 def show(*parts: RenderableType) -> None:
     """Print what rich can draw: as wide as the terminal, or wide and plain in a pipe."""
     from rich.console import Console

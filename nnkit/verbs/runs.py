@@ -12,7 +12,7 @@ import yaml
 from nnkit.checkpoint.json_limits import parse_json
 from nnkit.errors import NnkitError
 from nnkit.run import CONFIG, METRICS, Run, all_runs
-from nnkit.terminal import print_rows
+from nnkit.terminal import duration, print_rows
 from nnkit.yaml_limits import read_yaml
 
 # A line of metrics.jsonl is far shorter; enough of the end to hold the last validation.
@@ -91,7 +91,7 @@ def _row(facts: dict[str, Any]) -> tuple[str, ...]:
         facts["name"],
         facts["status"],
         _when(facts["start"]),
-        _duration(facts["seconds"]),
+        duration(facts["seconds"]),
         seed,
         _main(facts),
     )
@@ -118,15 +118,6 @@ def _time(text: object) -> datetime | None:
 def _when(text: object) -> str:
     time = _time(text)
     return "" if time is None else f"{time.astimezone():%Y-%m-%d %H:%M}"
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def _main(facts: dict[str, Any]) -> str:
