@@ -27,18 +27,25 @@ from nnkit.session import (
 from nnkit.transfer import comes_along, prepare, take_weights
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Callback
     from omegaconf import DictConfig
 
     from nnkit.config import Composition
 
 
-def train(composition: Composition | None, problems: Sequence[Problem] = (), show: bool = True) -> Result:
+def train(
+    composition: Composition | None,
+    problems: Sequence[Problem] = (),
+    show: bool = True,
+    extra: Sequence[Callback] = (),
+) -> Result:
     """Train a composed config in a new run directory, then test the best checkpoint.
 
     Args:
         composition: From `nnkit.config.examine` or `compose`.
         problems: Mistakes found while composing; those of building are added to them.
         show: Whether to print the table of results.
+        extra: Callbacks beside those of the config.
 
     Raises:
         ConfigError: If the config is wrong, with every mistake; nothing is written then.
@@ -51,7 +58,7 @@ def train(composition: Composition | None, problems: Sequence[Problem] = (), sho
         raise ConfigError(found)
     config = composition.config
     if (earlier := _earlier(config)) is not None:
-        return _continue(earlier, composition, show)
+        return _continue(earlier, composition, show, extra)
     check_devices(config)
     check_output(Path(config.output_dir), config.name)
     fix_arithmetic(config)
@@ -86,7 +93,7 @@ def train(composition: Composition | None, problems: Sequence[Problem] = (), sho
         # Sentences on the data name their files, and a path taken from the environment may be a secret.
         if "${oc.env:" not in text:
             logs.write(run.path / LOG, said)
-        return fit(session, run, None, show)
+        return fit(session, run, None, show, extra)
 
 
 def _earlier(config: DictConfig) -> Run | None:
@@ -96,7 +103,7 @@ def _earlier(config: DictConfig) -> Run | None:
     return Run(Path(config.output_dir) / config.name)
 
 
-def _continue(run: Run, composition: Composition, show: bool) -> Result:
+def _continue(run: Run, composition: Composition, show: bool, extra: Sequence[Callback]) -> Result:
     """Go on with an interrupted run if the command is the one it was started with; leave one alone that is done.
 
     Raises:
@@ -124,7 +131,7 @@ def _continue(run: Run, composition: Composition, show: bool) -> Result:
     record = run.record()
     if record.get("status") != "done":
         with run.locked():
-            return resume_held(run, show=show)
+            return resume_held(run, show=show, extra=extra)
     if show:
         facts = {"run": f"{report.shorten(run.path)} is done"}
         report.console().print(report.results_table(record["metrics"], facts, f"{run.path.name}"))

@@ -3,7 +3,10 @@
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +35,8 @@ from nnkit.yaml_limits import MAX_BYTES, check_yaml
 
 # Keys that train.yaml did not have in earlier releases, with the value that a run of theirs had without knowing.
 _ADDED = {"auto_resume": False, "freeze": None}
+# What option files came to inside `loading_once`, by the words that chose them.
+_LOADED: ContextVar[dict[Any, tuple[DictConfig, dict[str, Any]]] | None] = ContextVar("loaded", default=None)
 
 
 @dataclass(frozen=True)
@@ -176,9 +181,29 @@ def from_yaml(text: str, choices: dict[str, Any] | None = None) -> Composition:
     return Composition(config, chosen, saved_text=text)
 
 
+@contextmanager
+def loading_once() -> Iterator[None]:
+    """Let Hydra compose the same option files once in the block, for many configs that differ in values alone."""
+    token = _LOADED.set({})
+    try:
+        yield
+    finally:
+        _LOADED.reset(token)
+
+
 def _load(choices: Choices, config_dir: Path | None) -> tuple[DictConfig, dict[str, Any]]:
     """Let Hydra compose the chosen option files; single values are applied afterwards, one by one."""
     lines = [override.input_line or "" for override in choices.chosen]
+    loaded = _LOADED.get()
+    if loaded is None:
+        return _load_files(lines, config_dir)
+    key = (tuple(lines), config_dir)
+    if key not in loaded:
+        loaded[key] = _load_files(lines, config_dir)
+    return deepcopy(loaded[key])
+
+
+def _load_files(lines: list[str], config_dir: Path | None) -> tuple[DictConfig, dict[str, Any]]:
     with hydra_loader(config_dir) as (loader, extra):
         config = loader.load_configuration(catalog.PRIMARY, [*extra, *lines], RunMode.RUN, from_shell=False)
     chosen: Any = OmegaConf.to_container(config.hydra.runtime.choices)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Sweeper:
 
     n_trials: int | None = None
     timeout: float | None = None
-    sampler: str = "tpe"
-    pruner: str | None = None
+    sampler: Literal["tpe", "random"] = "tpe"
+    pruner: Literal["median", "hyperband", "patient"] | None = None
     patience: int = 3
     storage: str | None = None
     seed: int = 0
@@ -56,6 +56,7 @@ class Definition:
         launcher: How trials are run.
         sweeper: How the space is searched.
         config_dir: Directory of more option files; None: none.
+        gpus: GPUs of each trial; 0: trials use none.
     """
 
     words: tuple[str, ...]
@@ -67,6 +68,7 @@ class Definition:
     launcher: Launcher = field(default_factory=Launcher)
     sweeper: Sweeper = field(default_factory=Sweeper)
     config_dir: str | None = None
+    gpus: int = 0
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain data."""

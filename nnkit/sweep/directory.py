@@ -74,6 +74,13 @@ class Sweep:
         files.append_lines(self.path / STATUS, lines)
         files.sync_file(self.path / STATUS)
 
+    def repair(self) -> None:
+        """Take away a line that a kill has torn, so that the next one does not run into it."""
+        path = self.path / STATUS
+        whole = files.read(path) if path.exists() else b"\n"
+        if not whole.endswith(b"\n"):
+            files.write_atomic(path, whole[: whole.rfind(b"\n") + 1])
+
     def entries(self) -> dict[str, Entry]:
         """Return what the status file says of each trial, by name, in the order in which they were planned."""
         found: dict[str, Entry] = {}

@@ -44,12 +44,14 @@ class Progress:
         epoch: Epochs begun, from 1.
         total_steps: Steps it will have done at its end; None if it does not know.
         metrics: The latest validation's, such as ``{"val/loss": 0.3}``; empty before the first.
+        validated: Whether this is said at the end of a validation.
     """
 
     step: int
     epoch: int
     total_steps: int | None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    validated: bool = False
 
 
 @dataclass(frozen=True)

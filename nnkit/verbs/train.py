@@ -7,6 +7,7 @@ import sys
 from nnkit import config as configs
 from nnkit.errors import ConfigError
 from nnkit.flags import split_flags
+from nnkit.sweep.foreign import is_foreign
 
 
 def main(arguments: list[str]) -> int:
@@ -17,6 +18,10 @@ def main(arguments: list[str]) -> int:
 
         print_train_help()
         return 0
+    if flags.multirun and flags.hydra == ["--multirun"] and not is_foreign(flags.overrides):
+        from nnkit.sweep.start import sweep
+
+        return sweep(flags)
     if flags.hydra:
         from nnkit.hydra_app import run_hydra
 

@@ -1,0 +1,200 @@
+"""Processes for trials: forked from a server that has imported everything, so many at once, each with its devices."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from nnkit.sweep.trials import EXITED, KILLED, STOPPED, Outcome, Progress, Trial
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerProcess
+
+    from nnkit.sweep.trial import Request
+
+_PRELOAD = "nnkit.sweep.preload"
+# A trial that was asked to leave finishes its step and saves it; that takes no longer.
+_SECONDS_TO_LEAVE = 60.0
+
+
+def warm_up() -> None:
+    """Start the server; it imports in the background what trials need."""
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([_PRELOAD])
+    forkserver.ensure_running()
+
+
+@dataclass
+class _Job:
+    """A trial that runs.
+
+    Attributes:
+        trial: The trial.
+        process: Its process.
+        connection: Where it reports; None once it has nothing more to say.
+        gpus: What it was given.
+        outcome: What it said of its end; None as long as it has not.
+        told_to_leave: Whether it was asked to stop.
+    """
+
+    trial: Trial
+    process: ForkServerProcess
+    connection: Connection | None
+    gpus: tuple[int, ...] | None
+    outcome: Outcome | None = None
+    told_to_leave: bool = False
+
+
+class Pool:
+    """Runs trials, each in a process of its own.
+
+    Args:
+        slots: The GPUs of each trial that may run at the same time; None for a trial that takes what there is.
+    """
+
+    def __init__(self, slots: Sequence[tuple[int, ...] | None]) -> None:
+        self._free = list(reversed(slots))
+        self._jobs: dict[str, _Job] = {}
+        self._context = multiprocessing.get_context("forkserver")
+
+    def __enter__(self) -> Pool:
+        warm_up()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def has_room(self) -> bool:
+        """Say whether another trial can be started."""
+        return bool(self._free)
+
+    @property
+    def is_idle(self) -> bool:
+        """Say whether no trial runs."""
+        return not self._jobs
+
+    def start(self, trial: Trial, request: Request) -> None:
+        """Start a trial in a free slot."""
+        gpus = self._free.pop()
+        from nnkit.sweep.trial import main
+
+        ours, theirs = multiprocessing.Pipe()
+        process = self._context.Process(
+            target=main, args=(theirs, replace(request, gpus=gpus)), name=trial.name
+        )
+        process.start()
+        theirs.close()
+        self._jobs[trial.name] = _Job(trial, process, ours, gpus)
+
+    def wait(self, seconds: float) -> list[tuple[Trial, Progress | Outcome]]:
+        """Wait until a trial says something or ends, and return what they said, in order for each trial.
+
+        Args:
+            seconds: How long to wait at most.
+        """
+        watched: list[Connection | int] = [job.process.sentinel for job in self._jobs.values()]
+        watched += [job.connection for job in self._jobs.values() if job.connection is not None]
+        if not watched:
+            return []
+        ready = wait(watched, seconds)
+        found: list[tuple[Trial, Progress | Outcome]] = []
+        for job in list(self._jobs.values()):
+            if job.connection in ready or job.process.sentinel in ready:
+                found += [(job.trial, progress) for progress in _hear(job)]
+            if job.process.sentinel in ready:
+                found.append((job.trial, self._end(job)))
+        return found
+
+    def answer(self, trial: Trial, stop: bool) -> None:
+        """Tell a trial that waits after a validation whether to end."""
+        job = self._jobs.get(trial.name)
+        if job is not None and job.connection is not None:
+            with suppress(OSError):
+                job.connection.send(stop)
+
+    def leave(self) -> None:
+        """Ask every trial to save its step and stop, once."""
+        for job in self._jobs.values():
+            if not job.told_to_leave:
+                job.told_to_leave = True
+                with suppress(OSError):
+                    job.process.terminate()
+
+    def drain(self) -> list[tuple[Trial, Outcome]]:
+        """Ask every trial to stop, wait for that, and return how each ended; what does not stop is killed."""
+        self.leave()
+        deadline, ended = time.monotonic() + _SECONDS_TO_LEAVE, []
+        while self._jobs and time.monotonic() < deadline:
+            for trial, said in self.wait(1.0):
+                if isinstance(said, Outcome):
+                    ended.append((trial, said))
+                else:
+                    self.answer(trial, False)
+        self.kill()
+        return ended
+
+    def kill(self) -> None:
+        """End every trial at once."""
+        for job in self._jobs.values():
+            with suppress(OSError):
+                job.process.kill()
+            job.process.join()
+            if job.connection is not None:
+                job.connection.close()
+        self._jobs.clear()
+
+    def _end(self, job: _Job) -> Outcome:
+        job.process.join()
+        code = job.process.exitcode
+        if job.connection is not None:
+            job.connection.close()
+        job.process.close()
+        del self._jobs[job.trial.name]
+        self._free.append(job.gpus)
+        if job.outcome is not None:
+            return job.outcome
+        if job.told_to_leave:
+            return Outcome(STOPPED, "stopped")
+        if code is not None and code < 0:
+            return Outcome(KILLED, _killed_by(-code))
+        return Outcome(EXITED, f"left with exit status {code} without a word")
+
+
+def _hear(job: _Job) -> list[Progress]:
+    """Read what a trial has said since; how it ended is kept until its process has."""
+    heard: list[Progress] = []
+    while job.connection is not None:
+        try:
+            if not job.connection.poll():
+                break
+            said = job.connection.recv()
+        except (EOFError, OSError):
+            job.connection.close()
+            job.connection = None
+            break
+        if isinstance(said, Outcome):
+            job.outcome = said
+        else:
+            heard.append(said)
+    return heard
+
+
+def _killed_by(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    memory = ", which the system also does where memory is short" if number == signal.SIGKILL else ""
+    return f"killed by {name}{memory}"

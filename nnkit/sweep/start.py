@@ -1,0 +1,289 @@
+"""A sweep from its command line, or from its directory, to its table of results."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnkit.errors import ConfigError, Problem, UserError
+from nnkit.report import shorten
+from nnkit.sweep import pool
+from nnkit.sweep.definition import Definition, Launcher, Sweeper
+from nnkit.sweep.directory import SWEEP, Sweep
+from nnkit.sweep.examination import Plan, examine, without
+from nnkit.sweep.settings import Settings, read_settings
+from nnkit.sweep.space import Space, grid, read_space
+from nnkit.sweep.trials import PLANNED, Outcome, Source
+
+if TYPE_CHECKING:
+    from nnkit.flags import Flags
+
+# What belongs to the sweep and not to its trials.
+_OWN = ("name", "output_dir", "auto_resume")
+_EXAMPLE = "such as optimizer.lr=tag(log,interval(1e-4,1e-1))"
+
+
+def sweep(flags: Flags) -> int:
+    """Run what ``nnkit train -m`` asks for, or go on with it where a sweep of this name was interrupted.
+
+    Args:
+        flags: The words of the command line.
+
+    Returns:
+        0; 1 if a trial failed.
+
+    Raises:
+        ConfigError: With every mistake of every trial; nothing is written then.
+        Interrupted: If a signal has ended the sweep, which can be resumed.
+        EnvironmentFault: If something cannot be written or read.
+    """
+    pool.warm_up()
+    settings = read_settings(flags.overrides)
+    space = read_space(settings.words)
+    search = _is_search(settings, space)
+    config_dir = None if flags.config_dir is None else str(Path(flags.config_dir).absolute())
+    plan = examine(space, search, config_dir)
+    stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(2)}"
+    path = Path(plan.output_dir) / "sweeps" / (plan.name or stamp)
+    check_place(path)
+    definition = define(settings, space, search, plan, config_dir)
+    found = Sweep(path)
+    if found.is_one():
+        definition = _extended(found, definition)
+    return run(found, definition)
+
+
+def resume_sweep(found: Sweep, words: Sequence[str] = (), retry_failed: bool = False) -> int:
+    """Go on with a sweep from its directory.
+
+    Args:
+        found: The sweep.
+        words: Settings to change: ``hydra.launcher.n_jobs=4``, ``hydra.sweeper.n_trials=60``.
+        retry_failed: Whether failed trials are begun again.
+
+    Returns:
+        0; 1 if a trial failed.
+
+    Raises:
+        ConfigError: If a setting is wrong, or a config in the sweep is no longer one.
+        UserError: If another process runs it.
+    """
+    pool.warm_up()
+    definition = found.definition()
+    settings = read_settings(words)
+    if settings.words:
+        text = f"{settings.words[0]} would make other trials of those that have ended"
+        raise UserError(
+            f"{text}\n    a finished grid takes new values by its own command: nnkit train -m ... name={found.path.name}"
+        )
+    changed = replace(
+        definition,
+        launcher=_changed(definition.launcher, settings, "hydra.launcher"),
+        sweeper=_changed(definition.sweeper, settings, "hydra.sweeper"),
+    )
+    _refuse_other_search(found, definition, changed)
+    examine(Space(changed.words, read_space(changed.axes).axes), changed.search, changed.config_dir)
+    return run(found, changed, retry_failed)
+
+
+def run(found: Sweep, definition: Definition, retry_failed: bool = False) -> int:
+    """Run the trials that are left, and show how the settings compare.
+
+    Args:
+        found: The sweep's directory, which need not exist yet.
+        definition: What was asked for.
+        retry_failed: Whether failed trials are begun again.
+
+    Returns:
+        0; 1 if a trial failed.
+    """
+    from nnkit.sweep.driver import Driver
+    from nnkit.sweep.live import make_view
+    from nnkit.sweep.results import show_results, write_results
+
+    axes = read_space(definition.axes).axes
+    with found.locked():
+        found.repair()
+        entries = found.settled()
+        source: Source
+        if definition.search:
+            from nnkit.sweep.search import Search
+
+            source = Search(found, definition, axes, entries, retry_failed)
+        else:
+            from nnkit.sweep.grid import Grid
+
+            trials = list(grid(axes))
+            new = [trial for trial in trials if trial.name not in entries]
+            source = Grid(trials, entries, retry_failed)
+        found.define(definition)
+        if not definition.search:
+            found.note(*((trial, Outcome(PLANNED)) for trial in new))
+        Driver(found, definition, source, make_view(definition, found.path), slots(definition)).run()
+        write_results(found)
+        return 0 if show_results(found).all_done else 1
+
+
+def define(settings: Settings, space: Space, search: bool, plan: Plan, config_dir: str | None) -> Definition:
+    """Return the definition of a new sweep, the threads of each trial fixed."""
+    axes = tuple(axis.word for axis in space.axes)
+    launcher = settings.launcher
+    if launcher.n_jobs is None:
+        count = settings.sweeper.n_trials if search else sum(1 for _ in grid(space.axes))
+        launcher = replace(launcher, n_jobs=max(1, min(_places(plan), count or 1)))
+    assert launcher.n_jobs is not None
+    return Definition(
+        words=without(space.fixed, *_OWN),
+        axes=axes,
+        search=search,
+        monitor=plan.monitor,
+        mode=plan.mode,
+        num_threads=max(1, _cores() // launcher.n_jobs),
+        launcher=launcher,
+        sweeper=settings.sweeper,
+        config_dir=config_dir,
+        gpus=plan.devices if plan.uses_gpu and _gpus() else 0,
+    )
+
+
+def slots(definition: Definition) -> list[tuple[int, ...] | None]:
+    """Return the GPUs of each trial that may run at the same time; None where trials use none."""
+    count = definition.launcher.n_jobs or 1
+    if not definition.gpus:
+        return [None] * count
+    there, each = _gpus(), definition.gpus
+    # More trials than GPUs share them in turn.
+    return [tuple((number * each + one) % max(there, 1) for one in range(each)) for number in range(count)]
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place where no sweep can stand, before anything is written.
+
+    Raises:
+        UserError: If something else stands there.
+        EnvironmentFault: If it cannot be written.
+    """
+    from nnkit.training import check_output
+
+    check_output(path, None)
+    if path.is_dir() and not (path / SWEEP).is_file() and any(path.iterdir()):
+        raise UserError(f"name: {path} exists already and is no sweep\n    choose another name=")
+
+
+def _is_search(settings: Settings, space: Space) -> bool:
+    sweeper, problems = settings.sweeper, []
+    search = space.has_interval or sweeper.n_trials is not None
+    if search and sweeper.n_trials is None and sweeper.timeout is None:
+        key = next(axis.key for axis in space.axes if axis.choices is None)
+        text = "an interval has no end of values: say how many are tried"
+        problems.append(Problem(key, text, "hydra.sweeper.n_trials=30, or hydra.sweeper.timeout=SECONDS"))
+    if search and not space.axes:
+        problems.append(Problem("hydra.sweeper.n_trials", "there is nothing to search", _EXAMPLE))
+    idle = sorted(key for key in settings.typed if key.startswith("hydra.sweeper."))
+    if not search and idle:
+        text = "belongs to a search, and this is a grid, which tries every value once"
+        problems.append(Problem(idle[0], text, "add hydra.sweeper.n_trials=30 to search"))
+    if "hydra.sweeper.patience" in settings.typed and sweeper.pruner != "patient":
+        text = f"belongs to pruner=patient, not to {sweeper.pruner}"
+        problems.append(Problem("hydra.sweeper.patience", text))
+    names = [axis for axis in space.axes if axis.key in _OWN]
+    for axis in names:
+        text = "belongs to the sweep as a whole: each trial has a directory of its own in it"
+        problems.append(Problem(axis.key, text, f"one value: {axis.key}=..."))
+    if problems:
+        raise ConfigError(problems)
+    return search
+
+
+def _extended(found: Sweep, new: Definition) -> Definition:
+    """Return the definition of a sweep that goes on, with the values that were added.
+
+    Raises:
+        UserError: If the command asks for something else than the sweep of this name was.
+    """
+    old = found.definition()
+    different = [
+        f"{name}: {_words(before)} in the sweep, {_words(now)} in the command"
+        for name, before, now in (
+            ("words", sorted(old.words), sorted(new.words)),
+            ("keys with several values", _keys(old), _keys(new)),
+            ("kind", [_kind(old)], [_kind(new)]),
+            ("option files", [old.config_dir or ""], [new.config_dir or ""]),
+        )
+        if before != now
+    ]
+    if new.search and old.search and sorted(old.axes) != sorted(new.axes):
+        different.append(f"space: {_words(old.axes)} in the sweep, {_words(new.axes)} in the command")
+    if different:
+        lines = "\n    ".join(different)
+        raise UserError(
+            f"name: {found.path} is another sweep\n    {lines}\n    choose another name=, or go on with it: "
+            f"nnkit resume {shorten(found.path)}"
+        )
+    _refuse_other_search(found, old, new)
+    axes = old.axes if new.search else _joined(old.axes, new.axes)
+    launcher = new.launcher
+    return replace(old, axes=axes, launcher=launcher, sweeper=new.sweeper)
+
+
+def _joined(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
+    """Return the axes of a grid with the values that were added; those of before come first."""
+    added = {axis.key: axis.choices or () for axis in read_space(new).axes}
+    words = []
+    for axis in read_space(old).axes:
+        values = dict.fromkeys((*(axis.choices or ()), *added[axis.key]))
+        words.append(f"{axis.key}={','.join(values)}")
+    return tuple(words)
+
+
+def _refuse_other_search(found: Sweep, old: Definition, new: Definition) -> None:
+    """Refuse what would make another search of one that has begun; more trials and more time are fine."""
+    if not old.search:
+        return
+    free = Sweeper(n_trials=new.sweeper.n_trials, timeout=new.sweeper.timeout)
+    same = replace(new.sweeper, n_trials=free.n_trials, timeout=free.timeout)
+    kept = replace(old.sweeper, n_trials=free.n_trials, timeout=free.timeout)
+    if same != kept:
+        raise UserError(
+            f"{found.path} was begun with {kept}\n    of a search that has begun only n_trials and timeout can change"
+        )
+
+
+def _changed(node: Launcher | Sweeper, settings: Settings, name: str) -> Any:
+    given = settings.launcher if name == "hydra.launcher" else settings.sweeper
+    typed = [key.rpartition(".")[2] for key in settings.typed if key.startswith(f"{name}.")]
+    return replace(node, **{key: getattr(given, key) for key in typed})
+
+
+def _words(words: Sequence[str]) -> str:
+    return " ".join(words) or "none"
+
+
+def _keys(definition: Definition) -> list[str]:
+    return sorted(word.partition("=")[0] for word in definition.axes)
+
+
+def _kind(definition: Definition) -> str:
+    return "a search" if definition.search else "a grid"
+
+
+def _places(plan: Plan) -> int:
+    """Return how many trials this machine can run at once."""
+    gpus = _gpus() if plan.uses_gpu else 0
+    return gpus // plan.devices if gpus else _cores()
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
