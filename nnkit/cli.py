@@ -16,7 +16,7 @@ from nnkit.terminal import printable
 # Verb -> (module with `main(arguments) -> exit code`, what it does).
 VERBS = {
     "train": ("nnkit.verbs.train", "train a model, then test its best checkpoint"),
-    "resume": ("nnkit.verbs.resume", "continue a stopped run exactly; --verify proves it"),
+    "resume": ("nnkit.verbs.resume", "continue a stopped run or sweep exactly; --verify proves it"),
     "doctor": ("nnkit.verbs.doctor", "what is in a run directory, is it sound, what to type next"),
     "test": ("nnkit.verbs.test", "test the best checkpoint of a run"),
     "predict": ("nnkit.verbs.predict", "apply a run to pictures, tables, texts or series"),
