@@ -27,6 +27,7 @@ VERBS = {
     "show": ("nnkit.verbs.show", "print a config file, such as model/lenet5"),
     "copy": ("nnkit.verbs.copy", "copy a config file into ./conf to change it"),
     "runs": ("nnkit.verbs.runs", "the runs in outputs/"),
+    "compare": ("nnkit.verbs.compare", "runs and sweeps side by side, with charts"),
     "completion": ("nnkit.verbs.completion", "print the tab completion for bash, zsh or fish"),
 }
 

@@ -11,10 +11,10 @@ from nnkit import catalog
 
 SHELLS = ("bash", "zsh", "fish")
 _COMPOSING = ("train", "summary", "check")
-_TAKING_RUNS = ("resume", "doctor", "test", "predict", "generate")
+_TAKING_RUNS = ("resume", "doctor", "test", "predict", "generate", "compare")
 FLAGS = {
     "train": ("--multirun", "--cfg", "--resolve", "--config-dir", "--info", "--help"),
-    "resume": ("--allow", "--verify", "--steps", "--output-dir", "--help"),
+    "resume": ("--allow", "--retry-failed", "--verify", "--steps", "--output-dir", "--help"),
     "doctor": ("--repair", "--output-dir", "--help"),
     "test": ("--output-dir", "--help"),
     "predict": ("--top-k", "--format", "--output", "--output-dir", "--help"),
@@ -41,6 +41,20 @@ FLAGS = {
     "show": ("--config-dir", "--help"),
     "copy": ("--config-dir", "--help"),
     "runs": ("--output-dir", "--json", "--help"),
+    "compare": (
+        "--sort",
+        "--reverse",
+        "--filter",
+        "--columns",
+        "--seeds",
+        "--no-seeds",
+        "--format",
+        "--output",
+        "--curves",
+        "--history",
+        "--output-dir",
+        "--help",
+    ),
     "completion": ("--help",),
 }
 # Keys of option files that say what the option is, and are not for a user to set.
@@ -88,14 +102,17 @@ def _for_verb(verb: str, typed: list[str], current: str) -> Iterable[Candidate]:
     config_dir = None if folder is None else Path(folder)
     if verb in _COMPOSING:
         return _settings(positional, current, config_dir)
-    return () if positional else _first_argument(verb, typed, current, config_dir)
+    # Any number of runs can be compared.
+    return () if positional and verb != "compare" else _first_argument(verb, typed, current, config_dir)
 
 
 def _first_argument(
     verb: str, typed: list[str], current: str, config_dir: Path | None
 ) -> Iterable[Candidate]:
     if verb in _TAKING_RUNS:
-        return _runs(current, Path(_flag(typed, "--output-dir") or "outputs"), verb == "resume")
+        output_dir = Path(_flag(typed, "--output-dir") or "outputs")
+        sweeps = _sweeps(output_dir) if verb in ("resume", "compare") else ()
+        return (*sweeps, *_runs(current, output_dir, verb == "resume"))
     if verb in ("show", "copy"):
         names = [(group, name) for group in _chosen_groups() for name in catalog.options(group, config_dir)]
         about = catalog.describe
@@ -135,6 +152,12 @@ def _runs(current: str, output_dir: Path, only_unfinished: bool) -> Iterator[Can
         yield Candidate(str(run.path.relative_to(output_dir)), status)
         if current:
             yield Candidate(str(run.path), status)
+
+
+def _sweeps(output_dir: Path) -> Iterator[Candidate]:
+    from nnkit.sweep.directory import all_sweeps
+
+    return (Candidate(sweep.path.name, "a sweep") for sweep in all_sweeps(output_dir))
 
 
 def _settings(typed: list[str], current: str, config_dir: Path | None) -> Iterator[Candidate]:

@@ -38,15 +38,15 @@ class Column:
 
 
 def text(value: Any) -> str:
-    """Return a cell as a reader wants it: four digits, mean ± standard deviation."""
+    """Return a cell as a reader wants it: a metric with four digits and its standard deviation, a setting as it is."""
     if value is None:
         return "-"
     if isinstance(value, Summary):
         spread = "" if value.deviation is None else f" ± {value.deviation:.2g}"
-        return text(value.mean) + spread
-    if isinstance(value, bool) or not isinstance(value, float):
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return number(value) if value else "0"
+        return number(value.mean) + spread
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def compact(typed: str) -> str:
@@ -67,7 +67,7 @@ def interval(value: Summary | None) -> str:
     """Return the interval of the mean as a cell."""
     if value is None or value.low is None or value.high is None:
         return "-"
-    return f"{text(value.low)} .. {text(value.high)}"
+    return f"{number(value.low)} .. {number(value.high)}"
 
 
 def show_columns(columns: Sequence[Column], title: str = "") -> list[str]:

@@ -120,7 +120,9 @@ def test_siblings_never_import_each_other(name):
 
 
 LIGHT = ["nnkit", "nnkit.cli", "nnkit.catalog", "nnkit.errors", "nnkit.flags", "nnkit.guide", "nnkit.config"]
-LIGHT += [f"nnkit.verbs.{verb}" for verb in ("train", "list", "show", "copy", "runs", "completion")]
+LIGHT += [
+    f"nnkit.verbs.{verb}" for verb in ("train", "list", "show", "copy", "runs", "compare", "completion")
+]
 
 
 def reached(name, seen):

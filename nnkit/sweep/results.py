@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnkit.checkpoint import files
-from nnkit.report import shorten
+from nnkit.report import number, shorten
 from nnkit.sweep.definition import Definition
 from nnkit.sweep.directory import LOGS, Sweep
 from nnkit.sweep.statistics import Summary, Verdict, best_first, summarize, verdict
@@ -283,7 +283,7 @@ def shown_columns(results: Results) -> list[Column]:
         columns.append(Column("trials", [one.trouble for one in settings]))
     for name in others:
         means = [one.summary(name) for one in settings]
-        cells = [None if summary is None else summary.mean for summary in means]
+        cells = [None if summary is None else number(summary.mean) for summary in means]
         columns.append(Column(name, cells, optional=True))
     return columns
 
