@@ -1,0 +1,224 @@
+"""Where a search keeps what it has learnt: a journal beside its trials, or a database; either may be down."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import optuna
+import sqlalchemy
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from nnkit.checkpoint import files
+from nnkit.config.overrides import COMMAND_LINE
+from nnkit.errors import ConfigError, EnvironmentFault, Problem, UserError
+from nnkit.sweep.study import Direction
+
+JOURNAL = "study.journal"
+
+_KEY = "hydra.sweeper.storage"
+_EXAMPLES = (
+    "such as sqlite:///study.db or postgresql+psycopg://USER@HOST/DATABASE; without it, a journal file"
+)
+# Seconds before each further attempt: half a minute in all, in which a server restarts.
+_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
+_DOWN = (OSError, SQLAlchemyError, optuna.exceptions.StorageInternalError)
+_GARBLED = (ValueError, KeyError, TypeError, AttributeError, AssertionError, IndexError, RecursionError)
+
+# Drivers that only speak with a database. Others load what a URL names: ODBC, for one, any shared library.
+_DRIVERS = {
+    "sqlite": ("pysqlite",),
+    "postgresql": ("psycopg2", "psycopg", "pg8000"),
+    "mysql": ("mysqldb", "pymysql", "mysqlconnector"),
+    "mariadb": ("mysqldb", "pymysql", "mysqlconnector", "mariadbconnector"),
+}
+# A sweep may come from elsewhere: options that make a driver read other files or load plug-ins stay out.
+_OPTIONS = frozenset(
+    {"application_name", "charset", "connect_timeout", "host", "port", "sslmode", "sslrootcert", "ssl_ca"}
+    | {"timeout", "unix_socket"}
+)
+_PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient", "mysql": "mysql-connector-python"}
+
+_log = logging.getLogger("nnkit")
+_T = TypeVar("_T")
+
+
+def check_storage(url: str | None) -> None:
+    """Refuse a storage that cannot work, without speaking with it.
+
+    Args:
+        url: Of a database; None: a journal in the sweep's directory, which always can.
+
+    Raises:
+        ConfigError: If it is no URL of a database that is opened here, or its driver is not installed.
+    """
+    if url is None:
+        return
+    try:
+        _examine(make_url(url))
+    except ArgumentError:
+        raise _refused(f"{url!r} is no URL of a database", _EXAMPLES) from None
+
+
+def _examine(url: URL) -> None:
+    shown = url.render_as_string(hide_password=True)
+    backend = url.get_backend_name()
+    if backend not in _DRIVERS:
+        raise _refused(f"{shown}: {backend} is none of {', '.join(_DRIVERS)}", _EXAMPLES)
+    try:
+        driver = url.get_driver_name()
+    except NoSuchModuleError:
+        driver = url.drivername.partition("+")[2]
+    if driver not in _DRIVERS[backend]:
+        known = ", ".join(f"{backend}+{one}" for one in _DRIVERS[backend])
+        raise _refused(f"{shown}: {driver} is no driver that is used here", f"there is {known}")
+    if unknown := sorted(set(url.query) - _OPTIONS):
+        raise _refused(
+            f"{shown}: option {unknown[0]} is not taken", f"there is {', '.join(sorted(_OPTIONS))}"
+        )
+    if backend == "sqlite":
+        _examine_file(url.database, shown)
+    try:
+        sqlalchemy.create_engine(url)
+    except ImportError as error:
+        name = error.name or driver
+        hint = f"pip install {_PACKAGES.get(name, name)}"
+        raise _refused(f"{shown} needs the package {name}, which is not installed", hint) from error
+
+
+def _examine_file(database: str | None, shown: str) -> None:
+    if not database or ":memory:" in database:
+        raise _refused(f"{shown} is in memory and gone with the sweep", "such as sqlite:///study.db")
+    if not Path(database).absolute().parent.is_dir():
+        raise _refused(f"{shown}: there is no directory {Path(database).parent}", "make it first")
+
+
+def _refused(text: str, hint: str) -> ConfigError:
+    return ConfigError([Problem(_KEY, text, hint, COMMAND_LINE)])
+
+
+class Store:
+    """The study of one search, whose storage may be down for a while.
+
+    Args:
+        path: The sweep's directory, which this process holds.
+        url: The storage; None: a journal in the directory.
+        direction: "minimize" or "maximize".
+
+    Raises:
+        ConfigError: If the storage cannot work.
+        UserError: If there is something else in it.
+        EnvironmentFault: If it stays down.
+    """
+
+    def __init__(self, path: Path, url: str | None, direction: Direction) -> None:
+        check_storage(url)
+        self.path = path
+        self.name = path.absolute().name
+        self.journal = None if url is not None else path / JOURNAL
+        self.where = str(self.journal) if url is None else make_url(url).render_as_string(hide_password=True)
+        self.direction = direction
+        self._url = url
+        self._warned = False
+        # What goes wrong is said by nnkit; Python prints warnings of loggers without a handler.
+        optuna.logging.disable_default_handler()
+        optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+        self.study = self._retried(self._open)
+        if [one.name.lower() for one in self.study.directions] != [direction]:
+            found = ", ".join(one.name.lower() for one in self.study.directions)
+            raise UserError(f"study {self.name} in {self.where} is there to {found}, and not to {direction}")
+
+    def do(self, action: Callable[[optuna.Study], _T]) -> _T:
+        """Do something with the study, again and again while its storage is down.
+
+        Args:
+            action: May be done more than once.
+
+        Raises:
+            EnvironmentFault: If the storage stays down.
+        """
+        return self._retried(lambda: action(self.study))
+
+    def _retried(self, action: Callable[[], _T]) -> _T:
+        for wait in _WAITS:
+            try:
+                return action()
+            except _DOWN as error:
+                if not self._warned:
+                    self._warned = True
+                    _log.warning("%s does not answer (%s); it is asked again", self.where, _sentence(error))
+                _sleep(wait)
+                self._repair()
+        try:
+            return action()
+        except _DOWN as error:
+            begun = (self.path / "sweep.json").is_file()
+            hint = f"nnkit resume {self.path}" if begun else "the same command"
+            raise EnvironmentFault(
+                f"{self.where} does not answer, after {len(_WAITS) + 1} attempts in {sum(_WAITS):.0f} seconds:"
+                f" {_sentence(error)}\n    once it does, go on with: {hint}"
+            ) from error
+
+    def _open(self) -> optuna.Study:
+        try:
+            return optuna.create_study(
+                storage=self._storage(),
+                # Draws nothing: what is asked is drawn elsewhere, and the study only written.
+                sampler=optuna.samplers.RandomSampler(seed=0),
+                pruner=optuna.pruners.NopPruner(),
+                study_name=self.name,
+                direction=self.direction,
+                load_if_exists=True,
+            )
+        except _DOWN:
+            raise
+        except _GARBLED as error:
+            raise UserError(f"{self.where} holds no study that can be read: {_sentence(error)}") from error
+
+    def _storage(self) -> BaseStorage:
+        if self.journal is None:
+            # Optuna fills in fields in braces.
+            url = str(self._url).replace("{", "{{").replace("}", "}}")
+            return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+        files.make_directory(self.path)
+        if self.journal.is_symlink():
+            raise UserError(
+                f"{self.journal} is a link, which could lead anywhere; a study is a file of its own"
+            )
+        self._repair()
+        return JournalStorage(JournalFileBackend(str(self.journal), _Held(str(self.journal))))
+
+    def _repair(self) -> None:
+        """Take away a line that a kill or a full disk has torn, so that the next one does not run into it."""
+        if self.journal is None or not self.journal.exists():
+            return
+        whole = files.read(self.journal)
+        if whole and not whole.endswith(b"\n"):
+            os.truncate(self.journal, whole.rfind(b"\n") + 1)
+
+
+class _Held(JournalFileOpenLock):
+    """No lock: the sweep is held already, and Optuna's own would outlive a kill and cost the next start 30 s."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        return
+
+
+def _sentence(error: Exception) -> str:
+    cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else None
+    first = (str(cause or error).strip().splitlines() or [""])[0]
+    return first or type(error).__name__
+
+
+def _sleep(seconds: float) -> None:
+    time.sleep(seconds)
