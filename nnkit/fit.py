@@ -165,7 +165,7 @@ def _finish(
         metrics = {**metrics, best.monitor: best.score}
     for logger in trainer.loggers:
         if metrics:
-            logger.log_hyperparams(_flat(session.config), metrics)
+            logger.log_hyperparams(_hyperparameters(session), metrics)
         logger.finalize("success")
     # The log first: a run that is done is not resumed, so nothing would write its last line again.
     files.sync_file(record.path)
@@ -192,8 +192,10 @@ def _finish(
     return Result(run, metrics, seconds, session)
 
 
-def _flat(config: DictConfig) -> dict[str, Any]:
-    """Return the config as dotted keys and values that a table of hyperparameters can hold."""
+def _hyperparameters(session: Session) -> dict[str, Any]:
+    """Return the chosen options and the config's dotted keys, as values that a table of hyperparameters can hold."""
+    # A config has no key that says which model it is.
+    chosen = {group: option for group, option in session.choices.items() if isinstance(option, str)}
     flat: dict[str, Any] = {}
 
     def walk(prefix: str, value: Any) -> None:
@@ -205,8 +207,8 @@ def _flat(config: DictConfig) -> dict[str, Any]:
         else:
             flat[prefix] = json.dumps(value)
 
-    walk("", configs.plain(config))
-    return {key: value for key, value in flat.items() if _is_setting(key, value)}
+    walk("", configs.plain(session.config))
+    return {**chosen, **{key: value for key, value in flat.items() if _is_setting(key, value)}}
 
 
 def _is_setting(key: str, value: Any) -> bool:
