@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
+from nnkit import catalog
 from nnkit.config.overrides import COMMAND_LINE, parse
 from nnkit.errors import ConfigError, Problem
 from nnkit.sweep.trials import SEED, Trial
@@ -18,6 +20,15 @@ from nnkit.sweep.trials import SEED, Trial
 # File systems allow 255 bytes a name; temporary files and logs add a few.
 _LONGEST_NAME = 160
 _LOG_TAG = "log"
+# Each is composed before the first trial: this many take minutes.
+_MOST_VALUES = 10_000
+
+
+# What Hydra cannot read stays a text, and one such as log(1e-4,1e-1) was meant as a set of values.
+_FUNCTION = re.compile(
+    r"(?:choice|range|interval|tag|shuffle|sort|glob|log|loguniform|uniform)\(.*\)", re.DOTALL
+)
+_SETS = "there is 1,2,3 and range(1,9,2) and interval(0,1) and tag(log,interval(1e-4,1e-1)) and int(interval(1,9))"
 
 
 @dataclass(frozen=True)
@@ -74,47 +85,82 @@ def read_space(words: Sequence[str]) -> Space:
     for override in parsed.overrides:
         if not override.is_sweep_override():
             fixed.append(override.input_line or "")
+            if _FUNCTION.fullmatch(value := str(override.value())):
+                problems.append(Problem(override.key_or_group, f"cannot read {value}", _SETS, COMMAND_LINE))
             continue
         try:
             axes.append(_axis(override))
         except ValueError as error:
             problems.append(Problem(override.key_or_group, str(error), where=COMMAND_LINE))
-    keys = [axis.key.lstrip("+~") for axis in axes]
-    for key in sorted({key for key in keys if keys.count(key) > 1}):
-        problems.append(Problem(key, "two words give it several values", "one word for each key"))
+    problems += _twice(parsed.overrides)
     if problems:
         raise ConfigError(problems)
     return Space(tuple(fixed), tuple(axes))
 
 
+def _twice(overrides: Sequence[Override]) -> list[Problem]:
+    """Return what is wrong with keys of several values that more than one word speaks of."""
+    several = {one.key_or_group for one in overrides if one.is_sweep_override()}
+    words = {key: [one.input_line for one in overrides if one.key_or_group == key] for key in sorted(several)}
+    return [
+        Problem(
+            key,
+            f"{' and '.join(map(str, found))} contradict each other",
+            "one word for each key",
+            COMMAND_LINE,
+        )
+        for key, found in words.items()
+        if len(found) > 1
+    ]
+
+
 def _axis(override: Override) -> Axis:
     word = override.input_line or ""
     key, value = word.partition("=")[0], override.value()
+    given = word.partition("=")[2]
     if isinstance(value, IntervalSweep):
         return _interval(key, word, value)
     if isinstance(value, Glob):
         raise ValueError("a pattern fits no options here: list them, separated by commas")
-    if isinstance(value, ChoiceSweep | RangeSweep):
-        try:
-            choices = tuple(str(one) for one in override.sweep_string_iterator())
-        except (HydraException, ValueError) as error:
-            raise ValueError(str(error).splitlines()[0]) from error
-        choices = tuple(dict.fromkeys(choices))
-        if not choices:
-            raise ValueError(f"{word.partition('=')[2]} holds no value")
-        if isinstance(value, RangeSweep) and not value.shuffle:
-            step = abs(float(value.step))
-            numbers = [float(choice) for choice in choices]
-            whole = all(number == int(number) for number in (*numbers, step))
-            return Axis(key, word, choices, min(numbers), max(numbers), integer=whole, step=step)
-        return Axis(key, word, choices)
-    raise ValueError(f"{word.partition('=')[2]} is no set of values")
+    if not isinstance(value, ChoiceSweep | RangeSweep):
+        raise ValueError(f"{given} is no set of values")
+    if value.tags:
+        raise ValueError(f"a tag belongs to an interval, not to {given}: tag(log,interval(1e-4,1e-1))")
+    choices = _choices(override, given)
+    if isinstance(value, RangeSweep) and not value.shuffle and key.lstrip("+") != SEED:
+        step = abs(float(value.step))
+        numbers = [float(choice) for choice in choices]
+        whole = all(number == int(number) for number in (*numbers, step))
+        return Axis(key, word, choices, min(numbers), max(numbers), integer=whole, step=step)
+    return Axis(key, word, choices)
+
+
+def _choices(override: Override, given: str) -> tuple[str, ...]:
+    """Return the values of a list or a range as texts, each once."""
+    try:
+        texts = tuple(
+            str(one) for one in itertools.islice(override.sweep_string_iterator(), _MOST_VALUES + 1)
+        )
+    except (HydraException, ValueError) as error:
+        raise ValueError(f"{given}: {str(error).splitlines()[0]}") from error
+    if not texts:
+        raise ValueError(f"{given} holds no value")
+    if len(texts) > _MOST_VALUES:
+        raise ValueError(f"{given} is more than {_MOST_VALUES:,} values; an interval(...) can be searched")
+    return tuple(dict.fromkeys(texts))
 
 
 def _interval(key: str, word: str, value: IntervalSweep) -> Axis:
     low, high = value.start, value.end
+    name = key.lstrip("+")
+    if name in catalog.groups():
+        raise ValueError(f"an interval holds numbers, and here a file is chosen: list some, as in {name}=A,B")
+    if name == SEED:
+        raise ValueError("each setting is run with every seed: list them, as in seed=1,2,3")
     if low is None or high is None or not low < high:
         raise ValueError(f"interval({low}, {high}) is empty: the first number must be below the second")
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"interval({low}, {high}) has no end: give two numbers")
     unknown = sorted(set(value.tags) - {_LOG_TAG})
     if unknown:
         raise ValueError(f"tag {unknown[0]!r} is not known; there is tag(log, interval({low}, {high}))")
