@@ -29,12 +29,14 @@ class Column:
         cells: Its values: texts, numbers, summaries over seeds, None for what is missing.
         optional: Whether it may be left out where there is no room.
         only_shown: Whether files go without it, as they say the same otherwise.
+        single: Whether its summaries are of one value each, of which files hold no more than that value.
     """
 
     header: str
     cells: Sequence[Any]
     optional: bool = False
     only_shown: bool = False
+    single: bool = False
 
 
 def text(value: Any) -> str:
@@ -112,7 +114,9 @@ def _spread(column: Column) -> Iterator[Column]:
     if not any(isinstance(cell, Summary) for cell in column.cells):
         yield column
         return
-    parts = {"": "mean", " deviation": "deviation", " low": "low", " high": "high"}
+    parts = {"": "mean"}
+    if not column.single:
+        parts |= {" deviation": "deviation", " low": "low", " high": "high"}
     for ending, name in parts.items():
         cells = [getattr(cell, name) if isinstance(cell, Summary) else None for cell in column.cells]
         yield Column(column.header + ending, cells)
@@ -129,7 +133,10 @@ def to_rows(columns: Sequence[Column]) -> list[dict[str, Any]]:
     """Return columns as one mapping a row, of plain data that JSON can hold."""
     chosen = [column for column in columns if not column.only_shown]
     return [
-        {column.header: plain(cell) for column, cell in zip(chosen, row, strict=True)}
+        {
+            column.header: plain(cell.mean if column.single and isinstance(cell, Summary) else cell)
+            for column, cell in zip(chosen, row, strict=True)
+        }
         for row in zip(*(column.cells for column in chosen), strict=True)
     ]
 

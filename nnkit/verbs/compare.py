@@ -195,7 +195,7 @@ def _columns(view: View, short: bool = False) -> list[Column]:
     if any(row.status != DONE for row in rows):
         found.append(_column(view, "status"))
     for place, metric in enumerate(metric_names(rows)):
-        found.append(Column(metric, [row.summary(metric) for row in rows], optional=place > 0))
+        found.append(replace(_column(view, metric), optional=place > 0))
         if view.merged and not place:
             found.append(_column(view, "interval"))
     return found
@@ -209,7 +209,7 @@ def _column(view: View, name: str) -> Column:
         cells = [interval(row.summary(monitor)) for row in view.rows]
         return Column("95 % interval", cells, only_shown=True)
     if any(name in row.metrics for row in view.rows):
-        return Column(name, [row.summary(name) for row in view.rows])
+        return Column(name, [row.summary(name) for row in view.rows], single=not view.merged)
     return Column(name, [row.value(name) for row in view.rows])
 
 
