@@ -11,6 +11,7 @@ from types import FrameType
 
 from nnkit.callbacks.signals import Interrupted
 from nnkit.checkpoint.files import WriteFault
+from nnkit.errors import EnvironmentFault
 from nnkit.report import shorten
 from nnkit.sweep.definition import Definition
 from nnkit.sweep.directory import Sweep
@@ -61,8 +62,13 @@ class Driver:
         try:
             with self._signals(), Pool(self.slots) as pool:
                 self._loop(pool)
+        except EnvironmentFault as fault:
+            raise EnvironmentFault(f"{fault}\n    {self._way_on()}") from fault
         finally:
             self.view.close()
+
+    def _way_on(self) -> str:
+        return f"continue with: nnkit resume {shorten(self.sweep.path)}"
 
     def _loop(self, pool: Pool) -> None:
         try:
@@ -78,8 +84,7 @@ class Driver:
             for trial, outcome in pool.drain():
                 self.sweep.note((trial, outcome))
                 self.view.ended(trial, outcome)
-            where = f"; continue with: nnkit resume {shorten(self.sweep.path)}"
-            raise Interrupted(self.received, saved=True, where=where)
+            raise Interrupted(self.received, saved=True, where=f"; {self._way_on()}")
 
     def _fill(self, pool: Pool) -> bool:
         """Start trials while there is room; say whether any was started."""

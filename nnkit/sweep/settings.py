@@ -72,7 +72,12 @@ def _take(override: Override, values: dict[str, dict[str, Any]]) -> Problem | No
     hints = typing.get_type_hints(_NODES[node])
     if name not in hints:
         known = [f"{node}.{one}" for one in hints]
-        return Problem(override.key_or_group, "there is no such setting", hint(name, known), COMMAND_LINE)
+        return Problem(
+            override.key_or_group,
+            "there is no such setting",
+            hint(override.key_or_group, known),
+            COMMAND_LINE,
+        )
     value = override.value()
     if name == "memory_limit" and isinstance(value, int):
         value = str(value)

@@ -48,14 +48,7 @@ def sweep(flags: Flags) -> int:
     search = _is_search(settings, space)
     config_dir = None if flags.config_dir is None else str(Path(flags.config_dir).absolute())
     plan = examine(space, search, config_dir)
-    stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(2)}"
-    path = Path(plan.output_dir) / "sweeps" / (plan.name or stamp)
-    check_place(path)
-    definition = define(settings, space, search, plan, config_dir)
-    found = Sweep(path)
-    if found.is_one():
-        definition = _extended(found, definition)
-    return run(found, definition)
+    return run(*place(plan, define(settings, space, search, plan, config_dir)))
 
 
 def resume_sweep(found: Sweep, words: Sequence[str] = (), retry_failed: bool = False) -> int:
@@ -75,12 +68,14 @@ def resume_sweep(found: Sweep, words: Sequence[str] = (), retry_failed: bool = F
     """
     pool.warm_up()
     definition = found.definition()
+    if definition.search and definition.hydra:
+        drawn = f"{found.path} was drawn with {' '.join(definition.hydra)}"
+        raise UserError(f"{drawn}, which cannot go on with it\n    begin another one with the whole command")
     settings = read_settings(words)
     if settings.words:
         text = f"{settings.words[0]} would make other trials of those that have ended"
-        raise UserError(
-            f"{text}\n    a finished grid takes new values by its own command: nnkit train -m ... name={found.path.name}"
-        )
+        way = f"nnkit train -m ... name={found.path.name}"
+        raise UserError(f"{text}\n    a finished grid takes new values by its own command: {way}")
     changed = replace(
         definition,
         launcher=_changed(definition.launcher, settings, "hydra.launcher"),
@@ -143,7 +138,7 @@ def define(settings: Settings, space: Space, search: bool, plan: Plan, config_di
         search=search,
         monitor=plan.monitor,
         mode=plan.mode,
-        num_threads=max(1, _cores() // launcher.n_jobs),
+        num_threads=max(1, cores() // launcher.n_jobs),
         launcher=launcher,
         sweeper=settings.sweeper,
         config_dir=config_dir,
@@ -159,6 +154,19 @@ def slots(definition: Definition) -> list[tuple[int, ...] | None]:
     there, each = _gpus(), definition.gpus
     # More trials than GPUs share them in turn.
     return [tuple((number * each + one) % max(there, 1) for one in range(each)) for number in range(count)]
+
+
+def place(plan: Plan, definition: Definition) -> tuple[Sweep, Definition]:
+    """Return where a sweep stands, and its definition: that of before with what was added, if it goes on.
+
+    Raises:
+        UserError: If something else stands there, or a sweep that asks for something else.
+        EnvironmentFault: If nothing can be written there.
+    """
+    stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(2)}"
+    found = Sweep(Path(plan.output_dir) / "sweeps" / (plan.name or stamp))
+    check_place(found.path)
+    return found, _extended(found, definition) if found.is_one() else definition
 
 
 def check_place(path: Path) -> None:
@@ -191,13 +199,17 @@ def _is_search(settings: Settings, space: Space) -> bool:
     if "hydra.sweeper.patience" in settings.typed and sweeper.pruner != "patient":
         text = f"belongs to pruner=patient, not to {sweeper.pruner}"
         problems.append(Problem("hydra.sweeper.patience", text))
-    names = [axis for axis in space.axes if axis.key in _OWN]
-    for axis in names:
-        text = "belongs to the sweep as a whole: each trial has a directory of its own in it"
-        problems.append(Problem(axis.key, text, f"one value: {axis.key}=..."))
+    problems += own_axes(space)
     if problems:
         raise ConfigError(problems)
     return search
+
+
+def own_axes(space: Space) -> list[Problem]:
+    """Return a problem for each axis of what belongs to the sweep and not to its trials."""
+    text = "belongs to the sweep as a whole: each trial has a directory of its own in it"
+    keys = [axis.key for axis in space.axes if axis.key in _OWN]
+    return [Problem(key, text, f"one value: {key}=...") for key in keys]
 
 
 def _extended(found: Sweep, new: Definition) -> Definition:
@@ -208,14 +220,14 @@ def _extended(found: Sweep, new: Definition) -> Definition:
     """
     old = found.definition()
     different = [
-        f"{name}: {_words(before)} in the sweep, {_words(now)} in the command"
+        f"{name}: {_words(_only(before, now))} in the sweep, {_words(_only(now, before))} in the command"
         for name, before, now in (
-            ("words", sorted(old.words), sorted(new.words)),
+            ("words", old.words, new.words),
             ("keys with several values", _keys(old), _keys(new)),
             ("kind", [_kind(old)], [_kind(new)]),
             ("option files", [old.config_dir or ""], [new.config_dir or ""]),
         )
-        if before != now
+        if sorted(before) != sorted(now)
     ]
     if new.search and old.search and sorted(old.axes) != sorted(new.axes):
         different.append(f"space: {_words(old.axes)} in the sweep, {_words(new.axes)} in the command")
@@ -260,8 +272,12 @@ def _changed(node: Launcher | Sweeper, settings: Settings, name: str) -> Any:
     return replace(node, **{key: getattr(given, key) for key in typed})
 
 
+def _only(words: Sequence[str], others: Sequence[str]) -> list[str]:
+    return [word for word in words if word not in others]
+
+
 def _words(words: Sequence[str]) -> str:
-    return " ".join(words) or "none"
+    return " ".join(words) or "nothing"
 
 
 def _keys(definition: Definition) -> list[str]:
@@ -275,10 +291,11 @@ def _kind(definition: Definition) -> str:
 def _places(plan: Plan) -> int:
     """Return how many trials this machine can run at once."""
     gpus = _gpus() if plan.uses_gpu else 0
-    return gpus // plan.devices if gpus else _cores()
+    return gpus // plan.devices if gpus else cores()
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
