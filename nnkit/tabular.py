@@ -107,7 +107,9 @@ def to_csv(columns: Sequence[Column]) -> str:
 
 
 def _csv_cell(cell: Any) -> Any:
-    return cell if isinstance(cell, str | int | float) else json.dumps(cell, ensure_ascii=False)
+    if isinstance(cell, str):
+        return printable(cell)
+    return cell if isinstance(cell, int | float) else json.dumps(cell, ensure_ascii=False)
 
 
 def _spread(column: Column) -> Iterator[Column]:

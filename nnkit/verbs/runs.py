@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from nnkit.checkpoint.json_limits import parse_json
+from nnkit.checkpoint.json_limits import check_file, parse_json
 from nnkit.errors import NnkitError
 from nnkit.run import CONFIG, METRICS, Run, all_runs
 from nnkit.terminal import duration, print_rows
@@ -146,10 +146,12 @@ def _monitor(run: Run, metrics: dict[str, float]) -> str | None:
 
 def _last_validation(path: Path) -> dict[str, float]:
     try:
+        # To open a pipe would be to wait for its writer.
+        check_file(path)
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - _TAIL_BYTES, 0))
             lines = file.read().splitlines()
-    except OSError:
+    except (OSError, ValueError):
         return {}
     for line in reversed(lines):
         try:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 import statistics
 from pathlib import Path
 from xml.etree import ElementTree
@@ -356,7 +357,21 @@ def test_nothing_of_a_config_is_resolved_or_run(cli, make, monkeypatch):
         assert code == 0
         assert "hunter2" not in out
         assert "oc.env:SECRET" in out
-    assert "\x1b" not in cli("compare", "--columns", "all")[1]
+        assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("name", [CONFIG, "run.json", METRICS, "trials.jsonl", "sweep.json"])
+def test_no_pipe_is_waited_for(cli, make_sweep, name):
+    sweep = make_sweep()
+    run = next(iter(sweep.entries()))
+    (sweep.path / run / "run.json").write_text("{}")
+    path = sweep.path / name if name.startswith(("trials", "sweep")) else sweep.path / run / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    for words in (["first"], [f"outputs/sweeps/first/{run}"], ["first", "--curves", "c.png"]):
+        code, _, err = cli("compare", *words)
+        assert code in (0, 2)
+        assert "Traceback" not in err
 
 
 def test_no_runs(cli):
