@@ -5,16 +5,12 @@ import importlib
 import pkgutil
 import signal
 
-import lightning.pytorch.loggers
-import tensorboard.compat.proto.summary_pb2
-import torch.utils.tensorboard
-
-import nnkit
-import nnkit.sweep.trial
-
-# Nothing of these two needs more than a trial may need; the others are the parent's or a verb's.
+# What a family, a logger or a task imports when a run first needs it.
+_NAMED = ("lightning.pytorch.loggers", "torch.utils.tensorboard", "nnkit.sweep.trial")
 _FAMILIES = ("models", "embeds", "heads", "layers", "tasks", "data", "losses", "optim", "callbacks")
 
+for _name in _NAMED:
+    importlib.import_module(_name)
 for _family in _FAMILIES:
     _package = importlib.import_module(f"nnkit.{_family}")
     for _module in pkgutil.iter_modules(_package.__path__, f"{_package.__name__}."):

@@ -69,22 +69,17 @@ def _take(override: Override, values: dict[str, dict[str, Any]]) -> Problem | No
         known = [f"{node}.{one.name}" for node, kind in _NODES.items() for one in fields(kind)]
         text = "is no setting of a sweep"
         return Problem(override.key_or_group, text, hint(override.key_or_group, known), COMMAND_LINE)
-    hints = typing.get_type_hints(_NODES[node])
+    key, hints = override.key_or_group, typing.get_type_hints(_NODES[node])
     if name not in hints:
-        known = [f"{node}.{one}" for one in hints]
-        return Problem(
-            override.key_or_group,
-            "there is no such setting",
-            hint(override.key_or_group, known),
-            COMMAND_LINE,
-        )
+        nearest = hint(key, [f"{node}.{one}" for one in hints])
+        return Problem(key, "there is no such setting", nearest, COMMAND_LINE)
     value = override.value()
     if name == "memory_limit" and isinstance(value, int):
         value = str(value)
     try:
         values[node][name] = convert(value, hints[name])
     except MismatchError as error:
-        return Problem(override.key_or_group, f"must be {error}, not {value!r}", where=COMMAND_LINE)
+        return Problem(key, f"must be {error}, not {value!r}", where=COMMAND_LINE)
     return None
 
 

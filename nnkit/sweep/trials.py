@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-# How a trial stands. Those of `OVER` are not begun again by a resumed sweep; of these, `FAILED` only if that is asked for.
+# How a trial stands. A resumed sweep leaves those of `OVER` alone; it begins `FAILED` again if that is asked for.
 PLANNED, STARTED, STOPPED = "planned", "started", "stopped"
 DONE, PRUNED = "done", "pruned"
 RAISED, EXITED, KILLED, OUT_OF_MEMORY = "failed", "exited", "killed", "out of memory"

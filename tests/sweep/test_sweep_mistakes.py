@@ -63,7 +63,7 @@ def test_sizes(text, size):
 
 @pytest.mark.parametrize("text", ["", "4 potatoes", "-4GB", "1KB"])
 def test_what_is_no_size(text):
-    with pytest.raises(ValueError, match="size|less than"):
+    with pytest.raises(ValueError, match=r"size|less than"):
         num_bytes(text)
 
 
@@ -71,5 +71,5 @@ def test_settings_are_taken_out_of_the_words():
     settings = read_settings(["seed=1,2", "hydra.launcher.n_jobs=3", "hydra.sweeper.sampler=random"])
     assert settings.words == ("seed=1,2",)
     assert (settings.launcher.n_jobs, settings.sweeper.sampler) == (3, "random")
-    with pytest.raises(ConfigError, match="'tpe' or 'random'|tpe"):
+    with pytest.raises(ConfigError, match="tpe"):
         read_settings(["hydra.sweeper.sampler=magic"])
