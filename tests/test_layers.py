@@ -1,6 +1,7 @@
 """The rules of who may import whom, read from the source itself."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ NAMES = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("._
 MODULES = dict(zip(NAMES, FILES, strict=True))
 
 
+@cache
 def imports(path, everywhere=True):
     """Return the modules a file imports at run time; what stands under TYPE_CHECKING does not count."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -33,7 +35,7 @@ def imports(path, everywhere=True):
             assert node.level == 0, f"{path}: imports are absolute"
             full = {f"{node.module}.{alias.name}" for alias in node.names}
             found.update(name if name in MODULES else node.module for name in full)
-    return found
+    return frozenset(found)
 
 
 def roots(names):

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -51,12 +52,19 @@ PLACES = {
 }
 
 
-@pytest.fixture
-def run():
-    """Return an interrupted run with one checkpoint."""
-    made = nnkit.train([*QUICK, "callbacks=[checkpoint]", "name=run"]).run
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """Return an interrupted run with one checkpoint, made once."""
+    words = [*QUICK, "callbacks=[checkpoint]", "name=run", f"output_dir={tmp_path_factory.mktemp('stopped')}"]
+    made = nnkit.train(words).run
     made.update(status="stopped")
-    return made
+    return made.path
+
+
+@pytest.fixture
+def run(stopped, tmp_path):
+    """Return a copy of it as outputs/run."""
+    return Run(shutil.copytree(stopped, tmp_path / "outputs" / "run"))
 
 
 def newest(run):

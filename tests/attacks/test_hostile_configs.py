@@ -1,6 +1,7 @@
 """FAULTS classes 18, 19 and 20: configs from elsewhere name known classes only, cost nothing and leak nothing."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import nnkit
+from nnkit.run import Run
 
 QUICK = ["data=iris", "model=mlp", "model.hidden=[4]", "trainer.max_epochs=1", "trainer.num_threads=1"]
 TARGETS = [
@@ -39,6 +41,18 @@ def canary(tmp_path, monkeypatch):
     return trap
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Return a finished run, made once."""
+    return nnkit.train([*QUICK, "name=run", f"output_dir={tmp_path_factory.mktemp('finished')}"]).run.path
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """Return a copy of it as outputs/run."""
+    return Run(shutil.copytree(finished, tmp_path / "outputs" / "run"))
+
+
 def assert_refused(
     cli, words, canary, said=("outside the packages", "is not the dotted path", "does not exist")
 ):
@@ -54,8 +68,7 @@ def assert_refused(
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_run_from_elsewhere_names_no_other_callable(cli, canary, target):
-    run = nnkit.train([*QUICK, "name=run"]).run
+def test_a_run_from_elsewhere_names_no_other_callable(cli, canary, run, target):
     path = run.path / "config.yaml"
     path.write_text(
         path.read_text().replace("nnkit.models.mlp.MLP", f"{target!r}" if "$" in target else target)
@@ -127,9 +140,8 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_bomb_is_refused_within_a_second(cli, canary, bomb):
+def test_a_bomb_is_refused_within_a_second(cli, canary, run, bomb):
     nnkit.compose(["data=iris"])
-    run = nnkit.train([*QUICK, "name=run"]).run
     Path("conf/experiment").mkdir(parents=True)
     for path in (run.path / "config.yaml", Path("conf/experiment/bomb.yaml")):
         path.write_text(BOMBS[bomb])
