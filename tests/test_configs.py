@@ -38,9 +38,12 @@ def pairs(taken):
                 yield model, name
 
 
-def fits(words):
+def fitting(words):
+    """Compose a config; None if it is refused."""
     composition, problems = configs.examine(words)
-    return composition is not None and not [*problems, *build.problems(composition)]
+    if composition is None or problems or build.problems(composition):
+        return None
+    return composition
 
 
 def compose_and_check(words):
@@ -67,12 +70,13 @@ REGRESSIONS = [(model, "diabetes") for model, data in pairs(True) if data == "ta
 def test_each_model_trains_saves_loads_and_tests(model, data):
     chosen = ["data=diabetes"] if data == "diabetes" else samples.words(data)
     words = [f"model={model}", *chosen, *samples.small(model), *QUICK]
-    if not fits(words):
+    composition = fitting(words)
+    if composition is None:
         # A model that brings a head or a loss for classes is refused on a regression, and the other way round; one
         # that looks ahead where the next token is predicted.
         assert data in ("diabetes", "text")
         pytest.skip(f"{model} is refused on {data}")
-    result = nnkit.train(words)
+    result = nnkit.train(composition)
     opened = open_run(result.run, "last")
     inputs = network_inputs(next(iter(opened.session.data.test_dataloader())))
     with torch.no_grad():
@@ -104,7 +108,7 @@ def test_a_body_that_looks_ahead_is_refused_where_the_next_token_is_predicted(mo
     problems = build.problems(configs.compose(words))
     assert [problem.key for problem in problems] == ["model.bidirectional"]
     assert "looks ahead" in problems[0].text
-    assert fits([f"model={model}", *samples.words("texts"), "model.bidirectional=true"])
+    assert fitting([f"model={model}", *samples.words("texts"), "model.bidirectional=true"])
 
 
 @pytest.mark.parametrize("model", ["bert", "bilstm", "transformer_encoder"])
@@ -146,7 +150,7 @@ def test_each_loss_trains_or_is_refused_with_a_reason(loss):
         if problems:
             assert any("loss" in problem.key for problem in problems)
             continue
-        assert nnkit.train(words).run.status() == "done"
+        assert nnkit.train(composition).run.status() == "done"
         accepted.append(data)
     assert accepted
 
