@@ -21,7 +21,11 @@ from nnkit.sweep.trials import DONE, OVER, PLANNED, STARTED, Entry, Outcome, Tri
 SWEEP = "sweep.json"
 STATUS = "trials.jsonl"
 LOGS = "logs"
-_LOCK = ".lock"
+# The study of a search, where no other storage is named.
+JOURNAL = "study.journal"
+_LOCK, _OWNER = ".lock", ".pid"
+# What a start leaves behind that was killed, or refused, before the definition was written.
+BEGINNINGS = frozenset({_LOCK, _OWNER, JOURNAL})
 
 
 class Sweep:
@@ -128,7 +132,7 @@ class Sweep:
         """
         files.make_directory(self.path)
         lock = FileLock(self.path / _LOCK)
-        owner = self.path / ".pid"
+        owner = self.path / _OWNER
         try:
             lock.acquire(timeout=0)
         except Timeout as error:

@@ -10,11 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnkit.checkpoint.files import TEMPORARY
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.report import shorten
 from nnkit.sweep import pool
 from nnkit.sweep.definition import Definition, Launcher, Sweeper
-from nnkit.sweep.directory import SWEEP, Sweep
+from nnkit.sweep.directory import BEGINNINGS, SWEEP, Sweep
 from nnkit.sweep.examination import Plan, examine, without
 from nnkit.sweep.settings import Settings, read_settings
 from nnkit.sweep.space import Space, grid, read_space
@@ -102,6 +103,10 @@ def run(found: Sweep, definition: Definition, retry_failed: bool = False) -> int
     from nnkit.sweep.results import show_results, write_results
 
     axes = read_space(definition.axes).axes
+    if definition.search:
+        from nnkit.sweep.storage import check_storage
+
+        check_storage(definition.sweeper.storage)
     with found.locked():
         found.repair()
         entries = found.settled()
@@ -179,7 +184,8 @@ def check_place(path: Path) -> None:
     from nnkit.training import check_output
 
     check_output(path, None)
-    if path.is_dir() and not (path / SWEEP).is_file() and any(path.iterdir()):
+    inside = {one.name.removesuffix(TEMPORARY) for one in path.iterdir()} if path.is_dir() else set()
+    if not (path / SWEEP).is_file() and not inside <= {*BEGINNINGS, SWEEP}:
         raise UserError(f"name: {path} exists already and is no sweep\n    choose another name=")
 
 

@@ -19,9 +19,8 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from nnkit.checkpoint import files
 from nnkit.config.overrides import COMMAND_LINE
 from nnkit.errors import ConfigError, EnvironmentFault, Problem, UserError
+from nnkit.sweep.directory import JOURNAL, SWEEP
 from nnkit.sweep.study import Direction
-
-JOURNAL = "study.journal"
 
 _KEY = "hydra.sweeper.storage"
 _EXAMPLES = (
@@ -159,7 +158,7 @@ class Store:
         try:
             return action()
         except _DOWN as error:
-            begun = (self.path / "sweep.json").is_file()
+            begun = (self.path / SWEEP).is_file()
             hint = f"nnkit resume {self.path}" if begun else "the same command"
             raise EnvironmentFault(
                 f"{self.where} does not answer, after {len(_WAITS) + 1} attempts in {sum(_WAITS):.0f} seconds:"

@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from nnkit.errors import ConfigError, EnvironmentFault, UserError
-from nnkit.sweep import storage
+from nnkit.sweep import start, storage
 from nnkit.sweep.definition import Definition, Sweeper
 from nnkit.sweep.directory import Sweep
 from nnkit.sweep.search import Search
@@ -602,6 +602,20 @@ def test_a_storage_that_cannot_work_is_said_before_anything_is_written(sweep, ur
     assert said in str(caught.value)
     assert "secret" not in str(caught.value)
     assert list(sweep.path.iterdir()) == []
+
+
+def test_a_start_that_was_refused_leaves_the_name_free(tmp_path):
+    path = tmp_path / "new"
+    with pytest.raises(ConfigError):
+        start.run(Sweep(path), definition(storage="redis://host/0"))
+    assert not path.exists()
+    # Killed right before the definition was written.
+    open_search(Sweep(path), definition())
+    with Sweep(path).locked():
+        start.check_place(path)
+    (path / "notes.txt").touch()
+    with pytest.raises(UserError, match="is no sweep"):
+        start.check_place(path)
 
 
 def test_a_journal_from_elsewhere_is_data(sweep, tmp_path):
