@@ -19,6 +19,7 @@ _RAISED = re.compile(r"Caught (\w+) in DataLoader worker process (\d+)\.\nOrigin
 _PLACE = re.compile(r'^  File "(.+)", line (\d+)', re.MULTILINE)
 # What torch says of data that a network or a loss cannot take.
 _CLASS = re.compile(r"Target (-?\d+) is out of bounds")
+_NO_MEMORY = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
 _ALONE = "Expected more than 1 value per channel when training"
 _LOADER = torch.utils.data.dataloader.__file__
 
@@ -46,12 +47,8 @@ def explained() -> Iterator[None]:
 def _sentence(error: Exception) -> NnkitError | None:
     """Return what is to be said instead of an error; None for one that speaks for itself."""
     text = str(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        return EnvironmentFault(
-            f"the GPU's memory is used up: {text.splitlines()[0]}\n    try a smaller data.batch_size"
-        )
-    if isinstance(error, MemoryError):
-        return EnvironmentFault("memory is used up\n    try a smaller data.batch_size")
+    if (said := _of_memory(error)) is not None:
+        return EnvironmentFault(f"{said}\n    try a smaller data.batch_size")
     if match := _RAISED.match(text):
         return _raised_in_worker(error, match)
     if (said := _of_workers(error)) is not None:
@@ -60,6 +57,15 @@ def _sentence(error: Exception) -> NnkitError | None:
         name = f"{error.filename}: " if error.filename else ""
         return EnvironmentFault(f"{name}{error.strerror or error}")
     return _of_data(error)
+
+
+def _of_memory(error: Exception) -> str | None:
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"the GPU's memory is used up: {str(error).splitlines()[0]}"
+    if isinstance(error, MemoryError):
+        return "memory is used up"
+    match = _NO_MEMORY.search(str(error))
+    return f"memory is used up: {int(match[1]):,} bytes more were wanted" if match else None
 
 
 def _raised_in_worker(error: Exception, match: re.Match[str]) -> NnkitError:

@@ -171,3 +171,8 @@ def test_what_is_no_fault_of_the_environment_keeps_its_traceback(error, expected
     with pytest.raises(expected, match=words) as caught, explained():
         raise error
     assert type(caught.value) is expected
+
+
+def test_more_memory_than_there_is_is_said_with_the_bytes():
+    with pytest.raises(EnvironmentFault, match="memory is used up: 4,000,000,000,000,000 bytes"), explained():
+        torch.zeros(10**15)
