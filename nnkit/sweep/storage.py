@@ -152,7 +152,7 @@ class Store:
             except _DOWN as error:
                 if not self._warned:
                     self._warned = True
-                    _log.warning("%s does not answer (%s); it is asked again", self.where, _sentence(error))
+                    _log.warning("%s: %s; it is tried again", self.where, _sentence(error))
                 _sleep(wait)
                 self._repair()
         try:
@@ -161,8 +161,8 @@ class Store:
             begun = (self.path / SWEEP).is_file()
             hint = f"nnkit resume {self.path}" if begun else "the same command"
             raise EnvironmentFault(
-                f"{self.where} does not answer, after {len(_WAITS) + 1} attempts in {sum(_WAITS):.0f} seconds:"
-                f" {_sentence(error)}\n    once it does, go on with: {hint}"
+                f"{self.where} failed {len(_WAITS) + 1} times in {sum(_WAITS):.0f} seconds: {_sentence(error)}"
+                f"\n    once it works, go on with: {hint}"
             ) from error
 
     def _open(self) -> optuna.Study:
