@@ -57,6 +57,7 @@ class Definition:
         sweeper: How the space is searched.
         config_dir: Directory of more option files; None: none.
         gpus: GPUs of each trial; 0: trials use none.
+        hydra: The words that chose a launcher or sweeper of Hydra's ecosystem; empty for ours.
     """
 
     words: tuple[str, ...]
@@ -69,6 +70,7 @@ class Definition:
     sweeper: Sweeper = field(default_factory=Sweeper)
     config_dir: str | None = None
     gpus: int = 0
+    hydra: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -85,6 +87,7 @@ class Definition:
             **content,
             "words": tuple(content["words"]),
             "axes": tuple(content["axes"]),
+            "hydra": tuple(content.get("hydra", ())),
             "launcher": Launcher(**content["launcher"]),
             "sweeper": Sweeper(**content["sweeper"]),
         }

@@ -68,6 +68,7 @@ def run_trial(
     sweep: Path,
     name: str,
     words: Sequence[str],
+    *,
     config_dir: str | None = None,
     num_threads: int | None = None,
     reporter: Reporter | None = None,
@@ -106,7 +107,7 @@ def main(connection: Connection, request: Request) -> None:
         return progress.validated and request.waits and bool(connection.recv())
 
     reporter = Reporter(tell)
-    outcome, code = _attempt(request, reporter)
+    outcome, code = attempt(request, reporter)
     sys.stdout.flush()
     sys.stderr.flush()
     # Of a parent that is gone nobody need be told.
@@ -117,16 +118,23 @@ def main(connection: Connection, request: Request) -> None:
     sys.exit(code)
 
 
-def _attempt(request: Request, reporter: Reporter) -> tuple[Outcome, int]:
-    """Run the trial; whatever it raises becomes an outcome and an exit status."""
+def attempt(request: Request, reporter: Reporter) -> tuple[Outcome, int]:
+    """Run a trial in this process; whatever it raises becomes an outcome and an exit status."""
     try:
         result = run_trial(
-            request.sweep, request.name, request.words, request.config_dir, request.num_threads, reporter
+            request.sweep,
+            request.name,
+            request.words,
+            config_dir=request.config_dir,
+            num_threads=request.num_threads,
+            reporter=reporter,
         )
     except Interrupted as error:
         return Outcome(STOPPED, str(error)), error.exit_code
     except _Terminated:
         return Outcome(STOPPED, "stopped before training began"), 128 + signal.SIGTERM
+    except KeyboardInterrupt:
+        return Outcome(STOPPED, "stopped before training began"), 128 + signal.SIGINT
     except SystemExit as leaving:
         return Outcome(EXITED, f"left with exit status {leaving.code!r} (sys.exit)"), 1
     except BaseException as error:
