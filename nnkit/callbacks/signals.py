@@ -3,8 +3,9 @@
 import os
 import signal
 import threading
+import time
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -14,6 +15,10 @@ from nnkit.errors import NnkitError
 
 # SIGHUP comes when the terminal is closed; Windows has none.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+
+
+# SIGTERM may reach a process twice, on its own and with its process group; Ctrl-C pressed twice is meant.
+_ONE_MESSAGE = 2.0
 
 
 class Interrupted(NnkitError):
@@ -36,7 +41,12 @@ class StopSignal(Callback):
     """Turns a signal into a save at the next save point and the end of the run.
 
     In validation and test the last committed checkpoint stands and the run ends at once.
+
+    Attributes:
+        told_at: When the latest signal came, on the clock of `time.monotonic`, in any run of this process.
     """
+
+    told_at: ClassVar[float] = -_ONE_MESSAGE
 
     def __init__(self) -> None:
         self.received = 0
@@ -64,9 +74,10 @@ class StopSignal(Callback):
             signal.signal(*self._before.popitem())
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received:
+        if self.received and not (number == signal.SIGTERM and is_leaving()):
             os._exit(128 + number)
-        self.received = number
+        self.received = self.received or number
+        StopSignal.told_at = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -98,3 +109,8 @@ class StopSignal(Callback):
         """Leave, if a signal came after the epoch before was saved."""
         if self.received:
             raise Interrupted(self.received, saved=False)
+
+
+def is_leaving() -> bool:
+    """Say whether a signal has only just ended a run of this process, so that another says the same."""
+    return time.monotonic() - StopSignal.told_at < _ONE_MESSAGE

@@ -129,6 +129,7 @@ class Driver:
 
         def handle(number: int, frame: FrameType | None) -> None:
             if self.received:
+                self.view.close()
                 os._exit(128 + number)
             self.received = number
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from nnkit import config as configs
 from nnkit import logs
-from nnkit.callbacks.signals import Interrupted
+from nnkit.callbacks.signals import Interrupted, is_leaving
 from nnkit.errors import NnkitError
 from nnkit.sweep.reporter import Reporter
 from nnkit.sweep.trials import DONE, EXITED, OUT_OF_MEMORY, PRUNED, RAISED, STOPPED, Outcome, Progress
@@ -154,7 +154,8 @@ class _Terminated(BaseException):
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
+    if not is_leaving():
+        raise _Terminated
 
 
 def _settle_in(request: Request) -> None:
