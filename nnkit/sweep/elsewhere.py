@@ -17,7 +17,6 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from nnkit import catalog
-from nnkit.callbacks.signals import Interrupted
 from nnkit.config.overrides import COMMAND_LINE, quote
 from nnkit.config.search_path import hydra_loader
 from nnkit.errors import ConfigError, EnvironmentFault, Problem
@@ -298,6 +297,8 @@ def _wait_for_others(found: Sweep) -> None:
 @contextmanager
 def _explained(found: Sweep) -> Iterator[None]:
     """Turn what a launcher raises into a sentence; trials themselves raise nothing."""
+    from nnkit.callbacks.signals import Interrupted
+
     way = f"continue with: nnkit resume {shorten(found.path)}"
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -111,14 +112,23 @@ class LiveTable:
             console=console,
             refresh_per_second=_REFRESH_PER_SECOND,
             transient=True,
+            # What is sent to a file stays in it.
+            redirect_stderr=sys.stderr.isatty(),
             get_renderable=self.render,
         )
+        self._moved: list[tuple[logging.StreamHandler[TextIO], TextIO]] = []
 
     def begin(self, entries: Mapping[str, Entry], total: int | None) -> None:
         """Start to draw."""
         with self._lock:
             self._tally.begin(entries, total)
+        before = sys.stderr
         self._live.start(refresh=True)
+        # A warning is printed above the table and not across it.
+        for handler in logging.getLogger("nnkit").handlers:
+            if type(handler) is logging.StreamHandler and handler.stream is before:
+                self._moved.append((handler, before))
+                handler.setStream(sys.stderr)
 
     def started(self, trial: Trial) -> None:
         """Show that a trial runs."""
@@ -138,6 +148,9 @@ class LiveTable:
     def close(self) -> None:
         """Wipe the table and show the cursor again; may be called more than once."""
         self._live.stop()
+        while self._moved:
+            handler, stream = self._moved.pop()
+            handler.setStream(stream)
 
     def render(self) -> Group:
         """Return the table as it stands, no higher than the terminal."""

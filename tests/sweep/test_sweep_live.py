@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import logging
 import sys
 import tracemalloc
 from pathlib import Path
@@ -216,6 +217,26 @@ def test_the_terminal_is_left_as_it_was():
     view.close()
     assert console.file.getvalue().endswith("\x1b[?25h\r\x1b[1A\x1b[2K" + "\x1b[1A\x1b[2K" * 4)
     assert (sys.stdout, sys.stderr) == streams
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_warning_stands_above_the_table_or_in_the_file_it_is_sent_to(monkeypatch, is_terminal):
+    errors = io.StringIO()
+    errors.isatty = lambda: is_terminal
+    monkeypatch.setattr(sys, "stderr", errors)
+    handler = logging.StreamHandler()
+    logger = logging.getLogger("nnkit")
+    logger.addHandler(handler)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24, color_system=None)
+    view = LiveTable(definition(), PATH, console)
+    view.begin({}, 2)
+    logger.warning("the storage does not answer")
+    view.close()
+    logger.warning("afterwards")
+    logger.removeHandler(handler)
+    shown = console.file.getvalue()
+    assert ("the storage does not answer\n" in shown) == is_terminal
+    assert errors.getvalue() == ("" if is_terminal else "the storage does not answer\n") + "afterwards\n"
 
 
 def test_events_draw_nothing_by_themselves():
