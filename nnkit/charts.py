@@ -94,6 +94,8 @@ def search_history(sweep: Sweep, form: str) -> bytes:
     with _figure(1, form) as (figure, (axes,), written):
         best = _best_so_far(found[DONE], definition.mode == "max")
         if best:
+            # To the last trial, though that was pruned.
+            best.append((max(number for points in found.values() for number, _ in points), best[-1][1]))
             axes.step(*zip(*best, strict=True), where="post", color="C0", label="best so far")
             axes.plot(*zip(*found[DONE], strict=True), "o", color="C0", markersize=4, label="trial")
         if found[PRUNED]:

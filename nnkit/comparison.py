@@ -50,6 +50,7 @@ class Row:
         runs: The run directories.
         states: How they stand, one word each.
         settings: Their config by dotted key, and the option of each group; no references are resolved.
+        groups: Those keys of the settings that name an option, such as "model".
         typed: Keys that were typed on the command line, in that order.
         metrics: The values of each metric, one a run that counts.
         monitor: The metric that says which is better; None if nothing says it.
@@ -64,6 +65,7 @@ class Row:
     runs: tuple[Run, ...]
     states: tuple[str, ...]
     settings: Mapping[str, Any]
+    groups: frozenset[str] = frozenset()
     typed: tuple[str, ...] = ()
     metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     monitor: str | None = None
@@ -141,8 +143,9 @@ def _read(run: Run, output_dir: Path) -> Row:
     name = str(run.path.relative_to(output_dir)) if run.path.is_relative_to(output_dir) else shorten(run.path)
     record, facts = run.record(), describe(run, run.path.parent)
     config = _config(run)
-    choices = record.get("choices")
-    settings = {**(choices if isinstance(choices, dict) else {}), **config}
+    known = record.get("choices")
+    choices = {str(group): option for group, option in known.items()} if isinstance(known, dict) else {}
+    settings = {**choices, **config}
     overrides = record.get("overrides")
     words = [str(word) for word in overrides] if isinstance(overrides, list) else []
     monitor = facts["monitor"]
@@ -151,6 +154,7 @@ def _read(run: Run, output_dir: Path) -> Row:
         (run,),
         (str(facts["status"]),),
         {key: value for key, value in settings.items() if not _is_idle(key)},
+        frozenset(choices),
         tuple(dict.fromkeys(word.partition("=")[0].lstrip("+~") for word in words)),
         {metric: (value,) for metric, value in facts["metrics"].items()},
         monitor,
@@ -268,17 +272,33 @@ def _merged(group: Sequence[Row]) -> Row:
 
 
 def differing(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
-    """Return the keys whose values differ: those to show, and those that go with them.
+    """Return the keys whose values differ: those to show, and those that only follow from the options typed.
 
-    What was typed is shown; without that, all. The seed tells runs apart, but nothing follows from it.
+    What was typed comes first and the seed last. What nobody typed and no option explains, such as a default that was
+    changed in between, is shown as well.
     """
     whole = [row for row in rows if row.known] or list(rows)
     keys = dict.fromkeys(key for row in whole for key in row.settings)
     found = [key for key in keys if len({_canonical(row.settings.get(key)) for row in whole}) > 1]
     typed = [key for key in dict.fromkeys(key for row in rows for key in row.typed) if key in found]
-    shown = typed if set(typed) - {SEED} else found
-    shown = sorted(shown, key=lambda key: key == SEED)
-    return shown, [key for key in found if key not in shown]
+    groups = {group for row in whole for group in row.groups}
+    options = [key for key in typed if key in groups]
+    follow = [key for key in found if key not in typed and options and _follows(key, options, whole)]
+    shown = [*typed, *(key for key in found if key not in typed and key not in follow)]
+    # What an option says of itself comes after what it has changed elsewhere; its class is no news.
+    inside = [key for key in follow if key.partition(".")[0] in options]
+    elsewhere = [key for key in follow if key not in inside]
+    others = [*elsewhere, *(key for key in inside if not key.endswith("_target_") and ".embeds." not in key)]
+    return sorted(shown, key=lambda key: key == SEED), others
+
+
+def _follows(key: str, options: Sequence[str], rows: Sequence[Row]) -> bool:
+    """Say whether runs that chose the same options have the same value."""
+    pairs = {
+        (_canonical([row.settings.get(one) for one in options]), _canonical(row.settings.get(key)))
+        for row in rows
+    }
+    return len(pairs) == len({chosen for chosen, _ in pairs})
 
 
 def _canonical(value: Any) -> str:

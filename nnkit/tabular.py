@@ -47,7 +47,7 @@ def text(value: Any) -> str:
         spread = "" if value.deviation is None else f" ± {value.deviation:.2g}"
         return number(value.mean) + spread
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -188,15 +188,18 @@ def _columns(view: View, short: bool = False) -> list[Column]:
         return [replace(column, header=names.get(column.header, column.header)) for column in found]
     rows = view.rows
     found = [Column(names.get(key, key), [row.settings.get(key) for row in rows]) for key in view.keys]
-    if not view.merged or not found or len({row.source for row in rows}) > 1:
+    if not view.merged or not found:
         found.insert(0, Column("run", [row.name for row in rows]))
-    if view.merged:
+    elif len({row.source for row in rows}) > 1:
+        found.insert(0, Column("from", [row.source or row.name for row in rows]))
+    several = any(len(row.runs) > 1 for row in rows)
+    if several:
         found.append(_column(view, "seeds"))
     if any(row.status != DONE for row in rows):
         found.append(_column(view, "status"))
     for place, metric in enumerate(metric_names(rows)):
         found.append(replace(_column(view, metric), optional=place > 0))
-        if view.merged and not place:
+        if several and not place:
             found.append(_column(view, "interval"))
     return found
 

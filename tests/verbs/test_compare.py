@@ -73,7 +73,7 @@ def make_sweep(tmp_path, make):
         sweep.path.mkdir(parents=True)
         sweep.define(Definition(("data=iris",), axes, False, "val/accuracy", "max", 1))
         for trial in grid(read_space(axes).axes):
-            words = dict(word.split("=") for word in trial.words)
+            words = {"model": "mlp", **dict(word.split("=") for word in trial.words)}
             value = value_of(words)
             config = {"optimizer.lr": float(words["optimizer.lr"]), "seed": int(words["seed"])}
             config["model.hidden"] = None if words["model"] == "lenet5" else [300]
@@ -119,14 +119,32 @@ def test_without_a_word_about_it_all_that_differs_is_shown(cli, make):
     assert "different as well" not in out
 
 
-def test_what_goes_along_with_a_word_is_named_below(cli, make):
-    make("one", 0.90, ["model=lenet5"], {"model.hidden": None, "model.dropout": 0.1}, model="lenet5")
+def test_what_follows_from_an_option_is_named_below(cli, make):
+    lenet = {"model.hidden": None, "model._target_": "nnkit.models.lenet5.LeNet5", "optimizer.lr": 0.5}
+    make("one", 0.90, ["model=lenet5"], lenet, model="lenet5")
     make("two", 0.95, ["model=mlp"])
     out = cli("compare")[1]
-    assert "different as well: model.hidden, model.dropout; --columns all shows them" in out
+    assert "different as well: optimizer.lr, model.hidden; --columns all shows them" in out
     out = cli("compare", "--columns", "all")[1]
     assert "different as well" not in out
     assert "[300, 100]" in out
+
+
+def test_a_default_that_was_changed_in_between_is_shown(cli, make):
+    make("one", 0.90, ["model=mlp", "optimizer.lr=0.1"], {"optimizer.lr": 0.1})
+    make("two", 0.91, ["model=mlp"], {"data.batch_size": 32})
+    make("three", 0.92, ["model=lenet5"], {"data.batch_size": 32}, model="lenet5")
+    # Typed first; that one mlp has another batch than the other no option explains.
+    assert list(table(cli)[0])[:4] == ["run", "model", "optimizer.lr", "data.batch_size"]
+
+
+def test_two_sweeps_side_by_side(cli, make_sweep):
+    make_sweep()
+    make_sweep("second", ("optimizer.lr=0.001,0.1", "seed=1,2"))
+    rows = table(cli, "first", "second")
+    assert [row["from"] for row in rows].count("second") == 2
+    assert len(rows) == 6
+    assert list(table(cli, "second", "--filter", "seed=1")[0])[:2] == ["optimizer.lr", "val/accuracy"]
 
 
 def test_seeds_become_mean_and_interval(cli, make_sweep):
