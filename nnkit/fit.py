@@ -18,7 +18,7 @@ from nnkit.build import build, target_class
 from nnkit.callbacks.checkpoint import Checkpointing
 from nnkit.callbacks.ending import Ending
 from nnkit.callbacks.progress import Progress
-from nnkit.callbacks.record import Record, cut_after
+from nnkit.callbacks.record import Record, cut_after, show_again
 from nnkit.callbacks.signals import Interrupted, StopSignal
 from nnkit.callbacks.state import Origin, SaveState
 from nnkit.checkpoint import files
@@ -88,7 +88,7 @@ def fit(
             stopped = state[KEY]["stopped"]
             session.data.resume_at(*position(state))
         cut_after(run.path / TIMING, step)
-        loggers = _loggers(config, run, step)
+        loggers = _loggers(config, run, step, record)
         io = StoreIO(store, partial(_flush, loggers), checkpoint)
         stack.callback(io.teardown)
         chosen = [one for one in build_all("callbacks", config) if show or not isinstance(one, Progress)]
@@ -133,13 +133,20 @@ def _prune(trainer: Trainer, store: CheckpointStore) -> None:
         store.settle(kept[0])
 
 
-def _loggers(config: DictConfig, run: Run, step: int) -> list[Any]:
+def _loggers(config: DictConfig, run: Run, step: int, record: Record) -> list[Any]:
     """Build the loggers; TensorBoard is told to forget what came after the checkpoint."""
+    again = record.rows_of(step) if step >= 0 else []
+    # Saved before the validation of its step, which a killed process may have shown and the run does again.
+    due = not any(row["split"] == "val" for row in again)
     found = []
     for node in (config.get("logger") or {}).values():
         purges = step >= 0 and issubclass(target_class(node, "logger"), TensorBoardLogger)
-        purge = {"purge_step": step + 1} if purges else {}
-        found.append(build(node, "logger", save_dir=str(run.path), name="", version="tensorboard", **purge))
+        purge = {"purge_step": step if due else step + 1} if purges else {}
+        logger = build(node, "logger", save_dir=str(run.path), name="", version="tensorboard", **purge)
+        found.append(logger)
+        if purges and due:
+            for row in again:
+                show_again(row, logger)
     return found
 
 

@@ -3,10 +3,12 @@
 import json
 import logging
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
 
 from nnkit.checkpoint import files
 from nnkit.run import METRICS
@@ -86,9 +88,24 @@ class Record(Callback):
         row: Row = {"step": trainer.global_step, "epoch": trainer.current_epoch, "split": split, **finite}
         files.append_lines(self.path, [json.dumps(row)])
         self.num_lines += 1
-        shown = {f"{name}_epoch": value for name, value in metrics.items()} if split == "epoch" else metrics
         for logger in trainer.loggers:
-            logger.log_metrics(shown, step=trainer.global_step)
+            logger.log_metrics(_shown(split, metrics), step=trainer.global_step)
+
+    def rows_of(self, step: int) -> list[Row]:
+        """Return the lines of a step, those of its validation included."""
+        lines = files.read(self.path).splitlines() if self.path.exists() else []
+        return [json.loads(line) for line in lines if _step_of(line) == step]
+
+
+def show_again(row: Row, logger: Logger) -> None:
+    """Hand a line of the record to a logger that was told to forget its step."""
+    metrics = {name: value for name, value in row.items() if isinstance(value, float)}
+    logger.log_metrics(_shown(str(row["split"]), metrics), step=int(row["step"] or 0))
+
+
+def _shown(split: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return metrics by the names that loggers get: an epoch's means stand beside those of its steps."""
+    return {f"{name}_epoch" if split == "epoch" else name: value for name, value in metrics.items()}
 
 
 def cut_after(path: Path, step: int) -> None:

@@ -139,11 +139,12 @@ def test_three_kills_inside_one_epoch_and_one_in_each_other(killed_at, fresh, wh
     assert_same_end(whole, run)
 
 
-def test_tensorboard_shows_each_point_once(killed_at, fresh, whole):
+@pytest.mark.parametrize("place", [("on_train_batch_end", 5), ("on_validation_end", 2)])
+def test_tensorboard_shows_each_point_once(place, killed_at, fresh, whole):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = fresh("killed")
-    killed_at(run, "on_train_batch_end", 5)
+    killed_at(run, *place)
     # TensorBoard reads its files in the order of the seconds in which they were begun.
     time.sleep(1.1)
     resume("killed", show=False)
