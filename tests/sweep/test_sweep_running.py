@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nnkit.checkpoint import files
+from nnkit.run import Run
 from nnkit.sweep.directory import Sweep, find_sweep
 from nnkit.sweep.trials import DONE, KILLED, STARTED, Outcome, Trial
 
@@ -178,6 +179,9 @@ def test_a_sweep_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(cli):
     while any(map(is_alive, trials)):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    statuses = [Run(path.parent).status() for path in Path("outputs/sweeps/cut").glob("*/run.json")]
+    assert "killed" in statuses
+    assert "done" not in statuses
     process.stdout.close()
 
     process = start("resume", "cut")
