@@ -1,7 +1,7 @@
 """Kill a whole sweep at random instants, resume it each time: does it end as if it had never been killed?
 
 python benchmarks/kill_sweep.py
-python benchmarks/kill_sweep.py --words "model=lenet5,mlp optimizer.lr=1e-3,3e-3 seed=1,2,3 data=mnist trainer.max_epochs=1"
+python benchmarks/kill_sweep.py --kills 9 --words "model=lenet5,mlp seed=1,2,3 data=mnist trainer.max_epochs=1"
 
 The sweep runs once undisturbed. Then it is started again under another name, and its whole process group gets a real
 SIGKILL at an instant drawn evenly from what the undisturbed one took, as often as asked for; after each kill
