@@ -102,9 +102,13 @@ def hydra_loader(config_dir: Path | None) -> Iterator[tuple[ConfigLoader, list[s
         The loader, and the overrides that every composition with it starts with.
     """
     install()
-    extra = [] if config_dir is None else [f"hydra.searchpath=[{quote(f'{_SCHEME}://{config_dir}')}]"]
     with initialize_config_dir(str(catalog.conf_dir()), job_name="nnkit", version_base="1.3"):
-        yield GlobalHydra.instance().config_loader(), extra
+        yield GlobalHydra.instance().config_loader(), added(config_dir)
+
+
+def added(config_dir: str | Path | None) -> list[str]:
+    """Return the words that let Hydra find the option files of one more directory, guarded as all are."""
+    return [] if config_dir is None else [f"hydra.searchpath=[{quote(f'{_SCHEME}://{config_dir}')}]"]
 
 
 def _is_hidden(config_path: str) -> bool:

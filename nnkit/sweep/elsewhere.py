@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nnkit import catalog
 from nnkit.config.overrides import COMMAND_LINE, quote
-from nnkit.config.search_path import hydra_loader
+from nnkit.config.search_path import added, hydra_loader
 from nnkit.errors import ConfigError, EnvironmentFault, Problem
 from nnkit.hydra_app import hand_over, readable
 from nnkit.report import shorten
@@ -258,9 +258,15 @@ def _run(found: Sweep, definition: Definition, chosen: Chosen, draws: bool) -> i
         config_dir=definition.config_dir,
         numbered=draws,
     )
-    extra = [] if definition.config_dir is None else ["--config-dir", definition.config_dir]
     where = f"hydra.sweep.dir={quote(str(found.path))}"
-    words = ["--multirun", *extra, *_lines(definition, draws), *chosen.words, *_QUIET, where]
+    words = [
+        "--multirun",
+        *added(definition.config_dir),
+        *_lines(definition, draws),
+        *chosen.words,
+        *_QUIET,
+        where,
+    ]
     with found.locked(), own_output() as output:
         found.repair()
         entries = found.settled()

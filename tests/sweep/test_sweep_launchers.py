@@ -12,6 +12,7 @@ from threading import Thread
 import pytest
 
 import nnkit
+from nnkit import catalog
 from nnkit.sweep.directory import Sweep
 from nnkit.sweep.job import Job
 
@@ -49,7 +50,12 @@ def states(path=SWEEP):
     ],
 )
 def test_every_trial_is_the_run_that_it_is_by_itself(cli, launcher):
-    code, out, err = cli("train", "-m", *QUICK, "seed=1,2", f"hydra/launcher={launcher}", "name=mine")
+    # An option file of the user's, which the other processes must find as well.
+    Path("more/model").mkdir(parents=True)
+    Path("more/model/mine.yaml").write_text(catalog.source("model", "mlp_small").read_text())
+    words = ["data=iris", "model=mine", *FEW[1:]]
+    sweep = ["seed=1,2", f"hydra/launcher={launcher}", "name=mine"]
+    code, out, err = cli("train", "-m", "--config-dir", "more", *words, *sweep)
     assert code == 0, err
     lines = out.splitlines()
     assert lines[0] == "outputs/sweeps/mine: 2 trials"
@@ -62,12 +68,12 @@ def test_every_trial_is_the_run_that_it_is_by_itself(cli, launcher):
         alone = nnkit.train([*QUICK, f"seed={seed}", "output_dir=alone"], show=False)
         assert found[f"seed={seed}"]["status"] == "done"
         assert found[f"seed={seed}"]["metrics"] == alone.metrics
-        assert found[f"seed={seed}"]["command"] == ["nnkit", "train", *QUICK, f"seed={seed}"]
+        assert found[f"seed={seed}"]["command"] == ["nnkit", "train", *words, f"seed={seed}"]
         assert "last checkpoint" in (SWEEP / "logs" / f"seed={seed}.log").read_text()
     assert set(states().values()) == {"done"}
     assert (SWEEP / "results.csv").is_file()
     # Whatever else Hydra writes stands in the sweep's directory.
-    assert sorted(path.name for path in Path().iterdir()) == ["alone", "outputs"]
+    assert sorted(path.name for path in Path().iterdir()) == ["alone", "more", "outputs"]
     assert sorted(
         path.name for path in Path("outputs").rglob("*") if path.is_dir() and path.name.isdigit()
     ) == [*sorted(path.name for path in (SWEEP / ".submitit").glob("[0-9]*"))]
