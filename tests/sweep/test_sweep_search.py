@@ -397,6 +397,19 @@ def test_a_metric_that_has_left_the_numbers_ends_its_trial(sweep, pruner):
     assert search.report(trial, Progress(200, 2, 400, {"val/loss": math.nan}))
 
 
+@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+def test_nobody_is_judged_while_learning_rates_climb(sweep, pruner):
+    search = open_search(sweep, definition(pruner=pruner, n_trials=10))
+    for _ in range(6):
+        trial = search.next()
+        for step in (10, 20, 100):
+            search.report(trial, Progress(step, 1, 100, {"val/loss": 1.0}))
+        search.ended(trial, Outcome(DONE, "", {"val/loss": 1.0}))
+    trials = [search.next() for _ in range(4)]
+    assert not any(search.report(trial, Progress(10, 1, 100, {"val/loss": 2.0})) for trial in trials)
+    assert any(search.report(trial, Progress(20, 1, 100, {"val/loss": 2.0})) for trial in trials)
+
+
 def test_trials_are_compared_at_equal_parts_of_their_length(sweep):
     search = open_search(sweep, definition(pruner="median", n_trials=20))
     for _ in range(6):
