@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nnkit.checkpoint import files
-from nnkit.checkpoint.json_limits import parse_json, read_json
+from nnkit.checkpoint.json_limits import check_file, parse_json, read_json
 from nnkit.errors import UserError
 from nnkit.run import Run, now, versions
 from nnkit.sweep.definition import Definition
@@ -80,16 +80,29 @@ class Sweep:
 
     def repair(self) -> None:
         """Take away a line that a kill has torn, so that the next one does not run into it."""
+        whole = self._status()
+        if whole and not whole.endswith(b"\n"):
+            files.write_atomic(self.path / STATUS, whole[: whole.rfind(b"\n") + 1])
+
+    def _status(self) -> bytes:
+        """Return what stands in the status file; nothing where there is none.
+
+        Raises:
+            UserError: If it is no file: in a directory from elsewhere, a pipe would be waited on for ever.
+        """
         path = self.path / STATUS
-        whole = files.read(path) if path.exists() else b"\n"
-        if not whole.endswith(b"\n"):
-            files.write_atomic(path, whole[: whole.rfind(b"\n") + 1])
+        if not path.exists():
+            return b""
+        try:
+            check_file(path)
+        except ValueError as error:
+            raise UserError(f"{path} cannot be read: {error}") from error
+        return files.read(path)
 
     def entries(self) -> dict[str, Entry]:
         """Return what the status file says of each trial, by name, in the order in which they were planned."""
         found: dict[str, Entry] = {}
-        path = self.path / STATUS
-        for line in files.read(path).splitlines() if path.exists() else []:
+        for line in self._status().splitlines():
             try:
                 content = parse_json(line)
                 trial = Trial(str(content["trial"]), tuple(str(word) for word in content["words"]))
