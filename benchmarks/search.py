@@ -2,13 +2,13 @@
 
 python benchmarks/search.py
 python benchmarks/search.py --kill          # the search is killed in its middle (SIGKILL) and goes on
-python benchmarks/search.py --seed 1 --pruner median --output outputs/search-1
+python benchmarks/search.py --seed 1 --pruner hyperband --output outputs/search-1
 
-Two sweeps of LeNet-5 on a tenth of MNIST over the same space, with as many trials each: settings drawn at random, each
-trained to its end; and settings drawn by TPE, of which a pruner ends the hopeless ones early. Printed are the training
-steps, the best value of those that trained to their end, and the ratio of the steps. Both are ordinary sweeps below
---output: the same command goes on where it was interrupted, and shows again what has ended. Exit status 1 if the best
-is worse than the random search's, or the steps are more than 0.6 of its.
+Two sweeps of LeNet-5 on a twentieth of MNIST over the same space, with as many trials each: settings drawn at
+random, each trained to its end; and settings drawn by TPE, of which a pruner ends the hopeless ones early. Printed are
+the training steps, the best value of those that trained to their end, and the ratio of the steps. Both are ordinary
+sweeps below --output: the same command goes on where it was interrupted, and shows again what has ended. Exit status 1
+if the best is worse than the random search's, or the steps are more than 0.6 of its.
 """
 
 import argparse
@@ -26,8 +26,9 @@ from nnkit.sweep.trials import DONE, OVER, PRUNED
 WORDS = (
     "model=lenet5",
     "data=mnist",
-    "data.subset=0.1",
-    "trainer.max_epochs=9",
+    "data.subset=0.05",
+    "trainer.max_epochs=16",
+    "trainer.limit_val_batches=4",
     "monitor=val/loss",
     "optimizer.lr=tag(log,interval(1e-4,1e-1))",
     "optimizer.weight_decay=tag(log,interval(1e-4,1))",
@@ -54,7 +55,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--trials", type=int, default=30, help="trials of each search")
     parser.add_argument("--jobs", type=int, default=2, help="trials at once")
-    parser.add_argument("--pruner", default="hyperband", help="median, hyperband or patient")
+    parser.add_argument("--pruner", default="median", help="median, hyperband or patient")
     parser.add_argument("--seed", type=int, default=0, help="of both samplers")
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="parent of the sweeps")
     parser.add_argument("--kill", action="store_true", help="kill the guided search in its middle")

@@ -17,8 +17,8 @@ from nnkit.sweep.trials import Progress
 PARTS = 1000
 
 # Nobody is judged in the first part: while the learning rate climbs, the order of trials says little. In 13 trials of
-# LeNet-5 over nine epochs (benchmarks/search.py), the two that ended best stood ninth and tenth after the first epoch.
-_WARM_UP = PARTS // 6
+# LeNet-5 over nine epochs, the two that ended best stood ninth and tenth after the first epoch.
+_WARM_UP = PARTS // 8
 
 # The best third of each rung goes on, as in the paper of Hyperband (https://arxiv.org/abs/1603.06560).
 _REDUCTION = 3
