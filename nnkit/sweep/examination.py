@@ -53,7 +53,7 @@ def examine(space: Space, search: bool, config_dir: str | None) -> Plan:
     plan: Plan | None = None
     with configs.loading_once(), _checking(len(trials)):
         for trial in trials:
-            mistakes, one = _check(space.fixed, trial, config_dir)
+            mistakes, one = _check(space.fixed, trial, config_dir, search)
             found.update({str(problem): problem for problem in mistakes})
             plan = plan or one
     if found or plan is None:
@@ -61,7 +61,9 @@ def examine(space: Space, search: bool, config_dir: str | None) -> Plan:
     return plan
 
 
-def _check(fixed: Sequence[str], trial: Trial, config_dir: str | None) -> tuple[list[Problem], Plan | None]:
+def _check(
+    fixed: Sequence[str], trial: Trial, config_dir: str | None, search: bool
+) -> tuple[list[Problem], Plan | None]:
     from nnkit import build
     from nnkit.session import task_of
 
@@ -72,6 +74,9 @@ def _check(fixed: Sequence[str], trial: Trial, config_dir: str | None) -> tuple[
     if problems:
         return problems, None
     config = composition.config
+    if search and "val_fraction" in config.data and not config.data.val_fraction:
+        text = "a search compares settings by a validation part, and these data have none by themselves"
+        return [Problem("data.val_fraction", text, "data.val_fraction=0.2")], None
     devices = config.trainer.devices
     plan = Plan(
         monitor=str(config.monitor),

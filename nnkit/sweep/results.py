@@ -159,7 +159,9 @@ def read_results(sweep: Sweep) -> Results:
     if any(compared.values()) or not ranked:
         told = verdict(compared, definition.mode)
     else:
-        told = Verdict(f"cannot tell: no trial ended with {monitor}")
+        ended = any(entry.outcome.metrics for entry in entries)
+        way = "; data.val_fraction=0.2 holds a validation part out" if ended else ""
+        told = Verdict(f"cannot tell: no trial ended with {monitor}{way}")
     failed = [entry for entry in entries if entry.outcome.state in FAILED]
     unfinished = sum(entry.outcome.state not in OVER for entry in entries)
     return Results(sweep, definition, ranked, failed, unfinished, told)

@@ -73,3 +73,17 @@ def test_settings_are_taken_out_of_the_words():
     assert (settings.launcher.n_jobs, settings.sweeper.sampler) == (3, "random")
     with pytest.raises(ConfigError, match="tpe"):
         read_settings(["hydra.sweeper.sampler=magic"])
+
+
+def test_a_search_on_data_without_a_validation_part_is_refused_and_a_grid_says_what_is_missing(cli):
+    words = [*QUICK, "optimizer.lr=interval(1e-3,1e-2)", "hydra.sweeper.n_trials=2"]
+    code, _, err = cli("train", "-m", *words)
+    assert code == 2
+    assert "data.val_fraction=0.2" in err
+    assert not list(Path().iterdir())
+    code, out, _ = cli("train", "-m", *QUICK, "seed=1,2", "name=blind")
+    assert code == 0
+    assert (
+        "cannot tell: no trial ended with val/accuracy; data.val_fraction=0.2 holds a validation part out"
+        in out
+    )
