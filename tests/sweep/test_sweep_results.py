@@ -161,7 +161,10 @@ def test_pruned_settings_have_values_and_neither_win_nor_stand_in_the_way(make):
 @pytest.mark.parametrize(
     ("outcome", "sentence"),
     [
-        (Outcome(DONE, "", {"test/accuracy": 0.5}), "cannot tell: no trial ended with val/accuracy"),
+        (
+            Outcome(DONE, "", {"test/accuracy": 0.5}),
+            "cannot tell: no trial ended with val/accuracy; data.val_fraction=0.2 holds a validation part out",
+        ),
         (Outcome(KILLED), "cannot tell: no trial ended with val/accuracy (of 12 trials: 12 failed)"),
         (Outcome(PLANNED), "cannot tell: no trial ended with val/accuracy (of 12 trials: 12 not ended)"),
         (Outcome(DONE, "", {"val/accuracy": float("nan")}), "cannot tell: no setting has a value to compare"),
