@@ -10,9 +10,10 @@ two trainings at once with one thread each against one with two threads, in plai
 everything and have trained a little before the clock starts.
 
 Starting a trial: seconds from asking for it to its first training step, the first trial left out, and the same for
-nnkit.train in a process that has trained before, which also composes, loads the data and builds the network. With
---trivial a sweep of so many trivial trials is run: what one takes of a slot beyond nnkit.train in such a process is our
-own cost, and the memory of the sweep's two lasting processes is read from the system (Linux).
+nnkit.train in a process that has trained before, which also composes, loads the data and builds the network.
+Our own cost is what a trivial trial of a sweep, one at a time, takes beyond nnkit.train in such a process.
+With --trivial a sweep of so many trivial trials is run, and the memory of its two lasting processes is read from the
+system (Linux).
 """
 
 import argparse
@@ -179,6 +180,7 @@ def starts(count: int) -> None:
     row("a whole trivial trial by itself (s)", whole[1:], 3)
     row("nnkit.train in a process that has trained before (s)", [total for _, total in here[1:]], 3)
     print(f"the first trial of all, with the server's imports: {seconds[0]:.1f} s to its first step")
+    own_cost(count, statistics.median(total for _, total in here[1:]))
 
 
 def warm(seed: int) -> tuple[float, float]:
@@ -231,10 +233,20 @@ def trivial(count: int) -> None:
     print("|---|---|---|")
     for ended, parent, server in samples:
         print(f"| {ended} | {parent:.1f} | {server:.1f} |")
-    print(f"\nnnkit.train in a process that has trained before: {statistics.median(here) * 1e3:.0f} ms")
-    print(f"a trivial trial of the sweep, {JOBS} at once, takes a slot for {each * JOBS * 1e3:.0f} ms")
-    own = each * JOBS - statistics.median(here)
-    print(f"our own cost of a trial on top: {own * 1e3:.0f} ms (goal: at most 50)")
+    print(f"\na trivial trial of the sweep, {JOBS} at once, takes a slot for {each * JOBS * 1e3:.0f} ms")
+    print(f"nnkit.train alone in a process that has trained before: {statistics.median(here) * 1e3:.0f} ms")
+
+
+def own_cost(count: int, alone: float) -> None:
+    """Print what a trivial trial of a sweep takes, one at a time, beyond nnkit.train by itself."""
+    with tempfile.TemporaryDirectory() as directory:
+        seeds = f"seed={','.join(map(str, range(count + 1)))}"
+        command_seconds(directory, *TRIVIAL, seeds, "hydra.launcher.n_jobs=1", "name=own")
+        each = _seconds_each(Path(directory) / "sweeps" / "own" / "trials.jsonl")
+    print(
+        f"a trivial trial of a sweep, one at a time: {each * 1e3:.0f} ms; nnkit.train: {alone * 1e3:.0f} ms"
+    )
+    print(f"our own cost of a trial on top: {(each - alone) * 1e3:.0f} ms (goal: at most 50)")
 
 
 def _watch(process: subprocess.Popen[bytes], status: Path, count: int) -> list[tuple[int, float, float]]:
