@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -68,7 +69,7 @@ class Driver:
             self.view.close()
 
     def _way_on(self) -> str:
-        return f"continue with: nnkit resume {shorten(self.sweep.path)}"
+        return f"continue with: nnkit resume {shlex.quote(shorten(self.sweep.path))}"
 
     def _loop(self, pool: Pool) -> None:
         try:

@@ -27,6 +27,7 @@ class Plan:
         devices: GPUs of each trial.
         output_dir: Parent of all runs.
         name: The sweep's name; None: it gets a time stamp.
+        validates: Whether there is a validation part to compare settings by, as far as the config tells.
     """
 
     monitor: str
@@ -35,6 +36,7 @@ class Plan:
     devices: int
     output_dir: str
     name: str | None
+    validates: bool
 
 
 def examine(space: Space, search: bool, config_dir: str | None) -> Plan:
@@ -49,12 +51,13 @@ def examine(space: Space, search: bool, config_dir: str | None) -> Plan:
         ConfigError: With each mistake once, however many trials share it.
     """
     trials = list(_samples(space.axes) if search else grid(space.axes))
-    found: dict[str, Problem] = {}
+    found: dict[tuple[str, str, str], Problem] = {}
     plan: Plan | None = None
     with configs.loading_once(), _checking(len(trials)):
         for trial in trials:
             mistakes, one = _check(space.fixed, trial, config_dir, search)
-            found.update({str(problem): problem for problem in mistakes})
+            for problem in mistakes:
+                found.setdefault((problem.key, problem.text, problem.where), problem)
             plan = plan or one
     if found or plan is None:
         raise ConfigError(list(found.values()))
@@ -74,7 +77,8 @@ def _check(
     if problems:
         return problems, None
     config = composition.config
-    if search and "val_fraction" in config.data and not config.data.val_fraction:
+    validates = bool(config.data.get("val_fraction", True))
+    if search and not validates:
         text = "a search compares settings by a validation part, and these data have none by themselves"
         return [Problem("data.val_fraction", text, "data.val_fraction=0.2")], None
     devices = config.trainer.devices
@@ -85,6 +89,7 @@ def _check(
         devices=devices if isinstance(devices, int) and devices > 0 else 1,
         output_dir=str(config.output_dir),
         name=config.name,
+        validates=validates,
     )
     return [], plan
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from nnkit.errors import EnvironmentFault
 from nnkit.sweep.trials import EXITED, KILLED, STOPPED, Outcome, Progress, Trial
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from nnkit.sweep.trial import Request
 
 _PRELOAD = "nnkit.sweep.preload"
+_NOT_FOR_SERVER = (signal.SIGTERM, signal.SIGHUP)
+# What `multiprocessing` says of a process whose server is gone.
+_NOBODY_KNOWS = 255
 # A trial that was asked to leave finishes its step and saves it; that takes no longer.
 _SECONDS_TO_LEAVE = 60.0
 
@@ -30,7 +35,13 @@ def warm_up() -> None:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([_PRELOAD])
-    forkserver.ensure_running()
+    # What ends the sweep's process group must not end the server first: a new process ignores what this one does.
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _NOT_FOR_SERVER}
+    try:
+        forkserver.ensure_running()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass
@@ -88,15 +99,32 @@ class Pool:
     def start(self, trial: Trial, request: Request) -> None:
         """Start a trial in a free slot."""
         gpus = self._free.pop()
+        request = replace(request, gpus=gpus)
+        try:
+            process, connection = self._fork(trial, request)
+        except (EOFError, OSError):
+            # The server was killed; another one takes its place.
+            warm_up()
+            try:
+                process, connection = self._fork(trial, request)
+            except (EOFError, OSError) as error:
+                self._free.append(gpus)
+                raise EnvironmentFault(f"no process can be started for {trial.name}: {error}") from error
+        self._jobs[trial.name] = _Job(trial, process, connection, gpus)
+
+    def _fork(self, trial: Trial, request: Request) -> tuple[ForkServerProcess, Connection]:
         from nnkit.sweep.trial import main
 
         ours, theirs = multiprocessing.Pipe()
-        process = self._context.Process(
-            target=main, args=(theirs, replace(request, gpus=gpus)), name=trial.name
-        )
-        process.start()
-        theirs.close()
-        self._jobs[trial.name] = _Job(trial, process, ours, gpus)
+        process = self._context.Process(target=main, args=(theirs, request), name=trial.name)
+        try:
+            process.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return process, ours
 
     def wait(self, seconds: float) -> list[tuple[Trial, Progress | Outcome]]:
         """Wait until a trial says something or ends, and return what they said, in order for each trial.
@@ -157,7 +185,12 @@ class Pool:
 
     def _end(self, job: _Job) -> Outcome:
         job.process.join()
-        code = job.process.exitcode
+        code, pid = job.process.exitcode, job.process.pid
+        if code == _NOBODY_KNOWS and job.outcome is None and pid is not None:
+            # It may run on, and nobody would hear of its end.
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+            job.outcome = Outcome(KILLED, "the server it was forked from was killed")
         if job.connection is not None:
             job.connection.close()
         job.process.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -303,7 +304,7 @@ def sentence(results: Results) -> str:
 
 
 def _next(results: Results) -> list[str]:
-    where = shorten(results.sweep.path)
+    where = shlex.quote(shorten(results.sweep.path))
     lines = []
     if results.unfinished:
         lines.append(f"nnkit resume {where}")
@@ -311,5 +312,5 @@ def _next(results: Results) -> list[str]:
         lines.append(f"nnkit resume {where} --retry-failed")
     lines.append(f"nnkit compare {where}")
     if results.best is not None:
-        lines.append(f"nnkit test {shorten(results.sweep.run_of(results.best.trial).path)}")
+        lines.append(f"nnkit test {shlex.quote(shorten(results.sweep.run_of(results.best.trial).path))}")
     return [f"    {line}" for line in lines]

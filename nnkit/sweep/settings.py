@@ -47,7 +47,7 @@ def read_settings(words: Sequence[str]) -> Settings:
         ConfigError: With every setting that is unknown or has a wrong value.
     """
     own = [word for word in words if re.match(r"[+~]*hydra[./]", word)]
-    parsed = parse(own)
+    parsed = parse(own, sweep=True)
     problems = list(parsed.problems)
     values: dict[str, dict[str, Any]] = {node: {} for node in _NODES}
     for override in parsed.overrides:
@@ -65,6 +65,9 @@ def read_settings(words: Sequence[str]) -> Settings:
 
 def _take(override: Override, values: dict[str, dict[str, Any]]) -> Problem | None:
     node, _, name = override.key_or_group.rpartition(".")
+    if override.is_sweep_override():
+        text = f"{override.get_value_string()} is several values, and the sweep as a whole has one"
+        return Problem(override.key_or_group, text, where=COMMAND_LINE)
     if node not in _NODES:
         known = [f"{node}.{one.name}" for node, kind in _NODES.items() for one in fields(kind)]
         text = "is no setting of a sweep"

@@ -26,7 +26,7 @@ _MOST_VALUES = 10_000
 
 # What Hydra cannot read stays a text, and one such as log(1e-4,1e-1) was meant as a set of values.
 _FUNCTION = re.compile(
-    r"(?:choice|range|interval|tag|shuffle|sort|glob|log|loguniform|uniform)\(.*\)", re.DOTALL
+    r"(?:choice|range|interval|tag|shuffle|sort|glob|int|float|log|loguniform|uniform)\(.*", re.DOTALL
 )
 _SETS = "there is 1,2,3 and range(1,9,2) and interval(0,1) and tag(log,interval(1e-4,1e-1)) and int(interval(1,9))"
 

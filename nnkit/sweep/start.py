@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from nnkit.sweep.trials import PLANNED, Outcome, Source
 if TYPE_CHECKING:
     from nnkit.flags import Flags
 
+_log = logging.getLogger("nnkit")
 # What belongs to the sweep and not to its trials.
 _OWN = ("name", "output_dir", "auto_resume")
 _EXAMPLE = "such as optimizer.lr=tag(log,interval(1e-4,1e-1))"
@@ -49,6 +51,11 @@ def sweep(flags: Flags) -> int:
     search = _is_search(settings, space)
     config_dir = None if flags.config_dir is None else str(Path(flags.config_dir).absolute())
     plan = examine(space, search, config_dir)
+    if not plan.validates:
+        _log.warning(
+            "these data have no validation part by themselves, and without one no setting can be named the best; "
+            "data.val_fraction=0.2 holds one out"
+        )
     return run(*place(plan, define(settings, space, search, plan, config_dir)))
 
 

@@ -33,6 +33,14 @@ QUICK = ["data=iris", "model=mlp_small", "trainer.max_steps=2", "logger=[]", "ca
         (["seed=1,2", "name=a/b"], ["plain name"]),
         (["seed=1,2", "seed=3,4"], ["contradict each other"]),
         (["hydra.sweeper.n_trials=3"], ["nothing to search"]),
+        (
+            ["seed=1,2", "hydra.launcher.n_jobs=1,2"],
+            ["1,2 is several values, and the sweep as a whole has one"],
+        ),
+        (
+            ["optimizer.lr=interval(0.1,1", "hydra.sweeper.n_trials=3"],
+            ["optimizer.lr: cannot read interval(0.1,1"],
+        ),
     ],
 )
 def test_a_mistake_is_said_before_the_first_trial_and_nothing_is_written(cli, words, said):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -250,3 +251,26 @@ def test_a_sweep_is_found_by_its_name_and_by_its_directory(cli):
     assert find_sweep("none") is None
     assert cli("train", "-m", *QUICK, "seed=1", "name=found")[0] == 0
     assert find_sweep("found").path == find_sweep("outputs/sweeps/found").path == Path("outputs/sweeps/found")
+
+
+def test_a_server_of_processes_that_was_killed_is_replaced(cli):
+    assert cli("train", "-m", *QUICK, "seed=1", "name=before")[0] == 0
+    server = forkserver._forkserver._forkserver_pid
+    os.kill(server, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while is_alive(server):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    code, _, err = cli("train", "-m", *QUICK, "seed=1,2", "name=after")
+    assert code == 0, err
+    assert {outcome.state for outcome in states("after").values()} == {"done"}
+
+
+def test_a_signal_to_the_whole_group_while_trials_start_ends_in_order():
+    process = start("train", "-m", *QUICK, "seed=1,2", "name=early")
+    wait_for(lambda: Path("outputs/sweeps/early/trials.jsonl").exists(), process)
+    os.killpg(process.pid, signal.SIGTERM)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 143, said
+    assert "continue with: nnkit resume outputs/sweeps/early" in said
+    assert "Traceback" not in said
