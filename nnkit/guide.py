@@ -25,7 +25,10 @@ _WORDS = (
     ("+GROUP=OPTION", "add one where several are chosen: +callbacks=ema; ~callbacks.ema takes it away"),
     ("-m, --multirun", "a sweep, one run for each combination: nnkit train -m model=lenet5,mlp seed=1,2,3"),
     ("hydra.launcher.KEY=VALUE", "with -m: n_jobs runs at a time, memory_limit=4GB for each"),
-    ("hydra.sweeper.KEY=VALUE", "with -m: n_trials settings of a space such as optimizer.lr=interval(0.001,0.1)"),
+    (
+        "hydra.sweeper.KEY=VALUE",
+        "with -m: n_trials settings of a space such as optimizer.lr=interval(0.001,0.1)",
+    ),
     ("--cfg job", "print the composed config and train nothing; --resolve fills in references"),
     ("--config-dir DIR", "find option files in DIR as well"),
     ("--info, --hydra-help", "what Hydra says about itself"),
