@@ -76,7 +76,9 @@ class Sweep:
         """
         lines = [json.dumps(_line(trial, outcome)) for trial, outcome in pairs]
         files.append_lines(self.path / STATUS, lines)
-        files.sync_file(self.path / STATUS)
+        # That a trial was started its own directory says as well.
+        if any(outcome.state != STARTED for _, outcome in pairs):
+            files.sync_file(self.path / STATUS)
 
     def repair(self) -> None:
         """Take away a line that a kill has torn, so that the next one does not run into it."""

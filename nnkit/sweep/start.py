@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from nnkit.checkpoint.files import TEMPORARY
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.report import shorten
-from nnkit.sweep import pool
 from nnkit.sweep.definition import Definition, Launcher, Sweeper
 from nnkit.sweep.directory import BEGINNINGS, SWEEP, Sweep
 from nnkit.sweep.examination import Plan, examine, without
@@ -45,7 +44,6 @@ def sweep(flags: Flags) -> int:
         Interrupted: If a signal has ended the sweep, which can be resumed.
         EnvironmentFault: If something cannot be written or read.
     """
-    pool.warm_up()
     settings = read_settings(flags.overrides)
     space = read_space(settings.words)
     search = _is_search(settings, space)
@@ -74,7 +72,6 @@ def resume_sweep(found: Sweep, words: Sequence[str] = (), retry_failed: bool = F
         ConfigError: If a setting is wrong, or a config in the sweep is no longer one.
         UserError: If another process runs it.
     """
-    pool.warm_up()
     definition = found.definition()
     if definition.search and definition.hydra:
         drawn = f"{found.path} was drawn with {' '.join(definition.hydra)}"
