@@ -127,6 +127,18 @@ class Sweep:
                 entry.ended = str(content.get("time", ""))
         return found
 
+    def settle(self) -> dict[str, Entry]:
+        """Return `settled`, and write down which trials ended without anybody noting it."""
+        before, found = self.entries(), self.settled()
+        missed = [
+            (entry.trial, entry.outcome)
+            for name, entry in found.items()
+            if entry.outcome.state != before[name].outcome.state
+        ]
+        if missed:
+            self.note(*missed)
+        return found
+
     def settled(self) -> dict[str, Entry]:
         """Return `entries`; a trial whose run ended just before the sweep was killed is done."""
         found = self.entries()

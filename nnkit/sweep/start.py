@@ -113,7 +113,7 @@ def run(found: Sweep, definition: Definition, retry_failed: bool = False) -> int
         check_storage(definition.sweeper.storage)
     with found.locked():
         found.repair()
-        entries = found.settled()
+        entries = found.settle()
         source: Source
         if definition.search:
             from nnkit.sweep.search import Search
