@@ -58,12 +58,12 @@ def states(name):
 @pytest.fixture
 def faulty(monkeypatch):
     """A package of the user's with a callback that goes wrong, and its option file."""
-    Path("mine.py").write_text(FAULTS)
+    Path("sweepfaults.py").write_text(FAULTS)
     Path("conf/callbacks").mkdir(parents=True)
-    Path("conf/callbacks/fault.yaml").write_text("fault:\n  _target_: mine.Fault\n  kind: none\n")
-    monkeypatch.setenv("NNKIT_TRUST", "mine")
+    Path("conf/callbacks/fault.yaml").write_text("fault:\n  _target_: sweepfaults.Fault\n  kind: none\n")
+    monkeypatch.setenv("NNKIT_TRUST", "sweepfaults")
     yield
-    sys.modules.pop("mine", None)
+    sys.modules.pop("sweepfaults", None)
 
 
 def test_a_grid_ends_with_a_run_for_each_trial_and_a_table_of_settings(cli):
@@ -104,7 +104,7 @@ def test_what_one_trial_does_ends_that_trial_alone(cli, faulty):
     log = Path("outputs/sweeps/faults/logs/callbacks.fault.kind=raise.log").read_text()
     assert "Traceback" in log
 
-    Path("mine.py").write_text(FAULTS.replace("raise ValueError", "print"))
+    Path("sweepfaults.py").write_text(FAULTS.replace("raise ValueError", "print"))
     code, _, _ = cli("resume", "faults")
     assert code == 1
     assert states("faults")["callbacks.fault.kind=raise"].state == "failed"
@@ -268,7 +268,8 @@ def test_a_server_of_processes_that_was_killed_is_replaced(cli):
 
 def test_a_signal_to_the_whole_group_while_trials_start_ends_in_order():
     process = start("train", "-m", *QUICK, "seed=1,2", "name=early")
-    wait_for(lambda: Path("outputs/sweeps/early/trials.jsonl").exists(), process)
+    status = Path("outputs/sweeps/early/trials.jsonl")
+    wait_for(lambda: status.exists() and '"started"' in status.read_text(), process)
     os.killpg(process.pid, signal.SIGTERM)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 143, said
