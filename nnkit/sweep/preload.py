@@ -2,8 +2,11 @@
 
 import gc
 import importlib
+import logging
 import pkgutil
 import signal
+
+from nnkit.config import examine
 
 # What a family, a logger or a task imports when a run first needs it.
 _NAMED = ("lightning.pytorch.loggers", "torch.utils.tensorboard", "nnkit.sweep.trial")
@@ -15,6 +18,12 @@ for _family in _FAMILIES:
     _package = importlib.import_module(f"nnkit.{_family}")
     for _module in pkgutil.iter_modules(_package.__path__, f"{_package.__name__}."):
         importlib.import_module(_module.name)
+
+# The parsers of Hydra and OmegaConf get faster with what they have read, and trials are to begin with that.
+# What is wrong with option files is said by the sweep.
+logging.disable(logging.CRITICAL)
+examine([])
+logging.disable(logging.NOTSET)
 
 # The sweep itself ends its trials; the server goes when the sweep has gone.
 for _number in (signal.SIGTERM, signal.SIGHUP):
