@@ -171,10 +171,6 @@ class Sweep:
         finally:
             lock.release()
 
-    def held(self) -> bool:
-        """Say whether a process runs the sweep."""
-        return Run(self.path).held()
-
 
 def _line(trial: Trial, outcome: Outcome) -> dict[str, Any]:
     content: dict[str, Any] = {"trial": trial.name, "words": list(trial.words), "state": outcome.state}

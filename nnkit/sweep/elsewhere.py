@@ -269,7 +269,7 @@ def _run(found: Sweep, definition: Definition, chosen: Chosen, draws: bool) -> i
     ]
     with found.locked(), own_output() as output:
         found.repair()
-        entries = found.settled()
+        entries = found.settle()
         found.define(definition)
         trials = [] if draws else list(grid(axes))
         new = [trial for trial in trials if trial.name not in entries]

@@ -33,10 +33,6 @@ class Grid:
         """Return the next trial; None after the last."""
         return self._waiting.popleft() if self._waiting else None
 
-    def exhausted(self) -> bool:
-        """Say whether every trial has been handed out."""
-        return not self._waiting
-
     def total(self) -> int:
         """Return the number of trials."""
         return self._total

@@ -62,7 +62,6 @@ class Search:
         self._settings: list[Setting] = []
         self._of_run: dict[str, Setting] = {}
         self._waiting: deque[Trial] = deque()
-        self._num_running = 0
         self._recall(entries, retry_failed)
 
     def next(self) -> Trial | None:
@@ -77,13 +76,7 @@ class Search:
             self._waiting.append(self._ask())
         if not self._waiting:
             return None
-        self._num_running += 1
         return self._waiting.popleft()
-
-    def exhausted(self) -> bool:
-        """Say whether no trial will come any more, whatever the running ones do."""
-        more_seeds = self._num_running > 0 and len(self._seeds) > 1
-        return self._is_late() or (self._is_full() and not self._waiting and not more_seeds)
 
     def total(self) -> int | None:
         """Return how many runs there will be; of settings that have ended early, those that there were."""
@@ -112,7 +105,6 @@ class Search:
         Raises:
             EnvironmentFault: If the storage stays down.
         """
-        self._num_running -= 1
         setting = self._of_run[trial.name]
         if outcome.state not in OVER:
             return

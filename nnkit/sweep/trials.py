@@ -94,9 +94,6 @@ class Source(Protocol):
     def next(self) -> Trial | None:
         """Return a trial to start now; None if there is none at present."""
 
-    def exhausted(self) -> bool:
-        """Say whether no trial will come any more, whatever the running ones do."""
-
     def total(self) -> int | None:
         """Return how many trials there will be, those that have ended before included; None if nobody knows."""
 

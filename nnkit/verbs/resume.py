@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from nnkit.sweep.directory import find_sweep
-from nnkit.sweep.pool import warm_up
 
 _HELP = """\
 Values may be changed as long as they leave the arithmetic alone: logging, checkpoints, another device, where the data
@@ -41,6 +40,8 @@ def main(arguments: list[str]) -> int:
     if found is not None:
         if given.allow:
             parser.error("--allow belongs to a single run: the trials of a sweep stay as they are")
+        from nnkit.sweep.pool import warm_up
+
         # The server imports what trials need while this process imports what it needs itself.
         warm_up()
         from nnkit.sweep.start import resume_sweep

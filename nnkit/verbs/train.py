@@ -8,7 +8,6 @@ from nnkit import config as configs
 from nnkit.errors import ConfigError
 from nnkit.flags import split_flags
 from nnkit.sweep.foreign import is_foreign
-from nnkit.sweep.pool import warm_up
 
 
 def main(arguments: list[str]) -> int:
@@ -20,6 +19,8 @@ def main(arguments: list[str]) -> int:
         print_train_help()
         return 0
     if flags.multirun and flags.hydra == ["--multirun"] and not is_foreign(flags.overrides):
+        from nnkit.sweep.pool import warm_up
+
         # The server imports what trials need while this process imports what it needs itself.
         warm_up()
         from nnkit.sweep.start import sweep

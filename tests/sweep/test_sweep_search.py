@@ -71,7 +71,7 @@ def drive(sweep, asked, clock=None, score=loss, **options):
         clock.tick()
         search.ended(trial, outcome)
         clock.tick()
-    assert search.exhausted()
+    assert search.next() is None
     return search
 
 
@@ -210,7 +210,7 @@ def test_a_kill_between_the_two_writes_of_an_end_is_healed(sweep):
     search = open_search(sweep, asked)
     assert search.next() == second
     search.ended(second, Outcome(DONE, "", {"val/loss": 0.125}))
-    assert search.exhausted()
+    assert search.next() is None
     assert [one.value for one in study_of(sweep).trials] == [0.5, 0.25]
 
 
@@ -306,7 +306,6 @@ def test_seeds_run_one_after_the_other_beside_other_settings(sweep):
     first, other = search.next(), search.next()
     assert (first.name[:4], other.name[:4]) == ("0000", "0001")
     assert search.next() is None
-    assert not search.exhausted()
     search.ended(first, Outcome(DONE, "", {"val/loss": 1.0}))
     assert values(search.next()) == {**values(first), "seed": "2"}
 
@@ -351,7 +350,7 @@ def test_parallel_trials_differ(sweep):
     running = [search.next() for _ in range(4)]
     assert len({trial.words for trial in running}) == 4
     assert search.next() is None
-    assert search.exhausted()
+    assert search.next() is None
 
 
 def test_time_is_up(sweep, monkeypatch):
@@ -360,10 +359,9 @@ def test_time_is_up(sweep, monkeypatch):
     search = open_search(sweep, definition(n_trials=None, timeout=60.0))
     assert search.next() is not None
     assert search.total() is None
-    assert not search.exhausted()
     now[0] += 60
     assert search.next() is None
-    assert search.exhausted()
+    assert search.next() is None
 
 
 def test_what_has_no_value_is_never_best(sweep):
@@ -460,7 +458,7 @@ def test_every_kind_of_axis_is_drawn_within_its_values(sweep):
     assert drawn["model"] == {"lenet5", "mlp"}
     assert drawn["model.sizes"] == {"[1,2]", "[3]"}
     # All is read back as it was, though the order of a shuffle is another.
-    assert open_search(sweep, asked).exhausted()
+    assert open_search(sweep, asked).next() is None
 
 
 def test_a_search_needs_an_end_and_something_to_search(sweep):
