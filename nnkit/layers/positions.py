@@ -40,6 +40,20 @@ def rotations(start: int, length: int, dim: int, like: Tensor) -> tuple[Tensor, 
     return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 
 
+def rotary_dim(dim: int, num_heads: int) -> int:
+    """Return the width of a head whose queries and keys are turned.
+
+    Raises:
+        ValueError: If it is odd.
+    """
+    width = dim // num_heads
+    if width % 2:
+        raise ValueError(
+            f"num_heads must leave heads of even width for rotary positions: {dim} / {num_heads}"
+        )
+    return width
+
+
 def rotate(vectors: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     """Turn each pair of places (i, i + dim / 2) of vectors (..., time, dim) by the angle of its step."""
     cos, sin = rotation

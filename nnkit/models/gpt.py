@@ -11,7 +11,7 @@ from nnkit.layers.attention import Attention
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
 from nnkit.layers.dropout import Dropout
 from nnkit.layers.pooling import pool
-from nnkit.layers.positions import rotations
+from nnkit.layers.positions import rotary_dim, rotations
 from nnkit.layers.sequence import SequenceBody
 from nnkit.layers.transformer import FeedForward, TransformerLayer
 
@@ -71,11 +71,7 @@ class GPT(SequenceBody):
         if positions == "learned":
             self.positions = nn.Embedding(max_len, dim)
         else:
-            self.head_dim = dim // num_heads
-            if self.head_dim % 2:
-                raise ValueError(
-                    f"num_heads must leave heads of even width for rotary positions: {dim} / {num_heads}"
-                )
+            self.head_dim = rotary_dim(dim, num_heads)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(

@@ -9,7 +9,7 @@ from nnkit.layers.activation import ActivationName
 from nnkit.layers.attention import Attention
 from nnkit.layers.checks import check_dropout, check_positive
 from nnkit.layers.dropout import Dropout
-from nnkit.layers.positions import sinusoids
+from nnkit.layers.positions import rotary_dim, rotations, sinusoids
 from nnkit.layers.sequence import EncoderDecoder
 from nnkit.layers.transformer import FeedForward, TransformerLayer
 
@@ -30,6 +30,8 @@ class Transformer(EncoderDecoder):
         dropout: Probability that a number is set to zero while training.
         norm_first: Normalise what goes into a sub-layer (Xiong et al. 2020) instead of its sum with the residual.
         activation: Of the feed-forward networks.
+        rotary: Turn queries and keys of self-attention as well, so that it sees how far apart steps are (Su et al.
+            2021); the sinusoids stay for attention to the memory.
 
     Raises:
         ValueError: If a value is out of range.
@@ -48,6 +50,7 @@ class Transformer(EncoderDecoder):
         dropout: float = 0.1,
         norm_first: bool = False,
         activation: ActivationName = "relu",
+        rotary: bool = False,
     ) -> None:
         super().__init__()
         for name, value in (("dim", dim), ("num_layers", num_layers)):
@@ -56,6 +59,7 @@ class Transformer(EncoderDecoder):
         self.dim, self.dim_out = dim, dim
         self.project = nn.Identity() if dim_in == dim else nn.Linear(dim_in, dim, bias=False)
         self.dropout = Dropout(dropout)
+        self.rotary_dim = rotary_dim(dim, num_heads) if rotary else 0
 
         def layer(memory_attention: Attention | None) -> TransformerLayer:
             return TransformerLayer(
@@ -80,8 +84,9 @@ class Transformer(EncoderDecoder):
     def encode(self, source: Tensor, mask: Tensor | None = None) -> Tensor:
         """Map a source (batch, source_time, dim_in) to its memory (batch, source_time, dim)."""
         features = self._placed(source, 0)
+        rotation = self._rotation(source, 0)
         for layer in self.encoder:
-            features, _ = layer(features, mask=mask)
+            features, _ = layer(features, mask=mask, rotation=rotation)
         memory: Tensor = self.encoder_norm(features)
         return memory
 
@@ -92,12 +97,15 @@ class Transformer(EncoderDecoder):
 
         The state holds keys and values of each layer, its own and those of the memory.
         """
-        features = self._placed(prefix, 0 if state is None else state[0][0][0].shape[2])
+        start = 0 if state is None else state[0][0][0].shape[2]
+        features = self._placed(prefix, start)
+        rotation = self._rotation(prefix, start)
         caches = []
         for number, layer in enumerate(self.decoder):
             features, cache = layer(
                 features,
                 causal=True,
+                rotation=rotation,
                 memory=memory,
                 memory_mask=mask,
                 cache=None if state is None else state[number],
@@ -109,3 +117,6 @@ class Transformer(EncoderDecoder):
         features = self.project(vectors) * math.sqrt(self.dim)
         placed: Tensor = self.dropout(features + sinusoids(start, features.shape[1], self.dim, features))
         return placed
+
+    def _rotation(self, vectors: Tensor, start: int) -> tuple[Tensor, Tensor] | None:
+        return rotations(start, vectors.shape[1], self.rotary_dim, vectors) if self.rotary_dim else None

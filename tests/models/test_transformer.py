@@ -10,6 +10,7 @@ from torch import nn
 
 from nnkit.embeds.pair_tokens import PairTokens
 from nnkit.heads.language_model import LanguageModel
+from nnkit.layers.positions import rotations
 from nnkit.models.transformer import Transformer
 from nnkit.network import Network
 
@@ -21,11 +22,14 @@ CONF = Path(__file__).parent.parent.parent / "conf" / "model"
 norms = pytest.mark.parametrize("norm_first", [False, True], ids=["post_norm", "pre_norm"])
 
 
-def body(norm_first, activation="relu"):
+rotary = pytest.mark.parametrize("rotary", [False, True], ids=["plain", "rotary"])
+
+
+def body(norm_first, activation="relu", rotary=False):
     torch.manual_seed(0)
     model = Transformer(
         DIM, dim=DIM, num_layers=LAYERS, num_heads=HEADS, hidden=HIDDEN,
-        dropout=0.0, norm_first=norm_first, activation=activation,
+        dropout=0.0, norm_first=norm_first, activation=activation, rotary=rotary,
     )  # fmt: skip
     # Biases and norms begin at zero and one, where a swap would not be seen.
     for parameter in model.parameters():
@@ -134,8 +138,9 @@ def test_outputs_and_gradients_are_those_of_torch(norm_first, mask, activation):
 
 
 @norms
-def test_step_by_step_is_the_whole_target_at_once_and_states_have_the_batch_first(norm_first):
-    model = body(norm_first)
+@rotary
+def test_step_by_step_is_the_whole_target_at_once_and_states_have_the_batch_first(norm_first, rotary):
+    model = body(norm_first, rotary=rotary)
     source, prefix = inputs()
     memory = model.encode(source, MASK)
     whole, _ = model.decode(prefix, memory, MASK)
@@ -148,8 +153,9 @@ def test_step_by_step_is_the_whole_target_at_once_and_states_have_the_batch_firs
 
 
 @norms
-def test_padding_and_neighbours_change_nothing(norm_first):
-    model = body(norm_first)
+@rotary
+def test_padding_and_neighbours_change_nothing(norm_first, rotary):
+    model = body(norm_first, rotary=rotary)
     source, prefix = inputs()
     spoilt = source.detach().masked_fill(~MASK.unsqueeze(-1), 9.0)
     together, _ = model.decode(prefix, model.encode(spoilt, MASK), MASK)
@@ -159,13 +165,36 @@ def test_padding_and_neighbours_change_nothing(norm_first):
 
 
 @norms
-def test_the_decoder_does_not_see_what_comes_later_and_the_encoder_sees_all(norm_first):
-    model = body(norm_first)
+@rotary
+def test_the_decoder_does_not_see_what_comes_later_and_the_encoder_sees_all(norm_first, rotary):
+    model = body(norm_first, rotary=rotary)
     source, prefix = inputs()
     features, _ = model.decode(prefix, model.encode(source))
     features[:, 2].square().sum().backward()
     assert (prefix.grad.abs().sum((0, 2)) > 0).tolist() == [True, True, True, False, False]
     assert (source.grad.abs().sum((0, 2)) > 0).all()
+
+
+def test_rotary_self_attention_is_that_of_a_complex_product():
+    model = body(True, rotary=True)
+    source, _ = inputs()
+    attention, norm = model.encoder[0].attention, model.encoder[0].attention_norm
+    features = norm(placed(source))
+    query, key, value = attention.query_key_value(features).view(3, 7, 3, HEADS, -1).unbind(2)
+    half = DIM // HEADS // 2
+    angles = torch.arange(7.0)[:, None] / 10_000 ** (torch.arange(half) / half)
+    turn = torch.polar(torch.ones_like(angles), angles)
+    # Number i and number i + half of a head are a complex number (Su et al. 2021, equation 16).
+    query, key = (torch.complex(*part.chunk(2, dim=-1)) * turn[:, None] for part in (query, key))
+    scores = torch.einsum("bqhd,bkhd->bhqk", query, key.conj()).real / (2 * half) ** 0.5
+    mixed = torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), value).flatten(2)
+    rotation = rotations(0, 7, 2 * half, source)
+    found, _ = attention(features, rotation=rotation)
+    assert_close(found, attention.out(mixed))
+    # And the model does attend so.
+    model.encoder[0].attention.record = True
+    model.encode(source)
+    assert_close(model.encoder[0].attention.weights, scores.softmax(-1))
 
 
 def test_attention_that_is_recorded_is_the_same_attention():
@@ -218,7 +247,16 @@ def test_the_paper_s_size_has_the_paper_s_parameters():
     assert count == encoder + decoder + 37_000 * 512 == 63_082_496
 
 
-@pytest.mark.parametrize("wrong", [{"dim": 0}, {"num_layers": 0}, {"num_heads": 5}, {"dropout": 1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dim": 0},
+        {"num_layers": 0},
+        {"num_heads": 5},
+        {"dropout": 1.0},
+        {"num_heads": 4, "dim": DIM, "rotary": True},
+    ],
+)
 def test_values_out_of_range_are_refused_by_name(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Transformer(DIM, **wrong)
