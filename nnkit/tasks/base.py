@@ -100,6 +100,15 @@ class Task(LightningModule, ABC):
     def results(self) -> dict[str, Tensor]:
         """Return the metrics of what `evaluate` has seen, named as in `metrics`, and clear them."""
 
+    def over_processes(self, sums: Tensor) -> Tensor:
+        """Add up sums over all processes that train together, each of which has seen batches of its own."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # NCCL adds up what lies on GPUs only.
+            summed = sums.to(self.device)
+            torch.distributed.all_reduce(summed)
+            return summed.to(sums.device)
+        return sums
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss and add the batch to the totals."""
         loss, sums = self.score(batch)

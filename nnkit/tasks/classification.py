@@ -74,7 +74,7 @@ class Classification(Task):
         self.confusion = confusion.cpu()
         count = confusion.sum().clamp(min=1)
         results = {
-            "loss": self._eval_loss / count,
+            "loss": self.over_processes(self._eval_loss) / count,
             "accuracy": confusion.diagonal().sum() / count,
             "f1": per_class_f1(confusion).mean(),
         }

@@ -99,8 +99,8 @@ class Forecasting(Task):
 
     def results(self) -> dict[str, Tensor]:
         """Return loss, squared and absolute errors of all windows seen."""
-        total, windows = self._eval_loss
-        squared, absolute, first, second, count = self._sums
+        total, windows = self.over_processes(self._eval_loss)
+        squared, absolute, first, second, count = self.over_processes(self._sums)
         count = count.clamp(min=1)
         std = self.std.cpu().double()
         squared, absolute = squared / count, absolute / count

@@ -85,7 +85,7 @@ class LanguageModeling(Task):
 
     def results(self) -> dict[str, Tensor]:
         """Return loss, perplexity and bits per character of all tokens seen."""
-        total, count = self._eval_loss
+        total, count = self.over_processes(self._eval_loss)
         loss = (total / count.clamp(min=1)).float()
         self._eval_loss = torch.zeros(2, dtype=torch.float64)
         return {

@@ -70,7 +70,7 @@ class Regression(Task):
 
     def results(self) -> dict[str, Tensor]:
         """Return loss, mean absolute error, root mean squared error and R2 (not a number for one sample)."""
-        loss, count = self._eval_loss
+        loss, count = self.over_processes(self._eval_loss)
         several = int(self.r2.total) >= 2
         results = {
             "loss": loss / count.clamp(min=1),

@@ -176,13 +176,6 @@ class Writing(Task):
         count = count.clamp(min=1)
         return {"loss": (loss / count).float(), "token_accuracy": (right / count).float()}
 
-    def over_processes(self, sums: Tensor) -> Tensor:
-        """Add sums up over all processes that train together."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            sums = sums.to(self.device)
-            torch.distributed.all_reduce(sums)
-        return sums.cpu()
-
 
 def _texts(references: Tensor, end: int) -> list[list[Tokens]]:
     """Return the references of each sample as tokens, without end marks and padding."""
