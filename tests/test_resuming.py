@@ -68,7 +68,7 @@ def refused(words, allowed=()):
         "~callbacks.nan_guard",
         "trainer.log_every_n_steps=1",
         "trainer.accelerator=cpu",
-        "trainer.devices=1",
+        "trainer.devices=auto",
         "data.num_workers=1",
         "auto_resume=true",
     ],
