@@ -16,9 +16,8 @@ import yaml
 from nnkit.checkpoint.json_limits import check_file
 from nnkit.errors import NnkitError, UserError
 from nnkit.report import shorten
-from nnkit.run import CONFIG, Run, all_runs, find_run
-from nnkit.suggest import closest
-from nnkit.sweep.directory import STATUS, Sweep, all_sweeps, find_sweep
+from nnkit.run import CONFIG, Run, all_runs
+from nnkit.sweep.directory import STATUS, Sweep, find_run_near, find_sweep
 from nnkit.sweep.statistics import Summary, summarize
 from nnkit.sweep.trials import DONE, OVER, PRUNED, SEED, Entry, values
 from nnkit.verbs.runs import describe
@@ -117,26 +116,12 @@ def gather(specs: Sequence[str], output_dir: Path) -> tuple[list[Row], list[Swee
     for spec in specs:
         sweep = find_sweep(spec, output_dir)
         if sweep is None:
-            run = _find(spec, output_dir)
+            run = find_run_near(spec, output_dir)
             rows.setdefault(run.path.resolve(), _read(run, output_dir))
             continue
         sweeps.append(sweep)
         rows.update((row.runs[0].path.resolve(), row) for row in _trials(sweep))
     return list(rows.values()), sweeps
-
-
-def _find(spec: str, output_dir: Path) -> Run:
-    try:
-        return find_run(spec, output_dir)
-    except UserError as error:
-        names = [str(run.path.relative_to(output_dir)) for run in all_runs(output_dir)]
-        names += [Path(name).name for name in names]
-        near = closest(spec, [*names, *(sweep.path.name for sweep in all_sweeps(output_dir))])
-        if not near or near[0].startswith(spec):
-            raise
-        raise UserError(
-            f"no run or sweep {spec!r} below {output_dir}/\n    did you mean {near[0]}?"
-        ) from error
 
 
 def _read(run: Run, output_dir: Path) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ from filelock import FileLock, Timeout
 from nnkit.checkpoint import files
 from nnkit.checkpoint.json_limits import check_file, parse_json, read_json
 from nnkit.errors import UserError
-from nnkit.run import Run, now, versions
+from nnkit.run import Run, all_runs, find_run, now, versions
+from nnkit.suggest import closest
 from nnkit.sweep.definition import Definition
 from nnkit.sweep.trials import DONE, OVER, PLANNED, STARTED, Entry, Outcome, Trial
 
@@ -24,6 +26,7 @@ LOGS = "logs"
 # The study of a search, where no other storage is named.
 JOURNAL = "study.journal"
 _LOCK, _OWNER = ".lock", ".pid"
+_log = logging.getLogger("nnkit")
 # What a start leaves behind that was killed, or refused, before the definition was written.
 BEGINNINGS = frozenset({_LOCK, _OWNER, JOURNAL})
 
@@ -81,10 +84,17 @@ class Sweep:
             files.sync_file(self.path / STATUS)
 
     def repair(self) -> None:
-        """Take away a line that a kill has torn, so that the next one does not run into it."""
+        """Take away a line that a kill has torn, so that the next one does not run into it; speak of broken ones."""
         whole = self._status()
-        if whole and not whole.endswith(b"\n"):
-            files.write_atomic(self.path / STATUS, whole[: whole.rfind(b"\n") + 1])
+        kept = whole[: whole.rfind(b"\n") + 1]
+        if kept != whole:
+            files.write_atomic(self.path / STATUS, kept)
+        broken = [number for number, line in enumerate(kept.splitlines(), 1) if _stated(line) is None]
+        if broken:
+            _log.warning(
+                "%s: %s of %d lines cannot be read, the first is line %d; trials are as the others say",
+                *(self.path / STATUS, len(broken), kept.count(b"\n"), broken[0]),
+            )
 
     def _status(self) -> bytes:
         """Return what stands in the status file; nothing where there is none.
@@ -105,26 +115,17 @@ class Sweep:
         """Return what the status file says of each trial, by name, in the order in which they were planned."""
         found: dict[str, Entry] = {}
         for line in self._status().splitlines():
-            try:
-                content = parse_json(line)
-                trial = Trial(str(content["trial"]), tuple(str(word) for word in content["words"]))
-                outcome = Outcome(
-                    str(content["state"]),
-                    str(content.get("reason", "")),
-                    _numbers(content.get("metrics")),
-                    content.get("step"),
-                )
-            except (ValueError, TypeError, KeyError, AttributeError):
-                # A kill can tear the last line; the trial is then as the line before says.
+            stated = _stated(line)
+            # A kill can tear the last line; the trial is then as the line before says.
+            if stated is None:
                 continue
-            if Path(trial.name).name != trial.name or trial.name in (".", "..", LOGS):
-                continue
+            trial, outcome, time = stated
             entry = found.setdefault(trial.name, Entry(trial, outcome))
             entry.outcome = outcome
             if outcome.state == STARTED:
-                entry.started, entry.ended = str(content.get("time", "")), ""
+                entry.started, entry.ended = time, ""
             elif outcome.state in OVER:
-                entry.ended = str(content.get("time", ""))
+                entry.ended = time
         return found
 
     def settle(self) -> dict[str, Entry]:
@@ -183,6 +184,24 @@ def _line(trial: Trial, outcome: Outcome) -> dict[str, Any]:
     return {**content, "time": now()}
 
 
+def _stated(line: bytes) -> tuple[Trial, Outcome, str] | None:
+    """Return the trial that a line of the status file speaks of, its state, and when; None if it cannot be read."""
+    try:
+        content = parse_json(line)
+        trial = Trial(str(content["trial"]), tuple(str(word) for word in content["words"]))
+        outcome = Outcome(
+            str(content["state"]),
+            str(content.get("reason", "")),
+            _numbers(content.get("metrics")),
+            content.get("step"),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    if Path(trial.name).name != trial.name or trial.name in (".", "..", LOGS):
+        return None
+    return trial, outcome, str(content.get("time", ""))
+
+
 def _numbers(value: object) -> dict[str, float]:
     if not isinstance(value, Mapping):
         return {}
@@ -200,3 +219,22 @@ def find_sweep(spec: str, output_dir: Path = Path("outputs")) -> Sweep | None:
 def all_sweeps(output_dir: Path = Path("outputs")) -> Sequence[Sweep]:
     """Return the sweeps below a directory, by name."""
     return [Sweep(path.parent) for path in sorted((output_dir / "sweeps").glob(f"*/{SWEEP}"))]
+
+
+def find_run_near(spec: str, output_dir: Path = Path("outputs")) -> Run:
+    """Find a run as `nnkit.run.find_run` does, and name the run or sweep that may have been meant where there is none.
+
+    Raises:
+        UserError: If nothing or more than one run fits.
+    """
+    try:
+        return find_run(spec, output_dir)
+    except UserError as error:
+        names = [str(run.path.relative_to(output_dir)) for run in all_runs(output_dir)]
+        names += [Path(name).name for name in names]
+        near = closest(spec, [*names, *(sweep.path.name for sweep in all_sweeps(output_dir))])
+        if not near or near[0].startswith(spec):
+            raise
+        raise UserError(
+            f"no run or sweep {spec!r} below {output_dir}/\n    did you mean {near[0]}?"
+        ) from error

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -136,7 +137,7 @@ def _axis(override: Override) -> Axis:
 
 
 def _choices(override: Override, given: str) -> tuple[str, ...]:
-    """Return the values of a list or a range as texts, each once."""
+    """Return the values of a list or a range as texts."""
     try:
         texts = tuple(
             str(one) for one in itertools.islice(override.sweep_string_iterator(), _MOST_VALUES + 1)
@@ -147,7 +148,10 @@ def _choices(override: Override, given: str) -> tuple[str, ...]:
         raise ValueError(f"{given} holds no value")
     if len(texts) > _MOST_VALUES:
         raise ValueError(f"{given} is more than {_MOST_VALUES:,} values; an interval(...) can be searched")
-    return tuple(dict.fromkeys(texts))
+    twice = [text for text, count in Counter(texts).items() if count > 1]
+    if twice:
+        raise ValueError(f"{given} lists {' and '.join(twice)} more than once, and each value is tried once")
+    return texts
 
 
 def _interval(key: str, word: str, value: IntervalSweep) -> Axis:

@@ -76,7 +76,9 @@ class MaskedLM(Task):
 
     def results(self) -> dict[str, Tensor]:
         """Return losses and accuracies over all hidden tokens and all pairs seen."""
-        mlm_loss, masked_hits, masked, next_loss, next_hits, pairs = self.over_processes(self._eval_sums).float()
+        mlm_loss, masked_hits, masked, next_loss, next_hits, pairs = self.over_processes(
+            self._eval_sums
+        ).float()
         masked, pairs = masked.clamp(min=1), pairs.clamp(min=1)
         self._eval_sums = torch.zeros(6, dtype=torch.float64)
         return {

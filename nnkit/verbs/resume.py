@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from nnkit.sweep.directory import find_sweep
+from nnkit.sweep.directory import find_run_near, find_sweep
 
 _HELP = """\
 Values may be changed as long as they leave the arithmetic alone: logging, checkpoints, another device, where the data
@@ -51,7 +51,8 @@ def main(arguments: list[str]) -> int:
         parser.error(f"--retry-failed belongs to a sweep, and {given.run} is none")
     from nnkit.resuming import resume
 
-    resume(given.run, given.output_dir, given.overrides, given.allow)
+    run = find_run_near(given.run, Path(given.output_dir))
+    resume(str(run.path), given.output_dir, given.overrides, given.allow)
     return 0
 
 

@@ -240,6 +240,19 @@ def test_a_line_torn_by_a_kill_takes_no_other_with_it(tmp_path):
     assert sweep.entries()["seed=1"].outcome == Outcome(KILLED, "killed by SIGKILL")
 
 
+def test_a_broken_line_between_others_is_spoken_of(tmp_path, caplog):
+    sweep, trial = Sweep(tmp_path), Trial("seed=1", ("seed=1",))
+    sweep.note((trial, Outcome(STARTED)))
+    sweep.repair()
+    assert not caplog.records
+    with (tmp_path / "trials.jsonl").open("a") as file:
+        file.write('{"trial": "seed=1", "wor\n')
+    sweep.note((trial, Outcome(DONE)))
+    sweep.repair()
+    assert "1 of 3 lines cannot be read, the first is line 2" in caplog.text
+    assert sweep.entries()["seed=1"].outcome == Outcome(DONE)
+
+
 def test_names_in_a_status_file_from_elsewhere_lead_nowhere(tmp_path):
     sweep = Sweep(tmp_path)
     for name in ("../out", "/etc", "..", "a/b"):
@@ -251,6 +264,9 @@ def test_a_sweep_is_found_by_its_name_and_by_its_directory(cli):
     assert find_sweep("none") is None
     assert cli("train", "-m", *QUICK, "seed=1", "name=found")[0] == 0
     assert find_sweep("found").path == find_sweep("outputs/sweeps/found").path == Path("outputs/sweeps/found")
+    code, _, err = cli("resume", "fuond")
+    assert code == 2
+    assert "did you mean found?" in err
 
 
 def test_a_server_of_processes_that_was_killed_is_replaced(cli):

@@ -22,7 +22,7 @@ def test_words_with_several_values_are_axes_and_the_rest_is_fixed():
 @pytest.mark.parametrize(
     ("word", "choices"),
     [
-        ("x=1,2,1", ("1", "2")),
+        ("x=1,2,3", ("1", "2", "3")),
         ("x=range(1,4)", ("1", "2", "3")),
         ("x=range(4,1,-1)", ("4", "3", "2")),
         ("x=range(0.1,0.35,0.1)", ("0.1", "0.2", "0.30000000000000004")),
@@ -57,6 +57,7 @@ def test_intervals():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["x=1,2,1,2"], "1,2,1,2 lists 1 and 2 more than once"),
         (["x=interval(3,3)"], "is empty: the first number must be below the second"),
         (["x=interval(5,1)"], "is empty"),
         (["x=interval(0,inf)"], "has no end"),
