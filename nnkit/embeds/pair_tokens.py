@@ -38,7 +38,8 @@ class PairTokens(nn.Module):
         check_dropout(dropout)
         if shared and source_vocab_size != vocab_size:
             raise ValueError(
-                f"shared vectors need one vocabulary, not {source_vocab_size} source and {vocab_size} target tokens"
+                f"shared vectors need one vocabulary, not {source_vocab_size} source and {vocab_size} target "
+                "tokens: shared=false gives each its own"
             )
         self.dim_out = dim
         self.target_vectors = nn.Embedding(vocab_size, dim)

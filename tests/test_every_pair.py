@@ -1,0 +1,156 @@
+"""Every model file with every data file it takes: trains two steps, saves, is resumed for a third, and is tested."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import samples
+from PIL import Image
+
+import nnkit
+from nnkit import build, catalog
+from nnkit import config as configs
+from nnkit.checkpoint.store import CheckpointStore
+from nnkit.data import idx
+from nnkit.data.mnist import MNIST
+from nnkit.resuming import resume
+
+FEW = [
+    "trainer.max_steps=2",
+    "trainer.num_threads=1",
+    "trainer.limit_val_batches=1",
+    "trainer.limit_test_batches=1",
+    "callbacks=[checkpoint]",
+    "callbacks.checkpoint.every_n_steps=1",
+    "scheduler=constant",
+    "logger=[]",
+    "name=mine",
+]
+WORDS = ("the", "cat", "saw", "a", "dog", "and", "went", "home")
+
+
+def lines(count):
+    return [" ".join(WORDS[(number + place) % 8] for place in range(5)) for number in range(count)]
+
+
+def labelled():
+    return [(text, ("long", "short")[number % 2]) for number, text in enumerate(lines(60))]
+
+
+def idx_files(data):
+    Path("idx").mkdir()
+    generator = np.random.default_rng(0)
+    for file in MNIST.published.files:
+        shape = (60, 28, 28) if "images" in file.name else (60,)
+        array = generator.integers(0, 256 if len(shape) == 3 else 10, shape, dtype=np.uint8)
+        Path("idx", f"{file.name}.gz").write_bytes(gzip.compress(idx.serialise(array)))
+    return [f"data={data}", "data.root=idx", "data.verify=false"]
+
+
+def image_folder():
+    # Ten classes, as a model that has codes for digits takes no other number.
+    for label in range(10):
+        Path("pictures", f"class{label}").mkdir(parents=True)
+        for number in range(8):
+            Image.new("L", (8, 8), label * 24 + number).save(f"pictures/class{label}/{number}.png")
+    return ["data=image_folder", "data.root=pictures"]
+
+
+def csv():
+    rows = [
+        "width,colour,kind",
+        *(f"{number / 7:.3f},{'rb'[number % 2]},{number % 3}" for number in range(60)),
+    ]
+    Path("rows.csv").write_text("\n".join(rows), encoding="utf-8")
+    return ["data=csv", "data.path=rows.csv", "data.target=kind"]
+
+
+def text_csv():
+    Path("texts.csv").write_text(
+        "\n".join(["text,label", *(f"{text},{label}" for text, label in labelled())]), encoding="utf-8"
+    )
+    return ["data=text_csv", "data.path=texts.csv"]
+
+
+def jsonl():
+    rows = [json.dumps({"text": text, "label": label}) for text, label in labelled()]
+    Path("texts.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    return ["data=jsonl", "data.path=texts.jsonl"]
+
+
+def series_csv():
+    rows = ["value", *(f"{np.sin(number / 5):.4f}" for number in range(300))]
+    Path("series.csv").write_text("\n".join(rows), encoding="utf-8")
+    return ["data=series_csv", "data.path=series.csv", "data.window=8", "data.horizon=2"]
+
+
+def text(data):
+    Path("text.txt").write_text("\n".join(lines(400)), encoding="utf-8")
+    verify = ["data.verify=false"] if data == "shakespeare" else []
+    return [f"data={data}", "data.path=text.txt", "data.block_size=16", *verify]
+
+
+def multi30k():
+    Path("captions").mkdir()
+    for part in ("train", "val", "test_2016_flickr"):
+        for language in ("en", "de"):
+            content = "\n".join(f"{language} {line}" for line in lines(60)) + "\n"
+            Path("captions", f"{part}.{language}").write_text(content, encoding="utf-8")
+    # One vocabulary, as the model that shares its vectors needs it.
+    return ["data=multi30k", "data.root=captions", "data.max_vocab=300", "data.joint=true"]
+
+
+def cmudict():
+    sounds = ("AA1", "B", "S", "IY0", "T")
+    rows = []
+    for number in range(300):
+        word = "".join(chr(97 + number // 26**place % 26) for place in range(3))
+        rows.append(f"{word} {' '.join(sounds[(number + place) % 5] for place in range(3))}")
+    Path("cmudict.dict").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return ["data=cmudict", "data.path=cmudict.dict", "data.verify=false"]
+
+
+# What ships with nnkit or comes from packages is read as it is, and the rest from small files of its format.
+TYPED = {
+    "mnist": lambda: idx_files("mnist"),
+    "fashion_mnist": lambda: idx_files("fashion_mnist"),
+    "image_folder": image_folder,
+    "csv": csv,
+    "text_csv": text_csv,
+    "jsonl": jsonl,
+    "series_csv": series_csv,
+    "shakespeare": lambda: text("shakespeare"),
+    "text_file": lambda: text("text_file"),
+    "multi30k": multi30k,
+    "cmudict": cmudict,
+    "text_pairs": lambda: samples.words("pairs"),
+    "text_pairs_file": lambda: samples.words("sentences"),
+}
+
+
+def own_vocabularies(model, data):
+    """What is typed where sources and targets have a vocabulary each, which a model of shared vectors says."""
+    shared = catalog.read("model", model)["embeds"].get("pairs", {}).get("shared")
+    return ["model.embeds.pairs.shared=false"] if shared and data in ("cmudict", "dates") else []
+
+
+@pytest.mark.parametrize("data", catalog.options("data"))
+def test_every_model_that_takes_it_trains_saves_resumes_and_tests(data):
+    typed = TYPED.get(data, lambda: [f"data={data}"])()
+    trained = set()
+    for model in catalog.options("model"):
+        words = [f"model={model}", *typed, *samples.small(model), *FEW, f"output_dir={model}"]
+        words += own_vocabularies(model, data)
+        composed, problems = configs.examine(words)
+        # Which pairings are refused, and with what words, is looked at in test_pairings.
+        if problems or build.problems(composed):
+            continue
+        run = nnkit.train(words).run
+        assert CheckpointStore(run.checkpoints).load("last")[0].step == 2
+        result = resume("mine", model, ["trainer.max_steps=3"], show=False)
+        assert CheckpointStore(run.checkpoints).load("last")[0].step == 3
+        assert any(name.startswith("test/") for name in result.metrics), words
+        trained.add(model)
+    assert trained
