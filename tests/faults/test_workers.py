@@ -21,6 +21,11 @@ from nnkit.run import Run
 
 BAD = ["data.num_workers=2", "data.bad=[40]"]
 
+# torch raises that a worker has died wherever this process is at that moment. In a callback of the garbage
+# collector, such as hypothesis has, Python passes over it with a warning, and torch says it again where it waits for
+# the worker.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture(autouse=True)
 def own_package(monkeypatch):
