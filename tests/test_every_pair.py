@@ -35,10 +35,6 @@ def lines(count):
     return [" ".join(WORDS[(number + place) % 8] for place in range(5)) for number in range(count)]
 
 
-def labelled():
-    return [(text, ("long", "short")[number % 2]) for number, text in enumerate(lines(60))]
-
-
 def idx_files(data):
     Path("idx").mkdir()
     generator = np.random.default_rng(0)
@@ -67,15 +63,11 @@ def csv():
     return ["data=csv", "data.path=rows.csv", "data.target=kind"]
 
 
-def text_csv():
-    Path("texts.csv").write_text(
-        "\n".join(["text,label", *(f"{text},{label}" for text, label in labelled())]), encoding="utf-8"
-    )
-    return ["data=text_csv", "data.path=texts.csv"]
-
-
 def jsonl():
-    rows = [json.dumps({"text": text, "label": label}) for text, label in labelled()]
+    rows = [
+        json.dumps({"text": text, "label": ("long", "short")[number % 2]})
+        for number, text in enumerate(lines(60))
+    ]
     Path("texts.jsonl").write_text("\n".join(rows), encoding="utf-8")
     return ["data=jsonl", "data.path=texts.jsonl"]
 
@@ -86,10 +78,9 @@ def series_csv():
     return ["data=series_csv", "data.path=series.csv", "data.window=8", "data.horizon=2"]
 
 
-def text(data):
-    Path("text.txt").write_text("\n".join(lines(400)), encoding="utf-8")
-    verify = ["data.verify=false"] if data == "shakespeare" else []
-    return [f"data={data}", "data.path=text.txt", "data.block_size=16", *verify]
+def shakespeare():
+    _, *text = samples.words("text")
+    return ["data=shakespeare", *text, "data.verify=false"]
 
 
 def multi30k():
@@ -118,11 +109,11 @@ TYPED = {
     "fashion_mnist": lambda: idx_files("fashion_mnist"),
     "image_folder": image_folder,
     "csv": csv,
-    "text_csv": text_csv,
+    "text_csv": lambda: samples.words("texts"),
     "jsonl": jsonl,
     "series_csv": series_csv,
-    "shakespeare": lambda: text("shakespeare"),
-    "text_file": lambda: text("text_file"),
+    "shakespeare": shakespeare,
+    "text_file": lambda: samples.words("text"),
     "multi30k": multi30k,
     "cmudict": cmudict,
     "text_pairs": lambda: samples.words("pairs"),

@@ -104,7 +104,8 @@ def target_of(node: object, key: str, group: str) -> type | Problem:
         return Problem(key, f"does not say which class it is ({TARGET})")
     try:
         # As text: the path itself may not be put together from other keys.
-        return resolve(OmegaConf.to_container(node, resolve=False)[TARGET], group)  # type: ignore[index, call-overload]
+        plain: Any = OmegaConf.to_container(node, resolve=False)
+        return resolve(plain[TARGET], group)
     except RefusedError as refusal:
         return Problem(f"{key}.{TARGET}", str(refusal), refusal.hint)
 

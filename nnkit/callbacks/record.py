@@ -59,7 +59,9 @@ class Record(Callback):
     ) -> None:
         """Write the means of the last window of steps."""
         step = trainer.global_step
-        if step % trainer.log_every_n_steps or step == self._step:  # type: ignore[attr-defined]
+        # Lightning sets it from outside the class, where types do not see it.
+        every: int = trainer.__dict__["log_every_n_steps"]
+        if step % every or step == self._step:
             return
         self._step = step
         assert isinstance(pl_module, Task)

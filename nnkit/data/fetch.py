@@ -60,6 +60,7 @@ def download(url: str, path: Path, limit: int) -> None:
                 raise FetchError(f"{error} ({_TRIES} tries)") from error
             console.print(f"{urlsplit(url).hostname}: {error}; trying again", highlight=False, soft_wrap=True)
             time.sleep(0.5 * 2**attempt)
+        # Ctrl-C as well must not leave half a file.
         except BaseException:
             path.unlink(missing_ok=True)
             raise

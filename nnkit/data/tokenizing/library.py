@@ -141,6 +141,7 @@ def _empty(kind: str, numbers: dict[str, int], merges: list[tuple[str, str]]) ->
     """Return the library's tokenizer with what its kind does to a text before and after."""
     library = _library()
     cut, models = library.pre_tokenizers, library.models
+    made: tokenizers.Tokenizer
     if kind == "bpe":
         made = library.Tokenizer(models.BPE(vocab=numbers, merges=merges))
         made.pre_tokenizer = cut.ByteLevel(add_prefix_space=False)
@@ -154,7 +155,7 @@ def _empty(kind: str, numbers: dict[str, int], merges: list[tuple[str, str]]) ->
         made = library.Tokenizer(models.WordPiece(vocab=numbers, unk_token=UNKNOWN))
         made.normalizer = library.normalizers.BertNormalizer(strip_accents=False, lowercase=False)
         made.pre_tokenizer = cut.BertPreTokenizer()
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _trainer(kind: str, size: int, texts: Iterable[str]) -> Any:
