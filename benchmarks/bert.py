@@ -64,7 +64,7 @@ def bare_steps(model: torch.nn.Module, batches: Sequence[Sentences], steps: int,
             attention_mask=batch.mask.long(),
             token_type_ids=batch.segments,
             labels=batch.target,
-            next_sentence_label=batch.follows,
+            next_sentence_label=batch.next_label,
         ).loss
         loss.backward()
         optimizer.step()

@@ -77,9 +77,9 @@ def next_sentence_guess(data: DataModule) -> float:
         return np.asarray(first.multiply(second).sum(1))
 
     inputs = np.concatenate([cosine(both) for both in counts])
-    model = LogisticRegression(C=100).fit(inputs, np.concatenate([batch.follows for batch in batches]))
+    model = LogisticRegression(C=100).fit(inputs, np.concatenate([batch.next_label for batch in batches]))
     test = drawn(data, "test", None)
-    return float(model.score(cosine(halves(test, size)), test.follows))
+    return float(model.score(cosine(halves(test, size)), test.next_label))
 
 
 def main() -> None:

@@ -114,7 +114,9 @@ class Sentences(NamedTuple):
         mask: True where there is a token, (batch, time) bool.
         segments: 0 in the first sentence, 1 in the second, (batch, time) int64.
         target: The hidden tokens, (batch, time) int64; `IGNORED` where nothing is hidden.
-        follows: 1 where the second sentence followed the first in its document, 0 where it did not, (batch,) int64.
+        next_label: 0 where the second sentence is the one after the first in its document, 1 where it is from another
+            one, (batch,) int64, as in the published models; a run that has no ``is_next`` in its preprocessing has the
+            opposite order.
         indices: Which pairs of the split these are, (batch,) int64.
     """
 
@@ -122,7 +124,7 @@ class Sentences(NamedTuple):
     mask: Tensor
     segments: Tensor
     target: Tensor
-    follows: Tensor
+    next_label: Tensor
     indices: Tensor
 
 

@@ -69,7 +69,7 @@ def fill(
             "prompt\n    nnkit train data=pydocs trains a language model, which writes on"
         )
     batch = pairs.written(prompt, following)
-    found, follows = hidden_tokens(task, batch, tokenizer, top_k)
+    found, labels = hidden_tokens(task, batch, tokenizer, top_k)
     texts = [prompt] if following is None else [prompt, following]
     best = iter([row[0][0] for row in found])
     return Filled(
@@ -77,13 +77,13 @@ def fill(
         tuple(
             tuple((tokenizer.token_text(token), share) for token, share in candidates) for candidates in found
         ),
-        None if following is None else follows,
+        None if following is None else labels[pairs.is_next],
     )
 
 
 def hidden_tokens(
     task: MaskedLM, batch: Sentences, tokenizer: Marked, top_k: int
-) -> tuple[list[list[Candidate]], float]:
+) -> tuple[list[list[Candidate]], list[float]]:
     """Rank the tokens that may be hidden in a batch of one, marks and the unknown token left out.
 
     Args:
@@ -93,24 +93,24 @@ def hidden_tokens(
         top_k: Tokens to rank, at most.
 
     Returns:
-        For each hidden token candidates, the best first, and the probability that the second text follows.
+        For each hidden token candidates, the best first, and the probabilities of the pair's labels 0 and 1.
 
     Raises:
         UserError: If the network's scores are not finite.
     """
     inputs, mask, segments, target = (part.to(task.device) for part in batch[:4])
     with torch.inference_mode():
-        logits, follows = task(inputs, mask, segments, target != IGNORED)
-    logits, follows = logits.double().cpu(), follows.double().cpu()
-    if not (torch.isfinite(logits).all() and torch.isfinite(follows).all()):
+        logits, labels = task(inputs, mask, segments, target != IGNORED)
+    logits, labels = logits.double().cpu(), labels.double().cpu()
+    if not (torch.isfinite(logits).all() and torch.isfinite(labels).all()):
         raise UserError("the network's scores are not finite: it has diverged in training")
     banned = [*range(len(MARKS)), *([] if tokenizer.unknown is None else [tokenizer.unknown])]
     logits[:, banned] = -torch.inf
     most = min(top_k, tokenizer.vocab_size - len(banned))
     ranked = logits.softmax(-1).topk(most, dim=-1)
     rows = zip(ranked.indices.tolist(), ranked.values.tolist(), strict=True)
-    shares = follows.softmax(-1)
-    return [list(zip(*row, strict=True)) for row in rows], float(shares[0, 1])
+    shares: list[float] = labels.softmax(-1)[0].tolist()
+    return [list(zip(*row, strict=True)) for row in rows], shares
 
 
 def best_together(found: Sequence[Sequence[Candidate]], top_k: int) -> list[tuple[list[int], float]]:

@@ -102,6 +102,10 @@ def build_network(config: DictConfig) -> Network:
     (kind,) = config.model.embeds
     embed = build(config.model.embeds[kind], "embeds")
     body = build(config.model, "model", dim_in=embed.dim_out)
+    for name in getattr(target_class(config.head, "head"), "as_body", ()):
+        # A config from before there was such a key keeps the head's default.
+        if name in config.head and config.head[name] is None:
+            config.head[name] = getattr(body, name, None)
     if "tied" in config.head:
         if config.head.tied is None:
             config.head.tied = getattr(body, "ties_head", False)

@@ -68,16 +68,25 @@ class PairSamples(Samples):
         tokenizer: Whose marks are used.
         max_length: Tokens of a pair at most, marks included; at least 5.
         seed: Seed of the draw.
+        is_next: Label of a pair whose second half follows, 0 or 1; the other label is that of all others.
     """
 
     def __init__(
-        self, texts: EncodedDocuments, rows: Numbers, tokenizer: Marked, max_length: int, seed: int
+        self,
+        texts: EncodedDocuments,
+        rows: Numbers,
+        tokenizer: Marked,
+        max_length: int,
+        *,
+        seed: int,
+        is_next: int,
     ) -> None:
         self._tokens, self._sentences = texts.tokens, np.asarray(texts.sentences)
         first, end = texts.documents[rows], texts.documents[rows + 1]
         usable = end - first >= 2
         self._first, self._end = np.asarray(first[usable]), np.asarray(end[usable])
         self._tokenizer, self._max_length, self._seed = tokenizer, max_length, seed
+        self._is_next = is_next
         # Of each document the sentences that may begin a second half.
         self._later = self._end - self._first - 1
         self._later_ends: Numbers = self._later.cumsum()
@@ -150,7 +159,7 @@ class PairSamples(Samples):
             mask=torch.from_numpy(mask),
             segments=torch.from_numpy(segments),
             target=torch.from_numpy(target),
-            follows=torch.from_numpy(cut.follows.astype(np.int64)),
+            next_label=torch.from_numpy(np.where(cut.follows, self._is_next, 1 - self._is_next)),
             indices=draw.indices,
         )
 

@@ -21,6 +21,9 @@ from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")
 
+# As in the published models: google-research/bert's data and Hugging Face's BertForPreTraining.
+IS_NEXT = 0
+
 # Share of unknown tokens beyond which it is worth a warning.
 _MUCH = 0.03
 
@@ -121,6 +124,12 @@ class SentencePairs(DataModule):
             self._tokenizer = tokenizer
         return self._tokenizer
 
+    @property
+    def is_next(self) -> int:
+        """Label of a pair whose second sentence follows the first, from `preprocessing`."""
+        # Runs from before nnkit wrote the label down have the order opposite to that of the published models.
+        return int(self.preprocessing.get("is_next", 1 - IS_NEXT))
+
     def setup_data(self, preprocessing: Preprocessing | None = None) -> None:
         """Prepare the data, or take over what an earlier run learnt."""
         self._tokenizer = self._encoded = None
@@ -134,6 +143,7 @@ class SentencePairs(DataModule):
         self.preprocessing = {
             "tokenizer": spec,
             "max_length": self.max_length,
+            "is_next": IS_NEXT,
             **rules,
             **self.split_options,
             **({"origin": self.origin()} if self.origin() else {}),
@@ -174,7 +184,14 @@ class SentencePairs(DataModule):
         assert self._encoded is not None
         texts, parts = self._encoded
         rows = np.flatnonzero(parts == PARTS.index(split))
-        return PairSamples(texts, rows, self.tokenizer, self.preprocessing["max_length"], self.seed)
+        return PairSamples(
+            texts,
+            rows,
+            self.tokenizer,
+            self.preprocessing["max_length"],
+            seed=self.seed,
+            is_next=self.is_next,
+        )
 
     def make_sampler(self, samples: Samples, batch_size: int, seed: int | None) -> PairSampler:
         """Return what deals the pairs of a split out to batches of similar length."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nnkit.layers.activation import ActivationName, activation_layer
 from nnkit.layers.checks import check_positive
 from nnkit.layers.initialisation import draw_small
 
@@ -15,14 +16,15 @@ _EPS = 1e-12
 class MaskedLM(nn.Module):
     """BERT's two heads of pre-training (Devlin et al. 2019, section 3.1).
 
-    The features of a hidden token go through a layer, GELU and a normalisation, and are held against a vector for each
-    token of the vocabulary. The summary of a pair goes through a linear layer.
+    The features of a masked token go through a layer, the model's activation and a normalisation, and are multiplied by
+    a vector for each token of the vocabulary. The summary of a pair goes through a linear layer.
 
     Args:
         dim_in: Width of the features.
         vocab_size: Tokens to choose from.
         tied: Whether the vectors that tokens are read by score them as well, as in the paper.
         tied_dim: Width of those vectors.
+        activation: Of the layer before the normalisation; None: GELU, as in the paper.
 
     Raises:
         ValueError: If a number is below 1.
@@ -30,9 +32,17 @@ class MaskedLM(nn.Module):
 
     # It wants the features of the hidden steps, and their summary for `next_sentence`.
     each_step_and_summary: ClassVar[bool] = True
+    # Arguments that are the body's own where the config leaves them null.
+    as_body: ClassVar[tuple[str, ...]] = ("activation",)
 
     def __init__(
-        self, dim_in: int, vocab_size: int, *, tied: bool | None = True, tied_dim: int | None = None
+        self,
+        dim_in: int,
+        vocab_size: int,
+        *,
+        tied: bool | None = True,
+        tied_dim: int | None = None,
+        activation: ActivationName | None = None,
     ) -> None:
         super().__init__()
         check_positive("dim_in", dim_in)
@@ -40,6 +50,7 @@ class MaskedLM(nn.Module):
         self.tied = bool(tied)
         dim = tied_dim if tied and tied_dim is not None else dim_in
         self.transform = nn.Linear(dim_in, dim)
+        self.activation = activation_layer(activation or "gelu")
         self.norm = nn.LayerNorm(dim, eps=_EPS)
         self.vectors = None if tied else nn.Linear(dim, vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
@@ -53,13 +64,13 @@ class MaskedLM(nn.Module):
             features: Of the steps to score.
             vectors: One vector a token, (vocab_size, tied_dim), if they are tied.
         """
-        hidden = self.norm(functional.gelu(self.transform(features)))
+        hidden = self.norm(self.activation(self.transform(features)))
         if self.vectors is not None:
             vectors = self.vectors.weight
         assert vectors is not None
         return functional.linear(hidden, vectors, self.bias)
 
     def next_sentence(self, summary: Tensor) -> Tensor:
-        """Map summaries of pairs (batch, dim_in) to logits (batch, 2): the second does not follow, or it does."""
+        """Map summaries of pairs (batch, dim_in) to logits (batch, 2) of `Sentences.next_label`."""
         logits: Tensor = self.follows(summary)
         return logits

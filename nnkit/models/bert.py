@@ -32,7 +32,7 @@ class BERT(SequenceBody):
         max_len: Steps that can be told apart, and the most that are read.
         dropout: Probability that a number is set to zero while training: of the normalised sum, of attention weights,
             and of what each layer adds.
-        activation: Of the feed-forward networks; their hidden width is four times `dim`.
+        activation: Of the feed-forward networks, whose hidden width is four times `dim`, and of the masked-LM head.
 
     Raises:
         ValueError: If a value is out of range.
@@ -56,7 +56,7 @@ class BERT(SequenceBody):
         for name, value in (("dim", dim), ("num_layers", num_layers), ("max_len", max_len)):
             check_positive(name, value)
         check_dropout(dropout)
-        self.dim_out, self.max_len = dim, max_len
+        self.dim_out, self.max_len, self.activation = dim, max_len, activation
         self.project = nn.Identity() if dim_in == dim else nn.Linear(dim_in, dim)
         self.positions = nn.Embedding(max_len, dim)
         self.norm = nn.LayerNorm(dim, eps=_EPS)

@@ -41,8 +41,8 @@ class MaskedLM(Task):
             where: True at hidden tokens, (batch, time) bool.
 
         Returns:
-            Logits (hidden, vocab_size) of the tokens that may stand there, row by row, and (batch, 2) of whether the
-            second sentence follows.
+            Logits (hidden, vocab_size) of the tokens that may stand there, row by row, and (batch, 2) of the pair's
+            label, see `Sentences.next_label`.
         """
         tokens, follows = self.network(inputs, mask, segments, where)
         return tokens, follows
@@ -51,7 +51,7 @@ class MaskedLM(Task):
         """Return the logits of hidden tokens and of pairs, each with its target."""
         where = batch.target != IGNORED
         tokens, follows = self(batch.inputs, batch.mask, batch.segments, where)
-        return tokens, batch.target[where], follows, batch.follows
+        return tokens, batch.target[where], follows, batch.next_label
 
     def score(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """Return the sum of both mean losses; of hidden tokens, means of the batch stand for each of its pairs."""

@@ -77,8 +77,8 @@ def test_labels_say_what_follows_and_halves_are_what_they_seem(path, epoch):
     data = prepared(path)
     batch, inputs = whole(data, epoch=epoch)
     seen = {0: 0, 1: 0}
-    for row, mask, segments, follows in zip(
-        inputs, batch.mask, batch.segments, batch.follows.tolist(), strict=True
+    for row, mask, segments, label in zip(
+        inputs, batch.mask, batch.segments, batch.next_label.tolist(), strict=True
     ):
         first, second, middle = halves(data, row, mask)
         expected = [0] * (middle + 1) + [1] * (int(mask.sum()) - middle - 1) + [0] * int((~mask).sum())
@@ -93,19 +93,31 @@ def test_labels_say_what_follows_and_halves_are_what_they_seem(path, epoch):
         assert other == [(other[0][0], other[0][1] + step) for step in range(len(other))]
         assert NAME.match(second)
         assert other[0][1] > 0
-        if follows:
+        # 0 is the next sentence, as in the published models.
+        if label == 0:
             assert other[0] == (one[0][0], one[-1][1] + 1)
         else:
             assert other[0][0] != one[0][0]
-        seen[follows] += 1
+        seen[label] += 1
     assert min(seen.values()) > 10
     assert int(batch.mask.sum(1).max()) == 64
+
+
+def test_runs_that_do_not_say_their_labels_keep_the_order_they_were_trained_with(path):
+    data, old = prepared(path), prepared(path)
+    assert data.preprocessing["is_next"] == data.is_next == 0
+    old.setup_data({name: value for name, value in data.preprocessing.items() if name != "is_next"})
+    assert old.is_next == 1
+    for epoch in (0, None):
+        (batch, inputs), (older, same) = whole(data, epoch=epoch), whole(old, epoch=epoch)
+        assert torch.equal(inputs, same)
+        assert torch.equal(older.next_label, 1 - batch.next_label)
 
 
 def test_half_of_the_seconds_follow_and_the_length_does_not_tell_which(path):
     data = prepared(path)
     batches = [whole(data, epoch=epoch)[0] for epoch in range(20)]
-    follows = torch.cat([batch.follows for batch in batches]).double()
+    follows = 1 - torch.cat([batch.next_label for batch in batches]).double()
     # Five standard deviations.
     assert abs(follows.mean() - 0.5) < 5 * 0.5 / len(follows) ** 0.5
     lengths = torch.cat([batch.mask.sum(1) for batch in batches]).double()
@@ -168,9 +180,9 @@ def test_a_pair_depends_on_seed_epoch_and_number_alone(path):
         length = int(some.mask[place].sum())
         for one, other in zip(some[:4], batch[:4], strict=True):
             assert torch.equal(one[place, :length], other[5, :length])
-        assert some.follows[place] == batch.follows[5]
-    assert not torch.equal(whole(data, epoch=4)[0].follows, batch.follows)
-    assert not torch.equal(whole(prepared(path, seed=1), epoch=3)[0].follows, batch.follows)
+        assert some.next_label[place] == batch.next_label[5]
+    assert not torch.equal(whole(data, epoch=4)[0].next_label, batch.next_label)
+    assert not torch.equal(whole(prepared(path, seed=1), epoch=3)[0].next_label, batch.next_label)
     fixed = [whole(prepared(path, seed=seed), "val", None)[0] for seed in (0, 1)]
     assert all(torch.equal(*pair) for pair in zip(*fixed, strict=True))
 

@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from omegaconf import open_dict
 
 import nnkit
 from nnkit.batches import IGNORED, Sentences
@@ -142,7 +143,7 @@ def test_the_loss_and_every_gradient_are_those_of_hugging_face(twins):
         attention_mask=given.mask.long(),
         token_type_ids=given.segments,
         labels=given.target,
-        next_sentence_label=given.follows,
+        next_sentence_label=given.next_label,
     ).loss
     assert_close(loss, expected)
     loss.backward()
@@ -151,6 +152,32 @@ def test_the_loss_and_every_gradient_are_those_of_hugging_face(twins):
     assert gradients.keys() == dict(ours.named_parameters()).keys()
     for name, parameter in ours.named_parameters():
         assert_close(parameter.grad, gradients[name])
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+def test_the_masked_lm_head_has_the_activation_of_the_model(activation):
+    from transformers import BertConfig
+    from transformers.models.bert.modeling_bert import BertPredictionHeadTransform
+
+    words = ["model=bert_tiny", "data=pydocs_pairs", "data.vocab_size=50", f"model.activation={activation}"]
+    config = nnkit.compose(words).config
+    head = build_network(config).head
+    assert config.head.activation == activation
+    options = {"hidden_size": config.model.dim, "hidden_act": activation, "layer_norm_eps": 1e-12}
+    peer = BertPredictionHeadTransform(BertConfig(**options))
+    peer.dense, peer.LayerNorm = head.transform, head.norm
+    features = torch.randn(7, config.model.dim)
+    # The identity in place of the vectors shows what the transform returns.
+    found = head(features, torch.eye(config.model.dim)[: len(head.bias)])
+    assert_close(found, peer(features)[:, : len(head.bias)])
+
+
+def test_a_config_from_before_the_head_followed_the_model_keeps_gelu():
+    words = ["model=bert_tiny", "data=pydocs_pairs", "data.vocab_size=50", "model.activation=relu"]
+    config = nnkit.compose(words).config
+    with open_dict(config):
+        del config.head["activation"]
+    assert isinstance(build_network(config).head.activation, torch.nn.GELU)
 
 
 def test_the_paper_s_size_has_the_paper_s_number_of_parameters():

@@ -127,6 +127,21 @@ def test_a_second_sentence_is_judged(ask):
     assert "the second text follows the first: " in out
 
 
+def test_the_probability_of_the_next_sentence_is_that_of_the_label_the_run_was_trained_with(outputs):
+    trained = nnkit.load("bert", outputs)
+    found = trained.fill("the cat sees a dog .", following="it goes home .")
+    with torch.no_grad():
+        trained.task.network.head.follows.weight.zero_()
+        trained.task.network.head.follows.bias.copy_(torch.tensor([2.0, 0.0]))
+    expected = torch.tensor([2.0, 0.0]).softmax(0)
+    asked = ("the cat sees a dog .", "it goes home .")
+    assert trained.fill(*asked).follows == pytest.approx(expected[0].item())
+    # A run from before the label was written down.
+    del trained.data.preprocessing["is_next"]
+    assert trained.fill(*asked).follows == pytest.approx(expected[1].item())
+    assert 0 <= found.follows <= 1
+
+
 @pytest.mark.parametrize(
     ("words", "messages"),
     [
