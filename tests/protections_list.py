@@ -784,7 +784,7 @@ PROTECTIONS = (
     Protection(
         "23 sweep killed",
         "nnkit/sweep/directory.py",
-        '            files.write_atomic(self.path / STATUS, whole[: whole.rfind(b"\\n") + 1])\n',
+        "            files.write_atomic(self.path / STATUS, kept)\n",
         "            pass\n",
         "tests/sweep/test_sweep_running.py::test_a_line_torn_by_a_kill_takes_no_other_with_it",
     ),
