@@ -35,7 +35,14 @@ def test_the_share_of_zeros_is_within_five_percent_of_p_and_the_expectation_is_e
 
 def test_the_usual_probabilities_are_drawn_from_bytes_and_rare_ones_by_torch():
     inputs = torch.ones(300, 100)
-    for p, is_exact in ((0.1, False), (0.2, False), (0.05, False), (0.02, False), (0.01, True), (0.999, True)):
+    for p, is_exact in (
+        (0.1, False),
+        (0.2, False),
+        (0.05, False),
+        (0.02, False),
+        (0.01, True),
+        (0.999, True),
+    ):
         torch.manual_seed(0)
         found = dropout(inputs, p)
         torch.manual_seed(0)
