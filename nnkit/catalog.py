@@ -58,6 +58,11 @@ def _read_primary(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
+def shipped(group: str, option: str) -> dict[str, Any]:
+    """Return an option file of our own as plain data, whatever a user's file of the same name holds."""
+    return _read_primary(conf_dir() / group / f"{option}.yaml")
+
+
 def _primary() -> dict[str, Any]:
     return _read_primary(conf_dir() / f"{PRIMARY}.yaml")
 

@@ -86,8 +86,13 @@ def settle_facts(config: DictConfig, typed: Collection[str] = ()) -> DataModule 
     content = configs.plain(config)
     referred = set(re.findall(r"\$\{data\.(\w+)\}", str((content["model"]["embeds"], content["head"]))))
     names: tuple[str, ...] = getattr(target_class(config.data, "data"), "fact_names", ())
-    missing = {name for name in names if config.data.get(name) is None}
-    return prepare(config, typed)[0] if referred & missing else None
+    # A fact that was typed is held against the data.
+    open_ = {name for name in names if config.data.get(name) is None or f"data.{name}" in typed}
+    if referred & open_:
+        return prepare(config, typed)[0]
+    if "batch_size" not in config.data:
+        configs.set_values(config.data, batch_size=build(config.data, "data").batch_size)
+    return None
 
 
 def make_task(config: DictConfig, choices: dict[str, Any], device: str) -> Task:

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from nnkit.checkpoint import files
 from nnkit.checkpoint.json_limits import read_json
 from nnkit.errors import EnvironmentFault, UserError
+from nnkit.paths import expand
 
 RECORD = "run.json"
 CONFIG = "config.yaml"
@@ -215,7 +216,7 @@ def find_run(spec: str, output_dir: Path = Path("outputs")) -> Run:
     Raises:
         UserError: If nothing or more than one run fits.
     """
-    path = Path(spec).expanduser()
+    path = expand(spec)
     if (path / CONFIG).is_file():
         return Run(path)
     runs = all_runs(output_dir)

@@ -134,25 +134,33 @@ def check_validation(config: DictConfig, data: DataModule) -> None:
         )
 
 
-def check_batches(config: DictConfig, data: DataModule) -> None:
+def count_batches(data: DataModule) -> dict[str, int]:
+    """Return the number of batches of each split of prepared data."""
+    return {
+        "train": len(data.train_dataloader()),
+        "val": len(data.val_dataloader()),
+        "test": len(data.test_dataloader()),
+    }
+
+
+def check_batches(config: DictConfig, counts: Mapping[str, int]) -> None:
     """Refuse a share of the batches that is less than one, and a validation that no epoch is long enough for.
+
+    Args:
+        config: A composed config.
+        counts: Batches of each split (train, val, test) as far as they are known, train at least.
 
     Raises:
         ConfigError: With each of them.
     """
     trainer, problems = config.trainer, []
-    counts = {
-        "train": len(data.train_dataloader()),
-        "val": len(data.val_dataloader()),
-        "test": len(data.test_dataloader()),
-    }
-    for name, count in counts.items():
-        key = f"limit_{name}_batches"
+    limits = {f"limit_{name}_batches": count for name, count in counts.items()}
+    for key, count in {**limits, "overfit_batches": counts["train"]}.items():
         share = trainer[key]
         if isinstance(share, float) and share > 0 and int(count * share) == 0 < count:
             text = f"{share} of {count} batches is none"
             problems.append(Problem(f"trainer.{key}", text, f"a count: trainer.{key}=1"))
-    interval, limit = trainer.val_check_interval, trainer.limit_train_batches
+    interval, limit = trainer.val_check_interval, trainer.overfit_batches or trainer.limit_train_batches
     length = int(counts["train"] * limit) if isinstance(limit, float) else min(limit, counts["train"])
     if trainer.check_val_every_n_epoch is not None and isinstance(interval, int) and interval > length > 0:
         text = f"an epoch has {length} batches, and {interval} are never reached"

@@ -20,6 +20,7 @@ from nnkit.session import (
     check_batches,
     check_devices,
     check_validation,
+    count_batches,
     fix_arithmetic,
     make_session,
     resolve_precision,
@@ -65,7 +66,7 @@ def train(
     with logs.remembered() as said:
         data, source = prepare(config, composition.typed_keys)
         check_validation(config, data)
-        check_batches(config, data)
+        check_batches(config, count_batches(data))
         session = make_session(config, composition.choices, data)
         taken = None if source is None else take_weights(session, source)
     check_space(config, sum(p.numel() * p.element_size() for p in session.task.parameters()))

@@ -155,6 +155,54 @@ LINES = [
     ("optimizer._target_=torch.optim.AdmW", ["did you mean torch.optim.AdamW?"]),
     ("loss._target_=torch.optim.AdamW", ["torch.optim.AdamW is no Module"]),
     ("model._target_=mine.Mixer", ["NNKIT_TRUST=mine nnkit"]),
+    # keys that Hydra's grammar cannot read, and keys below what holds none
+    ("trainer.max_épochs=1", ["max_épochs: there is no such key", "did you mean trainer.max_epochs=1?"]),
+    ("'trainer.größe=[ä,ö]'", ["trainer.größe: ", "cannot read"]),
+    ("data/x.y=1", ["data/x.y: there is no such key"]),
+    ("+optimizer.betas.x=1", ["optimizer.betas is a list, which is set as a whole", "optimizer.betas=[...]"]),
+    ("+optimizer.betas.2=1", ["optimizer.betas is a list"]),
+    ("~optimizer.betas.0", ["optimizer.betas is a list"]),
+    ("+optimizer.lr.x=1", ["optimizer.lr is one value, and nothing can be put below it"]),
+    # keys that nnkit itself reads
+    ("data.tasks=0.5", ["data.tasks: must be a list of tasks, not 0.5"]),
+    ("'data.tasks=${oc.env:NOPE}'", ["data.tasks: cannot be filled in", "NOPE"]),
+    ("'data.tasks=${hydra:runtime.cwd}'", ["data.tasks: cannot be filled in"]),
+    ("data.max_epochs=[1]", ["data.max_epochs: must be a whole number, or -1 for no limit, not [1]"]),
+    # facts of the data
+    ("data=digits head.num_classes=2", ["head.num_classes: 2 was given, the data have 10", "leave it out"]),
+    ("data=digits data.num_classes=2", ["data.num_classes: 2 was given, the data have 10", "leave it out"]),
+    (
+        "data=pydocs model=gpt model.embeds.tokens.vocab_size=3",
+        ["model.embeds.tokens.vocab_size: 3 was given, the data say it", "leave it out"],
+    ),
+    (
+        "data=iris model=mlp model.embeds.table.shape=[3]",
+        ["model.embeds.table.shape: [3] was given, the data have [4]"],
+    ),
+    # homes of nobody
+    ("output_dir=~nosuchuser", ["output_dir: ~nosuchuser: there is no user 'nosuchuser'", "./~nosuchuser"]),
+    ("data=csv data.path=~nosuchuser/x.csv data.target=a", ["there is no user 'nosuchuser'"]),
+    # what only Lightning's Trainer knows
+    ("trainer.gradient_clip_algorithm=foo", ["trainer.gradient_clip_algorithm: ", "'value', 'norm'"]),
+    ("trainer.profiler=foo", ["trainer.profiler: ", "simple"]),
+    ("trainer.strategy=foo", ["trainer.strategy: ", "ddp"]),
+    ("trainer.strategy=fsdp trainer.accelerator=cpu", ["trainer.strategy: ", "requires a GPU"]),
+    # more than this machine has
+    ("trainer.devices=300 trainer.accelerator=cpu", ["trainer.devices: 300 processes are more than the"]),
+    ("trainer.devices='300' trainer.accelerator=cpu", ["trainer.devices: 300 processes are more than the"]),
+    ("trainer.num_nodes=3", ["trainer.num_nodes: must be 1, as one machine trains a run, not 3"]),
+    # numbers that are none
+    ("optimizer=sgd optimizer.momentum=nan", ["optimizer.momentum: must be finite, not nan"]),
+    ("scheduler.max_lr=nan", ["scheduler.max_lr: must be finite, not nan"]),
+    ("optimizer.betas=[0.9,nan]", ["optimizer.betas: must be finite, not [0.9, nan]"]),
+    ("optimizer.weight_decay=inf", ["optimizer.weight_decay: must be finite, not inf"]),
+    ("+callbacks=ema callbacks.ema.decay=nan", ["callbacks.ema.decay: must be finite"]),
+    (
+        "+callbacks=early_stopping callbacks.early_stopping.min_delta=nan",
+        ["early_stopping.min_delta: must be"],
+    ),
+    ("callbacks.checkpoint.every_n_minutes=nan", ["callbacks.checkpoint.every_n_minutes: must be finite"]),
+    ("trainer.overfit_batches=nan", ["trainer.overfit_batches: must be"]),
     # several at once: each one named
     (
         SIX,

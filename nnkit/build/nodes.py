@@ -1,6 +1,7 @@
 """One config node: its class, its arguments, and all that is wrong with them before anything is called."""
 
 import inspect
+import math
 import re
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -141,7 +142,7 @@ def read_node(
         if injected is not None and name in injected:
             problems.append(Problem(path, "is given by nnkit itself, not by the config", "leave it out"))
         elif name in parameters:
-            _accept(arguments, problems, path, value, parameters[name].hint)
+            _accept(arguments, problems, path, value, parameters[name])
         elif is_open:
             arguments[name] = value
         elif not name.startswith("_"):
@@ -155,14 +156,28 @@ def read_node(
     return (None if problems else Node(key, group, target, arguments)), problems
 
 
-def _accept(arguments: dict[str, Any], problems: list[Problem], path: str, value: Any, wanted: Any) -> None:
+def _accept(
+    arguments: dict[str, Any], problems: list[Problem], path: str, value: Any, parameter: "Parameter"
+) -> None:
     """Add one argument as its hint wants it, or the problem with it."""
     if path in OWN_VALUES and OWN_VALUES[path] == value:
         return
+    # NaN passes every comparison that a constructor makes, and one weight that meets it is NaN as well.
+    if not _is_finite(value) and _is_finite(parameter.default):
+        problems.append(Problem(path, f"must be finite, not {value!r}"))
+        return
     try:
-        arguments[path.rpartition(".")[2]] = convert(value, wanted)
+        arguments[path.rpartition(".")[2]] = convert(value, parameter.hint)
     except MismatchError as error:
         problems.append(_mismatch(path, value, str(error)))
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _value(node: DictConfig | ListConfig, name: Any, null_fact: Any) -> Any:
@@ -208,10 +223,12 @@ class Parameter:
     Attributes:
         hint: Its type hint, Any where there is none.
         needed: Whether it has no default.
+        default: What it is where it is not given; a class whose own default is infinite takes any number.
     """
 
     hint: Any
     needed: bool
+    default: Any = None
 
 
 def signature(target: type) -> tuple[dict[str, Parameter], bool]:
@@ -240,7 +257,7 @@ def signature(target: type) -> tuple[dict[str, Parameter], bool]:
             elif parameter.kind is not inspect.Parameter.VAR_POSITIONAL:
                 # What a base needs beyond that is the affair of the class that calls it.
                 needed = parameter.default is inspect.Parameter.empty and owner is first
-                found.setdefault(name, Parameter(hints.get(name, Any), needed))
+                found.setdefault(name, Parameter(hints.get(name, Any), needed, parameter.default))
         if not passes_on:
             break
     return found, passes_on

@@ -8,9 +8,10 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from nnkit.build.facts import fact_problems
 from nnkit.build.nodes import INJECTED, Node, nodes_of, read_node
 from nnkit.build.trainer_checks import trainer_problems
-from nnkit.build.trial import try_all
+from nnkit.build.trial import try_all, try_trainer
 from nnkit.build.typecheck import UNKNOWN
 from nnkit.config import Composition
 from nnkit.config.keys import sources_of
@@ -20,8 +21,6 @@ from nnkit.suggest import hint
 _MAX_SEED = 2**32 - 1
 # Stand in for the length of the run while the schedule is tried.
 _TRIAL_STEPS, _TRIAL_STEPS_PER_EPOCH = 100, 10
-# No class, column or word has a higher number; names are made up for as many classes as the config says.
-_MAX_FACT = 10_000_000
 # What data modules call the tokens they give at a time.
 _LENGTHS = ("block_size", "eval_block_size", "max_length")
 # Of more outputs no batch is made for trial: a number without sense must not cost memory.
@@ -44,9 +43,12 @@ def problems(composition: Composition) -> list[Problem]:
     plain = [*_plain_keys(config), *_class_weights(config)]
     # The seed also arrives as an argument of the data, where it would be reported by its type alone.
     found = [problem for problem in found if problem.key not in {other.key for other in plain}] + plain
-    found += _facts(config, nodes.get("data"))
-    found += trainer_problems(composition.config)
+    said = {problem.key for problem in found}
+    found += [problem for problem in trainer_problems(composition.config) if problem.key not in said]
+    if "trainer" in nodes and not any(problem.key.startswith("trainer.") for problem in found):
+        found += try_trainer(nodes["trainer"])
     if not composition.broken:
+        found += fact_problems(composition, config, nodes.get("data"))
         found += _fitting(config, composition.choices, nodes)
     wrong = {problem.key for problem in found}
     # What is wrong with a value is not said again where the value arrives.
@@ -161,18 +163,6 @@ def _loss_problem(config: DictConfig, choices: Mapping[str, Any]) -> Problem:
     loss, task = choices.get("loss", "this loss"), choices.get("task", "this task")
     text = f"{loss} scores {taken}, and the task {task} gives {given}"
     return Problem("loss", text, "leave loss= out: the task chooses one that fits")
-
-
-def _facts(config: DictConfig, data: Node | None) -> Iterator[Problem]:
-    """Facts are counts and sizes; null until the data are prepared."""
-    for name in getattr(data.target, "fact_names", ()) if data is not None else ():
-        value = config.data.get(name)
-        is_count = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_FACT
-        if value is not None and not is_count:
-            text = (
-                f"must be a whole number from 1 to {_MAX_FACT}, or null where the data say it, not {value!r}"
-            )
-            yield Problem(f"data.{name}", text)
 
 
 def _plain_keys(config: DictConfig) -> Iterator[Problem]:

@@ -1,9 +1,11 @@
 """What Lightning's Trainer accepts silently or refuses after it has started: lengths, devices, ranges."""
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from nnkit.errors import Problem
@@ -81,8 +83,10 @@ def _devices(trainer: DictConfig) -> Iterator[Problem]:
         yield Problem("trainer.accelerator", text, hint(accelerator, _ACCELERATORS, "trainer.accelerator={}"))
     devices = trainer.get("devices")
     numbers: Any = OmegaConf.to_container(devices) if OmegaConf.is_list(devices) else devices
-    if isinstance(numbers, str) and (numbers == "auto" or re.fullmatch(r"\d+(,\d+)*|-1", numbers)):
-        return
+    if isinstance(numbers, str):
+        if numbers == "auto" or re.fullmatch(r"\d+(,\d+)+", numbers):
+            return
+        numbers = int(numbers) if re.fullmatch(r"[0-9]{1,9}|-1", numbers) else numbers
     good = _is_count(numbers) and (numbers > 0 or numbers == -1)
     if isinstance(numbers, list):
         good = (
@@ -93,11 +97,21 @@ def _devices(trainer: DictConfig) -> Iterator[Problem]:
     if not good:
         text = f"must be auto, a count, -1 for all, or a list of different numbers, not {numbers!r}"
         yield Problem("trainer.devices", text, "trainer.devices=1")
+    elif not isinstance(numbers, list) and (count := int(numbers)) > (most := _most_devices(trainer)):
+        text = f"{count} processes are more than the {most} cores of this machine"
+        yield Problem("trainer.devices", text, f"trainer.devices=1, or at most {most}")
+
+
+def _most_devices(trainer: DictConfig) -> float:
+    """Return how many processes may train together: a core each on the CPU; GPUs are counted where they are taken."""
+    wanted = trainer.get("accelerator")
+    on_cpu = wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available())
+    return os.cpu_count() or 1 if on_cpu else float("inf")
 
 
 # Key -> (least, most, what it must be in words).
 _RANGES: dict[str, tuple[float, float, str]] = {
-    "num_nodes": (1, float("inf"), "at least 1"),
+    "num_nodes": (1, 1, "1, as one machine trains a run"),
     "accumulate_grad_batches": (1, float("inf"), "at least 1"),
     "gradient_clip_val": (0, float("inf"), "at least 0; null clips nothing"),
     "check_val_every_n_epoch": (1, float("inf"), "at least 1"),

@@ -1,7 +1,9 @@
 """Constructs every node once for trial, so that a value out of range is found before anything is written."""
 
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +28,8 @@ _COMPLAINTS = (
 )
 
 
+# Arguments that a trainer obeys by changing a setting of the whole process as soon as it is constructed.
+_WHOLE_PROCESS = ("deterministic", "benchmark", "detect_anomaly")
 # Stands for a fact about the data that is not known yet while the body behind an embed is tried.
 _SOME_SIZE = 8
 
@@ -51,6 +55,42 @@ def try_all(nodes: Mapping[str, Node], num_outputs: int | None, target: str | No
             if node.group in ("data", "callbacks"):
                 problems += _construct(node)[1]
     return problems
+
+
+def try_trainer(node: Node) -> list[Problem]:
+    """Construct Lightning's Trainer, which alone knows its strategies, profilers and ways of clipping.
+
+    Args:
+        node: The checked node of the trainer.
+    """
+    arguments = {name: value for name, value in node.arguments.items() if name not in _WHOLE_PROCESS}
+    if not _is_here(arguments.get("accelerator")):
+        # That this machine has no such device is no mistake of the config.
+        arguments |= {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": None}
+    with warnings.catch_warnings(), _quiet_lightning():
+        warnings.simplefilter("ignore")
+        bare = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
+        return _construct(replace(node, arguments=arguments), **bare, enable_progress_bar=False)[1]
+
+
+def _is_here(accelerator: Any) -> bool:
+    if accelerator in ("gpu", "cuda"):
+        return torch.cuda.is_available() or (accelerator == "gpu" and torch.backends.mps.is_available())
+    return accelerator != "mps" or torch.backends.mps.is_available()
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep what a trainer says of itself out of the log: the one that trains says it again."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _construct(node: Node, **injected: Any) -> tuple[Any, list[Problem]]:

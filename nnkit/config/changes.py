@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from nnkit import catalog
 from nnkit.config.keys import apply
 from nnkit.config.overrides import COMMAND_LINE, parse
+from nnkit.config.settle import fill_in
 from nnkit.errors import Problem
 
 # Keys that change where, how long or how visibly a run is trained, and no number in it.
@@ -94,6 +95,7 @@ def change(
             problems.append(Problem(key, _FIXED[key.split(".")[0]], "leave it out", COMMAND_LINE))
         elif (problem := apply(config, override)) is not None:
             problems.append(problem)
+    fill_in(config)
     changes = differing(before, flat(config))
     problems += _refused(changes, config, allowed)
     unused = [key for key in allowed if not any(_is_under(one.key, key) for one in changes)]

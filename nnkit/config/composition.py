@@ -30,6 +30,7 @@ from nnkit.config.provenance import Places, lookup, places_in_text, places_of_fi
 from nnkit.config.search_path import hydra_loader
 from nnkit.config.settle import settle
 from nnkit.errors import ConfigError, Problem, UserError
+from nnkit.paths import expand
 from nnkit.suggest import hint
 from nnkit.yaml_limits import MAX_BYTES, check_yaml
 
@@ -121,7 +122,7 @@ def examine(
         The composition without the arguments that were wrong (None if nothing could be composed), and one
         problem for each mistake.
     """
-    directory = None if config_dir is None else Path(config_dir).expanduser().absolute()
+    directory = None if config_dir is None else expand(config_dir).absolute()
     if directory is not None and not directory.is_dir():
         return None, [Problem("", f"--config-dir {config_dir}: there is no such directory")]
     words = parse(overrides)

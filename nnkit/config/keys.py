@@ -61,14 +61,8 @@ def apply(config: DictConfig, override: Override) -> Problem | None:
     """
     key, value = override.key_or_group, override.value()
     adds = override.is_add() or override.is_force_add()
-    if key.split(".")[0] == "fit":
-        return Problem(key, "is filled in by nnkit when the data are prepared", "leave it out", COMMAND_LINE)
-    if adds and key.split(".")[0] not in catalog.groups():
-        return _unknown_top(config, key, override)
-    if not adds and not exists(config, key):
-        return _unknown(config, key, override)
-    if "." not in key and (override.is_delete() or adds):
-        return Problem(key, "cannot be added or deleted", f"nnkit train {key}=...", COMMAND_LINE)
+    if (problem := _refused(config, override)) is not None:
+        return problem
     try:
         if override.is_delete():
             _delete(config, key)
@@ -79,6 +73,51 @@ def apply(config: DictConfig, override: Override) -> Problem | None:
             key, f"cannot be {override.get_value_string()}: {_reason(config, key, error)}", "", COMMAND_LINE
         )
     return None
+
+
+def _refused(config: DictConfig, override: Override) -> Problem | None:
+    """Return why a key cannot be set, added or deleted, whatever its value is."""
+    key, adds = override.key_or_group, override.is_add() or override.is_force_add()
+    if key.split(".")[0] == "fit":
+        return Problem(key, "is filled in by nnkit when the data are prepared", "leave it out", COMMAND_LINE)
+    if adds and key.split(".")[0] not in catalog.groups():
+        return _unknown_top(config, key, override)
+    if not adds and not exists(config, key):
+        return _unknown(config, key, override)
+    if "." not in key and (override.is_delete() or adds):
+        return Problem(key, "cannot be added or deleted", f"nnkit train {key}=...", COMMAND_LINE)
+    return _obstacle(config, key, override)
+
+
+def _obstacle(config: DictConfig, key: str, override: Override) -> Problem | None:
+    """Return the problem with a key below one that holds no keys: a number, a text or a list."""
+    names = key.split(".")
+    for length in range(1, len(names)):
+        above = ".".join(names[:length])
+        node = _raw(config, names[:length])
+        if isinstance(node, ListConfig):
+            last = length == len(names) - 1
+            if last and not override.is_delete() and names[-1].isdigit() and int(names[-1]) < len(node):
+                return None
+            text, remedy = f"{above} is a list, which is set as a whole", f"{above}=[...]"
+            return Problem(key, text, remedy, COMMAND_LINE)
+        if node is None:
+            return None
+        if not isinstance(node, DictConfig):
+            text = f"{above} is one value, and nothing can be put below it"
+            return Problem(key, text, f"{above}=...", COMMAND_LINE)
+    return None
+
+
+def _raw(config: DictConfig, names: list[str]) -> Any:
+    """Return what stands at a key as it is written, references as text; None where there is nothing or null."""
+    node: Any = config
+    for name in names:
+        found = node._get_node(name) if isinstance(node, DictConfig) else None
+        if found is None or found._is_none():
+            return None
+        node = found if isinstance(found, Container) and not found._is_interpolation() else found._value()
+    return node
 
 
 def _reason(config: DictConfig, key: str, error: Exception) -> str:

@@ -20,10 +20,16 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
 
 
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 # Key -> (whether it must be there, what it must be, in words).
 _OWN_KEYS: dict[str, tuple[bool, _Test, str]] = {
     "model.embeds": (True, OmegaConf.is_dict, "a mapping from kinds of input to embeds"),
     "data.kind": (True, _is_text, "the kind of input the data are, pictures or table"),
+    "data.tasks": (False, _is_names, "a list of tasks"),
+    "data.max_epochs": (False, _is_length, "a whole number, or -1 for no limit"),
     "head.fits": (False, _is_names, "a list of tasks"),
     "loss.takes": (False, _is_names, "a list out of index, one_hot and real"),
     "task.targets": (False, _is_names, "a list out of index, one_hot and real"),
@@ -66,7 +72,8 @@ def _own_keys(config: DictConfig) -> Iterator[Problem]:
             value = config[group].get(name)
             # Not the embeds: those of other kinds may refer to facts that these data do not have.
             plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_list(value) else value
-        except OmegaConfBaseException as error:
+        # A resolver of Hydra's own (`${hydra:...}`) raises ValueError outside its application.
+        except (OmegaConfBaseException, ValueError) as error:
             yield Problem(key, f"cannot be filled in: {str(error).splitlines()[0]}")
             continue
         if (needed or plain is not None) and not test(plain):

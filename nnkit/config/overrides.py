@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -67,14 +67,29 @@ def _parse_line(parser: OverridesParser, line: str) -> Override | Problem:
     except HydraException:
         if assignment is None:
             return _not_an_assignment(line)
+        return _assigned(parser, assignment)
+    number = not isinstance(parsed.value(), str | None) and not parsed.is_sweep_override()
+    if assignment is None or not (number and parsed.key_or_group in TEXT_KEYS):
+        return parsed
+    return _with_value(parser, assignment, quote(assignment["value"]))
+
+
+def _assigned(parser: OverridesParser, assignment: re.Match[str]) -> Override | Problem:
+    """Read an assignment that Hydra's grammar cannot: its keys are ASCII, and its texts hold few signs."""
+    value = assignment["value"]
+    try:
+        return _with_value(parser, assignment, value)
+    except HydraException:
         # What opens a list, a mapping or a quote was meant as one: as text it would only fail later.
-        if assignment["value"].lstrip()[:1] in {"[", "{", "'", '"'}:
-            return _half_open(assignment["key"], assignment["value"])
-    else:
-        number = not isinstance(parsed.value(), str | None) and not parsed.is_sweep_override()
-        if assignment is None or not (number and parsed.key_or_group in TEXT_KEYS):
-            return parsed
-    return parser.parse_override(line[: assignment.start("value")] + quote(assignment["value"]))
+        if value.lstrip()[:1] in {"[", "{", "'", '"'}:
+            return _half_open(assignment["key"], value)
+        return _with_value(parser, assignment, quote(value))
+
+
+def _with_value(parser: OverridesParser, assignment: re.Match[str], value: str) -> Override:
+    sign, key = assignment["sign"] or "", assignment["key"]
+    parsed = parser.parse_override(f"{sign}key={value}")
+    return replace(parsed, key_or_group=key, input_line=f"{sign}{key}={value}")
 
 
 def _half_open(key: str, value: str) -> Problem:

@@ -9,10 +9,30 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nnkit import catalog
 from nnkit.config.keys import sources_of
-from nnkit.errors import Problem
+from nnkit.errors import Problem, UserError
+from nnkit.paths import expand
 from nnkit.suggest import hint
 
 _NO_LIMIT = -1
+# Keys of the trainer that nnkit itself reads.
+_READ = (
+    "accelerator",
+    "devices",
+    "num_nodes",
+    "precision",
+    "num_threads",
+    "matmul_precision",
+    "compile",
+    "max_epochs",
+    "max_steps",
+    "accumulate_grad_batches",
+    "val_check_interval",
+    "check_val_every_n_epoch",
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
+    "overfit_batches",
+)
 # What a task brings with it: where it does not fit the data, neither do these.
 _OF_TASK = frozenset({"task", "head", "loss", "monitor", "data.targets"})
 
@@ -32,7 +52,8 @@ def settle(
         One problem for each key that is unknown, missing or refers to nothing, and one for a model that does
         not take the data; and the keys that refer to nothing, null from now on.
     """
-    problems = _unknown_top_keys(config)
+    fill_in(config)
+    problems = [*_unknown_top_keys(config), *_expand_home(config)]
     problem = _choose_embed(config, choices, config_dir)
     if problem is not None and not {"model", "data", "experiment"} & set(broken):
         problems.append(problem)
@@ -55,6 +76,16 @@ def settle(
     return problems, keys | follows
 
 
+def fill_in(config: DictConfig) -> None:
+    """Give what nnkit itself reads of the trainer, where it was deleted or a file does not list it, its default."""
+    defaults = catalog.shipped("trainer", "default")
+    with open_dict(config.trainer):
+        for name in _READ:
+            # `in` would deny a key whose value is still missing.
+            if name not in list(config.trainer.keys()):
+                config.trainer[name] = defaults[name]
+
+
 def _is_consequence(config: DictConfig, key: str, empty: Collection[str]) -> bool:
     """Say whether a key is empty only because one that it refers to is; keys in a circle are not."""
     reached: set[str] = set()
@@ -69,6 +100,17 @@ def _unknown_top_keys(config: DictConfig) -> list[Problem]:
     known = [*catalog.groups(), *catalog.plain_keys()]
     unknown = [str(key) for key in config if key not in known]
     return [Problem(key, "there is no such key", hint(key, known)) for key in unknown]
+
+
+def _expand_home(config: DictConfig) -> Iterator[Problem]:
+    """Replace ``~`` in the output directory, which a shell leaves as it is behind ``output_dir=``."""
+    whole: Any = OmegaConf.to_container(config, resolve=False)
+    raw = whole["output_dir"]
+    if isinstance(raw, str) and raw.startswith("~"):
+        try:
+            config.output_dir = str(expand(raw))
+        except UserError as error:
+            yield Problem("output_dir", str(error))
 
 
 def _choose_embed(config: DictConfig, choices: dict[str, Any], config_dir: Path | None) -> Problem | None:

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
 from nnkit.errors import EnvironmentFault
+from nnkit.paths import expand
 
 logger = logging.getLogger("nnkit")
 
@@ -30,7 +31,7 @@ _TEMPORARY = ".part"
 def cache_dir() -> Path:
     """Return the directory of downloads and prepared arrays: $NNKIT_CACHE, or the platform's own."""
     chosen = os.environ.get("NNKIT_CACHE")
-    return Path(chosen).expanduser().absolute() if chosen else Path(user_cache_dir("nnkit", appauthor=False))
+    return expand(chosen).absolute() if chosen else Path(user_cache_dir("nnkit", appauthor=False))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from nnkit.data.pictures import PictureData, Store
 from nnkit.data.sources import DataFile, Published, collect, fingerprint, locate, read_content, verified
 from nnkit.data.statistics import picture_statistics
 from nnkit.errors import EnvironmentFault, UserError
+from nnkit.paths import expand
 
 SIDE = 28
 NUM_CLASSES = 10
@@ -82,7 +83,7 @@ class IdxPictures(PictureData):
         )
         if root is None and not verify:
             raise ValueError("verify can be false only where root names a folder")
-        self.root = None if root is None else Path(root).expanduser()
+        self.root = None if root is None else expand(root)
         self.verify = verify
 
     def open(self) -> Store:

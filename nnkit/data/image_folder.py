@@ -23,6 +23,7 @@ from nnkit.data.pictures import PictureData, Store
 from nnkit.data.sources import fingerprint
 from nnkit.data.statistics import picture_statistics
 from nnkit.errors import UserError
+from nnkit.paths import expand
 
 Decode = partial[Pixels]
 
@@ -104,7 +105,7 @@ class ImageFolder(PictureData):
             num_workers=num_workers,
             seed=seed,
         )
-        self.root = None if root is None else Path(root).expanduser()
+        self.root = None if root is None else expand(root)
         self.resize: Fit = resize
 
     def open(self) -> Store:

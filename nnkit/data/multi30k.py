@@ -11,6 +11,7 @@ from nnkit.data.sources import fingerprint
 from nnkit.data.tokenizers import TokenizerKind
 from nnkit.data.user_files import unchanged
 from nnkit.errors import UserError
+from nnkit.paths import expand
 
 Language = Literal["en", "de"]
 
@@ -91,7 +92,7 @@ class Multi30k(PairData):
                 raise ValueError(f"{name} must be en or de, not {language!r}")
         if source == target:
             raise ValueError(f"source and target must be different languages, not both {source}")
-        self.root = Path(root).expanduser()
+        self.root = expand(root)
         self.languages = source, target
 
     def load(self, expected: str | None) -> PairedTexts:

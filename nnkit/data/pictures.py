@@ -18,6 +18,7 @@ from nnkit.data.sampler import Draw
 from nnkit.data.splits import check_fractions, split_rows
 from nnkit.data.statistics import normalisation
 from nnkit.errors import UserError
+from nnkit.paths import expand
 
 Gather = Callable[[Tensor], Tensor]
 
@@ -208,7 +209,7 @@ class PictureData(DataModule):
         scale, offset = _affine(self.preprocessing["mean"], self.preprocessing["std"])
         zero = torch.zeros(1, dtype=torch.int64)
         for item in items:
-            path = Path(item).expanduser()
+            path = expand(item)
             paths = list_pictures(path) if path.is_dir() else [path]
             if not paths:
                 yield item, "the folder holds no pictures"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nnkit.data.text_reading import Corpus, TextSource
 from nnkit.errors import UserError
+from nnkit.paths import expand
 
 _ENDINGS = (".txt", ".md", ".txt.gz", ".md.gz")
 
@@ -21,7 +22,7 @@ def named_texts(paths: Sequence[str], encoding: str | None) -> Corpus:
     Raises:
         UserError: If one does not exist, or holds no such file.
     """
-    sources = [source for path in paths for source in _listed(Path(path).expanduser())]
+    sources = [source for path in paths for source in _listed(expand(path))]
     title = paths[0] if len(paths) == 1 else f"the text of {len(paths)} paths"
     return Corpus(title, sources, encoding)
 

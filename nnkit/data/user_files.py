@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from nnkit.errors import UserError
+from nnkit.paths import expand
 from nnkit.suggest import closest
 
 # Endings of files that hold texts.
@@ -25,7 +26,7 @@ def find_file(given: str) -> Path:
     """
     if "://" in given:
         raise UserError(f"{given} is a URL: download the file and give its path")
-    path = Path(given).expanduser()
+    path = expand(given)
     try:
         if path.is_dir():
             raise UserError(f"{given} is a folder: give the path of one file")

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from nnkit.checkpoint import files
 from nnkit.checkpoint.json_limits import check_file, parse_json, read_json
 from nnkit.errors import UserError
+from nnkit.paths import expand
 from nnkit.run import Run, all_runs, find_run, now, versions
 from nnkit.suggest import closest
 from nnkit.sweep.definition import Definition
@@ -210,7 +211,7 @@ def _numbers(value: object) -> dict[str, float]:
 
 def find_sweep(spec: str, output_dir: Path = Path("outputs")) -> Sweep | None:
     """Find a sweep by its directory or by its name below ``OUTPUT_DIR/sweeps``; None if there is none."""
-    for path in (Path(spec).expanduser(), output_dir / "sweeps" / spec):
+    for path in (expand(spec), output_dir / "sweeps" / spec):
         if Sweep(path).is_one():
             return Sweep(path)
     return None

@@ -12,6 +12,8 @@ from nnkit.terminal import show, table
 from nnkit.verbs.summary import sound
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from nnkit.config import Composition
     from nnkit.data.base import DataModule
     from nnkit.rehearsal import Rehearsal
@@ -64,22 +66,38 @@ def _check(composition: Composition) -> list[_Finding]:
     check_devices(config)
     check_output(Path(config.output_dir), config.name)
     fix_arithmetic(config)
-    data = settle_facts(config, composition.typed_keys)
+    prepared = settle_facts(config, composition.typed_keys)
+    data = prepared or build(config.data, "data")
+    num_samples = _samples(config, data)
     found = rehearse(config, composition.choices)
     parameters = sum(layer.trainable for layer in found.layers)
     device = f"{pick_device(config)}, {resolve_precision(config)}, {config.trainer.num_threads} threads"
     memory, fits = _memory(composition, found)
     return [
         _Finding("config", "keys, values, types and how the parts go together"),
-        _Finding("data", "prepared" if data else "facts from the config, nothing fetched"),
+        _Finding("data", "prepared" if prepared else "facts from the config, nothing fetched"),
         _Finding("shapes", f"{format_shape(found.inputs)} -> {format_shape(found.layers[-1].output)}"),
         _Finding("loss", f"{composition.choices['loss']}: one number, with a gradient"),
         _Finding("parameters", f"{parameters:,} trained"),
         _Finding("device", device),
         memory,
-        *(_time(composition, found, data or build(config.data, "data")) if fits else []),
+        *(_time(composition, found, data, num_samples) if fits else []),
         _disk(composition, found),
     ]
+
+
+def _samples(config: DictConfig, data: DataModule) -> int:
+    """Return the number of training samples; the splits must do for the validation and the lengths wanted."""
+    from nnkit.session import check_batches, check_validation, count_batches
+
+    num_samples = data.num_train_samples()
+    # Where nothing is prepared, nothing is fetched for it either.
+    counts = {"train": math.ceil(num_samples / config.data.batch_size)}
+    if data.preprocessing:
+        check_validation(config, data)
+        counts = count_batches(data)
+    check_batches(config, counts)
+    return num_samples
 
 
 def _memory(composition: Composition, found: Rehearsal) -> tuple[_Finding, bool]:
@@ -100,12 +118,11 @@ def _memory(composition: Composition, found: Rehearsal) -> tuple[_Finding, bool]
     return _Finding("memory, about", result, word, not fits), fits
 
 
-def _time(composition: Composition, found: Rehearsal, data: DataModule) -> list[_Finding]:
+def _time(composition: Composition, found: Rehearsal, data: DataModule, num_samples: int) -> list[_Finding]:
     from nnkit.rehearsal import measure_step
 
-    config, num_samples = composition.config, data.num_train_samples()
+    config = composition.config
     seconds = measure_step(config, composition.choices, sum(layer.multiply_adds for layer in found.layers))
-    # Where nothing is prepared, nothing is fetched for it either.
     batches = (
         len(data.train_dataloader())
         if data.preprocessing

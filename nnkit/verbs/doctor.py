@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnkit.errors import ConfigError, NnkitError, UserError
+from nnkit.paths import expand
 from nnkit.run import CONFIG, METRICS, PREPROCESSING, RECORD, Run, find_run
 from nnkit.terminal import show, table
 
@@ -76,7 +77,7 @@ def main(arguments: list[str]) -> int:
 
 def _find(spec: str, output_dir: Path) -> Run:
     """Find a run, also one that has lost its config."""
-    path = Path(spec).expanduser()
+    path = expand(spec)
     if any((path / name).exists() for name in (CONFIG, RECORD, METRICS, "checkpoints")):
         return Run(path)
     return find_run(spec, output_dir)
