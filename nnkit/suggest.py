@@ -1,7 +1,13 @@
 """'Did you mean': the nearest of the words that would have been right."""
 
-from collections.abc import Iterable
+import re
+import shlex
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+from nnkit.errors import Problem
+
+_MOST_LISTED = 20
 
 
 def closest(word: str, candidates: Iterable[str], limit: int = 1) -> list[str]:
@@ -46,3 +52,60 @@ def hint(word: str, candidates: Iterable[str], pattern: str = "{}") -> str:
     if near:
         return f"did you mean {pattern.format(near[0])}?"
     return f"there is: {', '.join(names)}" if names else ""
+
+
+def typed(key: str, value: str | Iterable[str]) -> str:
+    """Return ``key=value`` as it is typed in a shell, in quotes only where it needs them.
+
+    Args:
+        key: Such as "data.drop".
+        value: A text, or the texts of a list.
+    """
+    text = _quoted(value) if isinstance(value, str) else f"[{','.join(map(_quoted, value))}]"
+    return in_shell(f"{key}={text}")
+
+
+def absent(
+    key: str,
+    where: str,
+    name: str,
+    names: Sequence[str],
+    *,
+    noun: str = "column",
+    given: str | Sequence[str] | None = None,
+) -> Problem:
+    """Return the problem with the name of a column that is not there, and what to type instead.
+
+    Args:
+        key: The key that names it.
+        where: What has no such column.
+        name: The name.
+        names: The columns that there are.
+        noun: What a column is called: "column" or "key".
+        given: All that the key holds; None: the name alone.
+    """
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    listed = f"Its {noun}s: {', '.join(names[:_MOST_LISTED])}{more}"
+    near = closest(name, names)
+    if near:
+        whole = (
+            near[0]
+            if given is None or isinstance(given, str)
+            else [near[0] if one == name else one for one in given]
+        )
+        listed = f"did you mean {typed(key, whole)}? {listed}"
+    return Problem(key, f"{where} has no {noun} {name!r}", listed)
+
+
+def in_shell(word: str) -> str:
+    """Return a word as it is typed in a shell: in quotes only where it needs them."""
+    return word if re.fullmatch(r"[\w%+=:,./@\[\]-]+", word) else shlex.quote(word)
+
+
+def _quoted(text: str) -> str:
+    """Return a text in the quotes that tell it from several values, a list, a mapping or nothing at all."""
+    is_plain = text == text.strip() and not re.search(r"[,\[\]{}()'\"$\\]", text)
+    if is_plain and text.lower() not in ("", "null", "true", "false"):
+        return text
+    inside = re.sub(r'(\\*)"', r'\1\1\\"', text)
+    return f'"{inside}"'

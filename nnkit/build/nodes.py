@@ -14,7 +14,7 @@ from torch import nn
 from nnkit.build.fence import RefusedError, resolve
 from nnkit.build.typecheck import UNKNOWN, MismatchError, convert
 from nnkit.errors import Problem
-from nnkit.suggest import hint
+from nnkit.suggest import hint, typed
 
 TARGET = "_target_"
 
@@ -210,6 +210,8 @@ def _mismatch(key: str, value: Any, expected: str) -> Problem:
         return Problem(key, text, f"{key}={int(value)}")
     if isinstance(value, bool | int | float) and expected.startswith("text"):
         return Problem(key, text, f"""quote it twice: '{key}="{value}"'""")
+    if isinstance(value, str) and expected.startswith("a list"):
+        return Problem(key, text, typed(key, [value]))
     choices = expected.removeprefix("one of ").split(" or ")[0].split(", ")
     if isinstance(value, str) and len(choices) > 1:
         return Problem(key, text, hint(value, choices, f"{key}={{}}"))

@@ -6,8 +6,8 @@ from nnkit.data.base import Preprocessing
 from nnkit.data.frame import check_dialect
 from nnkit.data.series_file import Gaps, MissingColumnsError, SeriesSource, read_series
 from nnkit.data.windows import LoadedSeries, Values, WindowedSeries
-from nnkit.errors import ConfigError, Problem
-from nnkit.suggest import closest
+from nnkit.errors import ConfigError
+from nnkit.suggest import absent
 
 _GAPS = ("refuse", "interpolate")
 
@@ -102,24 +102,22 @@ class SeriesCSV(WindowedSeries):
         try:
             series = read_series(self._source(self.path, self.columns), say=True)
         except MissingColumnsError as error:
-            problems = [_no_column("data.columns", self.path, name, error.present) for name in error.names]
+            problems = [
+                absent("data.columns", self.path, name, error.present, given=self.columns)
+                for name in error.names
+            ]
             raise ConfigError(problems) from error
         targets = series.names if self.target_columns is None else list(self.target_columns)
-        absent = [name for name in targets if name not in series.names]
-        if absent:
-            where = f"{self.path}, among the channels of the series,"
-            raise ConfigError(
-                [_no_column("data.target_columns", where, name, series.names) for name in absent]
-            )
+        where = f"{self.path}, among the channels of the series,"
+        problems = [
+            absent("data.target_columns", where, name, series.names, given=targets)
+            for name in targets
+            if name not in series.names
+        ]
+        if problems:
+            raise ConfigError(problems)
         return LoadedSeries(self.path, series.names, targets, series.values, series.fingerprint)
 
     def read_values(self, item: str, names: Sequence[str]) -> Values:
         """Read the channels by their names; the file may hold others."""
         return read_series(self._source(item, names)).values
-
-
-def _no_column(key: str, where: str, name: str, present: list[str]) -> Problem:
-    near = closest(name, present)
-    listed = ", ".join(present[:20]) + (f" and {len(present) - 20} more" if len(present) > 20 else "")
-    hint = f"did you mean {near[0]}? " if near else ""
-    return Problem(key, f"{where} has no column {name!r}", f"{hint}There are: {listed}")

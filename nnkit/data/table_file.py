@@ -12,7 +12,7 @@ from nnkit.data.frame import Column, Frame, Numbers, read_frame
 from nnkit.data.targets import Target, read_target
 from nnkit.data.user_files import find_file, unchanged
 from nnkit.errors import ConfigError, Problem, UserError
-from nnkit.suggest import closest
+from nnkit.suggest import absent
 
 _logger = logging.getLogger("nnkit")
 
@@ -99,18 +99,16 @@ def load_table(
 def _target_name(source: TableSource, header: list[str]) -> str:
     names = unique_names(header)
     problems = []
-    given = {"data.drop": source.columns.drop or (), "data.categorical": source.categorical}
+    given: dict[str, str | tuple[str, ...]] = {
+        "data.drop": source.columns.drop or (),
+        "data.categorical": source.categorical,
+    }
     if source.target is not None:
-        given = {"data.target": (source.target,), **given}
+        given = {"data.target": source.target, **given}
     for key, wanted in given.items():
-        for name in wanted:
+        for name in [wanted] if isinstance(wanted, str) else wanted:
             if name not in names:
-                near = closest(name, names)
-                listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-                hint = f"did you mean {near[0]}? " if near else ""
-                problems.append(
-                    Problem(key, f"{source.path} has no column {name!r}", f"{hint}Its columns: {listed}")
-                )
+                problems.append(absent(key, source.path, name, names, given=wanted))
     target = names[-1] if source.target is None else source.target
     if source.target is not None and header.count(source.target) > 1:
         text = f"{source.path} has {header.count(source.target)} columns named {source.target!r}"

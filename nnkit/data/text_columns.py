@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from nnkit.errors import ConfigError, Problem
-from nnkit.suggest import closest
+from nnkit.suggest import absent
 
 _logger = logging.getLogger("nnkit")
 
@@ -37,7 +37,7 @@ def choose_columns(
         ConfigError: If a name that is given is not there, or nothing is left for the other one.
     """
     problems = [
-        _absent(f"data.{key}", source, name, names, noun)
+        absent(f"data.{key}", source, name, names, noun=noun)
         for key, name in (("text", text), ("target", target))
         if name is not None and name not in names
     ]
@@ -59,10 +59,3 @@ def choose_columns(
         if say:
             _logger.warning("%s: the target is the last other %s, %r (data.target)", source, noun, target)
     return {"text": text, "target": target}
-
-
-def _absent(key: str, source: str, name: str, names: Sequence[str], noun: str) -> Problem:
-    near = closest(name, names)
-    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    hint = f"did you mean {near[0]}? " if near else ""
-    return Problem(key, f"{source} has no {noun} {name!r}", f"{hint}Its {noun}s: {listed}")

@@ -17,7 +17,8 @@ from nnkit import catalog
 from nnkit import config as configs
 from nnkit.config import compose, examine, from_yaml
 from nnkit.config.keys import all_keys
-from nnkit.config.overrides import parse, quote
+from nnkit.config.natural import quote
+from nnkit.config.overrides import parse
 from nnkit.errors import ConfigError, UserError
 
 

@@ -155,7 +155,7 @@ def test_what_was_found_out_is_said(write, caplog):
     ("text", "options", "words"),
     [
         ("x,y\n1,a\n2,b\n", {"target": "z"}, "data.target: .* has no column 'z'"),
-        ("price,y\n1,a\n2,b\n", {"target": "prise"}, "did you mean price.*Its columns: price, y"),
+        ("price,y\n1,a\n2,b\n", {"target": "prise"}, "did you mean data.target=price.*Its columns: price, y"),
         ("x,y\n1,a\n2,b\n", {"drop": ["w"]}, "data.drop: .* has no column 'w'"),
         ("x,y\n1,a\n2,b\n", {"drop": ["y"]}, "data.drop: 'y' is the target"),
         ("x,y\n1,a\n2,b\n", {"categorical": ["w"]}, "data.categorical: .* has no column 'w'"),

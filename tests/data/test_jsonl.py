@@ -94,7 +94,7 @@ def test_files_without_texts(write):
         prepared(write(b"\n \n"))
     with pytest.raises(ConfigError, match="has only one key, 'text'"):
         prepared(write(b'{"text": "x"}\n'))
-    with pytest.raises(ConfigError, match=r"no key 'txt'\n    did you mean text\?"):
+    with pytest.raises(ConfigError, match=r"no key 'txt'\n    did you mean data\.text=text\?"):
         prepared(write(lines()), text="txt")
     with pytest.raises(ValueError, match="path must name a file of JSON lines"):
         JSONLines()

@@ -102,7 +102,7 @@ def test_semicolons_decimal_commas_latin_1_and_gzip(write, tmp_path, caplog):
 @pytest.mark.parametrize(("key", "options"), [("columns", {"columns": ["heatt"]}), ("target_columns", {})])
 def test_a_column_that_is_not_there_is_told_with_the_nearest(write, key, options):
     with pytest.raises(
-        ConfigError, match=rf"data\.{key}: .* has no column 'heatt'(?s:.)*did you mean heat\?"
+        ConfigError, match=rf"data\.{key}: .* has no column 'heatt'(?s:.)*did you mean data\.{key}=\[heat\]\?"
     ):
         prepared(write(table()), **(options or {"target_columns": ["heatt"]}))
 

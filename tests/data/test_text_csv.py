@@ -208,8 +208,8 @@ def test_files_that_cannot_be_learnt_from(write, content, error, sentence):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"text": "revew"}, r"data.text: .* has no column 'revew'\n    did you mean review\?"),
-        ({"target": "star"}, r"data.target: .* has no column 'star'\n    did you mean stars\?"),
+        ({"text": "revew"}, r"data.text: .* has no column 'revew'\n    did you mean data\.text=review\?"),
+        ({"target": "star"}, r"data.target: .* has no column 'star'\n    did you mean data\.target=stars\?"),
         ({"text": "review", "target": "review"}, "it cannot be the target as well"),
     ],
 )
