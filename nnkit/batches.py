@@ -61,11 +61,14 @@ class Blocks(NamedTuple):
     Attributes:
         inputs: Token numbers, (batch, time) int64.
         target: The tokens that follow, (batch, time) int64; `IGNORED` where nothing is to be predicted.
+        characters: Characters of the text that the target stands for, (batch,) float32; an average where one block
+            alone cannot tell.
         indices: Which stretches of the split these are, (batch,) int64.
     """
 
     inputs: Tensor
     target: Tensor
+    characters: Tensor
     indices: Tensor
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from nnkit.batches import IGNORED, Batch, Pairs, Sentences, Tokens, join, network_inputs
+from nnkit.batches import Batch, Blocks, Pairs, Sentences, Tokens, join, network_inputs
 from nnkit.errors import UserError
 from nnkit.filling import best_together, hidden_tokens
 from nnkit.tasks.classification import Classification
@@ -133,7 +132,7 @@ def _ways(task: Task, data: DataModule, top_k: int, batch_size: int) -> tuple[_A
     if isinstance(task, Classification):
         return _ranker(task, top_k), batch_size
     if isinstance(task, LanguageModeling):
-        return _reader(task, data), 1
+        return _reader(task), 1
     if isinstance(task, MaskedLM):
         return _filler(task, data, top_k), 1
     if isinstance(task, Writing):
@@ -183,7 +182,7 @@ def _estimator(task: Task, data: DataModule) -> _Answer:
 
     def answer(names: Sequence[str], batch: Batch) -> Iterator[Prediction]:
         outputs = task(*network_inputs(batch))
-        for name, row in zip(names, outputs.float().tolist(), strict=True):
+        for name, row in zip(names, outputs.tolist(), strict=True):
             titles = (
                 [target["name"]] if len(row) == 1 else [f"{target['name']}_{n + 1}" for n in range(len(row))]
             )
@@ -208,19 +207,12 @@ def _forecaster(task: Forecasting, data: DataModule) -> _Answer:
     return answer
 
 
-def _reader(task: LanguageModeling, data: DataModule) -> _Answer:
-    texts: Any = data
-    tokenizer = texts.tokenizer
-
+def _reader(task: LanguageModeling) -> _Answer:
     def answer(names: Sequence[str], batch: Batch) -> Iterator[Prediction]:
-        loss, count = task.text_loss(batch)
-        # The first token of a text is read and not scored; the others stand for these characters.
-        scored = tokenizer.decode(batch.target[batch.target != IGNORED].cpu().numpy())
-        values = {
-            "perplexity": math.exp(loss.item() / count.item()),
-            "bits_per_character": loss.item() / math.log(2) / len(scored),
-        }
-        yield Estimate(names[0], values)
+        assert isinstance(batch, Blocks)
+        # The first token of a text is read and not scored.
+        scores = task.score_text(batch)
+        yield Estimate(names[0], {name: scores[name] for name in ("perplexity", "bits_per_character")})
 
     return answer
 

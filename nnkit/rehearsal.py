@@ -112,7 +112,6 @@ def make_task(config: DictConfig, choices: dict[str, Any], device: str) -> Task:
     data.preprocessing = {
         "class_names": [str(number) for number in range(config.data.get("num_classes") or 0)],
         "target": {"mean": [0.0] * outputs, "std": [1.0] * outputs},
-        "tokens_per_character": 1.0,
     }
     with torch.device(device):
         return make_session(config, choices, data).task.train()

@@ -174,7 +174,7 @@ def _check_weights(run: Run, session: Session, newest: Loaded) -> None:
         UserError: With the tensors that differ.
     """
     manifest, state = newest
-    there = {name: tuple(tensor.shape) for name, tensor in state["state_dict"].items()}
+    there = {name: tuple(tensor.shape) for name, tensor in session.task.upgraded(state["state_dict"]).items()}
     here = {name: tuple(tensor.shape) for name, tensor in session.task.state_dict().items()}
     wrong = [name for name in dict.fromkeys([*there, *here]) if there.get(name) != here.get(name)]
     if wrong:

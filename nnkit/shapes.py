@@ -207,7 +207,7 @@ def example_batch(config: DictConfig, size: int, device: str = "meta") -> Batch:
 def _example_text(data: DictConfig, size: int, indices: Tensor) -> Batch:
     if "block_size" in data:
         tokens = _some_tokens(indices, data.block_size, data.vocab_size)
-        return Blocks(tokens, tokens, indices)
+        return Blocks(tokens, tokens, torch.ones(size, device=indices.device), indices)
     tokens = _some_tokens(indices, data.max_length, data.vocab_size)
     return Tokens(tokens, torch.ones_like(tokens, dtype=torch.bool), indices % data.num_classes, indices)
 

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -36,10 +35,6 @@ class Reader:
         for item in items:
             yield item, self.make(tokens(item)) if item else "it is empty"
 
-    def decode(self, numbers):
-        assert isinstance(numbers, np.ndarray)
-        return "".join(chr(97 + number) for number in numbers)
-
 
 def tokens(text):
     return torch.tensor([[ord(letter) - 97 for letter in text]])
@@ -50,7 +45,8 @@ def labelled(inputs):
 
 
 def blocks(inputs):
-    return Blocks(inputs[:, :-1], inputs[:, 1:], ZERO)
+    characters = torch.tensor([inputs.shape[1] - 1.0])
+    return Blocks(inputs[:, :-1], inputs[:, 1:], characters, ZERO)
 
 
 def network(head):
@@ -81,7 +77,7 @@ def test_texts_of_all_lengths_share_a_batch_and_are_ranked_as_if_alone():
 
 def test_a_language_model_says_how_surprising_a_text_is():
     net = network(lambda dim: LanguageModel(dim, 26))
-    task = LanguageModeling(network=net, tokens_per_character=7.0, **NONE).eval()
+    task = LanguageModeling(network=net, **NONE).eval()
     texts = ["hello", "", "ab"]
     long, empty, short = predict(task, Reader(blocks), texts)
     assert empty == Unreadable("", "it is empty")
@@ -100,7 +96,7 @@ def test_what_is_not_to_be_predicted_does_not_count():
 
     def padded(inputs):
         target = functional.pad(inputs[:, 1:], (0, 3), value=IGNORED)
-        return Blocks(functional.pad(inputs[:, :-1], (0, 3)), target, ZERO)
+        return Blocks(functional.pad(inputs[:, :-1], (0, 3)), target, blocks(inputs).characters, ZERO)
 
     (whole,), (with_gap,) = (list(predict(task, Reader(make), ["hello"])) for make in (blocks, padded))
     assert with_gap.values == pytest.approx(whole.values, rel=1e-5)

@@ -92,9 +92,9 @@ class TensorBoardPictures(Callback):
         elif isinstance(pl_module, Forecasting):
             predicted, truth = predicted[..., 0], pl_module.in_units(truth)[..., 0]
             # One window begins where the one before it ends.
-            rows = (batch.indices % truth.shape[1] == 0).nonzero().squeeze(-1)
+            rows = (batch.indices.cpu() % truth.shape[1] == 0).nonzero().squeeze(-1)
         else:
-            predicted, truth = predicted[:, 0], truth[:, 0] * pl_module.std[0] + pl_module.mean[0]
+            predicted, truth = predicted[:, 0], pl_module.in_units(truth)[:, 0]
             rows = torch.arange(len(truth), device=truth.device)
         rows = rows[: limit - self._num_kept]
         inputs = batch.inputs[rows] if isinstance(pl_module, Classification) else batch.inputs[:0]

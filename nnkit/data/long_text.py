@@ -133,10 +133,8 @@ class LongText(DataModule):
         self._tokens = opened.arrays["tokens"], counts
         self._refuse_short(corpus.title, counts)
         self._say(corpus.title, counts)
-        num_tokens = sum(counts[part]["tokens"] for part in PARTS)
         return {
             "tokenizer": spec,
-            "tokens_per_character": num_tokens / scanned.num_characters,
             "counts": counts,
             **options,
             **({"origin": self.origin()} if self.origin() else {}),
@@ -162,11 +160,14 @@ class LongText(DataModule):
             opened = tokens_of(corpus, scanned, _ends(scanned, self.preprocessing), self.tokenizer)
             self._tokens = opened.arrays["tokens"], opened.facts["counts"]
         tokens, counts = self._tokens
+        # A part that was not held out has none.
+        per_token = counts[split]["characters"] / max(counts[split]["tokens"], 1)
         if split == "train":
             train = tokens[: counts["train"]["tokens"]]
-            return TrainingWindows(train, self.block_size, self.windows, self.seed)
+            return TrainingWindows(train, self.block_size, self.windows, self.seed, per_token)
         begin = sum(counts[part]["tokens"] for part in PARTS[: PARTS.index(split)])
-        return EvaluationBlocks(tokens, begin, begin + counts[split]["tokens"], self.eval_block_size)
+        end = begin + counts[split]["tokens"]
+        return EvaluationBlocks(tokens, begin, end, self.eval_block_size, per_token)
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, Blocks | str]]:
         """Read texts as batches of one: a text as it stands, a path of a text file, or - for lines of standard input.

@@ -69,13 +69,16 @@ def _head(path: Path, encoding: str | None) -> str | NnkitError:
 
 
 def _batch(name: str, text: str, tokenizer: Tokenizer) -> Blocks | str:
-    numbers = tokenizer.encode(text[:_MAX_CHARACTERS])
+    whole, text = text, text[:_MAX_CHARACTERS]
+    numbers = tokenizer.encode(text)
     if tokenizer.unknown is not None and len(numbers) and (numbers == tokenizer.unknown).all():
-        return f"nothing of it is in the vocabulary: {quoted(tokenizer.outsiders(text[:_MAX_CHARACTERS]))}"
+        return f"nothing of it is in the vocabulary: {quoted(tokenizer.outsiders(text))}"
     if len(numbers) < 2:
         return f"at least 2 tokens are needed, one to predict from the other; it has {len(numbers)}"
-    if len(numbers) > MAX_TOKENS or len(text) > _MAX_CHARACTERS:
+    starts = [*tokenizer.starts(text).tolist(), len(text)]
+    if len(numbers) > MAX_TOKENS or len(whole) > _MAX_CHARACTERS:
         numbers = numbers[:MAX_TOKENS]
         _logger.warning("%s: only the first %d tokens are read", name[:80], len(numbers))
+    characters = torch.tensor([float(starts[len(numbers)] - starts[1])])
     row = torch.from_numpy(numbers.astype("int64"))[None]
-    return Blocks(row[:, :-1], row[:, 1:], torch.zeros(1, dtype=torch.int64))
+    return Blocks(row[:, :-1], row[:, 1:], characters, torch.zeros(1, dtype=torch.int64))

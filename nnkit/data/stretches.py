@@ -25,15 +25,15 @@ class TrainingWindows(Samples):
         windows: "random": as many as fit side by side, each beginning anywhere, drawn anew each epoch from (seed,
             epoch, index); "blocks": side by side, what is left at the end unused.
         seed: Seed of the draw.
+        per_token: Characters that a token of the part stands for, on average.
     """
 
-    def __init__(self, tokens: NDArray[Any], block_size: int, windows: Windows, seed: int) -> None:
-        self._tokens, self._block_size, self._random, self._seed = (
-            tokens,
-            block_size,
-            windows == "random",
-            seed,
-        )
+    def __init__(
+        self, tokens: NDArray[Any], block_size: int, windows: Windows, seed: int, per_token: float
+    ) -> None:
+        self._tokens, self._block_size, self._seed = tokens, block_size, seed
+        self._random = windows == "random"
+        self._per_token = per_token
         self._starts: tuple[int, NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
@@ -48,7 +48,8 @@ class TrainingWindows(Samples):
         found = torch.from_numpy(
             self._tokens[begins[:, None] + np.arange(self._block_size + 1)].astype(np.int64)
         )
-        return Blocks(found[:, :-1].contiguous(), found[:, 1:].contiguous(), draw.indices)
+        characters = torch.full((len(begins),), self._per_token * self._block_size)
+        return Blocks(found[:, :-1].contiguous(), found[:, 1:].contiguous(), characters, draw.indices)
 
     def _drawn(self, epoch: int) -> NDArray[np.int64]:
         if self._starts is None or self._starts[0] != epoch:
@@ -66,10 +67,13 @@ class EvaluationBlocks(Samples):
         begin: First token of the part; the one before is what it is predicted from.
         end: Where the part ends.
         block_size: Tokens of a stretch.
+        per_token: Characters that a token of the part stands for, on average: over the whole part they add up to its
+            characters.
     """
 
-    def __init__(self, tokens: NDArray[Any], begin: int, end: int, block_size: int) -> None:
+    def __init__(self, tokens: NDArray[Any], begin: int, end: int, block_size: int, per_token: float) -> None:
         self._tokens, self._begin, self._end, self._block_size = tokens, begin, end, block_size
+        self._per_token = per_token
 
     def __len__(self) -> int:
         return -(-(self._end - self._begin) // self._block_size)
@@ -81,4 +85,5 @@ class EvaluationBlocks(Samples):
         inputs, target = found[:, :-1].copy(), found[:, 1:].copy()
         beyond = places[:, 1:] >= self._end
         inputs[beyond], target[beyond] = 0, IGNORED
-        return Blocks(torch.from_numpy(inputs), torch.from_numpy(target), draw.indices)
+        characters = torch.from_numpy((~beyond).sum(1) * self._per_token).float()
+        return Blocks(torch.from_numpy(inputs), torch.from_numpy(target), characters, draw.indices)

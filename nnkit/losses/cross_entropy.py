@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from nnkit.losses.scoring import number_of
 
 
 class CrossEntropy(nn.CrossEntropyLoss):
     """torch's cross-entropy of logits (batch, classes) and class indices (batch,), mean over the batch.
 
-    A list of class weights cannot reach torch's own class from a config: it insists on a tensor.
+    A list of class weights cannot reach torch's own class from a config: it insists on a tensor. Label smoothing is
+    part of training alone; validation and test report the loss without it.
 
     Args:
         label_smoothing: Share of each target spread evenly over all classes, in [0, 1].
@@ -26,3 +29,9 @@ class CrossEntropy(nn.CrossEntropyLoss):
             raise ValueError(f"class_weights must not be negative, not {list(class_weights)}")
         weight = None if class_weights is None else torch.tensor(list(class_weights), dtype=torch.float32)
         super().__init__(weight=weight, label_smoothing=label_smoothing)
+
+    def total_weight(self, target: Tensor) -> Tensor:
+        """Return what the mean is divided by: the class weights of the targets, added up."""
+        if self.weight is None:
+            return number_of(target)
+        return self.weight[target].sum()

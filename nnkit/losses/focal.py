@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from nnkit.losses.scoring import number_of
+
 
 class Focal(nn.Module):
     """Cross-entropy with each sample scaled by (1 - p)^gamma, where p is the probability of the right class.
@@ -13,9 +15,9 @@ class Focal(nn.Module):
     crowds out the others. With gamma = 0 it is cross-entropy.
 
     Args:
-        gamma: How much less the easy samples count; the paper's best is 2. class_weights: One weight a
-        class (the paper's alpha), or None. As in torch's cross-entropy the loss is
-            the weighted mean.
+        gamma: How much less the easy samples count; the paper's best is 2.
+        class_weights: One weight a class (the paper's alpha), or None. As in torch's cross-entropy the loss is the
+            weighted mean.
 
     Raises:
         ValueError: If gamma or a weight is negative.
@@ -43,3 +45,9 @@ class Focal(nn.Module):
             return loss.mean()
         weights = self.class_weights[target]
         return (weights * loss).sum() / weights.sum()
+
+    def total_weight(self, target: Tensor) -> Tensor:
+        """Return what the mean is divided by: the class weights of the targets, added up."""
+        if self.class_weights is None:
+            return number_of(target)
+        return self.class_weights[target].sum()

@@ -3,7 +3,7 @@
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,11 +15,17 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nnkit.batches import Batch
+from nnkit.losses.scoring import Share, number_of
 from nnkit.network import Network
 
+# A sum and what to divide it by, for each of a task's totals.
+Totals = Mapping[str, Share]
 MakeOptimizer = Callable[[nn.Module], Optimizer]
 MakeScheduler = Callable[[Optimizer, float, float], LRScheduler | ReduceLROnPlateau]
 Target = Literal["index", "one_hot", "real"]
+
+# Variance of standardised values below which they differ by rounding alone.
+CONSTANT = 1e-12
 
 _log = logging.getLogger("nnkit")
 
@@ -28,7 +34,9 @@ class Task(LightningModule, ABC):
     """Base of all tasks.
 
     Training never logs per step: each step adds its sums to `window`, a callback reads and clears it every n steps.
-    Both totals are buffers, so that a checkpoint holds them and a resumed run logs the same means.
+    Both totals are buffers, so that a checkpoint holds them and a resumed run logs the same means. Each has two rows,
+    sums and what to divide them by, and a column for each of `totals`: a mean over several batches is the mean over all
+    of their samples or tokens, however these were cut into batches.
 
     Args:
         network: What is trained.
@@ -45,7 +53,7 @@ class Task(LightningModule, ABC):
     metrics: ClassVar[dict[str, str]] = {}
     # Whether the task predicts what comes next, so that a body that looks ahead would learn nothing.
     needs_causal: ClassVar[bool] = False
-    # What the columns of `window` add up, over samples; the last one counts the samples.
+    # What the columns of `window` add up.
     totals: ClassVar[tuple[str, ...]] = ("loss",)
 
     window: Tensor
@@ -75,8 +83,9 @@ class Task(LightningModule, ABC):
         self._told_of_nan = False
         # Means of the last epoch that is over.
         self.epoch_means: dict[str, float] = {}
-        self.register_buffer("window", torch.zeros(len(self.totals) + 1))
-        self.register_buffer("epoch_totals", torch.zeros(len(self.totals) + 1))
+        # Of 64 bits: an epoch may have more tokens than float32 can count.
+        self.register_buffer("window", torch.zeros(2, len(self.totals), dtype=torch.float64))
+        self.register_buffer("epoch_totals", torch.zeros(2, len(self.totals), dtype=torch.float64))
 
     @classmethod
     def mode(cls, metric: str) -> Literal["max", "min"]:
@@ -89,8 +98,8 @@ class Task(LightningModule, ABC):
         return {}
 
     @abstractmethod
-    def score(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-        """Return the mean loss of a batch, and a sum over its samples for each of `totals` but the loss."""
+    def score(self, batch: Batch) -> tuple[Tensor, Totals]:
+        """Return the loss of a training batch, which is differentiated, and the batch's share in each of `totals`."""
 
     @abstractmethod
     def evaluate(self, batch: Batch) -> None:
@@ -111,18 +120,11 @@ class Task(LightningModule, ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss and add the batch to the totals."""
-        loss, sums = self.score(batch)
-        size = self.weight(batch)
+        loss, totals = self.score(batch)
         with torch.no_grad():
-            self.window += torch.stack([loss.detach() * size, *sums, self._count(size)])
+            shares = [totals[name] for name in self.totals]
+            self.window += torch.stack([torch.stack(row) for row in zip(*shares, strict=True)])
         return loss
-
-    def weight(self, batch: Batch) -> int:
-        """Return over how many the mean loss of a training batch was taken: its samples."""
-        return len(batch.indices)
-
-    def _count(self, size: int) -> Tensor:
-        return torch.tensor(float(size), device=self.window.device)
 
     def read_window(self) -> dict[str, float]:
         """Return the means since the last reading and start anew; empty if there was no step."""
@@ -140,8 +142,13 @@ class Task(LightningModule, ABC):
         return means
 
     def _means(self, totals: Tensor) -> dict[str, float]:
-        *sums, count = totals.tolist()
-        return {name: value / count for name, value in zip(self.totals, sums, strict=True)} if count else {}
+        rows = zip(self.totals, *totals.tolist(), strict=True)
+        return {name: value / weight for name, value, weight in rows if weight}
+
+    @classmethod
+    def convert_totals(cls, sums: Tensor, count: Tensor) -> Tensor:
+        """Return totals (2, totals) of what earlier releases kept: sums (totals,), all over one count ()."""
+        return torch.stack([sums, count.expand_as(sums)])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a validation batch to the metrics."""
@@ -174,6 +181,26 @@ class Task(LightningModule, ABC):
     def on_test_epoch_end(self) -> None:
         """Log the test metrics once."""
         self.log_dict({f"test/{name}": value for name, value in self.results().items()}, logger=False)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Take over a state, which may be that of an earlier release."""
+        return super().load_state_dict(self.upgraded(state_dict), strict, assign)
+
+    def upgraded(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a state with the totals of an earlier release in their present form."""
+        state = dict(state_dict)
+        for name in ("window", "epoch_totals"):
+            old = state.get(name)
+            if isinstance(old, Tensor) and old.shape == (len(self.totals) + 1,):
+                state[name] = self.convert_totals(old[:-1].double(), old[-1].double())
+        return state
+
+    def setup(self, stage: str) -> None:
+        """Use totals of 32 bits on Apple's GPUs, which have no others."""
+        if self.trainer.strategy.root_device.type == "mps":
+            self.window, self.epoch_totals = self.window.float(), self.epoch_totals.float()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer and its schedule; a plateau schedule is stepped by the task itself.
@@ -218,3 +245,18 @@ class Task(LightningModule, ABC):
         """Restore a plateau schedule."""
         if self.plateau is not None and self._plateau_state is not None:
             self.plateau.load_state_dict(self._plateau_state)
+
+
+def counted(right: Tensor) -> Share:
+    """Return how many of some answers, (answers,) bool, are right, and how many there are."""
+    return right.sum().float(), number_of(right)
+
+
+def nothing(*shape: int) -> Tensor:
+    """Return sums of nothing yet; on the CPU, as some devices have no numbers of 64 bits."""
+    return torch.zeros(*shape, dtype=torch.float64, device="cpu")
+
+
+def on_cpu(values: Sequence[Tensor]) -> Tensor:
+    """Return scalars of one device as a tensor (values,) to be added to sums of 64 bits."""
+    return torch.stack([value.detach().float() for value in values]).cpu().double()

@@ -8,11 +8,14 @@ from torch.nn import functional
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from nnkit.batches import Batch, network_inputs
-from nnkit.tasks.base import Task
+from nnkit.losses.scoring import evaluation_share, training_share
+from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
 
 
 class Classification(Task):
     """Class scores against class indices; logs loss, accuracy and macro F1, and keeps the confusion matrix.
+
+    docs/metrics.md defines the metrics.
 
     Args:
         num_classes: Number of classes.
@@ -29,7 +32,7 @@ class Classification(Task):
         self.class_names = class_names or [str(number) for number in range(num_classes)]
         self.counts = MulticlassConfusionMatrix(num_classes, validate_args=False)
         # No buffer: a callback that swaps averaged weights in for validation swaps the buffers as well.
-        self._eval_loss = torch.zeros(())
+        self._eval_loss = nothing(2)
         # Rows are true classes, columns predictions, (classes, classes) int64; of the last evaluation.
         self.confusion: Tensor | None = None
         # Class scores of the last batch evaluated, (batch, classes), for callbacks.
@@ -46,25 +49,27 @@ class Classification(Task):
         outputs: Tensor = self.network(*inputs)
         return outputs
 
-    def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+    def _target(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Return the target as the loss takes it."""
         if self.target == "one_hot":
-            target = functional.one_hot(target, self.num_classes).to(outputs.dtype)
-        loss: Tensor = self.loss(outputs, target)
-        return loss
+            return functional.one_hot(target, self.num_classes).to(outputs.dtype)
+        return target
 
-    def score(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-        """Return the mean loss and the number of right answers."""
+    def score(self, batch: Batch) -> tuple[Tensor, Totals]:
+        """Return the loss, and what loss and accuracy add up."""
         outputs = self.network(*network_inputs(batch))
+        target = self._target(outputs, batch.target)
+        loss: Tensor = self.loss(outputs, target)
         with torch.no_grad():
-            right = (outputs.argmax(-1) == batch.target).sum()
-        return self._loss(outputs, batch.target), [right]
+            right = outputs.argmax(-1) == batch.target
+            share = training_share(self.loss, loss, target)
+        return loss, {"loss": share, "accuracy": counted(right)}
 
     def evaluate(self, batch: Batch) -> None:
         """Add a batch to the confusion matrix and the loss."""
-        outputs = self.network(*network_inputs(batch))
-        self._eval_loss = self._eval_loss.to(outputs.device) + self._loss(outputs, batch.target) * len(
-            batch.indices
-        )
+        outputs = self.network(*network_inputs(batch)).float()
+        share = evaluation_share(self.loss, outputs, self._target(outputs, batch.target))
+        self._eval_loss = self._eval_loss + on_cpu(share)
         self.counts.update(outputs.argmax(-1), batch.target)
         self.last_outputs = outputs.detach()
 
@@ -73,24 +78,28 @@ class Classification(Task):
         confusion = self.counts.compute()
         self.confusion = confusion.cpu()
         count = confusion.sum().clamp(min=1)
+        loss, weight = self.over_processes(self._eval_loss)
         results = {
-            "loss": self.over_processes(self._eval_loss) / count,
+            "loss": (loss / weight).float(),
             "accuracy": confusion.diagonal().sum() / count,
-            "f1": per_class_f1(confusion).mean(),
+            "f1": macro_f1(confusion),
         }
         self.counts.reset()
-        self._eval_loss = torch.zeros(())
+        self._eval_loss = nothing(2)
         return results
 
 
-def per_class_f1(confusion: Tensor) -> Tensor:
-    """Return F1 = 2 TP / (2 TP + FP + FN) of each class, 0 where a class neither occurs nor is predicted.
+def macro_f1(confusion: Tensor) -> Tensor:
+    """Return the mean over classes of F1 = 2 TP / (2 TP + FP + FN).
+
+    A class that neither occurs nor is predicted has none and is left out, as in scikit-learn and torchmetrics.
 
     Args:
         confusion: Counts (classes, classes); rows are true classes.
 
     Returns:
-        (classes,) float32.
+        A scalar, not a number if nothing was counted.
     """
-    hits = confusion.diagonal()
-    return 2 * hits / (confusion.sum(0) + confusion.sum(1)).clamp(min=1)
+    sizes = confusion.sum(0) + confusion.sum(1)
+    there = sizes > 0
+    return (2 * confusion.diagonal()[there] / sizes[there]).mean()

@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 
 from nnkit.batches import Batch
-from nnkit.tasks.base import Task
-
-# Variance of standardised values below which they differ by rounding alone.
-_CONSTANT = 1e-12
+from nnkit.losses.scoring import evaluation_share, training_share
+from nnkit.tasks.base import CONSTANT, Task, Totals, nothing, on_cpu
 
 
 class Forecasting(Task):
@@ -37,19 +35,15 @@ class Forecasting(Task):
     }
     totals: ClassVar[tuple[str, ...]] = ("loss",)
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self, target_mean: list[float] | None = None, target_std: list[float] | None = None, **arguments: Any
     ) -> None:
         super().__init__(**arguments)
-        self.register_buffer("mean", torch.tensor(target_mean or [0.0]), persistent=False)
-        self.register_buffer("std", torch.tensor(target_std or [1.0]), persistent=False)
-        # No buffers: a callback that swaps averaged weights in for validation swaps the buffers as well. On the CPU, as
-        # some devices have no numbers of 64 bits.
-        self._eval_loss = torch.zeros(2, dtype=torch.float64, device="cpu")
-        self._sums = self._no_sums()
+        self.mean = torch.tensor(target_mean or [0.0], dtype=torch.float64, device="cpu")
+        self.std = torch.tensor(target_std or [1.0], dtype=torch.float64, device="cpu")
+        # No buffers: a callback that swaps averaged weights in for validation swaps the buffers as well.
+        self._eval_loss = nothing(2)
+        self._sums = nothing(5, len(self.mean))
         # Forecasts for the last batch evaluated, (batch, horizon, outputs) in the user's units, for callbacks.
         self.last_outputs: Tensor | None = None
 
@@ -60,7 +54,7 @@ class Forecasting(Task):
         return {"target_mean": list(target["mean"]), "target_std": list(target["std"])}
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Return forecasts (batch, horizon, outputs) in the user's units.
+        """Return forecasts (batch, horizon, outputs) in the user's units, float64 on the CPU.
 
         Args:
             inputs: What the network takes: a series (batch, time, channels), standardised.
@@ -69,51 +63,43 @@ class Forecasting(Task):
 
     def in_units(self, values: Tensor) -> Tensor:
         """Take standardised values (batch, horizon * outputs) to (batch, horizon, outputs) in the user's units."""
-        return self._by_series(values.float()) * self.std + self.mean
+        return self._by_series(values) * self.std + self.mean
 
     def _by_series(self, values: Tensor) -> Tensor:
-        return values.reshape(len(values), -1, len(self.mean))
+        return values.float().cpu().double().reshape(len(values), -1, len(self.mean))
 
-    def score(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-        """Return the mean loss on standardised targets."""
+    def score(self, batch: Batch) -> tuple[Tensor, Totals]:
+        """Return the loss on standardised targets, and what it adds up."""
         loss: Tensor = self.loss(self.network(batch.inputs), batch.target)
-        return loss, []
+        with torch.no_grad():
+            return loss, {"loss": training_share(self.loss, loss, batch.target)}
 
     def evaluate(self, batch: Batch) -> None:
         """Add a batch to the metrics."""
-        outputs = self.network(batch.inputs).detach()
-        size = len(batch.indices)
-        loss = float(self.loss(outputs, batch.target))
-        self._eval_loss = self._eval_loss + torch.tensor(
-            [loss * size, size], dtype=torch.float64, device="cpu"
-        )
+        outputs = self.network(batch.inputs).detach().float()
+        self._eval_loss = self._eval_loss + on_cpu(evaluation_share(self.loss, outputs, batch.target))
         self.last_outputs = self.in_units(outputs)
-        said, truth = (self._by_series(values.float().cpu()).double() for values in (outputs, batch.target))
+        said, truth = self._by_series(outputs), self._by_series(batch.target)
         error = said - truth
         # Each over windows and steps, for each series; standardised, so that squares stay near one.
         sums = [error.square(), error.abs(), truth, truth.square(), torch.ones_like(truth)]
         self._sums = self._sums + torch.stack([values.sum((0, 1)) for values in sums])
 
-    def _no_sums(self) -> Tensor:
-        return torch.zeros(5, len(self.mean), dtype=torch.float64, device="cpu")
-
     def results(self) -> dict[str, Tensor]:
         """Return loss, squared and absolute errors of all windows seen."""
-        total, windows = self.over_processes(self._eval_loss)
+        loss, weight = self.over_processes(self._eval_loss)
         squared, absolute, first, second, count = self.over_processes(self._sums)
-        count = count.clamp(min=1)
-        std = self.std.cpu().double()
         squared, absolute = squared / count, absolute / count
         variance = second / count - (first / count).square()
-        varies = variance > _CONSTANT
-        mse = (squared * std.square()).mean()
+        varies = variance > CONSTANT
+        mse = (squared * self.std.square()).mean()
         results = {
-            "loss": total / windows.clamp(min=1),
+            "loss": loss / weight,
             "nrmse": (squared[varies] / variance[varies]).sqrt().mean(),
             "rmse": mse.sqrt(),
-            "mae": (absolute * std).mean(),
+            "mae": (absolute * self.std).mean(),
             "mse": mse,
         }
-        self._eval_loss = torch.zeros(2, dtype=torch.float64, device="cpu")
-        self._sums = self._no_sums()
+        self._eval_loss = nothing(2)
+        self._sums = nothing(5, len(self.mean))
         return {name: value.float() for name, value in results.items()}

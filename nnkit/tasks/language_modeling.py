@@ -5,20 +5,22 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from nnkit.batches import IGNORED, Batch
-from nnkit.tasks.base import Task
+from nnkit.batches import IGNORED, Batch, Blocks
+from nnkit.losses.scoring import evaluation_share, is_log_likelihood, training_share
+from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
 
 
 class LanguageModeling(Task):
     """Scores of the next token against the token that comes; logs loss, perplexity and bits per character.
 
-    The loss is the mean over tokens in nats. Perplexity is exp of its mean over the whole epoch, not a mean of
-    perplexities. Bits per character divide by the characters that the tokens stand for, so that models with different
-    tokenizers can be compared.
+    The loss is the mean over tokens in nats. Perplexity and bits per character are of the negative log-probability of
+    the tokens, whatever the loss: perplexity is exp of its mean over all tokens, and bits divide its sum by the
+    characters that the tokens stand for, so that models with different tokenizers can be compared. docs/metrics.md
+    defines the metrics.
 
     Args:
-        tokens_per_character: Tokens for each character of the training text.
         arguments: As for `Task`.
     """
 
@@ -26,70 +28,72 @@ class LanguageModeling(Task):
     totals: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
     needs_causal: ClassVar[bool] = True
 
-    def __init__(self, tokens_per_character: float = 1.0, **arguments: Any) -> None:
+    def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.tokens_per_character = tokens_per_character
-        # Sum of the losses and number of tokens. No buffer: a callback that swaps averaged weights in for validation
-        # swaps the buffers as well.
-        self._eval_loss = torch.zeros(2, dtype=torch.float64)
-
-    @classmethod
-    def learnt(cls, preprocessing: dict[str, Any]) -> dict[str, Any]:
-        """Return how much text a token stands for."""
-        return {"tokens_per_character": preprocessing["tokens_per_character"]}
+        # Loss and what to divide it by, surprise in nats, tokens, characters. No buffer: a callback that swaps averaged
+        # weights in for validation swaps the buffers as well.
+        self._eval_sums = nothing(5)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the logits (batch, time, vocab_size) of what follows each token of inputs (batch, time)."""
         outputs: Tensor = self.network(inputs)
         return outputs
 
-    def weight(self, batch: Batch) -> int:
-        """Return the number of tokens; a training batch has no gaps."""
-        return batch.target.numel()
-
-    def score(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-        """Return the mean loss and the number of tokens that were the most probable."""
+    def score(self, batch: Batch) -> tuple[Tensor, Totals]:
+        """Return the mean loss, and what loss and accuracy add up; a training batch has no gaps."""
         logits = self.network(batch.inputs).flatten(0, 1)
         target = batch.target.flatten()
+        loss: Tensor = self.loss(logits, target)
         with torch.no_grad():
-            right = (logits.argmax(-1) == target).sum()
-        return self.loss(logits, target), [right]
+            right = logits.argmax(-1) == target
+            return loss, {"loss": training_share(self.loss, loss, target), "accuracy": counted(right)}
 
     def evaluate(self, batch: Batch) -> None:
-        """Add a batch to the loss."""
-        loss, count = self.text_loss(batch)
-        total = torch.stack([loss.double(), count.double()]).cpu()
-        self._eval_loss = self._eval_loss + total
+        """Add a batch to the metrics."""
+        assert isinstance(batch, Blocks)
+        self._eval_sums = self._eval_sums + self._text_sums(batch)
 
-    def text_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the sum of the losses of a batch that may have gaps, and the number of tokens scored.
+    def score_text(self, batch: Blocks) -> dict[str, float]:
+        """Return the metrics of a batch alone, which may have gaps."""
+        return {name: float(value) for name, value in _metrics(self._text_sums(batch)).items()}
+
+    def _text_sums(self, batch: Blocks) -> Tensor:
+        """Return what a batch adds to `_eval_sums`.
 
         What is longer than the network reads is scored in pieces, each from its own beginning.
         """
         length = batch.inputs.shape[1]
         size = self.network.max_len or length
         places = [slice(start, start + size) for start in range(0, length, size)]
-        pieces = (self._piece_loss(batch.inputs[:, place], batch.target[:, place]) for place in places)
-        losses, counts = zip(*pieces, strict=True)
-        return torch.stack(losses).sum(), torch.stack(counts).sum()
+        sums = nothing(5)
+        for place in places:
+            sums[:4] += self._piece_sums(batch.inputs[:, place], batch.target[:, place])
+        sums[4] = batch.characters.cpu().double().sum()
+        return sums
 
-    def _piece_loss(self, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _piece_sums(self, inputs: Tensor, target: Tensor) -> Tensor:
         target = target.flatten()
         scored = target != IGNORED
         logits = self.network(inputs).flatten(0, 1)
         if not scored.all():
             logits, target = logits[scored], target[scored]
-        # The mean of nothing is not a number.
-        loss = self.loss(logits, target) * len(target) if len(target) else logits.sum()
-        return loss, scored.sum()
+        logits = logits.float()
+        loss, weight = evaluation_share(self.loss, logits, target)
+        plain = is_log_likelihood(self.loss)
+        surprise = loss if plain else functional.cross_entropy(logits, target, reduction="sum")
+        return on_cpu((loss, weight, surprise, scored.sum()))
 
     def results(self) -> dict[str, Tensor]:
         """Return loss, perplexity and bits per character of all tokens seen."""
-        total, count = self.over_processes(self._eval_loss)
-        loss = (total / count.clamp(min=1)).float()
-        self._eval_loss = torch.zeros(2, dtype=torch.float64)
-        return {
-            "loss": loss,
-            "perplexity": loss.exp(),
-            "bits_per_character": loss / math.log(2) * self.tokens_per_character,
-        }
+        sums = self.over_processes(self._eval_sums)
+        self._eval_sums = nothing(5)
+        return {name: value.float() for name, value in _metrics(sums).items()}
+
+
+def _metrics(sums: Tensor) -> dict[str, Tensor]:
+    loss, weight, surprise, tokens, characters = sums
+    return {
+        "loss": loss / weight,
+        "perplexity": (surprise / tokens).exp(),
+        "bits_per_character": surprise / math.log(2) / characters,
+    }

@@ -1,17 +1,20 @@
 """Regression: real values for each sample, scored in the user's units."""
 
+import math
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, R2Score
 
 from nnkit.batches import Batch
-from nnkit.tasks.base import Task
+from nnkit.losses.scoring import evaluation_share, training_share
+from nnkit.tasks.base import CONSTANT, Task, Totals, nothing, on_cpu
 
 
 class Regression(Task):
     """Real predictions against real targets; the loss sees standardised targets, the metrics the user's units.
+
+    docs/metrics.md defines the metrics.
 
     Args:
         target_mean: Mean of each target in the training part, in the user's units.
@@ -22,22 +25,17 @@ class Regression(Task):
     metrics: ClassVar[dict[str, str]] = {"loss": "min", "mae": "min", "rmse": "min", "r2": "max"}
     totals: ClassVar[tuple[str, ...]] = ("loss",)
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self, target_mean: list[float] | None = None, target_std: list[float] | None = None, **arguments: Any
     ) -> None:
         super().__init__(**arguments)
-        self.register_buffer("mean", torch.tensor(target_mean or [0.0]), persistent=False)
-        self.register_buffer("std", torch.tensor(target_std or [1.0]), persistent=False)
-        # Sum of the losses and number of samples. No buffer: a callback that swaps averaged weights in for validation
-        # swaps the buffers as well.
-        self._eval_loss = torch.zeros(2)
-        self.mae = MeanAbsoluteError()
-        self.mse = MeanSquaredError()
-        self.r2 = R2Score()
-        # Predictions for the last batch evaluated, (batch, outputs) in the user's units, for callbacks.
+        # What the data were standardised with, to the bit: rounded to 32 bits and then used with 64.
+        self.mean = torch.tensor(target_mean or [0.0], device="cpu").double()
+        self.std = torch.tensor(target_std or [1.0], device="cpu").double()
+        # No buffers: a callback that swaps averaged weights in for validation swaps the buffers as well.
+        self._eval_loss = nothing(2)
+        self._sums = nothing(5, len(self.mean))
+        # Predictions for the last batch evaluated, (batch, outputs) float64 in the user's units, for callbacks.
         self.last_outputs: Tensor | None = None
 
     @classmethod
@@ -46,39 +44,57 @@ class Regression(Task):
         target = preprocessing["target"]
         return {"target_mean": list(target["mean"]), "target_std": list(target["std"])}
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return predictions (batch, outputs) in the user's units."""
-        outputs: Tensor = self.network(inputs) * self.std + self.mean
-        return outputs
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return predictions (batch, outputs) in the user's units, float64 on the CPU.
 
-    def score(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-        """Return the mean loss on standardised targets."""
+        Args:
+            inputs: What the network takes.
+        """
+        return self.in_units(self.network(*inputs))
+
+    def in_units(self, values: Tensor) -> Tensor:
+        """Take standardised values (batch, outputs) to the user's units: a date in seconds needs all 64 bits."""
+        return values.float().cpu().double() * self.std + self.mean
+
+    def score(self, batch: Batch) -> tuple[Tensor, Totals]:
+        """Return the loss on standardised targets, and what it adds up."""
         loss: Tensor = self.loss(self.network(batch.inputs), batch.target)
-        return loss, []
+        with torch.no_grad():
+            return loss, {"loss": training_share(self.loss, loss, batch.target)}
 
     def evaluate(self, batch: Batch) -> None:
         """Add a batch to the metrics."""
-        outputs = self.network(batch.inputs)
-        size = len(batch.indices)
-        loss = self.loss(outputs, batch.target) * size
-        self._eval_loss = self._eval_loss.to(loss.device) + torch.stack([loss, torch.full_like(loss, size)])
-        self.last_outputs = outputs.detach().float() * self.std + self.mean
-        predicted = self.last_outputs.squeeze(-1)
-        truth = (batch.target * self.std + self.mean).squeeze(-1)
-        for metric in (self.mae, self.mse, self.r2):
-            metric.update(predicted, truth)
+        outputs = self.network(batch.inputs).detach().float()
+        self._eval_loss = self._eval_loss + on_cpu(evaluation_share(self.loss, outputs, batch.target))
+        self.last_outputs = self.in_units(outputs)
+        said, truth = (values.float().cpu().double() for values in (outputs, batch.target))
+        error = said - truth
+        # Standardised, so that squares stay near one.
+        sums = [error.square(), error.abs(), truth, truth.square(), torch.ones_like(truth)]
+        self._sums = self._sums + torch.stack([values.sum(0) for values in sums])
 
     def results(self) -> dict[str, Tensor]:
-        """Return loss, mean absolute error, root mean squared error and R2 (not a number for one sample)."""
-        loss, count = self.over_processes(self._eval_loss)
-        several = int(self.r2.total) >= 2
+        """Return loss, mean absolute error, root mean squared error and R2 of all samples seen."""
+        loss, weight = self.over_processes(self._eval_loss)
+        squared, absolute, first, second, count = self.over_processes(self._sums)
         results = {
-            "loss": loss / count.clamp(min=1),
-            "mae": self.mae.compute(),
-            "rmse": self.mse.compute().sqrt(),
-            "r2": self.r2.compute() if several else torch.tensor(float("nan"), device=loss.device),
+            "loss": loss / weight,
+            "mae": (absolute / count * self.std).mean(),
+            "rmse": (squared / count * self.std.square()).mean().sqrt(),
+            "r2": _r2(squared / count, second / count - (first / count).square(), count),
         }
-        self._eval_loss = torch.zeros(2)
-        for metric in (self.mae, self.mse, self.r2):
-            metric.reset()
-        return results
+        self._eval_loss = nothing(2)
+        self._sums = nothing(5, len(self.mean))
+        return {name: value.float() for name, value in results.items()}
+
+
+def _r2(squared: Tensor, variance: Tensor, count: Tensor) -> Tensor:
+    """Return R2 = 1 - squared / variance as scikit-learn does, the mean over outputs; not a number below two samples.
+
+    Where the targets of an output are all equal it is 1 if all of its predictions are right, else 0.
+    """
+    if count[0] < 2:
+        return torch.tensor(math.nan)
+    constant = variance <= CONSTANT
+    right = (squared <= CONSTANT).double()
+    return torch.where(constant, right, 1 - squared / variance.clamp(min=CONSTANT)).mean()

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from nnkit.tasks.base import nothing
 from nnkit.tasks.writing import Tokens, Vocabulary, Writing
 
 
@@ -30,7 +31,7 @@ class Seq2Seq(Writing):
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         # Right answers, all answers, edits, and tokens of the nearest references.
-        self._answer_sums = torch.zeros(4, dtype=torch.float64, device="cpu")
+        self._answer_sums = nothing(4)
 
     def add_answers(self, answers: list[Tokens], references: list[list[Tokens]], data: Vocabulary) -> None:
         """Add answers to the metrics, each with the texts that count as right."""
@@ -47,9 +48,12 @@ class Seq2Seq(Writing):
 
     def results(self) -> dict[str, Tensor]:
         """Return all metrics; those of answers are not a number if none was written."""
-        right, count, edits, length = self.over_processes(self._answer_sums).float()
-        self._answer_sums = torch.zeros(4, dtype=torch.float64, device="cpu")
-        return super().results() | {"exact_match": right / count, "token_error": edits / length}
+        right, count, edits, length = self.over_processes(self._answer_sums)
+        self._answer_sums = nothing(4)
+        return super().results() | {
+            "exact_match": (right / count).float(),
+            "token_error": (edits / length).float(),
+        }
 
 
 def edit_distance(one: Tokens, other: Tokens) -> int:

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from nnkit.batches import IGNORED, Batch, Pairs, network_inputs
 from nnkit.beam import Answer, Beam, search
-from nnkit.tasks.base import Task
+from nnkit.losses.scoring import training_share
+from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
 
 Tokens = tuple[int, ...]
 
@@ -87,7 +88,7 @@ class Writing(Task):
         self.beam = Beam(beam_size, length_penalty)
         # Sum of the losses, right tokens and all tokens. No buffer: a callback that swaps averaged weights in for
         # validation swaps the buffers as well.
-        self._eval_sums = torch.zeros(3, dtype=torch.float64, device="cpu")
+        self._eval_sums = nothing(3)
 
     @abstractmethod
     def add_answers(self, answers: list[Tokens], references: list[list[Tokens]], data: Vocabulary) -> None:
@@ -98,16 +99,13 @@ class Writing(Task):
         outputs: Tensor = self.network(inputs, mask, prefix)
         return outputs
 
-    def weight(self, batch: Batch) -> int:
-        """Return the number of target tokens."""
-        return int((batch.target != IGNORED).sum())
-
-    def score(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-        """Return the mean loss and the number of tokens that were the most probable."""
+    def score(self, batch: Batch) -> tuple[Tensor, Totals]:
+        """Return the mean loss, and what loss and token accuracy add up."""
         logits, target = self._scored(batch)
+        loss: Tensor = self.loss(logits, target)
         with torch.no_grad():
-            right = (logits.argmax(-1) == target).sum()
-        return self.loss(logits, target), [right]
+            right = logits.argmax(-1) == target
+            return loss, {"loss": training_share(self.loss, loss, target), "token_accuracy": counted(right)}
 
     def _scored(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return logits (tokens, vocab_size) and target (tokens,), the padding left out."""
@@ -119,9 +117,7 @@ class Writing(Task):
         assert isinstance(batch, Pairs)
         logits, target = self._scored(batch)
         loss = functional.cross_entropy(logits.float(), target, reduction="sum")
-        right = (logits.argmax(-1) == target).sum()
-        sums = [loss.detach().double().cpu(), right.double().cpu(), torch.tensor(float(len(target)))]
-        self._eval_sums = self._eval_sums + torch.stack([value.double() for value in sums])
+        self._eval_sums = self._eval_sums + on_cpu((loss, *counted(logits.argmax(-1) == target)))
         self._decode(batch)
 
     def _decode(self, batch: Pairs) -> None:
@@ -172,7 +168,7 @@ class Writing(Task):
     def results(self) -> dict[str, Tensor]:
         """Return loss and share of right tokens of all that was seen."""
         loss, right, count = self.over_processes(self._eval_sums)
-        self._eval_sums = torch.zeros(3, dtype=torch.float64, device="cpu")
+        self._eval_sums = nothing(3)
         count = count.clamp(min=1)
         return {"loss": (loss / count).float(), "token_accuracy": (right / count).float()}
 

@@ -75,7 +75,7 @@ def test_results_are_cleared_and_the_sums_are_no_buffers():
     first = scored.results()
     scored.evaluate(batch)
     assert scored.results() == first
-    assert set(dict(scored.named_buffers())) == {"window", "epoch_totals", "mean", "std"}
+    assert set(dict(scored.named_buffers())) == {"window", "epoch_totals"}
     assert not {"mean", "std"} & set(scored.state_dict())
 
 

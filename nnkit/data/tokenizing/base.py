@@ -49,6 +49,13 @@ class Tokenizer(ABC):
         """
 
     @abstractmethod
+    def starts(self, text: str) -> NDArray[np.int64]:
+        """Return the place in a text at which each of its tokens begins, (tokens,), in characters.
+
+        Of tokens that share a character, each begins at it.
+        """
+
+    @abstractmethod
     def outsiders(self, text: str) -> list[str]:
         """Return the characters or words of a text that are not in the vocabulary, each once, in their order."""
 

@@ -108,6 +108,11 @@ class LibraryTokenizer(Tokenizer):
             return text
         return "".join(_joined([self._vocabulary[token] for token in tokens], self._kind == "wordpiece"))
 
+    def starts(self, text: str) -> NDArray[np.int64]:
+        """Return where each token of a text begins; a blank belongs to the token before or after it by kind."""
+        encoding = self._library.encode(_encodable(text), add_special_tokens=False)
+        return np.array([start for start, _ in encoding.offsets], np.int64)
+
     def outsiders(self, text: str) -> list[str]:
         """Return the words that become the unknown token."""
         if self.unknown is None:

@@ -60,6 +60,10 @@ class Marked(Tokenizer):
                 parts.append(self.inner.decode([number - len(MARKS) for number in numbers]))
         return " ".join(parts)
 
+    def starts(self, text: str) -> NDArray[np.int64]:
+        """Return where each token of a text begins."""
+        return self.inner.starts(text)
+
     def outsiders(self, text: str) -> list[str]:
         """Return what of a text the vocabulary lacks."""
         return self.inner.outsiders(text)

@@ -86,6 +86,10 @@ class Characters(Tokenizer):
         """Return the characters; the unknown one as U+FFFD."""
         return "".join(_REPLACEMENT if token == self.unknown else self._texts[token] for token in tokens)
 
+    def starts(self, text: str) -> NDArray[np.int64]:
+        """Return the place of each character."""
+        return np.arange(len(text))
+
     def outsiders(self, text: str) -> list[str]:
         """Return the characters that the vocabulary lacks."""
         points = code_points(text)
@@ -122,6 +126,11 @@ class Bytes(Tokenizer):
     def decode(self, tokens: Sequence[int]) -> str:
         """Read the bytes as UTF-8; what is none becomes U+FFFD."""
         return bytes(tokens).decode("utf-8", errors="replace")
+
+    def starts(self, text: str) -> NDArray[np.int64]:
+        """Return for each byte the place of its character."""
+        points = code_points(text)
+        return np.repeat(np.arange(len(text)), 1 + sum(points >= most for most in (0x80, 0x800, 0x10000)))
 
     def outsiders(self, text: str) -> list[str]:
         """Return nothing: every text can be encoded."""
