@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from nnkit import logs
 from nnkit.sweep.directory import Sweep
-from nnkit.sweep.space import trial_name
+from nnkit.sweep.space import numbered_name, trial_name
 from nnkit.sweep.trials import OVER, STARTED, STOPPED, Outcome, Trial
 
 _WATCHER = "parent"
@@ -71,9 +71,12 @@ class Job:
         """
         hydra = HydraConfig.get()
         own = tuple(word for word in hydra.overrides.task if word.partition("=")[0] in self.keys)
-        trial = Trial(trial_name(own, int(hydra.job.num) if self.numbered else None), own)
         sweep = Sweep(self.sweep)
-        known = sweep.settled().get(trial.name)
+        entries = sweep.settled()
+        before = [entry.trial for entry in entries.values()]
+        name = numbered_name(own, int(hydra.job.num), before) if self.numbered else trial_name(own)
+        trial = Trial(name, own)
+        known = entries.get(trial.name)
         ended = known is not None and known.outcome.state in OVER
         outcome = known.outcome if ended and known is not None else self._run(sweep, trial)
         return outcome.metrics.get(self.monitor, float("nan"))

@@ -16,7 +16,7 @@ from nnkit.sweep.definition import Definition
 from nnkit.sweep.directory import Sweep
 from nnkit.sweep.parameters import distribution, parameter, text
 from nnkit.sweep.pruners import PARTS, is_hopeless, place, pruner
-from nnkit.sweep.space import Axis, seeds_apart, trial_name
+from nnkit.sweep.space import Axis, numbered_name, seeds_apart
 from nnkit.sweep.storage import Store
 from nnkit.sweep.study import REPEATS, STOPPED_AT, Setting, add, draw, tell, verdict
 from nnkit.sweep.trials import DONE, FAILED, OVER, PRUNED, SEED, Entry, Outcome, Progress, Trial
@@ -58,6 +58,7 @@ class Search:
         self._store = Store(
             sweep.path, definition.sweeper.storage, "minimize" if definition.mode == "min" else "maximize"
         )
+        self._before = [entry.trial for entry in entries.values()]
         self._begun = time.monotonic()
         self._settings: list[Setting] = []
         self._of_run: dict[str, Setting] = {}
@@ -192,7 +193,7 @@ class Search:
     def _take_up(self, frozen: FrozenTrial) -> Setting:
         words = [f"{axis.key}={text(axis, frozen.params[parameter(axis)])}" for axis in self._axes]
         settings = [(*words, f"{SEED}={seed}") for seed in self._seeds] or [tuple(words)]
-        runs = tuple(Trial(trial_name(one, frozen.number), one) for one in settings)
+        runs = tuple(Trial(numbered_name(one, frozen.number, self._before), one) for one in settings)
         setting = Setting(frozen.number, runs, frozen.number, {})
         self._settings.append(setting)
         self._of_run.update({run.name: setting for run in runs})

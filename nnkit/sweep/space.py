@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
@@ -20,6 +20,9 @@ from nnkit.sweep.trials import SEED, Trial
 
 # File systems allow 255 bytes a name; temporary files and logs add a few.
 _LONGEST_NAME = 160
+# Of a setting that has a number as well.
+_LONGEST_SETTING = 40
+_UNNAMED = re.compile(r"[^\w.,=+@-]+")
 _LOG_TAG = "log"
 # Each is composed before the first trial: this many take minutes.
 _MOST_VALUES = 10_000
@@ -185,21 +188,46 @@ def grid(axes: Sequence[Axis]) -> Iterator[Trial]:
         yield Trial(trial_name(words), tuple(words))
 
 
-def trial_name(words: Sequence[str], number: int | None = None) -> str:
-    """Return the name of a trial's directory: its words, or a number and its words.
-
-    Args:
-        words: What the trial sets.
-        number: Stands in front, where settings are drawn and not listed.
-    """
+def trial_name(words: Sequence[str]) -> str:
+    """Return the name of the directory of a grid's trial: its words."""
     whole = ",".join(words)
-    plain = re.sub(r"[^\w.,=+@-]+", "_", whole)
-    head = "" if number is None else f"{number:04},"
+    plain = _UNNAMED.sub("_", whole)
     # Other signs and long values are told apart by a hash.
     if plain != whole or len(plain.encode()) > _LONGEST_NAME:
         mark = hashlib.sha256(whole.encode()).hexdigest()[:8]
         plain = f"{plain.encode()[: _LONGEST_NAME - 12].decode(errors='ignore')}~{mark}"
-    return f"{head}{plain}" or "trial"
+    return plain or "trial"
+
+
+def numbered_name(words: Sequence[str], number: int, before: Iterable[Trial] = ()) -> str:
+    """Return the name of the directory of a trial whose setting is drawn: ``0007,lr=0.003162,dim=64,seed=1``.
+
+    Number and seed tell trials apart; the rest is cut to a few letters.
+
+    Args:
+        words: What the trial sets.
+        number: The setting's.
+        before: Trials that have names already, which they keep.
+    """
+    head = f"{number:04}"
+    for trial in before:
+        if trial.words == tuple(words) and trial.name.partition(",")[0] == head:
+            return trial.name
+    pairs = [word.lstrip("+").partition("=") for word in words]
+    last = [key.rpartition(".")[2] for key, _, _ in pairs]
+    parts = [
+        (key, f"{key if last.count(name) > 1 else name}={value}")
+        for (key, _, value), name in zip(pairs, last, strict=True)
+    ]
+    setting = _cut(",".join(part for key, part in parts if key != SEED))
+    return ",".join(
+        [head, *([setting] if setting else []), *(_cut(part) for key, part in parts if key == SEED)]
+    )
+
+
+def _cut(text: str) -> str:
+    plain = _UNNAMED.sub("_", re.sub(r"['\"\[\] ]", "", text))
+    return plain if len(plain) <= _LONGEST_SETTING else f"{plain[: _LONGEST_SETTING - 1]}~"
 
 
 def seeds_apart(axes: Sequence[Axis]) -> tuple[tuple[Axis, ...], Axis | None]:

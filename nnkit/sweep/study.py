@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from nnkit.sweep.definition import Sweeper
@@ -17,6 +17,9 @@ from nnkit.sweep.trials import DONE, PRUNED, Outcome, Trial
 
 # What the study says of a trial beyond Optuna's own: where it was ended early, why it failed, what it repeats.
 STOPPED_AT, WHY, REPEATS = "stopped_at", "why", "repeats"
+
+# Digits of a drawn number, and steps that an interval has at least.
+_DIGITS, _STEPS = 4, 1000
 
 Direction = Literal["minimize", "maximize"]
 
@@ -76,7 +79,21 @@ def draw(
     )
     memory = optuna.create_study(sampler=sampler, direction=direction)
     memory.add_trials(history)
-    return memory.ask(dict(distributions)).params
+    drawn = memory.ask(dict(distributions)).params
+    return {name: shorten(value, distributions[name]) for name, value in drawn.items()}
+
+
+def shorten(value: Any, distribution: BaseDistribution) -> Any:
+    """Return a drawn number with the few digits that it is shown, named and trained with.
+
+    Four digits tell settings apart that train differently; a narrow interval keeps as many as make 1,000 steps of it.
+    """
+    if not isinstance(distribution, FloatDistribution) or distribution.step is not None or not value:
+        return value
+    width = distribution.high - distribution.low
+    places = _DIGITS - 1 - math.floor(math.log10(abs(value)))
+    places = max(places, math.ceil(math.log10(_STEPS / width))) if width else places
+    return min(max(round(value, places), distribution.low), distribution.high)
 
 
 def add(study: optuna.Study, new: FrozenTrial, number: int) -> FrozenTrial:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.distributions import FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -16,8 +17,10 @@ from nnkit.errors import ConfigError, EnvironmentFault, UserError
 from nnkit.sweep import start, storage
 from nnkit.sweep.definition import Definition, Sweeper
 from nnkit.sweep.directory import Sweep
+from nnkit.sweep.parameters import text
 from nnkit.sweep.search import Search
-from nnkit.sweep.space import read_space
+from nnkit.sweep.space import numbered_name, read_space
+from nnkit.sweep.study import draw, shorten
 from nnkit.sweep.trials import DONE, FAILED, PRUNED, RAISED, STARTED, STOPPED, Outcome, Progress, values
 
 LR = "optimizer.lr=tag(log,interval(1e-4,1e-1))"
@@ -129,7 +132,7 @@ def test_others_read_the_study(sweep, pruner):
     assert len(study.trials) == 14
     for one, (name, entry) in zip(study.trials, sweep.settled().items(), strict=True):
         said = values(entry.trial)
-        assert name.startswith(f"{one.number:04},optimizer.lr=")
+        assert name.startswith(f"{one.number:04},lr=")
         assert one.params == {
             "optimizer.lr": float(said["optimizer.lr"]),
             "model.dim": int(said["model.dim"]),
@@ -655,3 +658,30 @@ def test_a_journal_from_elsewhere_is_data(sweep, tmp_path):
         (sweep.path / "study.journal").write_text(garbled)
         with pytest.raises(UserError, match="holds no study that can be read"):
             open_search(sweep, definition())
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "shown"),
+    [
+        (0.0031622776601683795, 1e-4, 1e-1, "0.003162"),
+        (0.30000000000000004, 0.0, 0.5, "0.3"),
+        (1.2345678e-05, 1e-6, 1.0, "1.235e-05"),
+        # The ends belong to the interval, whatever their digits, and a narrow one still has values.
+        (0.123456789, 0.1234567, 0.5, "0.1235"),
+        (0.12341, 0.123411, 0.5, "0.123411"),
+        (100.00017, 100.0001, 100.0005, "100.0001700"),
+        (0.0, 0.0, 1.0, "0"),
+    ],
+)
+def test_a_drawn_number_has_few_digits(value, low, high, shown):
+    assert shorten(value, FloatDistribution(low, high)) == float(shown)
+
+
+def test_what_is_drawn_is_what_is_written_and_trained_with():
+    space = {"optimizer.lr": FloatDistribution(1e-4, 1e-1, log=True)}
+    drawn = draw([], space, "minimize", Sweeper(n_trials=1))["optimizer.lr"]
+    (axis,) = read_space(["optimizer.lr=tag(log,interval(1e-4,1e-1))"]).axes
+    written = text(axis, drawn)
+    assert float(written) == drawn
+    assert len(written) <= len("0.001234")
+    assert f"lr={written}" in numbered_name([f"optimizer.lr={written}"], 0)

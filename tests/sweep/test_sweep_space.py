@@ -6,7 +6,8 @@ import pytest
 
 from nnkit.config.overrides import parse
 from nnkit.errors import ConfigError
-from nnkit.sweep.space import grid, read_space, seeds_apart, trial_name
+from nnkit.sweep.space import grid, numbered_name, read_space, seeds_apart, trial_name
+from nnkit.sweep.trials import Trial
 
 
 def test_words_with_several_values_are_axes_and_the_rest_is_fixed():
@@ -122,10 +123,24 @@ def test_a_name_is_one_directory_whatever_the_words(tmp_path, words):
     name = trial_name(words)
     (tmp_path / name).mkdir()
     assert [path.name for path in tmp_path.iterdir()] == [name]
-    assert len(f"{trial_name(words, 9999)}.log".encode()) < 200
+    assert len(f"{numbered_name(words, 9999)}.log".encode()) < 200
 
 
 def test_names_differ_where_words_do():
     words = ["x=a b", "x=a_b", "x=a/b", "x=a:b", "x=" + "y" * 300, "x=" + "y" * 301]
     assert len({trial_name([word]) for word in words}) == len(words)
-    assert trial_name(["x=1"], 7) == "0007,x=1"
+    assert numbered_name(["x=1"], 7) == "0007,x=1"
+
+
+def test_the_name_of_a_drawn_setting_is_short():
+    words = ("optimizer.lr=0.003162", "+model.dropout=0.1372", "data.target='\u4ef7\u683c'", "seed=1")
+    assert numbered_name(words, 7) == "0007,lr=0.003162,dropout=0.1372,target=价格,seed=1"
+    assert numbered_name(("a.x=1", "b.x=2"), 0) == "0000,a.x=1,b.x=2"
+    assert len(numbered_name([f"model.x{n}={n}" for n in range(30)], 3)) < 50
+
+
+def test_a_trial_of_before_keeps_its_name():
+    words = ("optimizer.lr=0.0031622776601683795",)
+    earlier = Trial("0007,optimizer.lr=0.0031622776601683795", words)
+    assert numbered_name(words, 7, [earlier]) == earlier.name
+    assert numbered_name(words, 8, [earlier]) != earlier.name
