@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -16,7 +17,10 @@ from rich.progress import (
     Progress as RichProgress,
 )
 
+# Metrics in a line.
 _SHOWN = 5
+# Columns of the bar, and of what stands beside it.
+_WIDEST_BAR, _BESIDE_BAR = 40, 54
 _SECONDS_BETWEEN_LINES = 1.0
 _log = logging.getLogger("nnkit")
 
@@ -28,7 +32,7 @@ class _Bar(RichProgress):
         self._trainer = trainer
         super().__init__(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(min(_WIDEST_BAR, max(console.width - _BESIDE_BAR, 1))),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
@@ -43,6 +47,26 @@ class _Bar(RichProgress):
             rate = f"{task.speed:.0f} batches/s" if task.speed else ""
             self.update(task.id, completed=done, rate=rate)
         return super().get_renderable()
+
+
+def line_of(parts: Mapping[str, str], monitor: str, width: int | None = None) -> str:
+    """Return an epoch's line; what is least important is left out where it does not fit.
+
+    Args:
+        parts: "epoch", "step", metrics by their names and "time", in the order in which they are shown.
+        monitor: The metric that chooses the best checkpoint.
+        width: Columns; None: as many as are needed.
+    """
+    first = ["epoch", "train/loss", monitor, "time"]
+    names = [name for name in first if name in parts]
+    metrics = [name for name in parts if name not in (*first, "step")]
+    room = max(_SHOWN - len({"train/loss", monitor} & set(parts)), 0)
+    names += [*metrics[:room], *(["step"] if "step" in parts else [])]
+    while True:
+        line = "  ".join(text for name, text in parts.items() if name in names)
+        if width is None or len(line) <= width or len(names) == 1:
+            return line
+        names.pop()
 
 
 class Progress(Callback):
@@ -63,7 +87,8 @@ class Progress(Callback):
         self._bar: _Bar | None = None
         self._start: float | None = None
         self._printed = 0.0
-        self._line = ""
+        self._parts: dict[str, str] = {}
+        self._monitor = ""
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's bar."""
@@ -92,7 +117,8 @@ class Progress(Callback):
         self._stop()
         if not trainer.is_global_zero:
             return
-        self._line = self._describe(trainer, pl_module)
+        self._parts = self._describe(trainer, pl_module)
+        self._monitor = str(getattr(pl_module, "monitor", ""))
         self._start = None
         if time.perf_counter() - self._printed >= _SECONDS_BETWEEN_LINES:
             self._print()
@@ -101,24 +127,29 @@ class Progress(Callback):
         """Print the last epoch's line, if it is not out yet."""
         self._print()
 
-    def _describe(self, trainer: Trainer, pl_module: LightningModule) -> str:
+    def _describe(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, str]:
+        """Return the parts of an epoch's line by name, in the order in which they are shown."""
         means = {f"train/{name}": value for name, value in getattr(pl_module, "epoch_means", {}).items()}
         logged = {
             name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")
         }
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in list({**means, **logged}.items())[:_SHOWN])
         epochs = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
         now = time.perf_counter()
         seconds = now - (now if self._start is None else self._start)
-        return (
-            f"epoch {trainer.current_epoch + 1}{epochs}  step {trainer.global_step}  {shown}  {seconds:.1f} s"
-        )
+        return {
+            "epoch": f"epoch {trainer.current_epoch + 1}{epochs}",
+            "step": f"step {trainer.global_step}",
+            **{name: f"{name} {value:.4g}" for name, value in {**means, **logged}.items()},
+            "time": f"{seconds:.1f} s",
+        }
 
     def _print(self) -> None:
-        if self._line:
-            self.console.print(self._line, highlight=False, soft_wrap=True)
-            _log.info(self._line)
-            self._line, self._printed = "", time.perf_counter()
+        if self._parts:
+            # Only a terminal breaks a line that is too long for it.
+            width = self.console.width if self.console.is_terminal else None
+            self.console.print(line_of(self._parts, self._monitor, width), highlight=False, soft_wrap=True)
+            _log.info(line_of(self._parts, self._monitor))
+            self._parts, self._printed = {}, time.perf_counter()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the terminal as it was."""
