@@ -15,6 +15,7 @@ import yaml
 
 from nnkit.checkpoint.json_limits import check_file
 from nnkit.errors import NnkitError, UserError
+from nnkit.references import follow
 from nnkit.report import shorten
 from nnkit.run import CONFIG, Run, all_runs
 from nnkit.sweep.directory import STATUS, Sweep, find_run_near, find_sweep
@@ -28,6 +29,8 @@ HIGHER = frozenset(
     {"accuracy", "f1", "r2", "bleu", "chrf", "token_accuracy", "exact_match", "masked_accuracy"}
     | {"next_sentence_accuracy"}
 )
+# What has no one value over several seeds.
+_FOLLOWS_SEED = f"${{{SEED}}}"
 # What the data say of themselves.
 FACTS = frozenset({"num_features", "num_classes", "num_outputs", "num_channels", "in_channels"})
 FACTS |= {"height", "width", "vocab_size", "source_vocab_size"}
@@ -48,7 +51,8 @@ class Row:
         name: What it is called.
         runs: The run directories.
         states: How they stand, one word each.
-        settings: Their config by dotted key, and the option of each group; no references are resolved.
+        settings: Their config by dotted key, and the option of each group; references as text.
+        meant: What those of the settings come to that are references to others.
         groups: Those keys of the settings that name an option, such as "model".
         typed: Keys that were typed on the command line, in that order.
         metrics: The values of each metric, one a run that counts.
@@ -73,6 +77,7 @@ class Row:
     steps: tuple[int, ...] = ()
     seeds: int = 1
     known: bool = True
+    meant: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -92,7 +97,11 @@ class Row:
         if (summary := self.summary(key)) is not None:
             return summary.mean
         own = {"run": self.name, "status": self.status, "steps": max(self.steps, default=None)}
-        return self.settings.get(key, own.get(key))
+        return self.setting(key) if key in self.settings else own.get(key)
+
+    def setting(self, key: str) -> Any:
+        """Return what a key of the config comes to; None if there is none."""
+        return self.meant.get(key, self.settings.get(key))
 
 
 # Keys that every row has, beside those of its config and its metrics.
@@ -146,6 +155,11 @@ def _read(run: Run, output_dir: Path) -> Row:
         direction(monitor or ""),
         steps=(facts["step"],) if isinstance(facts["step"], int) else (),
         known=bool(config),
+        meant={
+            key: follow(config, value)
+            for key, value in config.items()
+            if isinstance(value, str) and "${" in value
+        },
     )
 
 
@@ -200,6 +214,11 @@ def _trials(sweep: Sweep) -> Iterator[Row]:
                 settings={**sibling.settings, SEED: _typed(entry).get(SEED)},
                 typed=sibling.typed,
                 known=True,
+                meant={
+                    key: value
+                    for key, value in sibling.meant.items()
+                    if sibling.settings.get(key) != _FOLLOWS_SEED
+                },
             )
 
 
@@ -244,6 +263,12 @@ def _merged(group: Sequence[Row]) -> Row:
     names = dict.fromkeys(name for row in counted for name in row.metrics)
     return replace(
         first,
+        # What follows the seed has no one value.
+        meant={
+            key: value
+            for key, value in first.meant.items()
+            if all(row.meant.get(key) == value for row in group)
+        },
         name=first.name if len(group) == 1 else f"{first.name} +{len(group) - 1}",
         runs=tuple(run for row in group for run in row.runs),
         states=tuple(state for row in group for state in row.states),
@@ -264,7 +289,13 @@ def differing(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
     """
     whole = [row for row in rows if row.known] or list(rows)
     keys = dict.fromkeys(key for row in whole for key in row.settings)
-    found = [key for key in keys if len({_canonical(row.settings.get(key)) for row in whole}) > 1]
+    # A reference and the value that it comes to are the same.
+    found = [
+        key
+        for key in keys
+        if len({_canonical(row.settings.get(key)) for row in whole}) > 1
+        and len({_canonical(row.setting(key)) for row in whole}) > 1
+    ]
     typed = [key for key in dict.fromkeys(key for row in rows for key in row.typed) if key in found]
     groups = {group for row in whole for group in row.groups}
     options = [key for key in typed if key in groups]

@@ -29,6 +29,7 @@ from nnkit.checkpoint.points import position
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.evaluation import evaluate
 from nnkit.faults import explained
+from nnkit.references import follow
 from nnkit.run import LOG, TIMING, Run, now
 from nnkit.session import Session, build_all, make_trainer
 
@@ -215,11 +216,12 @@ def _hyperparameters(session: Session) -> dict[str, Any]:
             flat[prefix] = json.dumps(value)
 
     walk("", configs.plain(session.config))
+    flat = {key: follow(flat, value) for key, value in flat.items()}
     return {**chosen, **{key: value for key, value in flat.items() if _is_setting(key, value)}}
 
 
 def _is_setting(key: str, value: Any) -> bool:
-    """Say whether a key tells runs apart: no class, no reference to another key, nothing of how a run is shown."""
+    """Return whether a key tells runs apart: no class, no outward reference, nothing of how a run is shown."""
     return not (
         key.endswith("_target_") or "${" in str(value) or key.split(".")[0] in ("callbacks", "logger", "fit")
     )

@@ -102,7 +102,9 @@ def fits(row: Row, key: str, sign: str, wanted: str) -> bool:
     if sign in _SIGNS:
         number = None if isinstance(value, bool) else _number(value)
         return number is not None and _SIGNS[sign](number, _number(wanted))
-    return _equal(value, wanted) == (sign != "!=")
+    # A reference may be named by its own text as well.
+    raw = row.settings.get(key, value)
+    return (_equal(value, wanted) or _equal(raw, wanted)) == (sign != "!=")
 
 
 def _equal(value: Any, wanted: str) -> bool:
@@ -125,7 +127,7 @@ def labels(rows: Iterable[Row], keys: Sequence[str]) -> list[str]:
     """Return what rows are called in a sentence or a legend: what they differ in, or their names."""
     found = []
     for row in rows:
-        parts = [f"{key}={_shown(row.settings[key])}" for key in keys if key in row.settings]
+        parts = [f"{key}={_shown(row.setting(key))}" for key in keys if key in row.settings]
         found.append(" ".join(parts) or row.name)
     return [
         label if found.count(label) == 1 else f"{label} ({row.name})"

@@ -187,7 +187,7 @@ def _columns(view: View, short: bool = False) -> list[Column]:
         found = [_column(view, name) for name in view.columns]
         return [replace(column, header=names.get(column.header, column.header)) for column in found]
     rows = view.rows
-    found = [Column(names.get(key, key), [row.settings.get(key) for row in rows]) for key in view.keys]
+    found = [Column(names.get(key, key), [row.setting(key) for row in rows]) for key in view.keys]
     if not view.merged or not found:
         found.insert(0, Column("run", [row.name for row in rows]))
     elif len({row.source for row in rows}) > 1:

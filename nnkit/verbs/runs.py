@@ -11,6 +11,7 @@ import yaml
 
 from nnkit.checkpoint.json_limits import check_file, parse_json
 from nnkit.errors import NnkitError
+from nnkit.references import follow
 from nnkit.run import CONFIG, METRICS, Run, all_runs
 from nnkit.terminal import duration, print_rows
 from nnkit.yaml_limits import read_yaml
@@ -137,8 +138,7 @@ def _monitor(run: Run, metrics: dict[str, float]) -> str | None:
     try:
         text = read_yaml(run.path / CONFIG, CONFIG)
         config = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        monitor = config["monitor"]
-        return str(config["task"]["monitor"] if monitor == "${task.monitor}" else monitor)
+        return str(follow({"task.monitor": config["task"]["monitor"]}, config["monitor"]))
     except (OSError, ValueError, NnkitError, yaml.YAMLError, KeyError, TypeError):
         # A run with a damaged config is listed all the same.
         return None

@@ -417,3 +417,29 @@ def test_facts_are_those_of_the_data():
         module, _, data = catalog.read("data", name)["_target_"].rpartition(".")
         found |= set(getattr(__import__(module, fromlist=[data]), data).fact_names)
     assert found == comparison.FACTS
+
+
+def test_references_are_shown_as_what_they_come_to(cli, make):
+    follows = {"monitor": "${task.monitor}", "task": {"monitor": "val/accuracy"}, "optimizer.lr": "${seed}"}
+    make("one", 0.90, ["monitor=val/loss"], {**follows, "monitor": "val/loss", "seed": 3})
+    make("two", 0.95, config={**follows, "seed": 4, "data.batch_size": "${oc.env:HOME}"})
+    make("three", 0.93, config={**follows, "monitor": "val/accuracy", "seed": 4})
+    rows = {
+        row["run"]: row
+        for row in table(cli, "one", "two", "three", "--columns", "run,monitor,optimizer.lr,batch_size")
+    }
+    assert [rows[name]["monitor"] for name in ("one", "two", "three")] == [
+        "val/loss",
+        "val/accuracy",
+        "val/accuracy",
+    ]
+    assert rows["two"]["optimizer.lr"] == "4"
+    # What leads out of the config is not looked up.
+    assert rows["two"]["data.batch_size"] == "${oc.env:HOME}"
+    assert "${task.monitor}" not in cli("compare")[1]
+    # A reference and its value are no difference.
+    make("four", 0.91, config={**follows, "seed": 4})
+    assert "monitor" not in table(cli, "three", "four")[0]
+    assert [row["run"] for row in table(cli, "--filter", "monitor=val/accuracy", "--columns", "run")] == [
+        "two", "three", "four",
+    ]  # fmt: skip
