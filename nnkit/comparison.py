@@ -90,7 +90,7 @@ class Row:
     def summary(self, metric: str) -> Summary | None:
         """Return a metric over the runs; None where none has it."""
         found = self.metrics.get(metric)
-        return summarize(found) if found else None
+        return summarize(found, metric) if found else None
 
     def value(self, key: str) -> Any:
         """Return what stands under a key: of a metric the mean; None where there is nothing."""

@@ -80,7 +80,7 @@ class Setting:
     def summary(self, metric: str) -> Summary | None:
         """Return a metric over the seeds; None where no trial has it."""
         found = self.values(metric)
-        return summarize(found) if found else None
+        return summarize(found, metric) if found else None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,16 @@ from typing import Any
 CONFIDENCE = 0.95
 # More seeds than this nobody is told to run.
 MOST_SEEDS = 100
+# What a metric can be, by its name without the split; others have no known ends.
+_SHARES = ("accuracy", "f1", "token_accuracy", "exact_match", "masked_accuracy", "next_sentence_accuracy")
+_ERRORS = ("mae", "mse", "rmse", "nrmse", "token_error", "bits_per_character")
+_RANGES: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(_SHARES, (0.0, 1.0)),
+    **dict.fromkeys(("bleu", "chrf"), (0.0, 100.0)),
+    **dict.fromkeys(_ERRORS, (0.0, math.inf)),
+    "perplexity": (1.0, math.inf),
+    "r2": (-math.inf, 1.0),
+}
 # With two values an interval is 9 deviations wide to each side; three say a good deal more.
 _FEWEST = 3
 
@@ -26,22 +36,26 @@ class Summary:
         mean: Their mean; not a number if one of them is none.
         deviation: Sample standard deviation (divided by n - 1); None for a single value.
         half_width: Half the width of the 95 % interval of the mean; None for a single value.
+        lowest: What the metric cannot be below; the interval ends there.
+        highest: What it cannot be above.
     """
 
     count: int
     mean: float
     deviation: float | None
     half_width: float | None
+    lowest: float = -math.inf
+    highest: float = math.inf
 
     @property
     def low(self) -> float | None:
         """Lower end of the interval."""
-        return None if self.half_width is None else self.mean - self.half_width
+        return None if self.half_width is None else max(self.mean - self.half_width, self.lowest)
 
     @property
     def high(self) -> float | None:
         """Upper end of the interval."""
-        return None if self.half_width is None else self.mean + self.half_width
+        return None if self.half_width is None else min(self.mean + self.half_width, self.highest)
 
 
 @dataclass(frozen=True)
@@ -77,14 +91,17 @@ def t_quantile(degrees: int) -> float:
     return float(mpmath.findroot(outside, (1.9, 13), solver="anderson", tol=1e-14))
 
 
-def summarize(values: Sequence[float]) -> Summary:
+def summarize(values: Sequence[float], metric: str = "") -> Summary:
     """Return mean, sample standard deviation and 95 % interval of the mean, ``mean ± t s / sqrt(n)``.
 
-    Source: NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.5.2, confidence limits for the mean.
+    Source: NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.5.2, confidence limits for the mean. The interval ends
+    where the metric's values do: the true mean cannot lie beyond, so this does not change how often it is inside.
 
     Args:
         values: One a seed, at least one; what is not finite makes everything not a number.
+        metric: Name of the metric, such as "val/accuracy".
     """
+    ends = _RANGES.get(metric.rpartition("/")[2], (-math.inf, math.inf))
     count = len(values)
     if not all(map(math.isfinite, values)):
         return Summary(count, math.nan, None, None)
@@ -93,9 +110,9 @@ def summarize(values: Sequence[float]) -> Summary:
     if count == 1:
         return Summary(1, mean, None, None)
     if min(values) == max(values):
-        return Summary(count, values[0], 0.0, 0.0)
+        return Summary(count, values[0], 0.0, 0.0, *ends)
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
-    return Summary(count, mean, deviation, _half_width(deviation, count))
+    return Summary(count, mean, deviation, _half_width(deviation, count), *ends)
 
 
 def _half_width(deviation: float, count: int) -> float:

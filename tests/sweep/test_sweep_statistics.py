@@ -9,6 +9,13 @@ import pytest
 from scipy import stats
 
 from nnkit.sweep.statistics import MOST_SEEDS, best_first, summarize, t_quantile, verdict
+from nnkit.tasks.classification import Classification
+from nnkit.tasks.forecasting import Forecasting
+from nnkit.tasks.language_modeling import LanguageModeling
+from nnkit.tasks.masked_lm import MaskedLM
+from nnkit.tasks.regression import Regression
+from nnkit.tasks.seq2seq import Seq2Seq
+from nnkit.tasks.translation import Translation
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7, 10, 29, 100, 5000])
@@ -24,6 +31,36 @@ def test_mean_deviation_and_interval(count):
     assert found.mean == pytest.approx(statistics.fmean(values), rel=1e-12)
     assert found.deviation == pytest.approx(statistics.stdev(values), rel=1e-9)
     assert (found.low, found.high) == pytest.approx((found.mean - width, found.mean + width), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "ends"),
+    [
+        ("val/accuracy", [0.5, 1.0], (0, 1)),
+        ("test/f1", [0.98, 0.99, 1.0], (None, 1)),
+        ("test/token_error", [0.0, 0.01], (0, None)),
+        ("test/bleu", [99.0, 100.0], (None, 100)),
+        ("test/r2", [0.5, 0.9], (None, 1)),
+        ("val/perplexity", [1.01, 1.1], (1, None)),
+        ("val/loss", [0.0, 0.1], (None, None)),
+    ],
+)
+def test_an_interval_ends_where_the_values_of_its_metric_do(metric, values, ends):
+    found = summarize(values, metric)
+    width = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    free = (found.mean - width, found.mean + width)
+    expected = [one if one is not None else other for one, other in zip(ends, free, strict=True)]
+    assert [found.low, found.high] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "task", [Classification, Regression, Forecasting, LanguageModeling, MaskedLM, Seq2Seq, Translation]
+)
+def test_each_metric_of_a_task_but_its_losses_has_an_end(task):
+    for metric in task.metrics:
+        found = summarize([-1e9, 1e9], metric)
+        free = found.high - found.low > 1e9 and found.low < 0 and found.high > 1e9
+        assert free == metric.endswith("loss"), metric
 
 
 def test_the_order_of_the_seeds_changes_no_digit():
