@@ -7,7 +7,9 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from nnkit.errors import NnkitError, UserError
@@ -31,6 +33,9 @@ VERBS = {
     "completion": ("nnkit.verbs.completion", "print the tab completion for bash, zsh or fish"),
 }
 
+# Python's own variable: like the option -P.
+_SAFE_PATH = "PYTHONSAFEPATH"
+
 
 class _Terminated(BaseException):
     """SIGTERM outside the training loop."""
@@ -45,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        return _run(words)
+        with _safe_path_for_children():
+            return _run(words)
     except NnkitError as error:
         return _fail(_sentence(error), error.exit_code)
     except KeyboardInterrupt:
@@ -63,6 +69,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{str(error.filename)[:200]}: {error.strerror}", 2)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _safe_path_for_children() -> Iterator[None]:
+    """Keep the working directory off the import path of every Python process that is started from here.
+
+    The fork server and the resource tracker of multiprocessing start with `python -c`, pip and loggers with
+    `python -m`: each would put the working directory before the standard library.
+    """
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_SAFE_PATH, None)
+        else:
+            os.environ[_SAFE_PATH] = before
 
 
 def _run(words: list[str]) -> int:
@@ -102,4 +126,7 @@ def _fail(text: str, code: int) -> int:
 
 
 if __name__ == "__main__":
+    # `python -m` puts the working directory before everything that is installed; see nnkit.build.fence.
+    if not sys.flags.safe_path and sys.path[0] == str(Path.cwd()):
+        del sys.path[0]
     sys.exit(main())

@@ -17,7 +17,7 @@ from nnkit.checkpoint.store import CheckpointStore
 from nnkit.config import Change, Composition
 from nnkit.errors import ConfigError, UserError
 from nnkit.fit import Loaded, Result, fit
-from nnkit.run import CONFIG, Run, find_run, now, start_record, versions
+from nnkit.run import CONFIG, Run, cpu_capability, find_run, now, start_record, versions
 from nnkit.session import check_devices, fix_arithmetic, make_session, prepare_data
 from nnkit.transfer import take_again
 
@@ -106,6 +106,7 @@ def resume_held(
         status="running",
         pid=entry["pid"],
         versions=entry["versions"],
+        cpu_capability=entry["cpu_capability"],
         end=None,
         error=None,
         resumed=[*record.get("resumed", []), note],
@@ -204,6 +205,12 @@ def _say(
     if other:
         lines.append(
             f"    trained with other versions until now, so that bits may differ: {', '.join(other)}"
+        )
+    earlier, capability = record.get("cpu_capability"), cpu_capability()
+    if earlier not in (None, capability):
+        lines.append(
+            f"    trained with the instructions {earlier} until now, here torch uses {capability}, "
+            "so that bits may differ"
         )
     for line in lines:
         _log.info(line.strip())

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from nnkit.checkpoint import files
 from nnkit.checkpoint.json_limits import read_json
 from nnkit.errors import EnvironmentFault, UserError
+from nnkit.git import commit
 from nnkit.paths import expand
 
 RECORD = "run.json"
@@ -174,6 +175,13 @@ def versions() -> dict[str, str]:
     return {"nnkit": __version__, **{package: version(package) for package in packages}}
 
 
+def cpu_capability() -> str:
+    """Return the vector instructions torch computes with, such as "AVX512": others sum in another order."""
+    import torch
+
+    return str(torch.backends.cpu.get_cpu_capability())
+
+
 def start_record(command: list[str] | None = None) -> dict[str, Any]:
     """Return the facts known when a run starts: command, process, host-independent versions, git commit."""
     return {
@@ -184,21 +192,9 @@ def start_record(command: list[str] | None = None) -> dict[str, Any]:
         "end": None,
         "python": sys.version.split()[0],
         "versions": versions(),
-        "git": git_commit(Path.cwd()),
+        "cpu_capability": cpu_capability(),
+        "git": commit(Path.cwd()),
     }
-
-
-def git_commit(directory: Path) -> str | None:
-    """Return the commit checked out in a directory, read from .git itself; None outside a repository."""
-    for parent in (directory, *directory.parents):
-        head = parent / ".git" / "HEAD"
-        if head.is_file():
-            text = head.read_text(encoding="utf-8").strip()
-            if not text.startswith("ref: "):
-                return text
-            reference = parent / ".git" / text.removeprefix("ref: ")
-            return reference.read_text(encoding="utf-8").strip() if reference.is_file() else None
-    return None
 
 
 def all_runs(output_dir: Path) -> list[Run]:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from nnkit.errors import EnvironmentFault, UserError
-from nnkit.run import CONFIG, Run, all_runs, find_run, git_commit, start_record
+from nnkit.run import CONFIG, Run, all_runs, find_run, start_record
 
 
 def make(output_dir, name, start="2026-01-01"):
@@ -78,16 +78,6 @@ def test_a_garbled_record_is_not_fatal(tmp_path):
     assert run.record() == {}
     assert run.status() == "unknown"
     assert [found.path for found in all_runs(tmp_path)] == [run.path]
-
-
-def test_git_commit_is_read_without_git(tmp_path):
-    assert git_commit(tmp_path) is None
-    (tmp_path / ".git" / "refs" / "heads").mkdir(parents=True)
-    (tmp_path / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
-    assert git_commit(tmp_path) is None
-    (tmp_path / ".git" / "refs" / "heads" / "main").write_text("abc123\n")
-    (tmp_path / "inner").mkdir()
-    assert git_commit(tmp_path / "inner") == "abc123"
 
 
 def test_record_is_json(tmp_path):

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from nnkit.checkpoint.pickles import check_pickle
 from nnkit.checkpoint.vetting import check_archive, check_values
 
 # What torch names where a file asks for more than plain data.
@@ -27,6 +28,7 @@ def load_bytes(data: bytes) -> dict[str, Any]:
     """
     try:
         check_archive(data)
+        check_pickle(data)
         loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         check_values(loaded)
     except Exception as error:

@@ -87,6 +87,10 @@ def resume_sweep(found: Sweep, words: Sequence[str] = (), retry_failed: bool = F
         sweeper=_changed(definition.sweeper, settings, "hydra.sweeper"),
     )
     _refuse_other_search(found, definition, changed)
+    if changed.search and "hydra.sweeper.storage" not in settings.typed:
+        from nnkit.sweep.storage import refuse_elsewhere
+
+        refuse_elsewhere(found.path, changed.sweeper.storage)
     examine(Space(changed.words, read_space(changed.axes).axes), changed.search, changed.config_dir)
     return run(found, changed, retry_failed)
 

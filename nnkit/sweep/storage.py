@@ -66,6 +66,37 @@ def check_storage(url: str | None) -> None:
         raise _refused(f"{url!r} is no URL of a database", _EXAMPLES) from None
 
 
+def refuse_elsewhere(path: Path, url: str | None) -> None:
+    """Refuse a storage outside a sweep's directory that only the sweep's own file names.
+
+    A directory from elsewhere could otherwise make `resume` write tables into any database of the user's.
+
+    Args:
+        path: The sweep's directory.
+        url: The storage that its file names; None: a journal in the directory.
+
+    Raises:
+        UserError: If it is outside, with what to type to use it all the same.
+    """
+    check_storage(url)
+    if url is None:
+        return
+    parsed = make_url(url)
+    local = parsed.get_backend_name() == "sqlite" and not parsed.query and parsed.database is not None
+    if local and Path(str(parsed.database)).resolve().is_relative_to(path.resolve()):
+        return
+    shown = parsed.render_as_string(hide_password=True)
+    raise UserError(
+        f"{path / SWEEP} names the storage {shown}, which lies outside the sweep's directory\n"
+        f"    if that is yours, type it: {_again(path, shown)}"
+    )
+
+
+def _again(path: Path, shown: str | None) -> str:
+    """Return the command that goes on with a sweep; a storage must be typed, whatever the sweep's file says."""
+    return f"nnkit resume {path}" + (f" '{_KEY}={shown}'" if shown else "")
+
+
 def _examine(url: URL) -> None:
     shown = url.render_as_string(hide_password=True)
     backend = url.get_backend_name()
@@ -159,7 +190,7 @@ class Store:
             return action()
         except _DOWN as error:
             begun = (self.path / SWEEP).is_file()
-            hint = f"nnkit resume {self.path}" if begun else "the same command"
+            hint = _again(self.path, None if self.journal else self.where) if begun else "the same command"
             raise EnvironmentFault(
                 f"{self.where} failed {len(_WAITS) + 1} times in {sum(_WAITS):.0f} seconds: {_sentence(error)}"
                 f"\n    once it works, go on with: {hint}"

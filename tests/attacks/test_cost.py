@@ -75,8 +75,8 @@ CIRCLE.append(CIRCLE)
 VALUES = {
     "an expanded tensor": (torch.zeros(1).expand(10**12), "fewer numbers"),
     "a tensor past its end": (torch.zeros(100)[99:].as_strided((50,), (0,)), "fewer numbers"),
-    "a sparse tensor": (torch.zeros(3).to_sparse(), "fewer numbers"),
-    "a tensor without memory": (torch.zeros(10**12, device="meta"), "fewer numbers"),
+    "a sparse tensor": (torch.zeros(3).to_sparse(), "which is no plain data"),
+    "a tensor without memory": (torch.zeros(10**12, device="meta"), "which is no plain data"),
     "a billion laughs": (LAUGHS, "repetitions counted"),
     "a circle": (CIRCLE, "nested more than"),
 }
