@@ -244,3 +244,20 @@ def test_a_disk_without_room_for_a_checkpoint_is_said_before_anything_is_written
     assert code == 1
     assert "has 100 bytes left, and two checkpoints of this network need about" in err
     assert not Path("outputs").exists()
+
+
+def test_other_vector_instructions_are_recorded_and_said(run, caplog):
+    """torch sums in another order with them: the bits differ although every setting is equal."""
+    here = torch.backends.cpu.get_cpu_capability()
+    assert run.record()["cpu_capability"] == here
+    run.update(cpu_capability="another")
+    caplog.set_level("INFO", "nnkit")
+    resume("mine", show=False)
+    assert f"trained with the instructions another until now, here torch uses {here}" in caplog.text
+    assert run.record()["cpu_capability"] == here
+
+
+def test_the_same_vector_instructions_are_not_spoken_of(run, caplog):
+    caplog.set_level("INFO", "nnkit")
+    resume("mine", show=False)
+    assert "instructions" not in caplog.text

@@ -4,11 +4,14 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from nnkit.checkpoint.json_limits import check_file
 
 logger = logging.getLogger("nnkit")
 
@@ -32,6 +35,8 @@ SUFFIXES = frozenset(
         ".avif",
     }
 )
+# What a file may hold, whatever its name: of the others some start programs (PostScript runs `gs`).
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 # A picture of 10,000 x 10,000 is a photograph; more in one small file is a decompression bomb.
 MAX_PIXELS = 100_000_000
 # How far from the training pictures a brightness may lie before a user is warned: standard deviations, and a
@@ -70,7 +75,7 @@ def load(path: Path, channels: int, size: tuple[int, int] | None = None) -> Imag
     """Open a picture upright as grey or colour of 8 bits; transparency is laid over white.
 
     Args:
-        path: A file of any format Pillow knows; of an animation, the first picture is taken.
+        path: A file of one of `FORMATS`; of an animation, the first picture is taken.
         channels: 1 for grey, 3 for colour.
         size: Height and width that will do, so that a large JPEG is decoded at a fraction of its size.
 
@@ -82,7 +87,8 @@ def load(path: Path, channels: int, size: tuple[int, int] | None = None) -> Imag
     """
     mode = "L" if channels == 1 else "RGB"
     try:
-        with Image.open(path) as image:
+        check_file(path)
+        with Image.open(path, formats=_readable()) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise PictureError(
                     f"it claims {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}"
@@ -94,13 +100,36 @@ def load(path: Path, channels: int, size: tuple[int, int] | None = None) -> Imag
     except FileNotFoundError as error:
         raise PictureError("there is no such file") from error
     except UnidentifiedImageError as error:
-        empty = path.stat().st_size == 0
-        raise PictureError("the file is empty" if empty else "it is no picture") from error
+        raise PictureError(_not_read(path)) from error
     except Image.DecompressionBombError as error:
         raise PictureError(f"it claims more than {MAX_PIXELS:,} pixels") from error
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+    except PictureError:
+        raise
+    except Exception as error:
+        # A decoder that meets a broken file raises whatever comes: struct.error, KeyError, ZeroDivisionError.
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise PictureError(f"it cannot be decoded: {reason}") from error
+
+
+@cache
+def _readable() -> tuple[str, ...]:
+    """Return those of `FORMATS` that this installation of Pillow has."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _not_read(path: Path) -> str:
+    """Say what a file holds that is none of the formats; nothing but its beginning is looked at."""
+    with path.open("rb") as file:
+        beginning = file.read(16)
+    if not beginning:
+        return "the file is empty"
+    # What recognises a format takes this many bytes for granted.
+    beginning = beginning.ljust(16, b"\0")
+    for name, (_, accepts) in Image.OPEN.items():
+        if name not in FORMATS and accepts is not None and accepts(beginning) is True:
+            return f"it is {name}, which is not read; a picture is one of {', '.join(_readable())}"
+    return f"it is no picture of a format that is read: {', '.join(_readable())}"
 
 
 def fit(image: Image.Image, height: int, width: int, how: Fit) -> Image.Image:
