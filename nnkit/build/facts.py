@@ -58,8 +58,8 @@ def _chosen(config: DictConfig, group: str, content: dict[str, Any]) -> Iterator
         (kind,) = config.model.embeds or ("",)
         content = (content.get("embeds") or {}).get(kind) or {}
         key, node = f"model.embeds.{kind}", config.model.embeds.get(kind)
-    # A model that does not take the data is refused for that.
-    given: Any = OmegaConf.to_container(node, resolve=True) if node is not None else {}
+    # A model that does not take the data is refused for that, and a value where keys must stand as well.
+    given: Any = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else {}
     for name, wanted in content.items():
         if _REFERENCE not in str(wanted) or name not in given:
             continue
