@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -10,15 +9,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.loggers import TensorBoardLogger
-
 from nnkit import config as configs
 from nnkit import logs, report
-from nnkit.build import build, target_class
 from nnkit.callbacks.checkpoint import Checkpointing
 from nnkit.callbacks.ending import Ending
 from nnkit.callbacks.progress import Progress
-from nnkit.callbacks.record import Record, cut_after, show_again
+from nnkit.callbacks.record import Record, cut_after
 from nnkit.callbacks.signals import Interrupted, StopSignal
 from nnkit.callbacks.state import Origin, SaveState
 from nnkit.checkpoint import files
@@ -29,13 +25,12 @@ from nnkit.checkpoint.points import position
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.evaluation import evaluate
 from nnkit.faults import explained
-from nnkit.references import follow
 from nnkit.run import LOG, TIMING, Run, now
+from nnkit.run_loggers import finish, flush, make_loggers
 from nnkit.session import Session, build_all, make_trainer
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
-    from omegaconf import DictConfig
 
 # A checkpoint's manifest and its verified state.
 Loaded = tuple[Manifest, dict[str, Any]]
@@ -89,8 +84,10 @@ def fit(
             stopped = state[KEY]["stopped"]
             session.data.resume_at(*position(state))
         cut_after(run.path / TIMING, step)
-        loggers = _loggers(config, run, step, record)
-        io = StoreIO(store, partial(_flush, loggers), checkpoint)
+        loggers = make_loggers(session, run.path, step, record)
+        for logger in loggers:
+            stack.callback(logger.close)
+        io = StoreIO(store, partial(flush, loggers), checkpoint)
         stack.callback(io.teardown)
         chosen = [one for one in build_all("callbacks", config) if show or not isinstance(one, Progress)]
         ending = Ending(config.trainer.max_steps, stopped)
@@ -120,35 +117,11 @@ def fit(
             raise
 
 
-def _flush(loggers: list[Any]) -> None:
-    """Write out what TensorBoard still holds in a queue: points before a checkpoint are not logged again."""
-    for logger in loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.experiment.flush()
-
-
 def _prune(trainer: Trainer, store: CheckpointStore) -> None:
     """Prune at the end as well: a run that was killed right after its last save has nothing left to save."""
     kept = [one.keep_last for one in trainer.checkpoint_callbacks if isinstance(one, Checkpointing)]
     if kept and store.holds_any():
         store.settle(kept[0])
-
-
-def _loggers(config: DictConfig, run: Run, step: int, record: Record) -> list[Any]:
-    """Build the loggers; TensorBoard is told to forget what came after the checkpoint."""
-    again = record.rows_of(step) if step >= 0 else []
-    # Saved before the validation of its step, which a killed process may have shown and the run does again.
-    due = not any(row["split"] == "val" for row in again)
-    found = []
-    for node in (config.get("logger") or {}).values():
-        purges = step >= 0 and issubclass(target_class(node, "logger"), TensorBoardLogger)
-        purge = {"purge_step": step if due else step + 1} if purges else {}
-        logger = build(node, "logger", save_dir=str(run.path), name="", version="tensorboard", **purge)
-        found.append(logger)
-        if purges and due:
-            for row in again:
-                show_again(row, logger)
-    return found
 
 
 def _origin(session: Session) -> Origin:
@@ -171,10 +144,7 @@ def _finish(
     record.write(trainer, "test", metrics)
     if best is not None and best.monitor is not None and best.score is not None:
         metrics = {**metrics, best.monitor: best.score}
-    for logger in trainer.loggers:
-        if metrics:
-            logger.log_hyperparams(_hyperparameters(session), metrics)
-        logger.finalize("success")
+    finish(session, trainer.loggers, metrics)
     # The log first: a run that is done is not resumed, so nothing would write its last line again.
     files.sync_file(record.path)
     run.update(
@@ -198,30 +168,3 @@ def _finish(
         }
         report.console().print(report.results_table(metrics, facts, title))
     return Result(run, metrics, seconds, session)
-
-
-def _hyperparameters(session: Session) -> dict[str, Any]:
-    """Return the chosen options and the config's dotted keys, as values that a table of hyperparameters can hold."""
-    # A config has no key that says which model it is.
-    chosen = {group: option for group, option in session.choices.items() if isinstance(option, str)}
-    flat: dict[str, Any] = {}
-
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}" if prefix else str(key), inner)
-        elif isinstance(value, bool | int | float | str):
-            flat[prefix] = value
-        else:
-            flat[prefix] = json.dumps(value)
-
-    walk("", configs.plain(session.config))
-    flat = {key: follow(flat, value) for key, value in flat.items()}
-    return {**chosen, **{key: value for key, value in flat.items() if _is_setting(key, value)}}
-
-
-def _is_setting(key: str, value: Any) -> bool:
-    """Return whether a key tells runs apart: no class, no outward reference, nothing of how a run is shown."""
-    return not (
-        key.endswith("_target_") or "${" in str(value) or key.split(".")[0] in ("callbacks", "logger", "fit")
-    )

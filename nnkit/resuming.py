@@ -72,6 +72,7 @@ def resume_held(
         show: As for `resume`.
         extra: Callbacks beside those of the config.
     """
+    run.refuse_links()
     record = run.record()
     config, choices = configs.load(run.path / CONFIG)
     build.refuse_untrusted(config)

@@ -126,6 +126,23 @@ class Run:
             raise UserError(f"{self.path / PREPROCESSING} holds no keys")
         return learnt
 
+    def refuse_links(self) -> None:
+        """Refuse a directory that holds a link out of it: what a logger writes would follow it to any file.
+
+        Raises:
+            UserError: With the first of them.
+        """
+        inside = self.path.resolve()
+        for folder, folders, names in os.walk(self.path):
+            if Path(folder) == self.path / "wandb":
+                # W&B links to logs of its own from the folders of its runs, none of which is written to again.
+                folders.clear()
+            for path in (Path(folder) / name for name in (*folders, *names)):
+                if path.is_symlink() and not path.resolve().is_relative_to(inside):
+                    raise UserError(
+                        f"{path} is a link that leads out of the run: delete it, or put in its place what it leads to"
+                    )
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the directory for this process alone.

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from nnkit.build.listed import why_refused
 from nnkit.suggest import closest
 
 HOMES = ("nnkit", "torch.nn", "torch.optim", "lightning.pytorch")
@@ -59,7 +60,8 @@ def resolve(path: object, group: str) -> type:
         group: Group of the node, a key of `BASES`.
 
     Raises:
-        RefusedError: If the path leads out of the trusted packages, to no class, or to one of another kind.
+        RefusedError: If the path leads out of the trusted packages, to no class, to one of another kind, or to a
+            callback or logger of Lightning that is not listed.
     """
     if not isinstance(path, str) or not _PATH.fullmatch(path):
         raise RefusedError(f"{path!r} is not the dotted path of a class")
@@ -77,6 +79,8 @@ def resolve(path: object, group: str) -> type:
     if not _lives_at_home(found):
         raise RefusedError(f"{path} is really {home}, which cannot be found there")
     _check_kind(found, path, group)
+    if (refusal := why_refused(found, group)) is not None:
+        raise RefusedError(*refusal)
     return found
 
 

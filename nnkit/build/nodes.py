@@ -12,6 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from nnkit.build.fence import RefusedError, resolve
+from nnkit.build.listed import allowed, unlisted
 from nnkit.build.typecheck import UNKNOWN, MismatchError, convert
 from nnkit.errors import Problem
 from nnkit.suggest import hint, typed
@@ -36,7 +37,7 @@ INJECTED: dict[str, tuple[str, ...] | None] = {
     "optimizer": ("params",),
     "scheduler": ("optimizer", "mode"),
     "task": None,
-    "logger": ("save_dir", "name", "version", "purge_step"),
+    "logger": ("save_dir",),
     "trainer": (
         "callbacks",
         "logger",
@@ -137,9 +138,15 @@ def read_node(
     problems = [p for name, value in given.items() for p in _special_keys(value, f"{key}.{name}", name)]
     parameters, is_open = signature(target)
     arguments: dict[str, Any] = {}
+    listed = allowed(target, group)
+    if group == "logger" and injected is not None:
+        # A logger of the user's own may be given its place; of Lightning's, the list says what a config may give.
+        injected = [name for name in injected if name not in given]
     for name, value in given.items():
         path = f"{key}.{name}"
-        if injected is not None and name in injected:
+        if listed is not None and name not in listed.arguments:
+            problems.append(unlisted(listed, target, name, path))
+        elif injected is not None and name in injected:
             problems.append(Problem(path, "is given by nnkit itself, not by the config", "leave it out"))
         elif name in parameters:
             _accept(arguments, problems, path, value, parameters[name])

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nnkit.build.facts import fact_problems
+from nnkit.build.listed import missing
 from nnkit.build.nodes import INJECTED, Node, nodes_of, read_node
 from nnkit.build.trainer_checks import trainer_problems
 from nnkit.build.trial import try_all, try_trainer
@@ -47,6 +48,8 @@ def problems(composition: Composition) -> list[Problem]:
     found += [problem for problem in trainer_problems(composition.config) if problem.key not in said]
     if "trainer" in nodes and not any(problem.key.startswith("trainer.") for problem in found):
         found += try_trainer(nodes["trainer"])
+    acting = {key: (node.target, node.group) for key, node in nodes.items()}
+    found += missing(acting, has_loggers=bool(config.get("logger")))
     if not composition.broken:
         found += fact_problems(composition, config, nodes.get("data"))
         found += _fitting(config, composition.choices, nodes)

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import Logger
 
 from nnkit.checkpoint import files
+from nnkit.loggers import Journal, Point
 from nnkit.run import METRICS
 from nnkit.tasks.base import Task
 
 Row = dict[str, float | int | str | None]
 _log = logging.getLogger("nnkit")
+_NO_STEP = 2**62
 
 
 class Record(Callback):
@@ -91,18 +92,21 @@ class Record(Callback):
         files.append_lines(self.path, [json.dumps(row)])
         self.num_lines += 1
         for logger in trainer.loggers:
-            logger.log_metrics(_shown(split, metrics), step=trainer.global_step)
+            if not isinstance(logger, Journal):
+                logger.log_metrics(_shown(split, metrics), step=trainer.global_step)
 
-    def rows_of(self, step: int) -> list[Row]:
-        """Return the lines of a step, those of its validation included."""
+    def rows(self) -> list[Row]:
+        """Return the lines written so far."""
         lines = files.read(self.path).splitlines() if self.path.exists() else []
-        return [json.loads(line) for line in lines if _step_of(line) == step]
+        return [json.loads(line) for line in lines if _step_of(line) < _NO_STEP]
 
 
-def show_again(row: Row, logger: Logger) -> None:
-    """Hand a line of the record to a logger that was told to forget its step."""
-    metrics = {name: value for name, value in row.items() if isinstance(value, float)}
-    logger.log_metrics(_shown(str(row["split"]), metrics), step=int(row["step"] or 0))
+def point_of(row: Row) -> Point:
+    """Return a line of the record as the point that loggers were given."""
+    # Counts are whole numbers; a metric that was not finite has no number in JSON.
+    values = {name: value for name, value in row.items() if isinstance(value, float | None)}
+    metrics = {name: math.nan if value is None else value for name, value in values.items()}
+    return Point(int(row["step"] or 0), _shown(str(row["split"]), metrics))
 
 
 def _shown(split: str, metrics: Mapping[str, float]) -> dict[str, float]:
@@ -129,4 +133,4 @@ def _step_of(line: bytes) -> int:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         # A line torn by a kill belongs to no step that is kept.
-        return 2**62
+        return _NO_STEP
