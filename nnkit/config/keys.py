@@ -113,7 +113,7 @@ def _raw(config: DictConfig, names: list[str]) -> Any:
     """Return what stands at a key as it is written, references as text; None where there is nothing or null."""
     node: Any = config
     for name in names:
-        found = node._get_node(name) if isinstance(node, DictConfig) else None
+        found = node._get_node(name, validate_access=False) if isinstance(node, DictConfig) else None
         if found is None or found._is_none():
             return None
         node = found if isinstance(found, Container) and not found._is_interpolation() else found._value()
