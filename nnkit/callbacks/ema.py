@@ -52,7 +52,9 @@ class EMA(WeightAveraging):
         return min(self.decay, (1 + updates) / (10 + updates)) if self.warmup else self.decay
 
     def _update(self, averaged: Any, current: Any, num_averaged: int | Tensor) -> None:
-        get_ema_multi_avg_fn(self.decay_after(int(num_averaged)))(averaged, current, num_averaged)
+        # torch leaves it untyped.
+        make_update: Any = get_ema_multi_avg_fn
+        make_update(self.decay_after(int(num_averaged)))(averaged, current, num_averaged)
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """Return whether the average is updated after a step; it never is at the end of an epoch."""

@@ -99,7 +99,7 @@ class NanGuard(Callback):
             return
         finding = self._triage(trainer, pl_module)
         if self.policy == "stop":
-            raise NonFinite(self._message(trainer, finding))
+            raise NonFinite(self._message(trainer, pl_module, finding))
         self.skipped += 1
         self._skipped += 1
         optimizer.zero_grad(set_to_none=True)
@@ -111,9 +111,9 @@ class NanGuard(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the loss without a scaler's factor."""
+        """Keep the loss, without a scaler's factor and the batch's share in an accumulation window."""
         if outputs:
-            self._history.append(outputs["loss"])
+            self._history.append(_last_loss(pl_module))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop where nothing is learnt any more; this comes before the epoch's checkpoint."""
@@ -162,18 +162,14 @@ class NanGuard(Callback):
         context = trainer.precision_plugin.train_step_context
         return triage(pl_module, batches, context, gradients=not any(bad))
 
-    def _message(self, trainer: Trainer, finding: Finding) -> str:
-        scaler = _scaler(trainer)
-        # Lightning has divided it so that the losses of a window add up to their mean.
-        factor = trainer.accumulate_grad_batches
-        last = self._losses[-1] / (1.0 if scaler is None else scaler.get_scale())
-        losses = [*self._history, last][-_HISTORY:]
+    def _message(self, trainer: Trainer, pl_module: LightningModule, finding: Finding) -> str:
+        losses = [*self._history, _last_loss(pl_module)][-_HISTORY:]
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         samples = torch.cat([batch.indices for batch in self._batches]).tolist()
         return (
             f"the loss or a gradient is not finite at step {trainer.global_step}; the weights were not changed\n"
             f"    first found: {finding.text}\n"
-            f"    last losses: {', '.join(f'{float(loss) * factor:.4g}' for loss in losses)}; "
+            f"    last losses: {', '.join(f'{float(loss):.4g}' for loss in losses)}; "
             f"learning rate {rate:.3g}\n"
             f"    batch: training samples {listed(samples)}\n"
             f"    {_advice(trainer, finding)}"
@@ -182,6 +178,12 @@ class NanGuard(Callback):
 
 def _scaler(trainer: Trainer) -> Any:
     return getattr(trainer.precision_plugin, "scaler", None)
+
+
+def _last_loss(task: LightningModule) -> Tensor:
+    assert isinstance(task, Task)
+    assert task.last_loss is not None
+    return task.last_loss
 
 
 def _advice(trainer: Trainer, finding: Finding) -> str:

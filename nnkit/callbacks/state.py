@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from nnkit.callbacks.record import Record
 from nnkit.checkpoint.formats import FORMAT, KEY
 from nnkit.checkpoint.points import in_window
+from nnkit.tasks.base import Task
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ class SaveState(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add plain data and tensors only, so that the checkpoint loads with weights_only."""
-        gradients = None
+        gradients = divisors = None
         if in_window(trainer):
+            divisors = pl_module.divisors if isinstance(pl_module, Task) else None
             gradients = {name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None}
         checkpoint[KEY] = {
             "format": FORMAT,
@@ -60,6 +62,7 @@ class SaveState(Callback):
             "num_lines": self.record.num_lines,
             "stopped": trainer.should_stop,
             "gradients": gradients,
+            "divisors": divisors,
             "generators": generator_states(),
         }
 
@@ -80,6 +83,9 @@ class SaveState(Callback):
         for name, parameter in pl_module.named_parameters():
             if name in gradients:
                 parameter.grad = gradients[name].to(parameter.device)
+        if isinstance(pl_module, Task):
+            # Not in a checkpoint of an earlier release.
+            pl_module.divisors = self._restored.get("divisors")
         self._restored = None
 
 

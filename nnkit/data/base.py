@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from nnkit.batches import Batch
+from nnkit.data.ahead import AheadLoader
 from nnkit.data.inspection import inspect
 from nnkit.data.sampler import BatchSampler, Draw
 from nnkit.data.tokenizers import tokenizer_from
@@ -245,7 +246,7 @@ class DataModule(LightningDataModule, ABC):
         samples = self.split(name)
         sampler = self.make_sampler(samples, batch_size, seed)
         # A generator of its own, or every iter() draws a seed from the global one and moves dropout.
-        loader = DataLoader(
+        loader = AheadLoader(
             samples,
             batch_size=None,
             sampler=sampler,

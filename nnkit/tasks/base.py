@@ -4,6 +4,7 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,7 +16,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nnkit.batches import Batch
-from nnkit.losses.scoring import Share, number_of
+from nnkit.data.ahead import AheadLoader
+from nnkit.losses.scoring import Share, number_of, total_weight
 from nnkit.network import Network
 
 # A sum and what to divide it by, for each of a task's totals.
@@ -34,6 +36,9 @@ class Task(LightningModule, ABC):
     """Base of all tasks.
 
     Training never logs per step: each step adds its sums to `window`, a callback reads and clears it every n steps.
+    In an accumulation window each batch counts by its share of what the window's means are taken over, so that the
+    window's gradient is that of one large batch.
+
     Both totals are buffers, so that a checkpoint holds them and a resumed run logs the same means. Each has two rows,
     sums and what to divide them by, and a column for each of `totals`: a mean over several batches is the mean over all
     of their samples or tokens, however these were cut into batches.
@@ -81,6 +86,11 @@ class Task(LightningModule, ABC):
         self.plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
         self._told_of_nan = False
+        # What the means in the loss of the present accumulation window divide by; None where nothing is accumulated.
+        self.divisors: list[float] | None = None
+        self._shares: list[float] | None = None
+        # Loss of the last training batch, by itself.
+        self.last_loss: Tensor | None = None
         # Means of the last epoch that is over.
         self.epoch_means: dict[str, float] = {}
         # Of 64 bits: an epoch may have more tokens than float32 can count.
@@ -118,13 +128,56 @@ class Task(LightningModule, ABC):
             return summed.to(sums.device)
         return sums
 
+    def losses(self, batch: Batch) -> tuple[list[Tensor], Totals]:
+        """Return the means that `score` adds up, one for each of `targets`, and the totals as `score` does."""
+        loss, totals = self.score(batch)
+        return [loss], totals
+
+    def targets(self, batch: Batch) -> list[Tensor]:
+        """Return what each mean in the loss is taken over, as the loss is given it."""
+        return [batch.target]
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Find the share of a batch in its accumulation window, which is read ahead for it.
+
+        Hugging Face's Trainer counts a window's tokens before its first batch in the same way.
+        """
+        every = self.trainer.accumulate_grad_batches
+        self._shares = None
+        if every == 1:
+            self.divisors = None
+            return
+        loader = self.trainer.train_dataloader
+        assert isinstance(loader, AheadLoader)
+        begins = batch_idx % every == 0
+        # The last window of an epoch may be shorter.
+        count = int(min(every, self.trainer.num_training_batches - batch_idx)) if begins else 1
+        weights = [
+            [float(total_weight(self.loss, target)) for target in self.targets(one)]
+            for one in loader.peek(count)
+        ]
+        if begins:
+            self.divisors = [sum(column) for column in zip(*weights, strict=True)]
+        if getattr(self.loss, "reduction", "mean") == "sum":
+            # Lightning divides the loss by the number of batches; sums just add up.
+            self._shares = [float(every)] * len(weights[0])
+            return
+        # A window that an earlier release began, and that is resumed, has none.
+        if self.divisors is not None:
+            pairs = zip(weights[0], self.divisors, strict=True)
+            self._shares = [every * own / whole if whole else 1.0 for own, whole in pairs]
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss and add the batch to the totals."""
-        loss, totals = self.score(batch)
+        means, totals = self.losses(batch)
+        loss = reduce(torch.add, means)
+        self.last_loss = loss.detach()
         with torch.no_grad():
-            shares = [totals[name] for name in self.totals]
-            self.window += torch.stack([torch.stack(row) for row in zip(*shares, strict=True)])
-        return loss
+            rows = [totals[name] for name in self.totals]
+            self.window += torch.stack([torch.stack(row) for row in zip(*rows, strict=True)])
+        if self._shares is None:
+            return loss
+        return reduce(torch.add, [mean * share for mean, share in zip(means, self._shares, strict=True)])
 
     def read_window(self) -> dict[str, float]:
         """Return the means since the last reading and start anew; empty if there was no step."""

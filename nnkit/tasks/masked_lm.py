@@ -59,8 +59,18 @@ class MaskedLM(Task):
         tokens, follows = self(batch.inputs, batch.mask, batch.segments, where)
         return tokens, batch.target[where], follows, batch.next_label
 
+    def targets(self, batch: Batch) -> list[Tensor]:
+        """Return the hidden tokens, and the labels of the pairs."""
+        assert isinstance(batch, Sentences)
+        return [batch.target[batch.target != IGNORED], batch.next_label]
+
     def score(self, batch: Batch) -> tuple[Tensor, Totals]:
         """Return the sum of both mean losses, and what each and its accuracy add up."""
+        (mlm_loss, next_loss), totals = self.losses(batch)
+        return mlm_loss + next_loss, totals
+
+    def losses(self, batch: Batch) -> tuple[list[Tensor], Totals]:
+        """Return both mean losses, and what each and its accuracy add up."""
         assert isinstance(batch, Sentences)
         tokens, target, follows, truth = self._scored(batch)
         mlm_loss, next_loss = self.loss(tokens, target), self.loss(follows, truth)
@@ -71,7 +81,7 @@ class MaskedLM(Task):
                 training_share(self.loss, next_loss, truth),
                 counted(follows.argmax(-1) == truth),
             )
-        return mlm_loss + next_loss, dict(zip(self.totals, shares, strict=True))
+        return [mlm_loss, next_loss], dict(zip(self.totals, shares, strict=True))
 
     def _means(self, totals: Tensor) -> dict[str, float]:
         means = super()._means(totals)

@@ -99,6 +99,10 @@ class Writing(Task):
         outputs: Tensor = self.network(inputs, mask, prefix)
         return outputs
 
+    def targets(self, batch: Batch) -> list[Tensor]:
+        """Return the target tokens, the padding left out."""
+        return [batch.target[batch.target != IGNORED]]
+
     def score(self, batch: Batch) -> tuple[Tensor, Totals]:
         """Return the mean loss, and what loss and token accuracy add up."""
         logits, target = self._scored(batch)
