@@ -109,8 +109,8 @@ def test_limited_batches_end_a_window():
 def test_a_run_saved_inside_a_window_of_unequal_batches_goes_on_exactly(precision, workers):
     given = samples.words("pairs")
     words = [
-        *given, "model=seq2seq_lstm", *samples.small("seq2seq_lstm"), "trainer.num_threads=1", "logger=[]",
-        f"trainer.precision={precision}", f"data.num_workers={workers}", "trainer.max_epochs=2", "data.batch_size=6",
+        *given, "model=transformer", *samples.small("transformer"), "trainer.num_threads=1", "logger=[]",
+        f"trainer.precision={precision}", f"data.num_workers={workers}", "trainer.max_epochs=1", "data.batch_size=6",
         "trainer.accumulate_grad_batches=3", "trainer.val_check_interval=4", "trainer.limit_test_batches=1",
         "callbacks.checkpoint.every_n_steps=1", "callbacks.checkpoint.keep_last=99", "name=whole",
     ]  # fmt: skip
@@ -118,7 +118,7 @@ def test_a_run_saved_inside_a_window_of_unequal_batches_goes_on_exactly(precisio
     store = CheckpointStore(whole.checkpoints)
     inside = [one for one in store.manifests() if store.load(one.file)[1]["nnkit"]["gradients"] is not None]
     assert inside
-    for manifest in [*inside[:2], store.manifests()[1]]:
+    for manifest in [inside[0], store.manifests()[1]]:
         stopped = cut(whole, manifest, "cut")
         resume("cut", show=False)
         assert_same_end(whole, stopped)
