@@ -25,6 +25,7 @@ CASES = {
     "class weights and label smoothing": ([*PICTURES, *WEIGHTED, "loss.label_smoothing=0.1"], None),
     "focal": ([*PICTURES, "loss=focal", *WEIGHTED], None),
     "one-hot targets": ([*PICTURES, "loss=mse"], None),
+    "a sum in place of a mean": ([*PICTURES, "loss=mse", "+loss.reduction=sum", "optimizer.lr=0.001"], None),
     "regression": (["data=diabetes", "model=mlp", "model.hidden=[16]", "optimizer.lr=0.01"], None),
     "language modeling": (["model=gpt", *samples.small("gpt")], "text"),
     "labelled texts": (["model=lstm", *samples.small("lstm")], "texts"),

@@ -80,7 +80,9 @@ def evaluation_share(loss: nn.Module, prediction: Tensor, target: Tensor) -> Sha
         target: As for the loss.
     """
     weight = total_weight(loss, target)
-    value: Tensor = evaluation_form(loss)(prediction.float(), target)
+    # Of 64 bits the class weights are as well.
+    prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
+    value: Tensor = evaluation_form(loss)(prediction, target)
     return _times(value.detach().float(), weight), weight
 
 
