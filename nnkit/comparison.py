@@ -38,6 +38,7 @@ FACTS |= {"height", "width", "vocab_size", "source_vocab_size"}
 _IDLE = re.compile(
     r"""(name|output_dir|auto_resume|fit|logger)(\..*)?
       | callbacks\.(progress|throughput|pictures|samples|attention)(\..*)?
+      | trainer\.(log_every_n_steps|profiler)
       | .*\.(kind|takes|fits|targets|tasks)""",
     re.VERBOSE,
 )

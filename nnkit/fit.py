@@ -25,7 +25,8 @@ from nnkit.checkpoint.points import position
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.evaluation import evaluate
 from nnkit.faults import explained
-from nnkit.run import LOG, TIMING, Run, now
+from nnkit.profiling import Kept, head
+from nnkit.run import LOG, PROFILE, TIMING, Run, now
 from nnkit.run_loggers import finish, flush, make_loggers
 from nnkit.session import Session, build_all, make_trainer
 
@@ -83,6 +84,7 @@ def fit(
             record.cut_back(state[KEY]["num_lines"], step)
             stopped = state[KEY]["stopped"]
             session.data.resume_at(*position(state))
+        session.data.repeats_epoch = bool(config.trainer.get("overfit_batches"))
         cut_after(run.path / TIMING, step)
         loggers = make_loggers(session, run.path, step, record)
         for logger in loggers:
@@ -100,6 +102,7 @@ def fit(
                 trainer.fit(session.task, datamodule=session.data, ckpt_path=path, weights_only=True)
                 io.flush()
                 _prune(trainer, store)
+                _keep_profile(trainer, run, show)
                 seconds = time.perf_counter() - start
                 return _finish(session, run, trainer, record, seconds=seconds, show=show)
         except Interrupted as signalled:
@@ -115,6 +118,15 @@ def fit(
                     status=status, end=now(), step=trainer.global_step, error=str(error).split("\n")[0]
                 )
             raise
+
+
+def _keep_profile(trainer: Trainer, run: Run, show: bool) -> None:
+    """Write the profiler's report into the run directory, and print as much of it as a terminal can hold."""
+    if not isinstance(trainer.profiler, Kept) or not trainer.profiler.report or not trainer.is_global_zero:
+        return
+    files.write_atomic(run.path / PROFILE, trainer.profiler.report.encode())
+    if show:
+        report.console().print(head(trainer.profiler.report), markup=False, highlight=False, soft_wrap=True)
 
 
 def _prune(trainer: Trainer, store: CheckpointStore) -> None:

@@ -23,6 +23,7 @@ PREPROCESSING = "preprocessing.json"
 METRICS = "metrics.jsonl"
 TIMING = "timing.jsonl"
 LOG = "train.log"
+PROFILE = "profile.txt"
 _LOCK = ".lock"
 
 

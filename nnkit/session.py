@@ -14,11 +14,13 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Callback, Trainer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from nnkit import config as configs
 from nnkit.build import build, build_network, loss_target, target_class
 from nnkit.checkpoint.plugin import StoreIO
 from nnkit.data.base import DataModule, Preprocessing
 from nnkit.errors import ConfigError, EnvironmentFault, Problem
 from nnkit.optim.groups import param_groups
+from nnkit.profiling import make_profiler
 from nnkit.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
+
+
+# Steps between two lines of the record, and points that the curve of a short run has at least.
+_LOG_EVERY, _POINTS = 50, 20
 
 
 @dataclass
@@ -111,6 +117,37 @@ def prepare_data(
     if problems:
         raise ConfigError(problems)
     return data
+
+
+def count_steps(config: DictConfig, num_batches: int) -> tuple[float, float]:
+    """Return the optimizer steps of an epoch and of the run; infinite where only the clock ends it.
+
+    Args:
+        config: A composed config.
+        num_batches: Batches of the training split.
+    """
+    trainer = config.trainer
+    limit = trainer.get("overfit_batches") or trainer.get("limit_train_batches", 1.0)
+    batches = int(num_batches * limit) if isinstance(limit, float) else min(limit, num_batches)
+    per_epoch = math.ceil(batches / trainer.get("accumulate_grad_batches", 1))
+    epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps")
+    return per_epoch, min(
+        epochs * per_epoch if epochs and epochs > 0 else math.inf, steps if steps and steps > 0 else math.inf
+    )
+
+
+def fix_logging(config: DictConfig, num_batches: int) -> None:
+    """Write the steps between two lines of the record into the config: fewer where a run is short.
+
+    Args:
+        config: A composed config; what the user has set stays.
+        num_batches: Batches of the training split.
+    """
+    if config.trainer.get("log_every_n_steps") is not None:
+        return
+    total = count_steps(config, num_batches)[1]
+    every = _LOG_EVERY if math.isinf(total) else max(1, min(_LOG_EVERY, int(total) // _POINTS))
+    configs.set_values(config.trainer, log_every_n_steps=every)
 
 
 def check_validation(config: DictConfig, data: DataModule) -> None:
@@ -269,6 +306,12 @@ def make_trainer(
         plugins.append(SLURMEnvironment(auto_requeue=False))
     if not validates:
         node.limit_val_batches = 0
+    if node.get("overfit_batches"):
+        # The data deal out the same batches in every epoch; Lightning would put a sampler of its own into the loader.
+        node.limit_train_batches = node.overfit_batches
+        node.overfit_batches = 0.0
+    profiler = node.get("profiler")
+    node.profiler = None
     has_checkpoints = any(isinstance(callback, lightning.callbacks.Checkpoint) for callback in callbacks)
     trainer: Trainer = build(
         node,
@@ -283,6 +326,8 @@ def make_trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+    if profiler is not None and io is not None:
+        trainer.profiler = make_profiler(str(profiler))
     return trainer
 
 

@@ -22,6 +22,7 @@ from nnkit.session import (
     check_validation,
     count_batches,
     fix_arithmetic,
+    fix_logging,
     make_session,
     resolve_precision,
 )
@@ -66,7 +67,9 @@ def train(
     with logs.remembered() as said:
         data, source = prepare(config, composition.typed_keys)
         check_validation(config, data)
-        check_batches(config, count_batches(data))
+        counts = count_batches(data)
+        check_batches(config, counts)
+        fix_logging(config, counts["train"])
         session = make_session(config, composition.choices, data)
         taken = None if source is None else take_weights(session, source)
     check_space(config, sum(p.numel() * p.element_size() for p in session.task.parameters()))

@@ -13,6 +13,7 @@ from nnkit.suggest import hint
 
 _NO_LIMIT = -1
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+_OTHER_PROFILERS = ("pytorch", "xla")
 _MATMUL_PRECISIONS = ("highest", "high", "medium")
 # More than any machine has cores; a config from elsewhere may not ask for a million.
 _MAX_WORKERS = 1024
@@ -159,6 +160,9 @@ def _own_keys(trainer: DictConfig) -> Iterator[Problem]:
         yield Problem(
             "trainer.matmul_precision", f"must be highest, high or medium, or null, not {precision!r}", answer
         )
+    if (profiler := trainer.get("profiler")) in _OTHER_PROFILERS:
+        text = f"{profiler} writes its own trace files and records nothing of a run that is short"
+        yield Problem("trainer.profiler", text, "trainer.profiler=simple, or advanced for each function")
     threads = trainer.get("num_threads")
     if threads is not None and not _is_count(threads):
         yield Problem("trainer.num_threads", f"must be a whole number or null, not {threads!r}")

@@ -96,6 +96,8 @@ class DataModule(LightningDataModule, ABC):
         self._opened: dict[Split, Samples] = {}
         self._loaders: list[DataLoader[Batch]] = []
         self._resume_at = (0, 0)
+        # Whether every epoch has the batches of the first.
+        self.repeats_epoch = False
 
     @abstractmethod
     def prepare(self) -> Preprocessing:
@@ -225,6 +227,7 @@ class DataModule(LightningDataModule, ABC):
         loader = self._loader("train", self.batch_size, self.seed)
         epoch, batches = self._resume_at
         assert isinstance(loader.sampler, BatchSampler)
+        loader.sampler.repeats = self.repeats_epoch
         loader.sampler.set_epoch(epoch)
         loader.sampler.skip(batches)
         return loader

@@ -61,6 +61,8 @@ class BatchSampler(Sampler[Draw]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
+        # Whether every epoch is dealt as the first.
+        self.repeats = False
         self._skip = 0
 
     def __len__(self) -> int:
@@ -69,7 +71,7 @@ class BatchSampler(Sampler[Draw]):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch; Lightning calls this on the loader's sampler."""
-        self.epoch = epoch
+        self.epoch = 0 if self.repeats else epoch
 
     def skip(self, batches: int) -> None:
         """Leave out the first batches of the next pass only: where a run is resumed in mid-epoch."""
