@@ -30,7 +30,7 @@ def test_the_report_is_shown_and_kept(name, said, capsys, tmp_path, monkeypatch)
 
 
 def test_a_profiler_that_writes_files_of_its_own_is_refused():
-    with pytest.raises(ConfigError, match="trainer.profiler: pytorch writes its own trace files"):
+    with pytest.raises(ConfigError, match=r"trainer\.profiler: pytorch writes its own trace files"):
         nnkit.train([*WORDS, "trainer.profiler=pytorch"])
 
 
