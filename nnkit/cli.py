@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from nnkit.errors import NnkitError, UserError
-from nnkit.terminal import printable
+from nnkit.terminal import printable, set_up_streams
 
 # Verb -> (module with `main(arguments) -> exit code`, what it does).
 VERBS = {
@@ -48,6 +48,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 environment or bug, 2 user's mistake, 130, 143."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    set_up_streams()
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         with _safe_path_for_children():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from nnkit.errors import EnvironmentFault
+from nnkit.terminal import printable
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 # The loggers whose messages belong to a run; py.warnings carries what the warnings module says.
@@ -27,12 +28,24 @@ _NOT_HERE = (
 )
 
 
+class _Printable(logging.Formatter):
+    """Messages without what is no character: names of files and runs may hold orders to the terminal.
+
+    The same goes for log files, which are shown on a terminal later.
+    """
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a message as one or more lines of text."""
+        return printable(super().format(record))
+
+
 def set_up(verbose: bool = False) -> None:
     """Send nnkit's warnings to standard error, once; keep Lightning's chatter off the terminal."""
     logger = logging.getLogger("nnkit")
     if not logger.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        handler.setFormatter(_Printable("%(levelname)s: %(message)s"))
         handler.setLevel(logging.INFO if verbose else logging.WARNING)
         logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -86,7 +99,7 @@ def remembered() -> Iterator[list[logging.LogRecord]]:
 def write(path: Path, records: Iterable[logging.LogRecord]) -> None:
     """Write messages that were remembered to a new log file."""
     handler = _Quiet(path, encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(_Printable(_FORMAT))
     for record in records:
         handler.handle(record)
     handler.close()
@@ -103,7 +116,7 @@ def to_file(path: Path) -> Iterator[None]:
         # In a run directory from elsewhere it could lead to any file of the user's.
         raise EnvironmentFault(f"{path} is a link: delete it, or put a file in its place")
     handler = _Quiet(path, encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(_Printable(_FORMAT))
     quiet_lightning()
     loggers = [logging.getLogger(name) for name in _SOURCES]
     levels = [logger.level for logger in loggers]

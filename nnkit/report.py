@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from nnkit.consoles import Console
 
 
 def console() -> Console:

@@ -156,6 +156,11 @@ class Run:
             lock.acquire(timeout=0)
         except Timeout as error:
             raise UserError(f"{self.path} is in use by process {self.record().get('pid', '?')}") from error
+        except OSError as error:
+            raise EnvironmentFault(
+                f"{self.path} cannot be locked for this process: {error.strerror or error}\n"
+                "    make the directory writable, or copy it to where you can write"
+            ) from error
         try:
             yield
         finally:

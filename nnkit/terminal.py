@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,6 +22,23 @@ _PIPE_WIDTH = 160
 def is_terminal() -> bool:
     """Say whether standard output is read by a person."""
     return sys.stdout.isatty()
+
+
+def set_up_streams() -> None:
+    """Escape what the encoding of a stream lacks, and give a stream that was closed at the start to nobody."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # For as long as the process runs.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def json_line(value: Any, file: TextIO, indent: int | None = None) -> str:
+    """Return JSON as a line for a file; only where that is UTF-8 it holds other characters than ASCII."""
+    is_utf8 = codecs.lookup(file.encoding or "utf-8").name == "utf-8"
+    return json.dumps(value, indent=indent, ensure_ascii=not is_utf8) + "\n"
 
 
 def printable(text: str) -> str:
@@ -36,7 +58,7 @@ def duration(seconds: float | None) -> str:
 
 def show(*parts: RenderableType) -> None:
     """Print what rich can draw: as wide as the terminal, or wide and plain in a pipe."""
-    from rich.console import Console
+    from nnkit.consoles import Console
 
     if is_terminal():
         Console(highlight=False, markup=False, emoji=False).print(*parts, sep="\n")

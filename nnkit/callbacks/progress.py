@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,6 +16,8 @@ from rich.progress import (
 from rich.progress import (
     Progress as RichProgress,
 )
+
+from nnkit.consoles import Console
 
 # Metrics in a line.
 _SHOWN = 5

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+from nnkit.consoles import Console
 
 _TRIES = 3
 _TIMEOUT = 10.0

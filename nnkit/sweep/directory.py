@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from nnkit.checkpoint import files
 from nnkit.checkpoint.json_limits import check_file, parse_json, read_json
-from nnkit.errors import UserError
+from nnkit.errors import EnvironmentFault, UserError
 from nnkit.paths import expand
 from nnkit.run import Run, all_runs, find_run, now, versions
 from nnkit.suggest import closest
@@ -167,6 +167,11 @@ class Sweep:
         except Timeout as error:
             process = owner.read_text(encoding="utf-8") if owner.exists() else "?"
             raise UserError(f"{self.path} is being run by process {process}") from error
+        except OSError as error:
+            raise EnvironmentFault(
+                f"{self.path} cannot be locked for this process: {error.strerror or error}\n"
+                "    make the directory writable, or copy it to where you can write"
+            ) from error
         try:
             files.write_atomic(owner, str(os.getpid()).encode())
             yield

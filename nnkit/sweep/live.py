@@ -10,11 +10,12 @@ from threading import RLock
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from nnkit.consoles import Console
 from nnkit.sweep.definition import Definition
 from nnkit.sweep.tally import Ended, Running, Tally
 from nnkit.sweep.trials import DONE, OVER, PRUNED, Entry, Outcome, Progress, Trial, View

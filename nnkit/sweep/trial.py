@@ -24,6 +24,7 @@ from nnkit.callbacks.signals import Interrupted, is_leaving
 from nnkit.errors import NnkitError
 from nnkit.sweep.reporter import Reporter
 from nnkit.sweep.trials import DONE, EXITED, OUT_OF_MEMORY, PRUNED, RAISED, STOPPED, Outcome, Progress
+from nnkit.terminal import printable
 from nnkit.training import train
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def attempt(request: Request, reporter: Reporter) -> tuple[Outcome, int]:
         return Outcome(EXITED, f"left with exit status {leaving.code!r} (sys.exit)"), 1
     except BaseException as error:
         if isinstance(error, NnkitError):
-            sys.stderr.write(f"nnkit: {error}\n")
+            sys.stderr.write(f"nnkit: {printable(str(error))}\n")
         else:
             traceback.print_exc()
         state = OUT_OF_MEMORY if _is_memory(error) else RAISED

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnkit.errors import UserError
 from nnkit.run import find_run
-from nnkit.terminal import is_terminal, printable, show, table
+from nnkit.terminal import is_terminal, json_line, printable, show, table
 
 if TYPE_CHECKING:
     from nnkit.answering import Reply
@@ -229,14 +228,14 @@ def _write_lines(texts: list[str], prompt: str, given: argparse.Namespace) -> No
     for number, text in enumerate(texts, 1):
         row: dict[str, Any] = {"sample": number, "prompt": prompt, "text": text, "seed": given.seed}
         row |= {"temperature": given.temperature, "top_k": given.top_k, "top_p": given.top_p}
-        sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_line(row, sys.stdout))
 
 
 def _write_replies(found: list[Reply], prompt: str, given: argparse.Namespace) -> None:
     for rank, reply in enumerate(found, 1):
         if given.format == "jsonl":
             row = {"rank": rank, "prompt": prompt, "text": reply.text, "score": round(reply.score, 6)}
-            sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+            sys.stdout.write(json_line(row, sys.stdout))
         else:
             _show(f"{reply.score:.4f}\t{reply.text}\n" if given.nbest > 1 else f"{reply.text}\n")
 
@@ -250,7 +249,7 @@ def _write_filled(found: Filled, prompt: str, given: argparse.Namespace) -> None
         row: dict[str, Any] = {"prompt": prompt, "text": found.text, "hidden": ranked}
         if found.follows is not None:
             row |= {"next": given.next, "follows": round(found.follows, 6)}
-        sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_line(row, sys.stdout))
         return
     _show(f"{found.text}\n")
     if found.candidates:

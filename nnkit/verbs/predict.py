@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from nnkit.errors import EnvironmentFault, UserError
 from nnkit.run import find_run
-from nnkit.terminal import is_terminal, show, table
+from nnkit.terminal import is_terminal, json_line, printable, show, table
 
 if TYPE_CHECKING:
     from nnkit.prediction import Prediction, Unreadable
@@ -90,7 +89,7 @@ class _Answers:
         for answer in self._found:
             if isinstance(answer, Unreadable):
                 self.num_bad += 1
-                sys.stderr.write(f"nnkit: {_complaint(answer)}\n")
+                sys.stderr.write(f"nnkit: {printable(_complaint(answer))}\n")
             else:
                 self.num_good += 1
                 yield answer
@@ -158,7 +157,7 @@ def _write_lines(answers: Iterable[Prediction], file: TextIO) -> None:
             row = {"item": row["item"], **top[0], "top": top}
         elif not isinstance(answer, Written):
             row = {"item": row.pop("item"), "values": row}
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        file.write(json_line(row, file))
 
 
 def _write_csv(answers: Iterable[Prediction], file: TextIO) -> None:

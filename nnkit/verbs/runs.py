@@ -1,7 +1,6 @@
 """`nnkit runs`: the runs below outputs/ and how they went."""
 
 import argparse
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from nnkit.checkpoint.json_limits import check_file, parse_json
 from nnkit.errors import NnkitError
 from nnkit.references import follow
 from nnkit.run import CONFIG, METRICS, Run, all_runs
-from nnkit.terminal import duration, print_rows
+from nnkit.terminal import duration, json_line, print_rows
 from nnkit.yaml_limits import read_yaml
 
 # A line of metrics.jsonl is far shorter; enough of the end to hold the last validation.
@@ -33,7 +32,7 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     found = [describe(run, given.output_dir) for run in all_runs(given.output_dir)]
     if given.json:
-        sys.stdout.write(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_line(found, sys.stdout, indent=1))
     elif found:
         print_rows(_COLUMNS, [_row(facts) for facts in found])
     else:

@@ -1,0 +1,27 @@
+"""The console for all output: names give no orders to the terminal, and a reader that leaves ends no run."""
+
+import os
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.text import Text
+from typing_extensions import override
+
+from nnkit.terminal import printable
+
+
+class Console(RichConsole):
+    """Rich's console for names from elsewhere and for readers that leave."""
+
+    @override
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Render a text without what is no character in it; cells and titles of tables come through here too."""
+        return super().render_str(printable(text), **options)
+
+    @override
+    def on_broken_pipe(self) -> None:
+        """Go on in silence, as after `nnkit train | head -1`; rich would end the program, and the training with it."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
