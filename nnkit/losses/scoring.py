@@ -80,10 +80,13 @@ def evaluation_share(loss: nn.Module, prediction: Tensor, target: Tensor) -> Sha
         target: As for the loss.
     """
     weight = total_weight(loss, target)
-    # Of 64 bits the class weights are as well.
-    prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
-    value: Tensor = evaluation_form(loss)(prediction, target)
+    value: Tensor = evaluation_form(loss)(at_least_32_bits(prediction), target)
     return _times(value.detach().float(), weight), weight
+
+
+def at_least_32_bits(values: Tensor) -> Tensor:
+    """Return values of half precision in single precision; under 64 bits they stay, as class weights are of 64 then."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _times(mean: Tensor, weight: Tensor) -> Tensor:

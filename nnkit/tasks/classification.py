@@ -8,7 +8,7 @@ from torch.nn import functional
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from nnkit.batches import Batch, network_inputs
-from nnkit.losses.scoring import evaluation_share, training_share
+from nnkit.losses.scoring import at_least_32_bits, evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
 
 
@@ -67,7 +67,7 @@ class Classification(Task):
 
     def evaluate(self, batch: Batch) -> None:
         """Add a batch to the confusion matrix and the loss."""
-        outputs = self.network(*network_inputs(batch)).float()
+        outputs = at_least_32_bits(self.network(*network_inputs(batch)))
         share = evaluation_share(self.loss, outputs, self._target(outputs, batch.target))
         self._eval_loss = self._eval_loss + on_cpu(share)
         self.counts.update(outputs.argmax(-1), batch.target)

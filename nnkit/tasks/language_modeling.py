@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nnkit.batches import IGNORED, Batch, Blocks
-from nnkit.losses.scoring import evaluation_share, is_log_likelihood, training_share
+from nnkit.losses.scoring import at_least_32_bits, evaluation_share, is_log_likelihood, training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
 
 
@@ -77,7 +77,7 @@ class LanguageModeling(Task):
         logits = self.network(inputs).flatten(0, 1)
         if not scored.all():
             logits, target = logits[scored], target[scored]
-        logits = logits.float()
+        logits = at_least_32_bits(logits)
         loss, weight = evaluation_share(self.loss, logits, target)
         plain = is_log_likelihood(self.loss)
         surprise = loss if plain else functional.cross_entropy(logits, target, reduction="sum")
