@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import importlib
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
+from nnkit import signals
 from nnkit.errors import NnkitError, UserError
 from nnkit.terminal import printable, set_up_streams
 
@@ -37,28 +36,43 @@ VERBS = {
 _SAFE_PATH = "PYTHONSAFEPATH"
 
 
-class _Terminated(BaseException):
-    """SIGTERM outside the training loop."""
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 environment or bug, 2 user's mistake, 130, 143."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one command and return its exit code: 0 done, 1 environment or bug, 2 user's mistake, 129, 130, 143."""
+    if arguments is not None:
+        with signals.taken():
+            return _stoppable(list(arguments))
+    signals.ignore_at_exit()
+    signals.take()
+    return _stoppable(sys.argv[1:], leave=signals.leave_with)
+
+
+def _stoppable(words: list[str], leave: Callable[[int], None] = lambda code: None) -> int:
+    """Run one command, and leave with the exit code of a signal if it breaks that off.
+
+    Args:
+        words: The command's words.
+        leave: Called with the exit code when nothing is left to be done.
+    """
+    try:
+        code = _explained(words)
+        leave(code)
+    except BaseException:
+        # Not only `Stopped`: what a signal breaks off in the midst of an import may end in an error of another kind.
+        if not signals.broke_off():
+            raise
+        code = _fail(str(signals.Stopped(signals.stop())), 128 + signals.stop())
+        leave(code)
+    return code
+
+
+def _explained(words: list[str]) -> int:
+    """Run one command; what is no bug is a sentence and an exit code."""
     set_up_streams()
-    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         with _safe_path_for_children():
             return _run(words)
     except NnkitError as error:
         return _fail(_sentence(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _fail("stopped by SIGINT", 130)
-    except _Terminated:
-        return _fail("stopped by SIGTERM", 143)
     except BrokenPipeError:
         # The reader of our output has gone, as in `nnkit runs | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -68,8 +82,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         # What was to be a path was typed, or stands in a run directory.
         return _fail(f"{str(error.filename)[:200]}: {error.strerror}", 2)
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnkit import logs, report
 from nnkit.callbacks.record import plain_metrics
@@ -11,12 +13,21 @@ from nnkit.reopen import open_run
 from nnkit.run import LOG, find_run
 from nnkit.session import Session, make_trainer
 
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback
 
-def evaluate(session: Session, directory: Path) -> dict[str, float]:
-    """Return the metrics on the test part; empty where there is none."""
+
+def evaluate(session: Session, directory: Path, callbacks: Sequence[Callback] = ()) -> dict[str, float]:
+    """Return the metrics on the test part; empty where there is none.
+
+    Args:
+        session: The data and the task.
+        directory: The run directory.
+        callbacks: Lightning callbacks that take part.
+    """
     if len(session.data.split("test")) == 0:
         return {}
-    trainer = make_trainer(session.config, directory, [], [])
+    trainer = make_trainer(session.config, directory, list(callbacks), [])
     with explained():
         trainer.test(session.task, datamodule=session.data, verbose=False)
     return plain_metrics(trainer)

@@ -10,12 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nnkit import config as configs
-from nnkit import logs, report
+from nnkit import logs, report, signals
 from nnkit.callbacks.checkpoint import Checkpointing
 from nnkit.callbacks.ending import Ending
 from nnkit.callbacks.progress import Progress
 from nnkit.callbacks.record import Record, cut_after
-from nnkit.callbacks.signals import Interrupted, StopSignal
+from nnkit.callbacks.signals import Interrupted, StopSignal, leave_if_stopped
 from nnkit.callbacks.state import Origin, SaveState
 from nnkit.checkpoint import files
 from nnkit.checkpoint.formats import KEY
@@ -74,6 +74,7 @@ def fit(
     files.remove_temporaries(run.path)
     store.prepare()
     with ExitStack() as stack:
+        stack.enter_context(signals.noted())
         stack.enter_context(logs.to_file(run.path / LOG))
         step = -1 if checkpoint is None else checkpoint[0].step
         record, stopped = Record(run.path), False
@@ -148,11 +149,12 @@ def _origin(session: Session) -> Origin:
 def _finish(
     session: Session, run: Run, trainer: Trainer, record: Record, *, seconds: float, show: bool
 ) -> Result:
+    leave_if_stopped()
     best, store = None, CheckpointStore(run.checkpoints)
     if store.holds_any():
         best, state = store.load("best")
         session.task.load_state_dict(state["state_dict"])
-    metrics = evaluate(session, run.path)
+    metrics = evaluate(session, run.path, [StopSignal()])
     record.write(trainer, "test", metrics)
     if best is not None and best.monitor is not None and best.score is not None:
         metrics = {**metrics, best.monitor: best.score}

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnkit import build, report
+from nnkit import build, report, signals
 from nnkit import config as configs
 from nnkit.checkpoint import files
 from nnkit.checkpoint.formats import KEY
@@ -93,26 +93,27 @@ def resume_held(
         _check_weights(run, session, newest)
     elif config.init_from is not None:
         take_again(session, run)
-    _say(run, record, newest, changes, show)
-    if changes:
-        files.write_atomic(run.path / CONFIG, configs.to_yaml(config).encode())
-    note = {
-        "time": now(),
-        "step": newest[0].step if newest else 0,
-        "changes": [asdict(one) for one in changes],
-        "allowed": sorted(allowed),
-    }
-    entry = start_record()
-    run.update(
-        status="running",
-        pid=entry["pid"],
-        versions=entry["versions"],
-        cpu_capability=entry["cpu_capability"],
-        end=None,
-        error=None,
-        resumed=[*record.get("resumed", []), note],
-    )
-    return fit(session, run, newest, show, extra)
+    with signals.noted():
+        _say(run, record, newest, changes, show)
+        if changes:
+            files.write_atomic(run.path / CONFIG, configs.to_yaml(config).encode())
+        note = {
+            "time": now(),
+            "step": newest[0].step if newest else 0,
+            "changes": [asdict(one) for one in changes],
+            "allowed": sorted(allowed),
+        }
+        entry = start_record()
+        run.update(
+            status="running",
+            pid=entry["pid"],
+            versions=entry["versions"],
+            cpu_capability=entry["cpu_capability"],
+            end=None,
+            error=None,
+            resumed=[*record.get("resumed", []), note],
+        )
+        return fit(session, run, newest, show, extra)
 
 
 def _lengthen(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnkit import build, logs, report
+from nnkit import build, logs, report, signals
 from nnkit import config as configs
 from nnkit.checkpoint import files
 from nnkit.errors import ConfigError, EnvironmentFault, Problem, UserError
@@ -75,7 +75,7 @@ def train(
     check_space(config, sum(p.numel() * p.element_size() for p in session.task.parameters()))
     label = f"{composition.choices['model']}-{composition.choices['data']}"
     run = Run.create(Path(config.output_dir), label, config.name)
-    with run.locked():
+    with run.locked(), signals.noted():
         if (run.path / CONFIG).exists():
             # Another process has begun it since it was looked for.
             raise UserError(exists_already(run.path))

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDataLoaderIter
 
+from nnkit import signals
 from nnkit.batches import Batch
 from nnkit.data.ahead import AheadLoader
 from nnkit.data.inspection import inspect
@@ -50,6 +51,19 @@ def process() -> tuple[int, int]:
 
 def _as_is(batch: Any) -> Any:
     return batch
+
+
+class Loader(AheadLoader):
+    """A loader whose worker processes no signal reaches that is meant for this process, also by way of the group."""
+
+    def __iter__(self) -> _BaseDataLoaderIter:
+        """Start the worker processes, if that has not been done."""
+        with signals.held_back():
+            return super().__iter__()
+
+
+def _begin_worker(number: int) -> None:
+    signals.end_with_parent_only()
 
 
 class DataModule(LightningDataModule, ABC):
@@ -180,6 +194,9 @@ class DataModule(LightningDataModule, ABC):
                 # A process that has just died is told of by an error, wherever this one happens to be.
                 with suppress(RuntimeError):
                     loader._iterator._shutdown_workers()
+                for worker in loader._iterator._workers:
+                    # One that hangs in a library, so that it cannot act on torch's SIGTERM.
+                    worker.kill()
         self._loaders.clear()
 
     def split(self, name: Split) -> Samples:
@@ -249,7 +266,7 @@ class DataModule(LightningDataModule, ABC):
         samples = self.split(name)
         sampler = self.make_sampler(samples, batch_size, seed)
         # A generator of its own, or every iter() draws a seed from the global one and moves dropout.
-        loader = AheadLoader(
+        loader = Loader(
             samples,
             batch_size=None,
             sampler=sampler,
@@ -258,6 +275,7 @@ class DataModule(LightningDataModule, ABC):
             generator=torch.Generator().manual_seed(self.seed),
             persistent_workers=self.num_workers > 0,
             timeout=WORKER_TIMEOUT if self.num_workers else 0,
+            worker_init_fn=_begin_worker,
         )
         self._loaders.append(loader)
         return loader

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
+from nnkit import signals
 from nnkit.callbacks.signals import Interrupted
 from nnkit.checkpoint.files import WriteFault
 from nnkit.errors import EnvironmentFault
@@ -23,7 +21,6 @@ from nnkit.sweep.trials import STARTED, Outcome, Progress, Source, Trial, View
 
 # Between two looks at signals and at the clock.
 _SECONDS = 0.5
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Driver:
@@ -50,7 +47,6 @@ class Driver:
         self.source = source
         self.view = view
         self.slots = slots
-        self.received = 0
 
     def run(self) -> None:
         """Run trials until no more come.
@@ -61,7 +57,8 @@ class Driver:
         """
         self.view.begin(self.sweep.settled(), self.source.total())
         try:
-            with self._signals(), Pool(self.slots) as pool:
+            # Trials go with this process, and can go on.
+            with signals.noted(before_leaving=self.view.close), Pool(self.slots) as pool:
                 self._loop(pool)
         except EnvironmentFault as fault:
             raise EnvironmentFault(f"{fault}\n    {self._way_on()}") from fault
@@ -73,7 +70,10 @@ class Driver:
 
     def _loop(self, pool: Pool) -> None:
         try:
-            while not self.received and (self._fill(pool) or not pool.is_idle):
+            while not signals.stop() and (self._fill(pool) or not pool.is_idle):
+                if signals.wants_save():
+                    signals.saved()
+                    pool.save()
                 for trial, said in pool.wait(_SECONDS):
                     self._take(pool, trial, said)
         except BaseException:
@@ -81,11 +81,11 @@ class Driver:
             with suppress(WriteFault):
                 self.sweep.note(*pool.drain())
             raise
-        if self.received:
+        if signals.stop():
             for trial, outcome in pool.drain():
                 self.sweep.note((trial, outcome))
                 self.view.ended(trial, outcome)
-            raise Interrupted(self.received, saved=True, where=f"; {self._way_on()}")
+            raise Interrupted(signals.stop(), saved=True, where=f"; {self._way_on()}")
 
     def _fill(self, pool: Pool) -> bool:
         """Start trials while there is room; say whether any was started."""
@@ -123,21 +123,3 @@ class Driver:
             stop = self.source.report(trial, said)
             if self.definition.sweeper.pruner is not None:
                 pool.answer(trial, stop)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Note the first signal; the second ends everything at once: trials go with this process, and can go on."""
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            if self.received:
-                self.view.close()
-                os._exit(128 + number)
-            self.received = number
-
-        taken = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        before = {number: signal.signal(number, handle) for number in taken}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

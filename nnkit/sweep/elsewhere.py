@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from nnkit import catalog
+from nnkit import catalog, signals
 from nnkit.config.natural import quote
 from nnkit.config.overrides import COMMAND_LINE
 from nnkit.config.search_path import added, hydra_loader
@@ -311,6 +311,8 @@ def _explained(found: Sweep) -> Iterator[None]:
         yield
     except Left as left:
         raise Interrupted(left.code - 128, saved=True, where=f"; {way}") from None
+    except signals.Stopped as stopped:
+        raise Interrupted(stopped.number, saved=True, where=f"; {way}") from None
     except KeyboardInterrupt:
         raise Interrupted(signal.SIGINT, saved=True, where=f"; {way}") from None
     except Exception as error:

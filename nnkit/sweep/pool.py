@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from nnkit import signals
 from nnkit.errors import EnvironmentFault
 from nnkit.sweep.trials import EXITED, KILLED, STOPPED, Outcome, Progress, Trial
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from nnkit.sweep.trial import Request
 
 _PRELOAD = "nnkit.sweep.preload"
-_NOT_FOR_SERVER = (signal.SIGTERM, signal.SIGHUP)
 # What `multiprocessing` says of a process whose server is gone.
 _NOBODY_KNOWS = 255
 # A trial that was asked to leave finishes its step and saves it; that takes no longer.
@@ -31,17 +31,16 @@ _SECONDS_TO_LEAVE = 60.0
 
 def warm_up() -> None:
     """Start the server; it imports in the background what trials need."""
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([_PRELOAD])
-    # What ends the sweep's process group must not end the server first: a new process ignores what this one does.
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _NOT_FOR_SERVER}
-    try:
+    # What ends the sweep's process group must not end the server first: it is born with the signals blocked.
+    with signals.held_back():
+        # Which lets two of them through again when it has started.
+        resource_tracker.ensure_running()
+    with signals.held_back():
         forkserver.ensure_running()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @dataclass
@@ -159,6 +158,13 @@ class Pool:
                 job.told_to_leave = True
                 with suppress(OSError):
                     job.process.terminate()
+
+    def save(self) -> None:
+        """Ask every trial to save its step and go on."""
+        for job in self._jobs.values():
+            if job.process.pid is not None and job.process.is_alive():
+                with suppress(OSError):
+                    os.kill(job.process.pid, signal.SIGUSR1)
 
     def drain(self) -> list[tuple[Trial, Outcome]]:
         """Ask every trial to stop, wait for that, and return how each ended; what does not stop is killed."""

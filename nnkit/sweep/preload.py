@@ -6,6 +6,7 @@ import logging
 import pkgutil
 import signal
 
+from nnkit import signals
 from nnkit.config import examine
 
 # What a family, a logger or a task imports when a run first needs it.
@@ -26,8 +27,9 @@ examine([])
 logging.disable(logging.NOTSET)
 
 # The sweep itself ends its trials; the server goes when the sweep has gone.
-for _number in (signal.SIGTERM, signal.SIGHUP):
+for _number in (*signals.STOPS, *signals.SAVES):
     signal.signal(_number, signal.SIG_IGN)
+signals.let_through()
 # Pages that the collector does not touch stay shared between all trials.
 gc.collect()
 gc.freeze()

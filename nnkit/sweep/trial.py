@@ -15,12 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from nnkit import config as configs
-from nnkit import logs
-from nnkit.callbacks.signals import Interrupted, is_leaving
+from nnkit import logs, signals
+from nnkit.callbacks.signals import Interrupted
 from nnkit.errors import NnkitError
 from nnkit.sweep.reporter import Reporter
 from nnkit.sweep.trials import DONE, EXITED, OUT_OF_MEMORY, PRUNED, RAISED, STOPPED, Outcome, Progress
@@ -132,8 +131,8 @@ def attempt(request: Request, reporter: Reporter) -> tuple[Outcome, int]:
         )
     except Interrupted as error:
         return Outcome(STOPPED, str(error)), error.exit_code
-    except _Terminated:
-        return Outcome(STOPPED, "stopped before training began"), 128 + signal.SIGTERM
+    except signals.Stopped as stopped:
+        return Outcome(STOPPED, "stopped before training began"), 128 + stopped.number
     except KeyboardInterrupt:
         return Outcome(STOPPED, "stopped before training began"), 128 + signal.SIGINT
     except SystemExit as leaving:
@@ -150,21 +149,16 @@ def attempt(request: Request, reporter: Reporter) -> tuple[Outcome, int]:
     return Outcome(state, "", record.get("metrics") or {}, record.get("step")), 0
 
 
-class _Terminated(BaseException):
-    """SIGTERM outside the training loop."""
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    if not is_leaving():
-        raise _Terminated
-
-
 def _settle_in(request: Request) -> None:
     """Make the process the trial's own: signals, standard streams, environment, limits."""
     # Ctrl-C reaches every process of the terminal; the sweep passes it on once, as SIGTERM.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _terminate)
+    with signals.held_back():
+        # The server that this process was forked from ignores them.
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)
+        signals.take()
     os.chdir(request.directory)
     os.environ.clear()
     os.environ.update(request.environment)

@@ -1,0 +1,99 @@
+"""The command line, which gets a signal at one place: python signalling.py PLACE SIGNAL WAY words of nnkit ..."""
+
+import os
+import signal
+import sys
+from threading import Timer
+
+from lightning.pytorch import Callback
+
+
+def send(number, way):
+    """Send a signal to this process or to its group, as the system does when a job is to end."""
+    if way == "group":
+        os.killpg(os.getpgid(0), number)
+    else:
+        os.kill(os.getpid(), number)
+
+
+class Hook(Callback):
+    """Does something at the n-th call of a hook."""
+
+    def __init__(self, name, count, action):
+        self.left, self.action = count, action
+        setattr(self, name, self.strike)
+
+    def strike(self, *arguments, **keywords):
+        self.left -= 1
+        if self.left == 0:
+            self.action()
+
+
+HOOKS = {
+    "first step": ("on_train_batch_start", 1),
+    "training": ("on_train_batch_start", 9),
+    "validation": ("on_validation_batch_start", 2),
+}
+
+
+def in_new_process(action):
+    """Do it in each process right after it was forked, where nothing of it has run yet."""
+    os.register_at_fork(after_in_child=action)
+
+
+def at_hook(name, count, action):
+    """Do it at the n-th call of a callback's hook."""
+    from nnkit import fit
+
+    before = fit.build_all
+    fit.build_all = lambda group, *rest, **more: (
+        before(group, *rest, **more) + ([Hook(name, count, action)] if group == "callbacks" else [])
+    )
+
+
+def before_call(owner, name, action):
+    """Do it once, before a method is called."""
+    before, left = getattr(owner, name), [action]
+
+    def call(*arguments, **keywords):
+        if left:
+            left.pop()()
+        return before(*arguments, **keywords)
+
+    setattr(owner, name, call)
+
+
+def arrange(place, action):
+    """Have it done at a place of the next command."""
+    from nnkit.checkpoint.store import CheckpointStore
+    from nnkit.data.base import DataModule
+
+    if place in HOOKS:
+        at_hook(*HOOKS[place], action)
+    elif place == "preparation":
+        before_call(DataModule, "check", action)
+    elif place == "saving":
+        before_call(CheckpointStore, "settle", action)
+    elif place == "test":
+        before_call(DataModule, "test_dataloader", lambda: None)
+        at_hook("on_train_end", 1, lambda: before_call(DataModule, "test_dataloader", action))
+    elif place == "new process":
+        in_new_process(action)
+
+
+if __name__ == "__main__":
+    from nnkit.cli import main
+
+    place, number, way, *words = sys.argv[1:]
+    parts = [signal.Signals[name] for name in number.split("+")]
+
+    def act():
+        """Send the signals, a second apart."""
+        for number, one in enumerate(parts):
+            later = Timer(number, send, (one, way))
+            later.daemon = True
+            later.start() if number else send(one, way)
+
+    arrange(place, act)
+    sys.argv = ["nnkit", *words]
+    sys.exit(main())
