@@ -63,8 +63,8 @@ PROTECTIONS = (
     Protection(
         "5 signal: the finished step is saved",
         "nnkit/callbacks/signals.py",
-        "                checkpointing.save(trainer)\n",
-        "",
+        "            checkpointing.save(trainer)\n",
+        "            pass\n",
         f"{KILLED}::test_the_step_in_which_a_signal_comes_is_finished_and_saved",
     ),
     Protection(

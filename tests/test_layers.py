@@ -80,10 +80,10 @@ def test_hydra_and_omegaconf_stay_where_configs_are_made(name):
 # What a folder may import of nnkit, beside itself and errors.
 ALLOWED = {
     "tasks": {"network", "batches", "optim", "beam"},
-    "data": {"batches", "faults"},
+    "data": {"batches", "faults", "signals"},
     "optim": set(),
     "checkpoint": set(),
-    "callbacks": {"tasks", "checkpoint", "run", "drawing", "batches", "decoding", "generation"},
+    "callbacks": {"tasks", "checkpoint", "run", "drawing", "batches", "decoding", "generation", "signals"},
 }
 
 
