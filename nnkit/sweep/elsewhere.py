@@ -311,10 +311,9 @@ def _explained(found: Sweep) -> Iterator[None]:
         yield
     except Left as left:
         raise Interrupted(left.code - 128, saved=True, where=f"; {way}") from None
-    except signals.Stopped as stopped:
-        raise Interrupted(stopped.number, saved=True, where=f"; {way}") from None
-    except KeyboardInterrupt:
-        raise Interrupted(signal.SIGINT, saved=True, where=f"; {way}") from None
+    except (KeyboardInterrupt, signals.Stopped) as error:
+        number = getattr(error, "number", signal.SIGINT)
+        raise Interrupted(number, saved=True, where=f"; {way}") from None
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         text = f"the launcher gave up: {type(error).__name__}: {lines[0]}"
