@@ -123,11 +123,12 @@ def fit(
 
 def _keep_profile(trainer: Trainer, run: Run, show: bool) -> None:
     """Write the profiler's report into the run directory, and print as much of it as a terminal can hold."""
-    if not isinstance(trainer.profiler, Kept) or not trainer.profiler.report or not trainer.is_global_zero:
+    profiler = trainer.__dict__["profiler"]
+    if not isinstance(profiler, Kept) or not profiler.report or not trainer.is_global_zero:
         return
-    files.write_atomic(run.path / PROFILE, trainer.profiler.report.encode())
+    files.write_atomic(run.path / PROFILE, profiler.report.encode())
     if show:
-        report.console().print(head(trainer.profiler.report), markup=False, highlight=False, soft_wrap=True)
+        report.console().print(head(profiler.report), markup=False, highlight=False, soft_wrap=True)
 
 
 def _prune(trainer: Trainer, store: CheckpointStore) -> None:

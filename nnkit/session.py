@@ -327,7 +327,8 @@ def make_trainer(
         use_distributed_sampler=False,
     )
     if profiler is not None and io is not None:
-        trainer.profiler = make_profiler(str(profiler))
+        # Lightning sets it from outside the class, where types do not see it.
+        trainer.__dict__["profiler"] = make_profiler(str(profiler))
     return trainer
 
 
