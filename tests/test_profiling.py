@@ -41,6 +41,6 @@ def test_a_link_in_the_run_directory_is_not_followed(tmp_path, monkeypatch):
     run = nnkit.train([*WORDS, "scheduler=constant"]).run
     (tmp_path / "mine.txt").write_text("mine")
     (run.path / "profile.txt").symlink_to(tmp_path / "mine.txt")
-    with pytest.raises(UserError, match="profile.txt is a link"):
+    with pytest.raises(UserError, match=r"profile\.txt is a link"):
         resume(str(run.path), words=["trainer.max_epochs=2", "trainer.profiler=simple"])
     assert (tmp_path / "mine.txt").read_text() == "mine"
