@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import statistics
 import time
 from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -224,18 +222,3 @@ def pick_device(config: DictConfig) -> str:
     if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "cuda"
     return "mps" if wanted in ("auto", "gpu", "mps") and torch.backends.mps.is_available() else "cpu"
-
-
-def available_memory(device: str) -> int | None:
-    """Return the bytes of memory that are free on a device; None if unknown."""
-    if device == "cuda":
-        return int(torch.cuda.mem_get_info()[0])
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        sizes = dict(line.split(":") for line in lines)
-        return int(sizes["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        # No Linux: what is built in, as what is free is not told in one way.
-        names = os.sysconf_names
-        known = "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else None

@@ -1,8 +1,12 @@
 """One key changed, added or deleted: it has its default, or the mistake is found before anything is written."""
 
 import pytest
+import samples
+from torch import nn
 
 from nnkit import config as configs
+from nnkit.build import memory
+from nnkit.errors import EnvironmentFault
 
 SMALL = ["data=digits", "model=mlp", "model.hidden=[4]", "trainer.max_steps=2", "callbacks=[]", "logger=[]"]
 READ = [
@@ -68,3 +72,52 @@ def test_a_number_of_classes_that_the_file_does_not_have_is_found_by_check(cli, 
     code, _, err = cli("check", *words)
     assert code == 2
     assert "data.num_classes: 7 was given, the data have 3" in err
+
+
+TEXTS = ["trainer.max_steps=1", "callbacks=[]", "logger=[]"]
+
+
+@pytest.mark.parametrize("verb", ["check", "train"])
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["model=gpt", "model.dim=1000000000", "model.num_heads=1"], 2, "more numbers than any memory holds"),
+        (["model=gpt", "model.num_layers=1000000"], 2, "more than 5,000 tensors of weights"),
+        (["model=lstm", "model.num_layers=1000000"], 2, "more than 5,000 tensors of weights"),
+        (["model=gpt", "model.max_len=1000000000"], 1, None),
+    ],
+)
+def test_a_size_that_no_machine_has_room_for_is_said_at_once(verb, words, code, said, cli, tmp_path):
+    place = tmp_path / "here"
+    found, out, err = cli(verb, *samples.words("text"), *TEXTS, *words, f"output_dir={place}")
+    assert found == code, err
+    assert (said or {"check": "too little", "train": "memory does not suffice"}[verb]) in out + err
+    assert not place.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "key"), [(["data=mackey_glass"], "num_steps"), (["data=dates"], "num_pairs")]
+)
+def test_a_dataset_that_no_machine_has_room_for_is_refused(words, key, cli):
+    code, _, err = cli("check", *words, f"data.{key}=1000000000000")
+    assert code == 2
+    assert f"data.{key}: {key} must lie between" in err
+
+
+def test_more_tensors_than_fit_into_memory_are_not_filled(monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda device: 4 * 1000 * 5)
+    with memory.bounded():
+        kept = [nn.Linear(10, 100, bias=False) for _ in range(5)]
+    with (
+        pytest.raises(EnvironmentFault, match="the weights take more than 24,000 bytes, and 20,000 are free"),
+        memory.bounded(),
+    ):
+        kept += [nn.Linear(10, 100, bias=False) for _ in range(7)]
+    assert len(kept) == 5
+
+
+def test_a_batch_larger_than_the_data_is_the_data(cli):
+    code, out, err = cli("check", *SMALL, "data.batch_size=1000000000000")
+    assert code == 0, err
+    assert "1258 x 1 x 8 x 8" in out
+    assert "1000000000000 is more than there are training samples" in out

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from nnkit import rehearsal
+from nnkit.build.memory import available_memory
 from nnkit.config import compose
 from nnkit.errors import UserError
 from nnkit.rehearsal import (
     Memory,
-    available_memory,
     make_task,
     measure_step,
     pick_device,

@@ -7,14 +7,12 @@ from omegaconf.errors import OmegaConfBaseException
 from torch.optim import Optimizer
 
 from nnkit.build.freezing import freeze
+from nnkit.build.memory import bounded, shortage
 from nnkit.build.nodes import blame, nodes_of, read_node, target_of
 from nnkit.build.optimizer_state import refuse_misfits
 from nnkit.build.trainer_checks import trainer_problems
 from nnkit.errors import ConfigError, EnvironmentFault, Problem
 from nnkit.network import Network
-
-# What torch says before the number of bytes.
-_NO_MEMORY = "can't allocate memory: "
 
 
 def refuse_untrusted(config: DictConfig) -> None:
@@ -73,12 +71,10 @@ def build(node: DictConfig, group: str, **injected: Any) -> Any:
         built = checked.target(**checked.arguments, **injected)
     except ValueError as error:
         raise ConfigError([blame(error, key, checked.arguments)]) from error
-    except RuntimeError as error:
-        if _NO_MEMORY not in str(error):
+    except (RuntimeError, TypeError, MemoryError) as error:
+        if (lack := shortage(error)) is None:
             raise
-        raise EnvironmentFault(
-            f"{key}: memory does not suffice: {str(error).partition(_NO_MEMORY)[2]}"
-        ) from error
+        raise EnvironmentFault(f"{key}: memory does not suffice: {lack}") from error
     if isinstance(built, Optimizer):
         refuse_misfits(built)
     return built
@@ -98,7 +94,15 @@ def build_network(config: DictConfig) -> Network:
 
     Raises:
         ConfigError: As `build`.
+        EnvironmentFault: If the machine has not enough memory for it.
     """
+    with bounded():
+        network = _assemble(config)
+    freeze(network, config.get("freeze") or ())
+    return network
+
+
+def _assemble(config: DictConfig) -> Network:
     (kind,) = config.model.embeds
     embed = build(config.model.embeds[kind], "embeds")
     body = build(config.model, "model", dim_in=embed.dim_out)
@@ -113,8 +117,6 @@ def build_network(config: DictConfig) -> Network:
     else:
         head = build(config.head, "head", dim_in=body.dim_out)
     try:
-        network = Network(embed, body, head)
+        return Network(embed, body, head)
     except ValueError as error:
         raise ConfigError([blame(error, "head", config.head)]) from error
-    freeze(network, config.get("freeze") or ())
-    return network

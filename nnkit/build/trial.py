@@ -12,6 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
+from nnkit.build.memory import bounded, shortage
 from nnkit.build.nodes import Node, blame
 from nnkit.build.typecheck import UNKNOWN
 from nnkit.errors import NnkitError, Problem
@@ -108,7 +109,8 @@ def _construct(node: Node, **injected: Any) -> tuple[Any, list[Problem]]:
             # A constructor that looks at values cannot run on the meta device; that is no mistake of the config.
             if isinstance(error, RuntimeError) and "meta" in str(error):
                 break
-            problem = blame(error, node.key, arguments)
+            lack = shortage(error)
+            problem = Problem(node.key, lack) if lack else blame(error, node.key, arguments)
             # The same mistake again, in the light of the default: a contradiction of two arguments is one mistake.
             if problems and (problem.key == node.key or problem.text == problems[-1].text):
                 break
@@ -127,7 +129,7 @@ def _try_network(nodes: Mapping[str, Node]) -> list[Problem]:
     problems: list[Problem] = []
     width: dict[str, Any] = {}
     ahead = getattr(nodes["task"].target, "needs_causal", False) if "task" in nodes else False
-    with torch.device("meta"):
+    with torch.device("meta"), bounded():
         for group in ("embeds", "model", "head"):
             node = next((node for node in nodes.values() if node.group == group), None)
             if node is None:

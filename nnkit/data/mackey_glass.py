@@ -20,6 +20,8 @@ _START = 1.2
 _WARM_UP = 1_000
 # The noise belongs to the series: runs that differ by their seed alone learn from the same one.
 _NOISE_SEED = 1977
+# Longer ones take hours to integrate.
+_MOST = 1_000_000
 
 
 class MackeyGlass(WindowedSeries):
@@ -73,8 +75,8 @@ class MackeyGlass(WindowedSeries):
             num_workers=num_workers,
             seed=seed,
         )
-        if num_steps < 1:
-            raise ValueError(f"num_steps must be at least 1, not {num_steps}")
+        if not 1 <= num_steps <= _MOST:
+            raise ValueError(f"num_steps must lie between 1 and {_MOST:,}, not {num_steps}")
         if not 0 < tau <= _WARM_UP or abs(tau * _FINE - round(tau * _FINE)) > 1e-6:
             raise ValueError(f"tau must be a multiple of 0.1 from 0.1 to {_WARM_UP}, not {tau}")
         if not 0 <= noise < float("inf"):

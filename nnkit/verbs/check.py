@@ -69,6 +69,8 @@ def _check(composition: Composition) -> list[_Finding]:
     prepared = settle_facts(config, composition.typed_keys)
     data = prepared or build(config.data, "data")
     num_samples = _samples(config, data)
+    # A batch holds all samples at most.
+    size, config.data.batch_size = config.data.batch_size, min(config.data.batch_size, num_samples)
     found = rehearse(config, composition.choices)
     parameters = sum(layer.trainable for layer in found.layers)
     device = f"{pick_device(config)}, {resolve_precision(config)}, {config.trainer.num_threads} threads"
@@ -82,6 +84,11 @@ def _check(composition: Composition) -> list[_Finding]:
         _Finding("device", device),
         memory,
         *(_time(composition, found, data, num_samples) if fits else []),
+        *(
+            [_Finding("batch size", f"{size} is more than there are training samples")]
+            if size > num_samples
+            else []
+        ),
         _disk(composition, found),
     ]
 
@@ -101,7 +108,8 @@ def _samples(config: DictConfig, data: DataModule) -> int:
 
 
 def _memory(composition: Composition, found: Rehearsal) -> tuple[_Finding, bool]:
-    from nnkit.rehearsal import available_memory, pick_device
+    from nnkit.build.memory import available_memory
+    from nnkit.rehearsal import pick_device
 
     need, free = found.memory, available_memory(pick_device(composition.config))
     parts = {
@@ -138,10 +146,6 @@ def _time(composition: Composition, found: Rehearsal, data: DataModule, num_samp
     if math.isfinite(length):
         whole = f"{_duration(seconds * batches / steps * length)}: {length:,} steps"
         findings.append(_Finding("run, about", whole, "validation and test apart"))
-    if config.data.batch_size > num_samples:
-        findings.append(
-            _Finding("batch size", f"{config.data.batch_size} is more than there are training samples")
-        )
     return findings
 
 

@@ -170,12 +170,23 @@ def test_a_config_claims_no_memory_that_its_weights_do_not_fill(hostile, refuses
             refuses(words, hidden, codes=(2,))
 
 
+def test_a_config_of_more_layers_than_can_be_built_is_refused_before_they_are(hostile, refuses):
+    hidden = "".join("  - 4\n" for _ in range(4000))
+    hostile.edit("hidden:\n  - 4\n", f"hidden:\n{hidden}")
+    for words in (TEST, RESUME):
+        with cheaply(seconds=100):
+            refuses(words, "tensors of weights", codes=(2,))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
         ("num_threads: 1", "num_threads: 100000", "trainer.num_threads: must be from 1 to 1024"),
         ("num_threads: 1", "num_threads: abc", "trainer.num_threads: must be a whole number"),
         ("num_workers: 0", "num_workers: 100000", "data.num_workers: must be at most 1024"),
+        ("devices: 1", "devices: 300", "trainer.devices: 300 processes are more than the"),
+        ("devices: 1", "devices: '300'", "trainer.devices: 300 processes are more than the"),
+        ("num_nodes: 1", "num_nodes: 3", "trainer.num_nodes: must be 1"),
     ],
 )
 def test_a_config_starts_no_army_of_threads_or_processes(hostile, refuses, old, new, said):
