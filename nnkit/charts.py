@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from nnkit.checkpoint.json_limits import MAX_BYTES, check_file, parse_json
+from nnkit.checkpoint.json_limits import MAX_BYTES, parse_json
 from nnkit.comparison import Row
 from nnkit.errors import UserError
+from nnkit.paths import check_file
 from nnkit.run import METRICS, Run
 from nnkit.sweep.directory import Sweep
 from nnkit.sweep.statistics import summarize

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from nnkit.checkpoint.json_limits import check_file
 from nnkit.errors import NnkitError, UserError
+from nnkit.paths import check_file
 from nnkit.references import follow
 from nnkit.report import shorten
 from nnkit.run import CONFIG, Run, all_runs

@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 
 import yaml
 
-from nnkit.checkpoint.json_limits import check_file
 from nnkit.errors import ConfigError, Problem
+from nnkit.paths import check_file
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40

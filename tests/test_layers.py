@@ -84,7 +84,7 @@ ALLOWED = {
     "tasks": {"network", "batches", "optim", "beam", "data", "losses"},
     "data": {"batches", "faults", "paths", "signals", "consoles"},
     "optim": set(),
-    "checkpoint": set(),
+    "checkpoint": {"paths"},
     "callbacks": {
         *{"tasks", "checkpoint", "run", "drawing", "batches", "decoding", "generation", "signals"},
         *{"consoles", "loggers"},

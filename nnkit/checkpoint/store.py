@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from nnkit.checkpoint import files
 from nnkit.checkpoint.formats import FORMAT, migrate
-from nnkit.checkpoint.json_limits import check_file, parse_json
+from nnkit.checkpoint.json_limits import parse_json
 from nnkit.checkpoint.manifest import Finding, Manifest
 from nnkit.checkpoint.serial import load_bytes
 from nnkit.checkpoint.vetting import check_outline
 from nnkit.errors import EnvironmentFault, UserError
+from nnkit.paths import check_file
 
 INDEX = "index.json"
 _SUFFIX = ".ckpt"

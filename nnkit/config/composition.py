@@ -21,7 +21,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nnkit import catalog
 from nnkit.catalog import conf_dir as conf_dir
-from nnkit.checkpoint.json_limits import check_file
 from nnkit.config.choices import Choices, sort_out
 from nnkit.config.keys import apply
 from nnkit.config.outline import shape_problems
@@ -30,7 +29,7 @@ from nnkit.config.provenance import Places, lookup, places_in_text, places_of_fi
 from nnkit.config.search_path import hydra_loader
 from nnkit.config.settle import settle
 from nnkit.errors import ConfigError, Problem, UserError
-from nnkit.paths import expand
+from nnkit.paths import check_file, expand
 from nnkit.suggest import hint
 from nnkit.yaml_limits import MAX_BYTES, check_yaml
 

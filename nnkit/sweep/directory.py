@@ -13,9 +13,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nnkit.checkpoint import files
-from nnkit.checkpoint.json_limits import check_file, parse_json, read_json
+from nnkit.checkpoint.json_limits import parse_json, read_json
 from nnkit.errors import EnvironmentFault, UserError
-from nnkit.paths import expand
+from nnkit.paths import check_file, expand
 from nnkit.run import Run, all_runs, find_run, now, versions
 from nnkit.suggest import closest
 from nnkit.sweep.definition import Definition

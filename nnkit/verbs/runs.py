@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from nnkit.checkpoint.json_limits import check_file, parse_json
+from nnkit.checkpoint.json_limits import parse_json
 from nnkit.errors import NnkitError
+from nnkit.paths import check_file
 from nnkit.references import follow
 from nnkit.run import CONFIG, METRICS, Run, all_runs
 from nnkit.terminal import duration, json_line, print_rows
