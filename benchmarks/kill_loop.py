@@ -1,8 +1,12 @@
 """Kill training at random instants, resume, again and again: does it end as if it had never been killed?
 
-python benchmarks/kill_loop.py --kills 200
+python benchmarks/kill_loop.py --kills 200 --pairings 25
+python benchmarks/kill_loop.py --kills 200 --pairings 0
 python benchmarks/kill_loop.py --kills 50 --config "model=mlp data=digits data.max_epochs=8"
 python benchmarks/kill_loop.py --kills 200 --lightning
+
+Random pairings of a model with data it takes are trained, with workers, accumulation, EMA, Muon, bfloat16 and schedules
+drawn for each (`pairings.py`); with --pairings 0 the four configs that stand below.
 
 Every attempt is a process of its own that gets a real SIGKILL at an instant drawn evenly from what it is expected to
 take; a run is resumed until it ends. A mismatch is a run whose last or best checkpoint (weights, optimizer, schedulers,
@@ -13,18 +17,22 @@ Exit status 1 if nnkit has a mismatch or an unreadable state.
 """
 
 import argparse
+import os
 import secrets
 import shlex
 import signal
 import sys
 import tempfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from random import Random
 
 from kill_loop_core import Loop, Subject, Tally
 from kill_loop_lightning import LightningRun
 from kill_loop_nnkit import NnkitRun
+from pairings import pairings
 
 # An odd number of batches, accumulated in pairs: validation in mid-epoch falls inside an accumulation window.
 COMMON = [
@@ -76,22 +84,34 @@ def main() -> int:
     arguments = parse()
     # A plain kill of this process ends its children and its folder, too.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    configs = {text: shlex.split(text) for text in arguments.config} or {
-        name: [*words, *COMMON] for name, words in CONFIGS.items()
-    }
     kind = LightningRun if arguments.lightning else NnkitRun
     print(f"seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="kill-loop-") as directory:
-        tallies = []
-        for number, (name, words) in enumerate(configs.items()):
-            subject = kind(name, words)
-            share = arguments.kills // len(configs) + (number < arguments.kills % len(configs))
-            folder = Path(directory) / str(number)
-            folder.mkdir()
-            tallies.append(kill(subject, folder, share, f"{arguments.seed}-{number}", arguments.lightning))
+        # The files of random pairings are written here.
+        os.chdir(directory)
+        configs = choose(arguments)
+        with ThreadPoolExecutor(arguments.jobs) as threads:
+            jobs = []
+            for number, (name, words) in enumerate(configs.items()):
+                share = arguments.kills // len(configs) + (number < arguments.kills % len(configs))
+                folder = Path(directory) / str(number)
+                folder.mkdir()
+                seed = f"{arguments.seed}-{number}"
+                jobs.append(threads.submit(kill, kind(name, words), folder, share, seed, arguments.lightning))
+            tallies = [job.result() for job in jobs]
     print(table(tallies))
     failed = any(tally.mismatches or tally.unreadable for tally in tallies)
     return int(failed and not arguments.lightning)
+
+
+def choose(arguments: argparse.Namespace) -> dict[str, list[str]]:
+    """Return what is trained, by name."""
+    if arguments.config:
+        return {text: shlex.split(text) for text in arguments.config}
+    if arguments.lightning or not arguments.pairings:
+        return {name: [*words, *COMMON] for name, words in CONFIGS.items()}
+    drawn = islice(pairings(str(arguments.seed)), arguments.pairings)
+    return {f"{number}. {name}": words for number, (name, words) in enumerate(drawn, 1)}
 
 
 def kill(subject: Subject, folder: Path, kills: int, seed: str, repeat: bool) -> Tally:
@@ -106,6 +126,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--config", action="append", default=[], help="words of nnkit train; may be given again"
     )
+    parser.add_argument("--pairings", type=int, default=25, help="random pairings; 0: four fixed configs")
+    parser.add_argument("--jobs", type=int, default=1, help="configs at a time")
     parser.add_argument("--lightning", action="store_true", help="plain Lightning instead of nnkit")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the instants")
     return parser.parse_args()

@@ -1,6 +1,7 @@
 """What every dataset does: prepare once, learn its facts, and gather batches by index."""
 
 import logging
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,6 +24,9 @@ from nnkit.faults import explained
 # Seconds without a batch after which worker processes are taken to hang.
 WORKER_TIMEOUT: float = 120
 _INSPECTED_AT_ONCE = 64
+# A forked worker has everything at once. The default in a sweep's trial is a server that imports all anew for each
+# worker, which takes longer than WORKER_TIMEOUT on a busy machine. Off Linux the system's default is taken.
+_START = "fork" if sys.platform == "linux" else None
 
 logger = logging.getLogger("nnkit")
 
@@ -276,6 +280,7 @@ class DataModule(LightningDataModule, ABC):
             persistent_workers=self.num_workers > 0,
             timeout=WORKER_TIMEOUT if self.num_workers else 0,
             worker_init_fn=_begin_worker,
+            multiprocessing_context=_START if self.num_workers else None,
         )
         self._loaders.append(loader)
         return loader

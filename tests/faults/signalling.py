@@ -1,8 +1,13 @@
-"""The command line, which gets a signal at one place: python signalling.py PLACE SIGNAL WAY words of nnkit ..."""
+"""The command line, which gets a signal at one place: python signalling.py PLACE SIGNAL WAY words of nnkit ...
+
+With mark:FILE instead of a signal the file is made there, and the place lasts for a while: somebody else sends it.
+"""
 
 import os
 import signal
 import sys
+import time
+from pathlib import Path
 from threading import Timer
 
 from lightning.pytorch import Callback
@@ -29,6 +34,8 @@ class Hook(Callback):
             self.action()
 
 
+# Seconds of a place at which somebody else sends a signal.
+LASTS = 0.5
 HOOKS = {
     "first step": ("on_train_batch_start", 1),
     "training": ("on_train_batch_start", 9),
@@ -73,7 +80,7 @@ def arrange(place, action):
     elif place == "preparation":
         before_call(DataModule, "check", action)
     elif place == "saving":
-        before_call(CheckpointStore, "settle", action)
+        before_call(CheckpointStore, "commit", action)
     elif place == "test":
         before_call(DataModule, "test_dataloader", lambda: None)
         at_hook("on_train_end", 1, lambda: before_call(DataModule, "test_dataloader", action))
@@ -81,19 +88,35 @@ def arrange(place, action):
         in_new_process(action)
 
 
+def signals_of(number, way):
+    """Return what sends the signals, a second apart."""
+    parts = [signal.Signals[name] for name in number.split("+")]
+
+    def act():
+        for after, one in enumerate(parts):
+            later = Timer(after, send, (one, way))
+            later.daemon = True
+            later.start() if after else send(one, way)
+
+    return act
+
+
+def mark(path):
+    """Return what makes a file and waits, once."""
+
+    def act():
+        if not path.exists():
+            path.touch()
+            time.sleep(LASTS)
+
+    return act
+
+
 if __name__ == "__main__":
     from nnkit.cli import main
 
     place, number, way, *words = sys.argv[1:]
-    parts = [signal.Signals[name] for name in number.split("+")]
-
-    def act():
-        """Send the signals, a second apart."""
-        for number, one in enumerate(parts):
-            later = Timer(number, send, (one, way))
-            later.daemon = True
-            later.start() if number else send(one, way)
-
-    arrange(place, act)
+    marks = number.startswith("mark:")
+    arrange(place, mark(Path(number.removeprefix("mark:"))) if marks else signals_of(number, way))
     sys.argv = ["nnkit", *words]
     sys.exit(main())

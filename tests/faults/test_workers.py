@@ -127,6 +127,18 @@ def test_whatever_ends_a_run_ends_its_workers():
     assert_no_process_is_left()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers start as the system's default says")
+def test_workers_are_forked_in_a_process_that_starts_others_by_a_server_as_a_trial_does(monkeypatch):
+    server = multiprocessing.get_context("forkserver")
+    monkeypatch.setattr(multiprocessing.context._default_context, "_actual_context", server)
+    data = faulty.Faulty(num_workers=2)
+    data.setup_data()
+    next(iter(data.train_dataloader()))
+    assert {type(one).__name__ for one in multiprocessing.active_children()} == {"ForkProcess"}
+    data.on_exception(RuntimeError())
+    assert_no_process_is_left()
+
+
 def test_workers_have_two_minutes():
     assert base.WORKER_TIMEOUT == 120
 
