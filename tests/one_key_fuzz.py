@@ -23,7 +23,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -31,7 +31,6 @@ from typing import Any, NamedTuple
 import samples
 import torch
 from lightning.pytorch import Callback
-from omegaconf import DictConfig
 from test_every_pair import TYPED, own_vocabularies
 
 import nnkit.fit
@@ -273,16 +272,14 @@ def mutate(number: int, base: tuple[str, ...], seed: int) -> Mutation:
         seed: Seed of the order.
     """
     random = Random(f"{seed} {number}")
-    composed = configs.examine(base)[0]
-    assert composed is not None
-    keys = [key for key in all_keys(composed.config) if not key.startswith("fit")]
+    keys, others = _keys(base)
     way = random.random()
     if way < 0.65:
         word = f"{random.choice(keys)}={_value(random)}"
     elif way < 0.8:
         word = f"~{random.choice(keys)}"
     else:
-        word = f"+{_new_key(random, composed.config, keys)}={_value(random)}"
+        word = f"+{_new_key(random, keys, others)}={_value(random)}"
     return Mutation(number, base, word)
 
 
@@ -294,17 +291,23 @@ def _value(random: Random) -> str:
     )
 
 
-def _new_key(random: Random, config: DictConfig, keys: list[str]) -> str:
+@cache
+def _keys(base: tuple[str, ...]) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Return the keys of a base, and the arguments that the class of each node takes and its file does not list."""
+    config = configs.examine(base)[0].config
+    others = []
+    for key, group, content in nodes_of(config):
+        target = target_of(content, key, group)
+        taken = signature(target)[0] if isinstance(target, type) else {}
+        others.append((key, [name for name in taken if name not in content]))
+    return [key for key in all_keys(config) if not key.startswith("fit")], others
+
+
+def _new_key(random: Random, keys: list[str], others: list[tuple[str, list[str]]]) -> str:
     """Draw a key that is not there: an argument of a class that its file does not list, or a name of nothing."""
-    key, group, content = random.choice(
-        [node for node in nodes_of(config) if isinstance(node[2], DictConfig)]
-    )
-    target = target_of(content, key, group)
-    others = (
-        [name for name in signature(target)[0] if name not in content] if isinstance(target, type) else []
-    )
-    if others and random.random() < 0.7:
-        return f"{key}.{random.choice(others)}"
+    key, names = random.choice(others)
+    if names and random.random() < 0.7:
+        return f"{key}.{random.choice(names)}"
     above = random.choice([key, *(other for other in keys if "." in other)])
     return f"{above}.{random.choice(['x', '用户', '0', 'größe', '_x'])}"
 

@@ -25,6 +25,9 @@ def fact_problems(composition: Composition, config: DictConfig, data: Node | Non
     """
     names = getattr(data.target, "fact_names", ()) if data is not None else ()
     for name in names:
+        if name not in config.data:
+            text = "is a fact about the data and must be listed, null where the data say it"
+            yield Problem(f"data.{name}", text, f"+data.{name}=null")
         value = config.data.get(name)
         is_count = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_FACT
         if value is not None and not is_count:
