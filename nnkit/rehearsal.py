@@ -16,6 +16,7 @@ from torch import Tensor
 from nnkit import config as configs
 from nnkit.batches import network_inputs
 from nnkit.build import build, target_class
+from nnkit.build.trial import TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH
 from nnkit.errors import UserError
 from nnkit.session import make_session, resolve_precision
 from nnkit.shapes import Layer, counting_saved, example_batch, looks_at_values, walk, without_values
@@ -139,6 +140,7 @@ def _rehearse_on(device: str, config: DictConfig, choices: dict[str, Any]) -> Re
     torch.autograd.backward(loss)
     optimizer = task.make_optimizer(task.network)
     optimizer.step()
+    task.make_scheduler(optimizer, TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH)
     trained = [p for p in task.network.parameters() if p.requires_grad]
     memory = Memory(
         parameters=sum(map(_bytes, [*task.network.parameters(), *task.network.buffers()])),

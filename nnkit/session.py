@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from nnkit import config as configs
 from nnkit.build import build, build_network, loss_target, target_class
+from nnkit.build.trial import TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH
 from nnkit.checkpoint.plugin import StoreIO
 from nnkit.data.base import DataModule, Preprocessing
 from nnkit.errors import ConfigError, EnvironmentFault, Problem
@@ -227,6 +228,18 @@ def make_session(config: DictConfig, choices: Mapping[str, Any], data: DataModul
         **task_class.learnt(data.preprocessing),
     )
     return Session(config, choices, data, task)
+
+
+def check_optimizer(session: Session) -> None:
+    """Refuse an optimizer or a schedule that does not go with the parameters, which only the network tells.
+
+    Raises:
+        ConfigError: If one cannot be made.
+    """
+    # Where a schedule is laid out over the steps of the run, their number is written into the config.
+    config = session.config.copy()
+    optimizer = _make_optimizer(config, session.task.network)
+    _make_scheduler(config, optimizer, TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH)
 
 
 def task_of(config: DictConfig) -> type[Task]:

@@ -19,6 +19,7 @@ from nnkit.run import CONFIG, LOG, PREPROCESSING, Run, exists_already, start_rec
 from nnkit.session import (
     check_batches,
     check_devices,
+    check_optimizer,
     check_validation,
     count_batches,
     fix_arithmetic,
@@ -71,6 +72,7 @@ def train(
         check_batches(config, counts)
         fix_logging(config, counts["train"])
         session = make_session(config, composition.choices, data)
+        check_optimizer(session)
         taken = None if source is None else take_weights(session, source)
     check_space(config, sum(p.numel() * p.element_size() for p in session.task.parameters()))
     label = f"{composition.choices['model']}-{composition.choices['data']}"

@@ -34,6 +34,7 @@ from lightning.pytorch import Callback
 from test_every_pair import TYPED, own_vocabularies
 
 import nnkit.fit
+import nnkit.network
 import nnkit.rehearsal
 import nnkit.session
 import nnkit.training
@@ -45,10 +46,21 @@ from nnkit.build.nodes import nodes_of, signature, target_of
 from nnkit.config.keys import all_keys
 from nnkit.data import docstrings
 
-# Seconds of one mutation, bytes it may claim beyond what the process had, and the training steps it may take.
-LIMIT = 60
+# Seconds of one mutation on a processor and on the wall, bytes it may claim beyond what the process had, and the
+# training steps it may take.
+LIMIT, WALL = 60, 600
 MEMORY = 4 << 30
 STEPS = 2
+# A model for each kind of data.
+FEW = {
+    "cnn": "pictures",
+    "mlp": "table",
+    "gpt": "text",
+    "lstm": "texts",
+    "transformer": "pairs",
+    "bert_tiny": "sentences",
+    "gru": "series",
+}
 # A number, a text, a list or a mapping where another belongs, out of every range, or referring to nothing.
 VALUES = (
     *(
@@ -106,7 +118,7 @@ VALUES = (
 )
 # What may end a training that `check` has let pass: it diverges, or the machine is too small for it.
 EXCUSES = {"diverged": r"not finite|\bnan\b|NaN", "did not fit": r"memory|bytes left|too little"}
-GOOD = ("refused", "trained", "diverged", "did not fit")
+GOOD = ("refused", "trained", "checked", "diverged", "did not fit")
 
 # Modules that the documentation datasets are made of here, one at least of each chapter.
 _LIBRARY = (
@@ -185,10 +197,10 @@ def prepare(folder: Path) -> None:
         for module in _LIBRARY:
             shutil.copy(Path(sysconfig.get_path("stdlib"), f"{module}.py"), library)
     docstrings.library_folder = lambda: library
+    # A minute of compiling shows nothing.
+    nnkit.network.Network.compile = lambda network: None
     # One step is measured where `nnkit check` takes a second and a half.
-    nnkit.verbs.check.measure_step = nnkit.rehearsal.measure_step = partial(
-        nnkit.rehearsal.measure_step, budget=0
-    )
+    nnkit.rehearsal.measure_step = partial(nnkit.rehearsal.measure_step, budget=0)
 
 
 def bases(folder: Path) -> list[tuple[str, ...]]:
@@ -203,13 +215,24 @@ def bases(folder: Path) -> list[tuple[str, ...]]:
     found = [_experiment(name, folder) for name in catalog.options("experiment")]
     for model in catalog.options("model"):
         for kind in samples.KINDS:
-            words = [f"model={model}", *_in(folder / f"kind-{kind}", partial(samples.words, kind))]
-            words += ["data.max_length=24"] if kind in ("texts", "pairs") else []
+            words = _pairing(model, kind, folder)
             composed, problems = configs.examine(words)
             if not problems and not build.problems(composed):
-                found.append((*words, *samples.small(model), *_SMALL))
+                found.append(words)
     known.write_text(json.dumps(found))
     return found
+
+
+def few_bases(folder: Path) -> list[tuple[str, ...]]:
+    """Return a config for each kind of data, as `bases`."""
+    pairings = [_pairing(model, kind, folder) for model, kind in FEW.items()]
+    return [_experiment("lenet5_1998_mnist", folder), *pairings]
+
+
+def _pairing(model: str, kind: str, folder: Path) -> tuple[str, ...]:
+    words = _in(folder / f"kind-{kind}", partial(samples.words, kind))
+    short = ["data.max_length=24"] if kind in ("texts", "pairs") else []
+    return (f"model={model}", *words, *short, *samples.small(model), *_SMALL)
 
 
 def _experiment(name: str, folder: Path) -> tuple[str, ...]:
@@ -327,7 +350,11 @@ def judge(mutation: Mutation) -> Verdict:
     shutil.rmtree(place, ignore_errors=True)
     kind, _, text = said.partition("\1")
     if os.WIFSIGNALED(status):
-        kind = "hung" if os.WTERMSIG(status) == signal.SIGALRM else f"killed by {os.WTERMSIG(status)}"
+        kind = (
+            "hung"
+            if os.WTERMSIG(status) in (signal.SIGALRM, signal.SIGXCPU, signal.SIGKILL)
+            else f"killed by {os.WTERMSIG(status)}"
+        )
         text = ""
     return Verdict(kind, text.strip()[-1500:], round(time.monotonic() - start, 2))
 
@@ -335,7 +362,8 @@ def judge(mutation: Mutation) -> Verdict:
 def _child(mutation: Mutation, place: str, pipe: int) -> int:
     gc.disable()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(LIMIT)
+    signal.alarm(WALL)
+    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     claimed = pages * resource.getpagesize() + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (claimed, claimed))
@@ -362,6 +390,9 @@ def _judge(mutation: Mutation, output: Any) -> str:
     written = sorted(path.name for path in Path.cwd().iterdir())
     if code == 2 or written:
         return f"check wrote {written}" if written else "refused"
+    # Lightning would start this program once more for each further process.
+    if code == 0 and re.fullmatch(r"trainer\.devices=.*", mutation.word):
+        return "checked"
     output.seek(0)
     output.truncate()
     # It has just been asked of the same words.
@@ -408,6 +439,7 @@ def main() -> int:
     parser.add_argument(
         "--into", type=Path, required=True, metavar="FOLDER", help="verdicts and files of the datasets"
     )
+    parser.add_argument("--few", action="store_true", help="change a config of each kind of data alone")
     parser.add_argument("--again", action="store_true", help="run again those that fell")
     given = parser.parse_args()
     folder = given.into.absolute()
@@ -422,7 +454,7 @@ def main() -> int:
         if number not in done or (given.again and done[number]["kind"] not in GOOD)
     ]
     with configs.loading_once():
-        chosen = bases(folder)
+        chosen = few_bases(folder) if given.few else bases(folder)
         warm_up(chosen, folder)
         children = [
             _worker(chosen, wanted[job :: given.jobs], given.seed, verdicts) for job in range(given.jobs)

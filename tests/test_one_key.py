@@ -1,5 +1,9 @@
 """One key changed, added or deleted: it has its default, or the mistake is found before anything is written."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import samples
 from torch import nn
@@ -121,3 +125,18 @@ def test_a_batch_larger_than_the_data_is_the_data(cli):
     assert code == 0, err
     assert "1258 x 1 x 8 x 8" in out
     assert "1000000000000 is more than there are training samples" in out
+
+
+def test_no_changed_key_ends_in_a_traceback_or_is_found_too_late(tmp_path):
+    command = [
+        sys.executable,
+        Path(__file__).parent / "one_key_fuzz.py",
+        "--few",
+        "--mutations",
+        "300",
+        "--jobs",
+        "1",
+    ]
+    done = subprocess.run([*command, "--into", tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "300  in all" in done.stdout

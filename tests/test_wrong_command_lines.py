@@ -182,6 +182,12 @@ LINES = [
     # homes of nobody
     ("output_dir=~nosuchuser", ["output_dir: ~nosuchuser: there is no user 'nosuchuser'", "./~nosuchuser"]),
     ("data=csv data.path=~nosuchuser/x.csv data.target=a", ["there is no user 'nosuchuser'"]),
+    # what only the network tells
+    ("data=digits model=mlp scheduler.max_lr=[1]", ["scheduler.max_lr: max_lr must have the same length as"]),
+    (
+        "data=digits ~data.height",
+        ["data.height: is a fact about the data and must be listed", "+data.height=null"],
+    ),
     # what only Lightning's Trainer knows
     ("trainer.gradient_clip_algorithm=foo", ["trainer.gradient_clip_algorithm: ", "'value', 'norm'"]),
     ("trainer.profiler=foo", ["trainer.profiler: ", "simple"]),

@@ -12,7 +12,7 @@ from nnkit.build.facts import fact_problems
 from nnkit.build.listed import missing
 from nnkit.build.nodes import INJECTED, Node, nodes_of, read_node
 from nnkit.build.trainer_checks import trainer_problems
-from nnkit.build.trial import try_all, try_trainer
+from nnkit.build.trial import TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH, try_all, try_trainer
 from nnkit.build.typecheck import UNKNOWN
 from nnkit.config import Composition
 from nnkit.config.keys import sources_of
@@ -20,8 +20,6 @@ from nnkit.errors import ConfigError, Problem
 from nnkit.suggest import hint
 
 _MAX_SEED = 2**32 - 1
-# Stand in for the length of the run while the schedule is tried.
-_TRIAL_STEPS, _TRIAL_STEPS_PER_EPOCH = 100, 10
 # What data modules call the tokens they give at a time.
 _LENGTHS = ("block_size", "eval_block_size", "max_length")
 # Of more outputs no batch is made for trial: a number without sense must not cost memory.
@@ -36,7 +34,7 @@ def problems(composition: Composition) -> list[Problem]:
     """
     config = composition.config.copy()
     OmegaConf.set_struct(config, False)
-    for name, steps in (("total_steps", _TRIAL_STEPS), ("steps_per_epoch", _TRIAL_STEPS_PER_EPOCH)):
+    for name, steps in (("total_steps", TRIAL_STEPS), ("steps_per_epoch", TRIAL_STEPS_PER_EPOCH)):
         if config.fit.get(name) is None:
             config.fit[name] = steps
     nodes, found = _read_all(config)

@@ -17,6 +17,8 @@ from nnkit.build.nodes import Node, blame
 from nnkit.build.typecheck import UNKNOWN
 from nnkit.errors import NnkitError, Problem
 
+# The length of the run while the schedule is tried.
+TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH = 100, 10
 # What constructors raise over their arguments; anything else is a bug and gets its traceback.
 _COMPLAINTS = (
     ValueError,
