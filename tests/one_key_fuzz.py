@@ -350,11 +350,8 @@ def judge(mutation: Mutation) -> Verdict:
     shutil.rmtree(place, ignore_errors=True)
     kind, _, text = said.partition("\1")
     if os.WIFSIGNALED(status):
-        kind = (
-            "hung"
-            if os.WTERMSIG(status) in (signal.SIGALRM, signal.SIGXCPU, signal.SIGKILL)
-            else f"killed by {os.WTERMSIG(status)}"
-        )
+        number = os.WTERMSIG(status)
+        kind = "hung" if number in (signal.SIGALRM, signal.SIGXCPU) else f"killed by {number}"
         text = ""
     return Verdict(kind, text.strip()[-1500:], round(time.monotonic() - start, 2))
 
@@ -363,7 +360,7 @@ def _child(mutation: Mutation, place: str, pipe: int) -> int:
     gc.disable()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(WALL)
-    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
+    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT + 5))
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     claimed = pages * resource.getpagesize() + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (claimed, claimed))
