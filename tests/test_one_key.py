@@ -64,6 +64,15 @@ def test_a_share_of_the_batches_that_is_none_is_found_by_check_too(verb, cli, tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("verb", ["check", "train"])
+@pytest.mark.parametrize("run", ["nosuch", "''"])
+def test_a_run_to_start_from_that_is_not_there_is_found_by_check_too(verb, run, cli, tmp_path):
+    code, _, err = cli(verb, *SMALL, f"init_from={run}")
+    assert code == 2
+    assert "no run" in err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_check_finds_a_validation_that_never_comes(cli):
     code, _, err = cli("check", *SMALL, "+callbacks=early_stopping", "data.val_fraction=0")
     assert code == 2

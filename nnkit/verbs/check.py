@@ -58,6 +58,7 @@ def _title(composition: Composition) -> str:
 def _check(composition: Composition) -> list[_Finding]:
     from nnkit.build import build
     from nnkit.rehearsal import pick_device, rehearse, settle_facts
+    from nnkit.run import find_run
     from nnkit.session import check_devices, fix_arithmetic, resolve_precision
     from nnkit.shapes import format_shape
     from nnkit.training import check_output
@@ -65,6 +66,8 @@ def _check(composition: Composition) -> list[_Finding]:
     config = composition.config
     check_devices(config)
     check_output(Path(config.output_dir), config.name)
+    if config.init_from is not None:
+        find_run(config.init_from, Path(config.output_dir))
     fix_arithmetic(config)
     prepared = settle_facts(config, composition.typed_keys)
     data = prepared or build(config.data, "data")
