@@ -23,7 +23,7 @@ BASES = {
     "optimizer": ("torch.optim", "Optimizer"),
     "scheduler": ("torch.optim.lr_scheduler", "LRScheduler"),
     "data": ("nnkit.data.base", "DataModule"),
-    "task": ("lightning.pytorch", "LightningModule"),
+    "task": ("nnkit.tasks.base", "Task"),
     "callbacks": ("lightning.pytorch", "Callback"),
     "logger": ("lightning.pytorch.loggers", "Logger"),
     "trainer": ("lightning.pytorch", "Trainer"),

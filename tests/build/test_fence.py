@@ -278,3 +278,9 @@ def test_all_that_is_refused_is_named_at_once(canary):
 
 def test_what_ships_passes():
     refuse_untrusted(compose([]).config)
+
+
+def test_a_task_that_no_network_can_be_given_is_refused():
+    # Importable everywhere, and a LightningModule; training it ended in an assertion.
+    with pytest.raises(RefusedError, match="is no Task, which every task must be"):
+        resolve("lightning.pytorch.demos.boring_classes.BoringModel", "task")
