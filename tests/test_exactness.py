@@ -69,7 +69,7 @@ def resume_from_every_point(words, monkeypatch, at_least=4, chosen=list):
     points = CheckpointStore(whole.checkpoints).manifests()
     assert len(points) >= at_least
     # The test at the end is the same for all, and not what is looked at.
-    monkeypatch.setattr(fitting, "evaluate", lambda session, directory: _test_metrics(whole))
+    monkeypatch.setattr(fitting, "evaluate", lambda session, directory, callbacks: _test_metrics(whole))
     for manifest in chosen(points):
         stopped = cut(whole, manifest, "cut")
         resume("cut", show=False)
