@@ -100,7 +100,7 @@ def test_a_worker_that_dies_in_the_final_test(cli, monkeypatch):
     assert run.status() == "done"
 
 
-def _evaluate_with_a_dying_worker(session, directory):
+def _evaluate_with_a_dying_worker(session, directory, callbacks):
     raise RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed.")
 
 
