@@ -1,7 +1,6 @@
 """Long short-term memory."""
 
-from torch import nn
-
+from nnkit.layers.lstm import LSTMLayers
 from nnkit.layers.recurrent import Pooling, Recurrent
 
 
@@ -34,7 +33,7 @@ class LSTM(Recurrent):
         pooling: Pooling = "last",
     ) -> None:
         super().__init__(
-            lambda width, layers, between: nn.LSTM(width, dim, layers, dropout=between, batch_first=True),
+            lambda width, layers, between: LSTMLayers(width, dim, layers, dropout=between, batch_first=True),
             dim_in,
             dim,
             num_layers,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
+from nnkit.layers.lstm import LSTMLayers
 from nnkit.layers.recurrent import Recurrent
 from nnkit.layers.sequence import EncoderDecoder
 
@@ -60,8 +61,8 @@ class Seq2SeqLSTM(EncoderDecoder):
         check_choice("attention", attention, get_args(AttentionName))
         self.dim_out, self.num_layers = dim, num_layers
 
-        def layers(width: int, count: int, between: float) -> nn.LSTM:
-            return nn.LSTM(width, dim, count, dropout=between, batch_first=True)
+        def layers(width: int, count: int, between: float) -> LSTMLayers:
+            return LSTMLayers(width, dim, count, dropout=between, batch_first=True)
 
         self.encoder = Recurrent(
             layers, dim_in, dim, num_layers, bidirectional=True, dropout=dropout, pooling="last"

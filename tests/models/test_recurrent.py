@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from nnkit.embeds.tokens import Tokens
 from nnkit.heads.classifier import Classifier
 from nnkit.heads.language_model import LanguageModel
+from nnkit.layers.lstm import LSTMLayers
 from nnkit.models.gru import GRU
 from nnkit.models.lstm import LSTM
 from nnkit.models.rnn import RNN
@@ -205,3 +206,16 @@ def test_the_activation_of_the_elman_network_is_chosen():
 def test_values_out_of_range_are_refused_by_name(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         RNN(DIM_IN, **wrong)
+
+
+def test_an_lstm_is_computed_under_autocast_on_any_cpu():
+    # oneDNN refuses it on CPUs without bfloat16.
+    torch.manual_seed(0)
+    layer, features = LSTMLayers(4, 8, 2, batch_first=True), torch.randn(3, 5, 4)
+    expected, _ = layer(features)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, state = layer(features)
+        later, _ = layer(features.bfloat16(), tuple(one.bfloat16() for one in state))
+    torch.testing.assert_close(found.float(), expected, atol=0.02, rtol=0.02)
+    later.float().sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in layer.parameters())
