@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import reprlib
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,6 +23,10 @@ from nnkit.session import check_devices, fix_arithmetic, make_session, prepare_d
 from nnkit.transfer import take_again
 
 _log = logging.getLogger("nnkit")
+# A config from elsewhere may hold lists that would fill the terminal.
+_REPR = reprlib.Repr()
+_REPR.maxlist = _REPR.maxdict = 20
+_REPR.maxstring = _REPR.maxother = 200
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -153,7 +158,9 @@ def check_belongs(run: Run, config: DictConfig, newest: Loaded) -> None:
         and not _is_filled_in(one)
     ]
     if found:
-        lines = "\n    ".join(f"{one.key}: {one.old!r} there, {one.new!r} in config.yaml" for one in found)
+        lines = "\n    ".join(
+            f"{one.key}: {_REPR.repr(one.old)} there, {_REPR.repr(one.new)} in config.yaml" for one in found
+        )
         raise UserError(
             f"{run.checkpoints / manifest.file} belongs to another config than {run.path / CONFIG}\n    {lines}"
         )
