@@ -66,7 +66,7 @@ def refused(words, allowed=()):
         "callbacks.checkpoint.keep_last=5",
         "callbacks.nan_guard.policy=skip",
         "~callbacks.nan_guard",
-        "trainer.log_every_n_steps=1",
+        "trainer.log_every_n_steps=3",
         "trainer.accelerator=cpu",
         "trainer.devices=auto",
         "data.num_workers=1",
