@@ -50,7 +50,7 @@ class Journal(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append a line; what belongs to no step cannot be told apart on resume and is left out."""
+        """Append a line; a point without a step is left out, since a resume could not place it."""
         if step is None:
             return
         # JSON has no number that is not finite.
