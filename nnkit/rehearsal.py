@@ -72,12 +72,15 @@ class Rehearsal:
     memory: Memory
 
 
-def settle_facts(config: DictConfig, typed: Collection[str] = ()) -> DataModule | None:
+def settle_facts(
+    config: DictConfig, typed: Collection[str] = (), *, hold_typed: bool = False
+) -> DataModule | None:
     """Fill in the facts the network depends on, preparing the data only where the config does not have them.
 
     Args:
         config: A composed config.
         typed: Keys that the user has set on the command line.
+        hold_typed: Whether a fact that was typed is held against the data, which are prepared for it.
 
     Returns:
         The prepared data, None where there was no need.
@@ -85,8 +88,8 @@ def settle_facts(config: DictConfig, typed: Collection[str] = ()) -> DataModule 
     content = configs.plain(config)
     referred = set(re.findall(r"\$\{data\.(\w+)\}", str((content["model"]["embeds"], content["head"]))))
     names: tuple[str, ...] = getattr(target_class(config.data, "data"), "fact_names", ())
-    # A fact that was typed is held against the data.
-    open_ = {name for name in names if config.data.get(name) is None or f"data.{name}" in typed}
+    held = typed if hold_typed else ()
+    open_ = {name for name in names if config.data.get(name) is None or f"data.{name}" in held}
     if referred & open_:
         return prepare(config, typed)[0]
     if "batch_size" not in config.data:

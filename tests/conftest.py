@@ -62,10 +62,14 @@ def own_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def cli(capfd):
     """Run a command line in this process: returns exit code, standard output and standard error."""
+    from hydra.core.hydra_config import HydraConfig
+
     from nnkit.cli import main
 
     def run(*words):
         capfd.readouterr()
+        # Of an earlier command: `--cfg hydra` fills it in, and a process serves one command.
+        HydraConfig.instance().cfg = None
         try:
             code = main([str(word) for word in words])
         except SystemExit as leaving:

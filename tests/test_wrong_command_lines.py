@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 SIX = "model=lenet6 optimizer.lr=abc data.batchsize=3 seed=-1 trainer.max_steps=0 +typo=1 data=mnist"
+TWO = "data.tasks=0.5 optimizer.lr=-1"
 FOUR = "model=mlp model.hidden=abc model.dropout=x optimizer.betas=[2] loss.label_smoothing=q"
-MISTAKES = {SIX: 6, FOUR: 4}
+MISTAKES = {TWO: 2, SIX: 6, FOUR: 4}
 
 # What is typed after `nnkit train`, and what the answer must say.
 LINES = [
@@ -157,7 +158,7 @@ LINES = [
     ("model._target_=mine.Mixer", ["NNKIT_TRUST=mine nnkit"]),
     # keys that Hydra's grammar cannot read, and keys below what holds none
     ("trainer.max_épochs=1", ["max_épochs: there is no such key", "did you mean trainer.max_epochs=1?"]),
-    ("'trainer.größe=[ä,ö]'", ["trainer.größe: ", "cannot read"]),
+    ("'trainer.größe=[ä,ö]'", ["trainer.größe: there is no such key"]),
     ("data/x.y=1", ["data/x.y: there is no such key"]),
     ("+optimizer.betas.x=1", ["optimizer.betas is a list, which is set as a whole", "optimizer.betas=[...]"]),
     ("+optimizer.betas.2=1", ["optimizer.betas is a list"]),
@@ -167,6 +168,7 @@ LINES = [
     ("data.tasks=0.5", ["data.tasks: must be a list of tasks, not 0.5"]),
     ("'data.tasks=${oc.env:NOPE}'", ["data.tasks: cannot be filled in", "NOPE"]),
     ("'data.tasks=${hydra:runtime.cwd}'", ["data.tasks: cannot be filled in"]),
+    (TWO, ["data.tasks: must be a list of tasks, not 0.5", "optimizer.lr: "]),
     ("data.max_epochs=[1]", ["data.max_epochs: must be a whole number, or -1 for no limit, not [1]"]),
     # facts of the data
     ("data=digits head.num_classes=2", ["head.num_classes: 2 was given, the data have 10", "leave it out"]),

@@ -16,6 +16,7 @@ from nnkit.build.trial import TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH, try_all, try_t
 from nnkit.build.typecheck import UNKNOWN
 from nnkit.config import Composition
 from nnkit.config.keys import sources_of
+from nnkit.config.veil import veil
 from nnkit.errors import ConfigError, Problem
 from nnkit.suggest import hint
 
@@ -51,7 +52,7 @@ def problems(composition: Composition) -> list[Problem]:
     if not composition.broken:
         found += fact_problems(composition, config, nodes.get("data"))
         found += _fitting(config, composition.choices, nodes)
-    wrong = {problem.key for problem in found}
+    wrong = {problem.key for problem in found} | composition.broken
     # What is wrong with a value is not said again where the value arrives.
     kept = [
         problem
@@ -59,20 +60,9 @@ def problems(composition: Composition) -> list[Problem]:
         if not composition.is_broken(problem.key) and not wrong & sources_of(config, problem.key)
     ]
     return [
-        replace(_veiled(config, problem), where=problem.where or composition.where(problem.key))
-        for problem in kept
+        replace(problem, where=problem.where or composition.where(problem.key))
+        for problem in veil(config, kept)
     ]
-
-
-def _veiled(config: DictConfig, problem: Problem) -> Problem:
-    """Show what is taken from the environment by its name: its value may be a secret, and messages end up in logs."""
-    parent, _, name = problem.key.rpartition(".")
-    node = OmegaConf.select(config, parent) if parent else config
-    raw = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else {}
-    typed = raw.get(name) if isinstance(raw, dict) else None
-    if not isinstance(typed, str) or "${oc.env:" not in typed:
-        return problem
-    return replace(problem, text=problem.text.replace(str(node[name]), typed))
 
 
 def _read_all(config: DictConfig) -> tuple[dict[str, Node], list[Problem]]:

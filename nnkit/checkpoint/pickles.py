@@ -253,11 +253,6 @@ class _Follower:
             raise ValueError("its pickle fills a dictionary in a way that torch.save does not")
         return _Container("dict")
 
-    def _no_bytes(self, arguments: tuple[Any, ...]) -> bytes:
-        if arguments:
-            raise ValueError("its pickle writes bytes in a way that Python does not")
-        return b""
-
     def _bytes(self, arguments: tuple[Any, ...]) -> bytes:
         text, coding = arguments
         if not isinstance(text, str) or coding != "latin1":
@@ -283,6 +278,5 @@ _CALLS: dict[str, Callable[[_Follower, tuple[Any, ...]], Any]] = {
     "torch._utils _rebuild_parameter": _Follower._parameter,
     "collections OrderedDict": _Follower._ordered,
     "_codecs encode": _Follower._bytes,
-    "__builtin__ bytes": _Follower._no_bytes,
     "__builtin__ set": _Follower._unordered,
 }

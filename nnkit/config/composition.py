@@ -23,11 +23,12 @@ from nnkit import catalog
 from nnkit.catalog import conf_dir as conf_dir
 from nnkit.config.choices import Choices, sort_out
 from nnkit.config.keys import apply
-from nnkit.config.outline import shape_problems
+from nnkit.config.outline import can_do_without, own_key_problems, shape_problems
 from nnkit.config.overrides import COMMAND_LINE, parse
 from nnkit.config.provenance import Places, lookup, places_in_text, places_of_files
 from nnkit.config.search_path import hydra_loader
 from nnkit.config.settle import settle
+from nnkit.config.veil import veil
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.paths import check_file, expand
 from nnkit.suggest import hint
@@ -145,12 +146,17 @@ def examine(
     typed = (*choices.chosen, *applied)
     lines = tuple(override.input_line for override in typed if override.input_line)
     composition = Composition(config, chosen, lines, choices.broken, directory, typed)
-    found = shape_problems(config)
-    if found:
-        return None, problems + [replace(problem, where=composition.where(problem.key)) for problem in found]
+    found = shape_problems(config) or own_key_problems(config)
+    wrong = frozenset(problem.key for problem in found)
+    problems += veil(config, (replace(problem, where=composition.where(problem.key)) for problem in found))
+    if not all(map(can_do_without, wrong)):
+        return None, problems
+    # So that what else is wrong is found in the same go.
+    for key in wrong:
+        OmegaConf.update(config, key, None)
     found, empty = settle(config, chosen, choices.broken, directory)
-    problems += [replace(problem, where=composition.where(problem.key)) for problem in found]
-    return replace(composition, broken=choices.broken | empty), problems
+    problems += veil(config, (replace(problem, where=composition.where(problem.key)) for problem in found))
+    return replace(composition, broken=choices.broken | wrong | empty), problems
 
 
 def from_yaml(text: str, choices: dict[str, Any] | None = None) -> Composition:
@@ -175,7 +181,8 @@ def from_yaml(text: str, choices: dict[str, Any] | None = None) -> Composition:
     for key, value in _ADDED.items():
         config.setdefault(key, value)
     OmegaConf.set_struct(config, True)
-    problems = shape_problems(config) or settle(config, chosen, frozenset(), None)[0]
+    problems = shape_problems(config) or own_key_problems(config)
+    problems = problems or settle(config, chosen, frozenset(), None)[0]
     if problems:
         raise ConfigError(problems)
     return Composition(config, chosen, saved_text=text)

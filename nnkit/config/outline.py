@@ -44,8 +44,21 @@ def shape_problems(config: DictConfig) -> list[Problem]:
     Args:
         config: With the values from the command line set.
     """
-    found = [*_missing(config), *_flat(config)]
-    return found or list(_own_keys(config))
+    return [*_missing(config), *_flat(config)]
+
+
+def own_key_problems(config: DictConfig) -> list[Problem]:
+    """Return what is wrong with the keys that nnkit itself reads.
+
+    Args:
+        config: With the values from the command line set and without problems of shape.
+    """
+    return list(_own_keys(config))
+
+
+def can_do_without(key: str) -> bool:
+    """Return whether a key that nnkit itself reads may be null."""
+    return key in _OWN_KEYS and not _OWN_KEYS[key][0]
 
 
 def _missing(config: DictConfig) -> Iterator[Problem]:

@@ -69,7 +69,7 @@ def _check(composition: Composition) -> list[_Finding]:
     if config.init_from is not None:
         find_run(config.init_from, Path(config.output_dir))
     fix_arithmetic(config)
-    prepared = settle_facts(config, composition.typed_keys)
+    prepared = settle_facts(config, composition.typed_keys, hold_typed=True)
     data = prepared or build(config.data, "data")
     num_samples = _samples(config, data)
     # A batch holds all samples at most.

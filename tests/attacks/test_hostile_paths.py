@@ -165,7 +165,7 @@ def test_a_directory_elsewhere_is_not_cleared(hostile, cli, tmp_path):
     (outside / "thesis.tmp").write_text("mine")
     (outside / "model.ckpt").write_text("mine")
     code, _, err = cli(*RESUME)
-    assert code == 1
+    assert code == 2
     assert "checkpoints is a link" in err
     assert {path.name for path in outside.iterdir()} >= {"thesis.tmp", "model.ckpt"}
 

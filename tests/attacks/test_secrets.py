@@ -68,13 +68,17 @@ KEYS += [
     "trainer.accelerator",
 ]
 KEYS += ["scheduler.anneal_strategy", "callbacks.progress", "head", "model.embeds.table.shape"]
+KEYS += ["data.tasks", "data.max_epochs", "loss.takes"]
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_a_mistake_is_said_without_it(cli, monkeypatch, key):
-    monkeypatch.setenv("NNKIT_SECRET", SECRET)
-    words = ["data=iris", "model=mlp", "scheduler=onecycle", f"{key}=${{oc.env:NNKIT_SECRET}}"]
-    code, out, err = cli("train", *words)
+WORDS_OF_MISTAKES = [f"{key}=${{oc.env:NNKIT_SECRET}}" for key in KEYS]
+WORDS_OF_MISTAKES += ["model.hidden=[${oc.env:NNKIT_SECRET}]", "optimizer.betas='a${oc.env:NNKIT_SECRET}'"]
+
+
+@pytest.mark.parametrize("word", WORDS_OF_MISTAKES)
+def test_a_mistake_is_said_without_it(cli, monkeypatch, word):
+    monkeypatch.setenv("NNKIT_SECRET", "hunter2'\\of the test")
+    code, out, err = cli("train", "data=iris", "model=mlp", "scheduler=onecycle", word)
     assert code == 2
-    assert key.partition(".")[0] in err
-    assert SECRET not in out + err
+    assert word.partition(".")[0].partition("=")[0] in err
+    assert "hunter2" not in out + err

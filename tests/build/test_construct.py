@@ -13,7 +13,7 @@ from nnkit import build as building
 from nnkit import catalog
 from nnkit.build import build, build_network, loss_target
 from nnkit.build.nodes import signature
-from nnkit.config import compose
+from nnkit.config import compose, examine
 from nnkit.errors import ConfigError
 from nnkit.network import Network
 
@@ -75,7 +75,8 @@ def node(name, **arguments):
 
 
 def problems(*overrides):
-    return building.problems(compose(list(overrides)))
+    composition, found = examine(list(overrides))
+    return [*found, *building.problems(composition)]
 
 
 # ------------------------------------------------------------------------------------------------------ building
