@@ -37,7 +37,7 @@ WORDS = [
     "trainer.val_check_interval=6",
     "trainer.num_threads=1",
     "trainer.log_every_n_steps=1",
-    "callbacks=[checkpoint]",
+    "callbacks=[checkpoint,progress]",
     "logger=[]",
 ]
 
@@ -120,7 +120,7 @@ def test_sigterm_and_a_kill_a_second_later_lose_nothing(whole):
 
 def test_ctrl_c_on_a_terminal_saves_the_finished_step(whole):
     ours, theirs = pty.openpty()
-    words = ["train", *WORDS, "data.num_workers=2", "name=mine", "callbacks=[checkpoint,progress]"]
+    words = ["train", *WORDS, "data.num_workers=2", "name=mine"]
     process = subprocess.Popen(
         [sys.executable, "-m", "nnkit.cli", *words],
         **dict.fromkeys(("stdin", "stdout", "stderr"), theirs),
