@@ -34,6 +34,8 @@ VERBS = {
 
 # Python's own variable: like the option -P.
 _SAFE_PATH = "PYTHONSAFEPATH"
+# What a write says where a disk is full, a quota is used up, or a terminal is gone.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,18 +72,37 @@ def _explained(words: list[str]) -> int:
     set_up_streams()
     try:
         with _safe_path_for_children():
-            return _run(words)
+            code = _run(words)
+        # What is still held back may find the disk full.
+        sys.stdout.flush()
+        return code
     except NnkitError as error:
         return _fail(_sentence(error), error.exit_code)
     except BrokenPipeError:
         # The reader of our output has gone, as in `nnkit runs | head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_to_nobody()
         return 0
     except OSError as error:
+        if error.errno in _FULL and error.filename is None:
+            return _unwritten(error)
         if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
             raise
         # What was to be a path was typed, or stands in a run directory.
         return _fail(f"{str(error.filename)[:200]}: {error.strerror}", 2)
+
+
+def _write_to_nobody() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _unwritten(error: OSError) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _write_to_nobody()
+    return _fail(f"what was to be written is lost: {error.strerror}", 1)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""The console for all output: names give no orders to the terminal, and a reader that leaves ends no run."""
+"""The console for all output: names give no orders to the terminal, and no run ends because nobody can read of it."""
 
 import os
+import sys
 from typing import Any
 
 from rich.console import Console as RichConsole
@@ -19,8 +20,20 @@ class Console(RichConsole):
         return super().render_str(printable(text), **options)
 
     @override
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, or go on in silence where that fails: hours of training outweigh a log on a full disk."""
+        try:
+            super().print(*objects, **options)
+        except OSError as error:
+            self._fall_silent()
+            sys.stderr.write(f"nnkit: nothing more is shown: {error.strerror}\n")
+
+    @override
     def on_broken_pipe(self) -> None:
         """Go on in silence, as after `nnkit train | head -1`; rich would end the program, and the training with it."""
+        self._fall_silent()
+
+    def _fall_silent(self) -> None:
         self.quiet = True
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.file.fileno())
