@@ -33,7 +33,7 @@ from kill_loop_nnkit import NnkitRun, Outcome
 from pairings import pairings
 from rich.console import Console
 from rich.table import Table
-from signal_loop_core import PLACES, WAYS, Ended, send_at
+from signal_loop_core import LONGEST_DELAY, PLACES, WAYS, Ended, send_at
 
 from nnkit.run import CONFIG, Run
 
@@ -103,7 +103,9 @@ def draw(count: int, num_pairings: int, seed: int) -> list[Case]:
         # Without workers no process is started.
         kinds = [kind for kind in product(WAYS, PLACES, WORKERS) if kind[1:] != ("new process", 0)]
         random.shuffle(kinds)
-        cases += [Case(*kind, random.randrange(num_pairings), random.uniform(0, 0.2)) for kind in kinds]
+        cases += [
+            Case(*kind, random.randrange(num_pairings), random.uniform(0, LONGEST_DELAY)) for kind in kinds
+        ]
     return cases[:count]
 
 

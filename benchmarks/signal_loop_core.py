@@ -16,12 +16,12 @@ from threading import Thread
 from nnkit.run import Run
 
 SCRIPT = Path(__file__).parents[1] / "tests" / "faults" / "signalling.py"
-# What `signalling.py` can arrange, and start-up, in which the signal comes at some moment of the imports.
+# What `signalling.py` can arrange; start-up begins when nnkit has taken the signals over, before its imports.
 PLACES = ("start-up", "preparation", "new process", "first step", "training", "validation", "saving", "test")
 # Seconds of a command's start in which it imports; a signal of start-up is spread over them.
 IMPORTS = 4.0
-# Python itself has taken no signal over before it has started.
-EARLIEST = 0.3
+# Of a signal after its place has begun, in seconds.
+LONGEST_DELAY = 0.2
 # Until then a command has reached its place and ended, on a busy machine too.
 PATIENCE = 400.0
 # Workers whose parent was killed look for it every five seconds.
@@ -82,7 +82,7 @@ def send_at(place: str, way: Way, delay: float, words: list[str], run: Path) -> 
     Args:
         place: One of `PLACES`.
         way: How the signal comes.
-        delay: Seconds from the start of the place to the signal, at most 0.2.
+        delay: Seconds from the start of the place to the signal, at most `LONGEST_DELAY`.
         words: The command's words.
         run: The directory of its run.
     """
@@ -102,11 +102,8 @@ def send_at(place: str, way: Way, delay: float, words: list[str], run: Path) -> 
     reader = Thread(target=_read, args=(ours, said), daemon=True)
     reader.start()
     try:
-        if place == "start-up":
-            time.sleep(EARLIEST + delay / 0.2 * IMPORTS)
-        else:
-            _wait_for(mark, process)
-            time.sleep(delay)
+        _wait_for(mark, process)
+        time.sleep(delay / LONGEST_DELAY * IMPORTS if place == "start-up" else delay)
         _send(way, process.pid, ours)
         late = Run(run).record().get("status") == "done"
         if way.kills:

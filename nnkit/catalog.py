@@ -1,6 +1,7 @@
 """The option files that exist, read without Hydra and torch: for `nnkit list`, `show` and `copy`."""
 
-from functools import cache
+from copy import deepcopy
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,17 @@ def is_node(key: str) -> bool:
     return isinstance(_primary()[key], dict)
 
 
+def state_of_files(config_dir: Path | None = None) -> frozenset[tuple[Path, int, int]]:
+    """Return the user's option files, each with when it was changed and its size; ours do not change.
+
+    Args:
+        config_dir: The directory given with ``--config-dir``.
+    """
+    directories = [directory for directory in (user_dir(), config_dir) if directory is not None]
+    files = [path for directory in directories for path in directory.rglob("*.yaml")]
+    return frozenset((path, (state := path.stat()).st_mtime_ns, state.st_size) for path in files)
+
+
 def describe(group: str, option: str, config_dir: Path | None = None) -> str:
     """Return the first comment line of an option's file, its one-line description."""
     path = source(group, option, config_dir)
@@ -121,26 +133,32 @@ def read(group: str, option: str, config_dir: Path | None = None) -> dict[str, A
     Returns:
         Plain data with interpolations as text; empty if the file is missing or is no YAML mapping.
     """
-    return _read(group, option, config_dir, frozenset())
+    return deepcopy(_read(group, option, config_dir, frozenset()))
 
 
 def _read(group: str, option: str, config_dir: Path | None, seen: frozenset[str]) -> dict[str, Any]:
     path = source(group, option, config_dir)
     if path is None or option in seen:
         return {}
+    state = path.stat()
+    content = _parsed(path, state.st_mtime_ns, state.st_size)
+    merged: dict[str, Any] = {}
+    defaults = content.get("defaults")
+    for entry in defaults if isinstance(defaults, list) else []:
+        if isinstance(entry, str) and entry != "_self_":
+            merged = _merge(merged, _read(group, entry, config_dir, seen | {option}))
+    return _merge(merged, {key: value for key, value in content.items() if key != "defaults"})
+
+
+@lru_cache(maxsize=1024)
+def _parsed(path: Path, changed: int, size: int) -> dict[str, Any]:
+    """Return the keys of a file, parsed once for as long as it does not change."""
     try:
         content = yaml.safe_load(read_yaml(path, path.name))
     except (ConfigError, yaml.YAMLError, ValueError):
         # Composing the file says what is wrong with it; a list of options must not die of it.
         return {}
-    if not isinstance(content, dict):
-        return {}
-    merged: dict[str, Any] = {}
-    defaults = content.pop("defaults", None)
-    for entry in defaults if isinstance(defaults, list) else []:
-        if isinstance(entry, str) and entry != "_self_":
-            merged = _merge(merged, _read(group, entry, config_dir, seen | {option}))
-    return _merge(merged, content)
+    return content if isinstance(content, dict) else {}
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from nnkit.config import loading_once
+
 _MAX_PROCESSES = 4
 
 
@@ -43,6 +45,13 @@ def signals_as_in_a_terminal():
     """Behind nohup, or in the background of a script, they are ignored, here and in processes started here."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def option_files_are_read_once():
+    """Hydra takes longer for the same option files again and again than most tests for what they test."""
+    with loading_once():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -204,7 +204,7 @@ def _load(choices: Choices, config_dir: Path | None) -> tuple[DictConfig, dict[s
     loaded = _LOADED.get()
     if loaded is None:
         return _load_files(lines, config_dir)
-    key = (tuple(lines), config_dir)
+    key = (tuple(lines), config_dir, catalog.state_of_files(config_dir))
     if key not in loaded:
         loaded[key] = _load_files(lines, config_dir)
     return deepcopy(loaded[key])

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from threading import Timer
 
-from lightning.pytorch import Callback
+from nnkit import signals
 
 
 def send(number, way):
@@ -19,19 +19,6 @@ def send(number, way):
         os.killpg(os.getpgid(0), number)
     else:
         os.kill(os.getpid(), number)
-
-
-class Hook(Callback):
-    """Does something at the n-th call of a hook."""
-
-    def __init__(self, name, count, action):
-        self.left, self.action = count, action
-        setattr(self, name, self.strike)
-
-    def strike(self, *arguments, **keywords):
-        self.left -= 1
-        if self.left == 0:
-            self.action()
 
 
 # Seconds of a place at which somebody else sends a signal.
@@ -50,11 +37,23 @@ def in_new_process(action):
 
 def at_hook(name, count, action):
     """Do it at the n-th call of a callback's hook."""
+    from lightning.pytorch import Callback
+
     from nnkit import fit
+
+    class Hook(Callback):
+        def __init__(self):
+            self.calls = 0
+            setattr(self, name, self.strike)
+
+        def strike(self, *arguments, **keywords):
+            self.calls += 1
+            if self.calls == count:
+                action()
 
     before = fit.build_all
     fit.build_all = lambda group, *rest, **more: (
-        before(group, *rest, **more) + ([Hook(name, count, action)] if group == "callbacks" else [])
+        before(group, *rest, **more) + ([Hook()] if group == "callbacks" else [])
     )
 
 
@@ -70,8 +69,23 @@ def before_call(owner, name, action):
     setattr(owner, name, call)
 
 
+def after_call(owner, name, action):
+    """Do it each time after a function was called."""
+    before = getattr(owner, name)
+
+    def call(*arguments, **keywords):
+        before(*arguments, **keywords)
+        action()
+
+    setattr(owner, name, call)
+
+
 def arrange(place, action):
     """Have it done at a place of the next command."""
+    if place == "start-up":
+        # Nothing else is imported before: that the command does so itself is the place.
+        after_call(signals, "take", action)
+        return
     from nnkit.checkpoint.store import CheckpointStore
     from nnkit.data.base import DataModule
 
@@ -101,13 +115,13 @@ def signals_of(number, way):
     return act
 
 
-def mark(path):
+def mark(path, seconds):
     """Return what makes a file and waits, once."""
 
     def act():
         if not path.exists():
             path.touch()
-            time.sleep(LASTS)
+            time.sleep(seconds)
 
     return act
 
@@ -116,7 +130,9 @@ if __name__ == "__main__":
     from nnkit.cli import main
 
     place, number, way, *words = sys.argv[1:]
-    marks = number.startswith("mark:")
-    arrange(place, mark(Path(number.removeprefix("mark:"))) if marks else signals_of(number, way))
+    if number.startswith("mark:"):
+        arrange(place, mark(Path(number.removeprefix("mark:")), 0 if place == "start-up" else LASTS))
+    else:
+        arrange(place, signals_of(number, way))
     sys.argv = ["nnkit", *words]
     sys.exit(main())
