@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class LSTMLayers(nn.LSTM):
@@ -13,7 +13,7 @@ class LSTMLayers(nn.LSTM):
     a primitive descriptor". Arguments, names of weights, and results are those of `torch.nn.LSTM`.
     """
 
-    def forward(self, input: Tensor, hx: Any = None) -> Any:
+    def forward(self, input: Any, hx: Any = None) -> Any:
         """Map features (batch, time, width) and a state to features and a state; see `torch.nn.LSTM`."""
         if input.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or _has_bfloat16():
             return super().forward(input, hx)
@@ -23,5 +23,5 @@ class LSTMLayers(nn.LSTM):
 
 def _has_bfloat16() -> bool:
     """Return whether oneDNN computes bfloat16 on this CPU, or does not compute at all."""
-    available = torch.backends.mkldnn.is_available()
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return not available or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
