@@ -1,12 +1,9 @@
-"""One training step without values, and a few real ones on random data: what a run will take."""
+"""One training step without values: whether shapes and loss fit, and the memory a run will take."""
 
 from __future__ import annotations
 
 import re
-import statistics
-import time
 from collections.abc import Collection
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +15,7 @@ from nnkit.batches import network_inputs
 from nnkit.build import build, target_class
 from nnkit.build.trial import TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH
 from nnkit.errors import UserError
-from nnkit.session import make_session, resolve_precision
+from nnkit.session import make_session
 from nnkit.shapes import Layer, counting_saved, example_batch, looks_at_values, walk, without_values
 from nnkit.transfer import prepare
 
@@ -28,11 +25,6 @@ if TYPE_CHECKING:
 
     from nnkit.data.base import DataModule
     from nnkit.tasks.base import Task
-
-# A batch is cut down for measuring so that a step takes about this long at this speed.
-_SECONDS_PER_STEP = 0.3
-_MULTIPLY_ADDS_PER_SECOND = 1e10
-_MAX_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -177,48 +169,6 @@ def _bytes(tensor: Tensor) -> int:
 def _state_tensors(optimizer: Optimizer) -> list[Tensor]:
     states = [value for state in optimizer.state.values() for value in state.values()]
     return [value for value in states if isinstance(value, Tensor)]
-
-
-def measure_step(
-    config: DictConfig, choices: dict[str, Any], multiply_adds: int, budget: float = 1.5
-) -> float:
-    """Return the seconds of a training step on this machine, from a few real ones on random data.
-
-    A large step is measured with a part of the batch and scaled up.
-
-    Args:
-        config: A composed config, the facts about the data filled in.
-        choices: The option of each group.
-        multiply_adds: Of a forward pass of the batch; sets the size of the part.
-        budget: Seconds to spend, about.
-    """
-    expected = 3 * multiply_adds / _MULTIPLY_ADDS_PER_SECOND
-    whole = int(config.data.batch_size)
-    size = max(min(whole, 2), min(whole, int(whole * _SECONDS_PER_STEP / max(expected, 1e-9))))
-    device = pick_device(config)
-    task = make_task(config, choices, "cpu").to(device)
-    optimizer = task.make_optimizer(task.network)
-    batch = example_batch(config, size, device)
-    seconds: list[float] = []
-    end = time.perf_counter() + budget
-    # The first step allocates, and is left out where there is another.
-    while not seconds or (time.perf_counter() < end and len(seconds) <= _MAX_STEPS):
-        seconds.append(_one_step(task, optimizer, batch, resolve_precision(config)))
-    return statistics.median(seconds[1:] or seconds) * whole / size
-
-
-def _one_step(task: Task, optimizer: Optimizer, batch: Any, precision: str) -> float:
-    start = time.perf_counter()
-    kind = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
-    device = batch.inputs.device.type
-    with torch.autocast(device, dtype=kind) if kind else nullcontext():
-        loss, _ = task.score(batch)
-    torch.autograd.backward(loss)
-    optimizer.step()
-    optimizer.zero_grad()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 def pick_device(config: DictConfig) -> str:

@@ -120,6 +120,11 @@ def prepare_data(
     return data
 
 
+def limited(limit: float, count: int) -> int:
+    """Return how many of `count` batches are left by a limit: a share of them (1.0) or a number (10)."""
+    return int(count * limit) if isinstance(limit, float) else min(limit, count)
+
+
 def count_steps(config: DictConfig, num_batches: int) -> tuple[float, float]:
     """Return the optimizer steps of an epoch and of the run; infinite where only the clock ends it.
 
@@ -129,8 +134,7 @@ def count_steps(config: DictConfig, num_batches: int) -> tuple[float, float]:
     """
     trainer = config.trainer
     limit = trainer.get("overfit_batches") or trainer.get("limit_train_batches", 1.0)
-    batches = int(num_batches * limit) if isinstance(limit, float) else min(limit, num_batches)
-    per_epoch = math.ceil(batches / trainer.get("accumulate_grad_batches", 1))
+    per_epoch = math.ceil(limited(limit, num_batches) / trainer.get("accumulate_grad_batches", 1))
     epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps")
     return per_epoch, min(
         epochs * per_epoch if epochs and epochs > 0 else math.inf, steps if steps and steps > 0 else math.inf
@@ -198,8 +202,8 @@ def check_batches(config: DictConfig, counts: Mapping[str, int]) -> None:
         if isinstance(share, float) and share > 0 and int(count * share) == 0 < count:
             text = f"{share} of {count} batches is none"
             problems.append(Problem(f"trainer.{key}", text, f"a count: trainer.{key}=1"))
-    interval, limit = trainer.val_check_interval, trainer.overfit_batches or trainer.limit_train_batches
-    length = int(counts["train"] * limit) if isinstance(limit, float) else min(limit, counts["train"])
+    interval = trainer.val_check_interval
+    length = limited(trainer.overfit_batches or trainer.limit_train_batches, counts["train"])
     if trainer.check_val_every_n_epoch is not None and isinstance(interval, int) and interval > length > 0:
         text = f"an epoch has {length} batches, and {interval} are never reached"
         hint = "trainer.check_val_every_n_epoch=null counts on over the epochs"

@@ -35,8 +35,8 @@ from test_every_pair import TYPED, own_vocabularies
 
 import nnkit.fit
 import nnkit.network
-import nnkit.rehearsal
 import nnkit.session
+import nnkit.timing
 import nnkit.training
 import nnkit.verbs.check
 import nnkit.verbs.train
@@ -199,8 +199,8 @@ def prepare(folder: Path) -> None:
     docstrings.library_folder = lambda: library
     # A minute of compiling shows nothing.
     nnkit.network.Network.compile = lambda network: None
-    # One step is measured where `nnkit check` takes a second and a half.
-    nnkit.rehearsal.measure_step = partial(nnkit.rehearsal.measure_step, budget=0)
+    # One step is measured where `nnkit check` takes a second and more.
+    nnkit.timing.measure_pace = partial(nnkit.timing.measure_pace, budget=0)
 
 
 def bases(folder: Path) -> list[tuple[str, ...]]:

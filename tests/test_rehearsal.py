@@ -3,14 +3,12 @@
 import pytest
 import torch
 
-from nnkit import rehearsal
 from nnkit.build.memory import available_memory
 from nnkit.config import compose
 from nnkit.errors import UserError
 from nnkit.rehearsal import (
     Memory,
     make_task,
-    measure_step,
     pick_device,
     rehearse,
     settle_facts,
@@ -89,28 +87,6 @@ def test_facts_are_prepared_only_where_the_network_needs_them(tmp_path):
     config = compose(["data=csv", "data.path=rows.csv", "data.target=c"]).config
     assert settle_facts(config) is not None
     assert (config.data.num_features, config.data.num_classes) == (2, 3)
-
-
-def test_a_step_is_measured_on_a_part_of_a_large_batch_and_scaled(monkeypatch):
-    composition = compose(["data=iris", "data.batch_size=1000"])
-    sizes = []
-
-    def one_step(task, optimizer, batch, precision):
-        sizes.append(len(batch.indices))
-        return 0.5 if len(sizes) == 1 else 0.002
-
-    monkeypatch.setattr(rehearsal, "_one_step", one_step)
-    # Ten times what fits into the time of a step: a tenth of the batch is measured.
-    multiply_adds = 10 * rehearsal._SECONDS_PER_STEP * rehearsal._MULTIPLY_ADDS_PER_SECOND / 3
-    seconds = measure_step(composition.config, composition.choices, int(multiply_adds), budget=0.01)
-    assert set(sizes) == {100}
-    assert seconds == pytest.approx(0.02)
-
-
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_real_steps_are_taken_within_the_budget(precision):
-    composition = compose(["data=digits", f"trainer.precision={precision}"])
-    assert 0 < measure_step(composition.config, composition.choices, 1, budget=0.05) < 5
 
 
 def test_device_and_memory():

@@ -130,26 +130,35 @@ def _memory(composition: Composition, found: Rehearsal) -> tuple[_Finding, bool]
 
 
 def _time(composition: Composition, found: Rehearsal, data: DataModule, num_samples: int) -> list[_Finding]:
-    from nnkit.rehearsal import measure_step
+    from nnkit.session import count_steps, limited
+    from nnkit.timing import count_validations, measure_pace
 
     config = composition.config
-    seconds = measure_step(config, composition.choices, sum(layer.multiply_adds for layer in found.layers))
-    batches = (
+    pace = measure_pace(config, composition.choices, found, data)
+    # Where nothing is prepared, nothing is fetched for it either.
+    all_batches = (
         len(data.train_dataloader())
         if data.preprocessing
         else math.ceil(num_samples / config.data.batch_size)
     )
-    steps = math.ceil(batches / config.trainer.accumulate_grad_batches)
-    result = f"{_duration(seconds * batches)}: {batches:,} batches of {_duration(seconds)}"
+    batches = limited(config.trainer.overfit_batches or config.trainer.limit_train_batches, all_batches)
+    per_epoch, steps = count_steps(config, all_batches)
+    epoch = pace.batch * batches + pace.epoch
+    result = f"{_duration(epoch)}: {batches:,} batches of {_duration(pace.batch)}"
     findings = [_Finding("epoch, about", result, f"{num_samples:,} training samples")]
-    epochs, max_steps = config.trainer.max_epochs, config.trainer.max_steps
-    length = min(
-        epochs * steps if epochs and epochs > 0 else math.inf, max_steps if max_steps > 0 else math.inf
-    )
-    if math.isfinite(length):
-        whole = f"{_duration(seconds * batches / steps * length)}: {length:,} steps"
-        findings.append(_Finding("run, about", whole, "validation and test apart"))
+    if math.isfinite(steps):
+        seconds = epoch * steps / per_epoch + pace.validation * count_validations(config, all_batches)
+        apart = "test apart" if pace.validation else "validation and test apart"
+        findings.append(_Finding("run, about", f"{_duration(seconds)}: {steps:,} steps", apart))
+    if not data.preprocessing:
+        findings.append(_Finding("time", "measured on a made-up batch", _made_up(config)))
     return findings
+
+
+def _made_up(config: DictConfig) -> str:
+    """Return why a batch was made up, and what that does to the time of texts."""
+    longest = ": every text taken as long as max_length" if "max_length" in config.data else ""
+    return f"data not at hand{longest}"
 
 
 def _disk(composition: Composition, found: Rehearsal) -> _Finding:

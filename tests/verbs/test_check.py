@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from nnkit import rehearsal
+from nnkit import timing
+from nnkit.config import compose
 from nnkit.data import fetch
-from nnkit.verbs.check import _duration, _size
+from nnkit.verbs.check import _duration, _made_up, _size
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +21,7 @@ def quick(monkeypatch, tmp_path):
     monkeypatch.setenv("NNKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(fetch.urllib.request, "urlopen", no_network)
     monkeypatch.setattr(fetch.subprocess, "run", no_network)
-    monkeypatch.setattr(rehearsal, "measure_step", lambda *arguments: 0.01)
+    monkeypatch.setattr(timing, "measure_pace", lambda *arguments: timing.Pace(0.01))
 
 
 def rows(out):
@@ -37,8 +38,18 @@ def test_a_sound_config_on_a_fresh_machine(cli):
     # 60,000 of which a twelfth is held out, in batches of 64, for the five epochs of conf/data/mnist.yaml.
     assert found["epoch, about"] == ["8.6 s: 860 batches of 10 ms", "55,000 training samples"]
     assert found["run, about"][0] == "43 s: 4,300 steps"
+    assert found["time"] == ["measured on a made-up batch", "data not at hand"]
     assert "4 checkpoints of 723 KiB in outputs" in found["disk, about"]
     assert list(Path.cwd().iterdir()) == []
+
+
+def test_texts_that_are_not_at_hand_are_taken_as_long_as_they_may_be():
+    config = compose(["data=langid"]).config
+    assert _made_up(config) == "data not at hand: every text taken as long as max_length"
+
+
+def test_where_the_data_are_at_hand_nothing_is_made_up(cli):
+    assert "time" not in rows(cli("check", "data=iris")[1])
 
 
 @pytest.mark.parametrize(
