@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -82,6 +83,9 @@ def measure_pace(
         config = config.copy()
         config.trainer.compile = False
         task = make_session(config, choices, data).task.train().to(device)
+        # What a task asks of its trainer where it is validated.
+        validating: Any = SimpleNamespace(datamodule=data, testing=False, sanity_checking=False)
+        task.trainer = validating
         batches = _training_batches(data)
     else:
         task = make_task(config, choices, "cpu").to(device)
@@ -259,7 +263,7 @@ def count_validations(config: DictConfig, num_batches: int) -> int:
     trainer = config.trainer
     per_epoch, steps = count_steps(config, num_batches)
     batches = limited(trainer.overfit_batches or trainer.limit_train_batches, num_batches)
-    interval: float = trainer.val_check_interval
+    interval: float = 1.0 if trainer.val_check_interval is None else trainer.val_check_interval
     every: int | None = trainer.check_val_every_n_epoch
     # The last step of a run is always validated.
     if every is None:

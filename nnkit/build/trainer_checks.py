@@ -136,8 +136,10 @@ def _ranges(trainer: DictConfig) -> Iterator[Problem]:
             yield Problem(f"trainer.{name}", f"must be {words}, not {value}")
     for name in _SHARES:
         value = trainer.get(name)
-        if (isinstance(value, float) and not 0 <= value <= 1) or (_is_count(value) and value < 0):
-            text = f"must be a share from 0.0 to 1.0 or a count, not {value}"
+        # Lightning also takes times for val_check_interval: no two runs would be validated at the same steps.
+        is_share = isinstance(value, float) and 0 <= value <= 1
+        if not is_share and not (_is_count(value) and value >= 0) and value is not None:
+            text = f"must be a share from 0.0 to 1.0 or a count, not {value!r}"
             yield Problem(f"trainer.{name}", text)
     if trainer.get("limit_train_batches") in (0, 0.0):
         yield Problem(
