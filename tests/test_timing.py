@@ -3,6 +3,7 @@
 import random
 
 import pytest
+import samples
 import torch
 
 from nnkit import timing
@@ -33,14 +34,23 @@ def no_loop(monkeypatch):
     monkeypatch.setattr(timing, "_loop_step", lambda: 0.0)
 
 
-def test_texts_take_the_time_of_their_own_length_not_that_of_max_length(tmp_path, no_loop):
-    seconds = {}
+def test_texts_take_the_time_of_their_own_length_not_that_of_max_length(tmp_path, monkeypatch, no_loop):
+    """A step that takes a second for each token of a row."""
+    monkeypatch.setattr(timing._Timer, "_step", lambda self, optimizer, batch, moves: batch.inputs.shape[1])
     for length in (5, 256):
         write_texts(tmp_path / "texts.csv", length)
         composition, found, data = prepared([*TEXTS, *SMALL])
         assert found.inputs == (16, 256)
-        seconds[length] = measure_pace(composition.config, composition.choices, found, data, 0.5).batch
-    assert seconds[5] < seconds[256] / 5
+        measured = measure_pace(composition.config, composition.choices, found, data, 0.5).batch
+        assert measured == pytest.approx(length, abs=0.5)
+
+
+def test_a_task_that_writes_answers_is_validated_without_a_trainer(no_loop):
+    composition, found, data = prepared(
+        [*samples.words("pairs"), "model=transformer", *samples.small("transformer")]
+    )
+    pace = measure_pace(composition.config, composition.choices, found, data, 0.5)
+    assert pace.validation > 0
 
 
 def test_batches_are_those_that_training_begins_with(tmp_path, monkeypatch, no_loop):

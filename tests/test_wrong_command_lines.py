@@ -195,6 +195,11 @@ LINES = [
     ("trainer.profiler=foo", ["trainer.profiler: ", "simple"]),
     ("trainer.strategy=foo", ["trainer.strategy: ", "ddp"]),
     ("trainer.strategy=fsdp trainer.accelerator=cpu", ["trainer.strategy: ", "requires a GPU"]),
+    (
+        "trainer.val_check_interval={}",
+        ["val_check_interval: must be a share from 0.0 to 1.0 or a count, not {}"],
+    ),
+    ("trainer.val_check_interval=00:15:00", ["must be a share from 0.0 to 1.0 or a count, not '00:15:00'"]),
     # more than this machine has
     ("trainer.devices=300 trainer.accelerator=cpu", ["trainer.devices: 300 processes are more than the"]),
     ("trainer.devices='300' trainer.accelerator=cpu", ["trainer.devices: 300 processes are more than the"]),
