@@ -74,8 +74,9 @@ def after_call(owner, name, action):
     before = getattr(owner, name)
 
     def call(*arguments, **keywords):
-        before(*arguments, **keywords)
+        result = before(*arguments, **keywords)
         action()
+        return result
 
     setattr(owner, name, call)
 
