@@ -130,6 +130,17 @@ def own_vocabularies(model, data):
     return ["model.embeds.pairs.shared=false"] if shared and data in ("cmudict", "dates") else []
 
 
+# Trained with every model, tested and read back in test_configs.py, and resumed in test_exactness.py.
+ELSEWHERE = {
+    "digits",
+    "iris",
+    "diabetes",
+    "text_file",
+    "text_csv",
+    "text_pairs",
+    "text_pairs_file",
+    "mackey_glass",
+}
 # What these see of a text lies on both sides of the token that would have to be guessed.
 LOOK_AHEAD = {"bilstm", "bert", "bert_tiny", "bert_base", "transformer_encoder"}
 # It brings a head of its own, which tells classes apart.
@@ -161,7 +172,7 @@ def test_every_model_is_trained_resumed_and_tested_or_refused_with_what_fits(dat
         assert bool(problems) == bool(expected), f"{model}: {said}"
         for text in expected:
             assert text in said, f"{model}: {said}"
-        if expected:
+        if expected or data in ELSEWHERE:
             continue
         run = nnkit.train(words).run
         assert CheckpointStore(run.checkpoints).load("last")[0].step == 2
@@ -169,4 +180,4 @@ def test_every_model_is_trained_resumed_and_tested_or_refused_with_what_fits(dat
         assert CheckpointStore(run.checkpoints).load("last")[0].step == 3
         assert any(name.startswith("test/") for name in result.metrics), words
         trained.add(model)
-    assert trained
+    assert trained or data in ELSEWHERE

@@ -24,13 +24,10 @@ def run(shell_redirection, *words):
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("redirection", ["2>&-", ">&-", "2>/dev/full", ">&- 2>&-"])
-def test_a_run_is_trained_to_its_end_whatever_stream_is_missing(redirection):
-    if "full" in redirection and not FULL.exists():
-        pytest.skip("this system has no /dev/full")
-    code, _, err = run(redirection, *TRAIN)
-    assert code == 0, err
+def test_a_run_is_trained_to_its_end_though_both_streams_are_closed():
+    code, _, _ = run(">&- 2>&-", *TRAIN)
     assert Run(Path("outputs/run")).status() == "done"
+    assert code == 0
 
 
 @needs_full
@@ -40,15 +37,11 @@ def test_a_full_disk_behind_the_log_costs_no_training():
     assert err.count("No space left on device") == 1
     assert "Traceback" not in err
     assert code == 0
-
-
-@needs_full
-@pytest.mark.parametrize("words", [["runs"], ["predict", "run", str(IRIS)]])
-def test_what_was_asked_for_and_cannot_be_written_is_an_error(words):
-    assert run("", *TRAIN)[0] == 0
-    code, _, err = run(">/dev/full", *words)
-    assert code == 1
-    assert err == "nnkit: what was to be written is lost: No space left on device\n"
+    # What is asked for and cannot be written is an error.
+    for words in (["runs"], ["predict", "run", str(IRIS)]):
+        code, _, err = run(">/dev/full", *words)
+        assert code == 1
+        assert err == "nnkit: what was to be written is lost: No space left on device\n"
 
 
 def test_a_mistake_ends_with_2_though_nobody_is_told():
