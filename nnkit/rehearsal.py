@@ -13,6 +13,7 @@ from torch import Tensor
 from nnkit import config as configs
 from nnkit.batches import network_inputs
 from nnkit.build import build, target_class
+from nnkit.build.nodes import signature
 from nnkit.build.trial import TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH
 from nnkit.errors import UserError
 from nnkit.session import make_session
@@ -77,16 +78,24 @@ def settle_facts(
     Returns:
         The prepared data, None where there was no need.
     """
+    _fill_in_defaults(config)
     content = configs.plain(config)
     referred = set(re.findall(r"\$\{data\.(\w+)\}", str((content["model"]["embeds"], content["head"]))))
     names: tuple[str, ...] = getattr(target_class(config.data, "data"), "fact_names", ())
     held = typed if hold_typed else ()
     open_ = {name for name in names if config.data.get(name) is None or f"data.{name}" in held}
-    if referred & open_:
-        return prepare(config, typed)[0]
-    if "batch_size" not in config.data:
-        configs.set_values(config.data, batch_size=build(config.data, "data").batch_size)
-    return None
+    return prepare(config, typed)[0] if referred & open_ else None
+
+
+def _fill_in_defaults(config: DictConfig) -> None:
+    """Give the options of the data that were deleted the default they then have, so that they can be read here."""
+    parameters, _ = signature(target_class(config.data, "data"))
+    missing = {
+        name: parameter.default
+        for name, parameter in parameters.items()
+        if name not in config.data and isinstance(parameter.default, int | float | str)
+    }
+    configs.set_values(config.data, **missing)
 
 
 def make_task(config: DictConfig, choices: dict[str, Any], device: str) -> Task:

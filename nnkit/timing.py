@@ -163,7 +163,7 @@ class _Timer:
         torch.autograd.backward(loss)
         if moves:
             self._task.configure_gradient_clipping(
-                optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+                optimizer, trainer.get("gradient_clip_val"), trainer.get("gradient_clip_algorithm")
             )
             optimizer.step()
             optimizer.zero_grad()

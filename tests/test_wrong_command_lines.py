@@ -199,6 +199,10 @@ LINES = [
         "trainer.val_check_interval={}",
         ["val_check_interval: must be a share from 0.0 to 1.0 or a count, not {}"],
     ),
+    (
+        "trainer.val_check_interval=0",
+        ["trainer.val_check_interval: must be above 0.0", "limit_val_batches=0"],
+    ),
     ("trainer.val_check_interval=00:15:00", ["must be a share from 0.0 to 1.0 or a count, not '00:15:00'"]),
     # more than this machine has
     ("trainer.devices=300 trainer.accelerator=cpu", ["trainer.devices: 300 processes are more than the"]),

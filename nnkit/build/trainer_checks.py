@@ -141,6 +141,9 @@ def _ranges(trainer: DictConfig) -> Iterator[Problem]:
         if not is_share and not (_is_count(value) and value >= 0) and value is not None:
             text = f"must be a share from 0.0 to 1.0 or a count, not {value!r}"
             yield Problem(f"trainer.{name}", text)
+    if trainer.get("val_check_interval") == 0:
+        text = "must be above 0.0: it is the number of batches between two validations, or their share of an epoch"
+        yield Problem("trainer.val_check_interval", text, "to validate nothing: trainer.limit_val_batches=0")
     if trainer.get("limit_train_batches") in (0, 0.0):
         yield Problem(
             "trainer.limit_train_batches", "no batch is left to train on", "trainer.limit_train_batches=1.0"

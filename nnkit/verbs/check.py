@@ -92,7 +92,7 @@ def _check(composition: Composition) -> list[_Finding]:
             if size > num_samples
             else []
         ),
-        _disk(composition, found),
+        _disk(composition, found, num_samples),
     ]
 
 
@@ -161,18 +161,23 @@ def _made_up(config: DictConfig) -> str:
     return f"data not at hand{longest}"
 
 
-def _disk(composition: Composition, found: Rehearsal) -> _Finding:
+def _disk(composition: Composition, found: Rehearsal, num_samples: int) -> _Finding:
+    from nnkit.session import count_steps
+
     config = composition.config
     one = found.memory.parameters + found.memory.optimizer
     kept = [node.keep_last for node in (config.get("callbacks") or {}).values() if "keep_last" in node]
     if not kept:
         return _Finding("disk", "no checkpoints are kept (callbacks=[checkpoint] keeps them)")
-    need = one * (kept[0] + _MORE_CHECKPOINTS)
+    _, steps = count_steps(config, math.ceil(num_samples / config.data.batch_size))
+    # There is at most one for each step, and one of the start.
+    count = int(min(kept[0] + _MORE_CHECKPOINTS, steps + 1))
+    need = one * count
     place = Path(config.output_dir).absolute()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    result = f"{kept[0] + _MORE_CHECKPOINTS} checkpoints of {_size(one)} in {config.output_dir}"
+    result = f"{count} checkpoints of {_size(one)} in {config.output_dir}"
     word = f"{_size(need)} of {_size(free)} free" + ("" if need < free else ": too little")
     return _Finding("disk, about", result, word, need >= free)
 

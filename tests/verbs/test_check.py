@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import samples
 
 from nnkit import timing
 from nnkit.config import compose
@@ -123,3 +124,25 @@ def test_sizes(size, text):
 )
 def test_durations(seconds, text):
     assert _duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "~data.max_length",
+        "~data.batch_size",
+        "~trainer.gradient_clip_algorithm",
+        "~trainer.gradient_clip_val",
+    ],
+)
+def test_a_deleted_key_has_its_default(cli, word):
+    code, out, err = cli("check", "model=lstm", *samples.words("texts"), "data.max_length=24", word)
+    assert code == 0, err
+    assert "run, about" in out
+
+
+def test_no_more_checkpoints_are_counted_than_there_are_steps(cli):
+    words = ["data=iris", "model=mlp", "trainer.max_steps=4", "callbacks.checkpoint.keep_last=1000000000"]
+    code, out, _ = cli("check", *words)
+    assert code == 0
+    assert "5 checkpoints of" in out
