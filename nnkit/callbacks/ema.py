@@ -16,7 +16,8 @@ class EMA(WeightAveraging):
     ``ExponentialMovingAverage(num_updates=n)``. Without this warm-up an average with decay 0.999 holds mostly the first
     weights for a thousand updates, which is more than a short run has.
 
-    Until the first update the average is the current weights.
+    Until the first update the average is the current weights. Buffers are averaged as weights are, but those that hold
+    whole numbers, such as indices and counts, are always the current ones.
 
     Args:
         decay: Share of the average that an update keeps, once it is warm.
@@ -52,6 +53,10 @@ class EMA(WeightAveraging):
         return min(self.decay, (1 + updates) / (10 + updates)) if self.warmup else self.decay
 
     def _update(self, averaged: Any, current: Any, num_averaged: int | Tensor) -> None:
+        if not averaged[0].is_floating_point():
+            # torch would cut 0.9 * 5 + 0.1 * 5, which may be 4.999, down to 4.
+            torch._foreach_copy_(averaged, current)
+            return
         # torch leaves it untyped.
         make_update: Any = get_ema_multi_avg_fn
         make_update(self.decay_after(int(num_averaged)))(averaged, current, num_averaged)

@@ -8,6 +8,7 @@ from exactness import assert_same_end, cut
 from lightning.pytorch import LightningModule
 
 import nnkit
+from nnkit import evaluation
 from nnkit.callbacks.ema import EMA
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.resuming import resume
@@ -57,6 +58,28 @@ def test_the_average_is_that_of_the_loop_of_tensorflow_s_documentation(options, 
             updates += 1
     callback.on_train_end(None, module)
     torch.testing.assert_close(module.weights.detach(), average, rtol=1e-12, atol=0)
+
+
+def test_whole_numbers_are_those_of_the_run():
+    """Indices of a layer, or the number of batches that a normalisation has seen."""
+    module, callback = Weights(), EMA()
+    module.register_buffer("places", torch.arange(100))
+    module.register_buffer("seen", torch.tensor([0]))
+    callback.setup(None, module, "fit")
+    for step in range(40):
+        module.seen += 1
+        callback.on_train_batch_end(SimpleNamespace(global_step=step + 1), module, None, None, step)
+        average = callback._average_model.module
+        assert average.places.tolist() == list(range(100))
+        assert average.seen == module.seen
+
+
+def test_the_last_test_is_the_one_of_the_saved_average():
+    """The network has a table of which maps see which, in a buffer that no checkpoint holds."""
+    words = [word for word in SHORT if "model=" not in word]
+    result = nnkit.train([*words, "model=lenet5_1998", "+callbacks=ema", "trainer.max_epochs=4"])
+    tested = {name: value for name, value in result.metrics.items() if name.startswith("test/")}
+    assert evaluation.test(str(result.run.path)) == tested
 
 
 def test_a_short_run_is_not_ruined():
