@@ -35,7 +35,7 @@ INJECTED: dict[str, tuple[str, ...] | None] = {
     "model": ("dim_in",),
     "head": ("dim_in", "tied_dim"),
     "optimizer": ("params",),
-    "scheduler": ("optimizer", "mode"),
+    "scheduler": ("optimizer", "mode", "last_epoch"),
     "task": None,
     "logger": ("save_dir",),
     "trainer": (

@@ -32,6 +32,7 @@ _READ = (
     "limit_val_batches",
     "limit_test_batches",
     "overfit_batches",
+    "profiler",
 )
 # What a task brings with it: where it does not fit the data, neither do these.
 _OF_TASK = frozenset({"task", "head", "loss", "monitor", "data.targets"})
