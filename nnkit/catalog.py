@@ -101,7 +101,8 @@ def state_of_files(config_dir: Path | None = None) -> frozenset[tuple[Path, int,
         config_dir: The directory given with ``--config-dir``.
     """
     directories = [directory for directory in (user_dir(), config_dir) if directory is not None]
-    files = [path for directory in directories for path in directory.rglob("*.yaml")]
+    # A directory of files for each group, and no deeper: a directory that was named by mistake may be a whole disk.
+    files = [path for directory in directories for path in directory.glob("*/*.yaml") if path.is_file()]
     return frozenset((path, (state := path.stat()).st_mtime_ns, state.st_size) for path in files)
 
 

@@ -7,12 +7,12 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nnkit import signals
 from nnkit.errors import NnkitError, UserError
-from nnkit.terminal import printable, set_up_streams
+from nnkit.terminal import printable, set_up_streams, write_to_nobody
 
 # Verb -> (module with `main(arguments) -> exit code`, what it does).
 VERBS = {
@@ -80,7 +80,7 @@ def _explained(words: list[str]) -> int:
         return _fail(_sentence(error), error.exit_code)
     except BrokenPipeError:
         # The reader of our output has gone, as in `nnkit runs | head`.
-        _write_to_nobody()
+        write_to_nobody(sys.stdout)
         return 0
     except OSError as error:
         if error.errno in _FULL and error.filename is None:
@@ -91,17 +91,11 @@ def _explained(words: list[str]) -> int:
         return _fail(f"{str(error.filename)[:200]}: {error.strerror}", 2)
 
 
-def _write_to_nobody() -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
-
-
 def _unwritten(error: OSError) -> int:
     try:
         sys.stdout.flush()
     except OSError:
-        _write_to_nobody()
+        write_to_nobody(sys.stdout)
     return _fail(f"what was to be written is lost: {error.strerror}", 1)
 
 
@@ -155,7 +149,9 @@ def _sentence(error: NnkitError) -> str:
 
 def _fail(text: str, code: int) -> int:
     sys.stdout.flush()
-    sys.stderr.write(f"nnkit: {printable(text)}\n")
+    # The exit code says it too, where standard error has no room left.
+    with suppress(OSError):
+        sys.stderr.write(f"nnkit: {printable(text)}\n")
     return code
 
 

@@ -1,14 +1,14 @@
 """The console for all output: names give no orders to the terminal, and no run ends because nobody can read of it."""
 
-import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.text import Text
 from typing_extensions import override
 
-from nnkit.terminal import printable
+from nnkit.terminal import printable, write_to_nobody
 
 
 class Console(RichConsole):
@@ -26,7 +26,9 @@ class Console(RichConsole):
             super().print(*objects, **options)
         except OSError as error:
             self._fall_silent()
-            sys.stderr.write(f"nnkit: nothing more is shown: {error.strerror}\n")
+            # Standard error may lead to the same full disk, as in `nohup nnkit train > log 2>&1`.
+            with suppress(OSError):
+                sys.stderr.write(f"nnkit: nothing more is shown: {error.strerror}\n")
 
     @override
     def on_broken_pipe(self) -> None:
@@ -35,6 +37,4 @@ class Console(RichConsole):
 
     def _fall_silent(self) -> None:
         self.quiet = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self.file.fileno())
-        os.close(nowhere)
+        write_to_nobody(self.file)

@@ -84,7 +84,7 @@ def measure_pace(
         config.trainer.compile = False
         task = make_session(config, choices, data).task.train().to(device)
         # What a task asks of its trainer where it is validated.
-        validating: Any = SimpleNamespace(datamodule=data, testing=False, sanity_checking=False)
+        validating: Any = SimpleNamespace(datamodule=data, testing=False)
         task.trainer = validating
         batches = _training_batches(data)
     else:

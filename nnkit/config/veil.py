@@ -40,7 +40,8 @@ def _secrets(node: DictConfig | ListConfig, path: str) -> Iterator[tuple[str, st
         if isinstance(raw, str) and _FROM_ENVIRONMENT in raw:
             try:
                 yield key, str(node[name]), raw
-            except OmegaConfBaseException:
+            # A resolver of Hydra's own (`${hydra:...}`) raises ValueError outside its application.
+            except (OmegaConfBaseException, ValueError):
                 # What cannot be filled in has no value that could be shown.
                 continue
 

@@ -31,6 +31,14 @@ def test_a_run_is_trained_to_its_end_though_both_streams_are_closed():
 
 
 @needs_full
+def test_a_full_disk_behind_both_streams_costs_no_training():
+    """As in `nohup nnkit train > log 2>&1`; a mistake is still told by its exit code."""
+    run(">/dev/full 2>&1", *TRAIN)
+    assert Run(Path("outputs/run")).status() == "done"
+    assert run(">/dev/full 2>&1", "train", "data=iris", "model=nosuch")[0] == 2
+
+
+@needs_full
 def test_a_full_disk_behind_the_log_costs_no_training():
     code, _, err = run(">/dev/full", *TRAIN)
     assert Run(Path("outputs/run")).status() == "done"
