@@ -5,10 +5,12 @@ import json
 import logging
 import os
 import signal
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from lightning.fabric.utilities import registry
 
 from nnkit.config import loading_once
 
@@ -17,13 +19,13 @@ _MAX_PROCESSES = 4
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """A process for each core for folders, and this one alone for files and single tests: they end sooner so.
+    """One more process than cores for folders, as some tests wait; this one alone for files and single tests.
 
     `-n 0` keeps everything in this process, `-n 3` makes it three.
     """
     if not any(Path(word).is_dir() for word in config.args):
         return 0
-    return min(os.cpu_count() or 1, _MAX_PROCESSES)
+    return min((os.cpu_count() or 1) + 1, _MAX_PROCESSES)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -31,6 +33,22 @@ def one_thread():
     """One thread, also in processes started here: small tensors train faster, and test runs do not fight."""
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def peers_are_hidden_from_new_processes():
+    """They see what a user has installed, and begin in half the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "lean"), prepend=os.pathsep)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def what_is_installed_is_looked_up_once():
+    """Lightning looks through all that is installed whenever it makes a trainer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "entry_points", cache(registry.entry_points))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch import Callback
+from warm import Warm
 from words import replace
 
 import nnkit
@@ -163,16 +162,14 @@ def test_a_run_stopped_by_ctrl_c_goes_on_exactly(add_callback, monkeypatch, reco
 
 
 def test_a_killed_run_goes_on_exactly(records):
-    command = [*SMALL, "callbacks.checkpoint.every_n_steps=1", "trainer.max_epochs=30", "name=killed"]
+    command = [*SMALL, "callbacks.checkpoint.every_n_steps=1", "trainer.max_epochs=8", "name=killed"]
     whole = nnkit.train([*command[:-1], "name=whole"]).run
-    code = f"import nnkit; nnkit.train({command!r})"
-    process = subprocess.Popen([sys.executable, "-c", code])
+    process = Warm(nnkit.train, command)
     run = Run(Path("outputs/killed"))
     deadline = time.monotonic() + 60
     while len(CheckpointStore(run.checkpoints).manifests()) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.kill()
-    process.wait()
+    process.end()
     assert run.status() == "killed"
     resume("killed", show=False)
     assert_same(forget_names(weights(whole)), forget_names(weights(run)))

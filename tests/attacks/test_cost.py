@@ -3,14 +3,13 @@
 Each attack is a small file; where torch obeys it, the process takes gigabytes, hangs, or writes over its own heap.
 """
 
-import subprocess
-import sys
 import zipfile
 
 import pytest
 import torch
 from forged_zip import ended, pieces, record, rewritten
 from hostile_run import MEBIBYTE, PREDICT, RESUME, TEST, VERBS, cheaply
+from warm import Warm, command
 
 from nnkit.checkpoint.serial import dump_bytes, load_bytes
 
@@ -107,10 +106,9 @@ def test_a_state_that_is_smaller_than_its_parameter_is_not_given_to_a_fused_step
     for values in state["optimizer_states"][0]["state"].values():
         values["exp_avg"] = torch.zeros(1)
     hostile.put(state)
-    code = "import sys; from nnkit.cli import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", code, *RESUME], capture_output=True, text=True)
-    assert done.returncode == 1, done.stderr
-    assert "the checkpoint's optimizer does not fit this network: exp_avg has shape (1,)" in done.stderr
+    code, said = Warm(command, *RESUME).wait()
+    assert code == 1, said
+    assert "the checkpoint's optimizer does not fit this network: exp_avg has shape (1,)" in said
 
 
 @pytest.mark.parametrize("value", ["x", [[0.0]], {"a": 1}], ids=str)

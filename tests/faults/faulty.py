@@ -73,7 +73,7 @@ def install(monkeypatch):
         Path("conf", group).mkdir(parents=True)
         Path("conf", group, "faulty.yaml").write_text(text)
     monkeypatch.setenv("NNKIT_TRUST", "faulty")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
 
 
 class FaultySamples(Samples):

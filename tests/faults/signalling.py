@@ -127,13 +127,17 @@ def mark(path, seconds):
     return act
 
 
-if __name__ == "__main__":
+def run(place, number, way, words):
+    """Run a command line that gets the signal at the place; return its exit code."""
     from nnkit.cli import main
 
-    place, number, way, *words = sys.argv[1:]
     if number.startswith("mark:"):
         arrange(place, mark(Path(number.removeprefix("mark:")), 0 if place == "start-up" else LASTS))
     else:
         arrange(place, signals_of(number, way))
     sys.argv = ["nnkit", *words]
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(run(*sys.argv[1:4], sys.argv[4:]))

@@ -2,14 +2,14 @@
 
 import os
 import re
-import subprocess
-import sys
+import resource
 
 import pytest
 import torch
 from exactness import assert_same_end
 from failing_os import EIO, ENOSPC, FULL, FailingOs, WatchedOs
 from short_run import SHORT_RUN
+from warm import Warm, command
 
 from nnkit import training
 from nnkit.checkpoint.formats import FORMAT
@@ -19,12 +19,11 @@ from nnkit.errors import EnvironmentFault
 from nnkit.resuming import resume
 from nnkit.run import METRICS, Run
 
-LIMITED = """
-import resource, signal, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-from nnkit.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
+
+def limited(*words):
+    """Run a command line where no file may grow beyond 20,000 bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    return command(*words)
 
 
 def assert_a_sentence(err, *parts):
@@ -53,10 +52,9 @@ def test_a_failed_write_is_raised_where_the_run_trains_and_the_good_checkpoint_s
 def test_a_limit_on_file_sizes_ends_a_run_with_a_sentence_and_without_the_limit_it_goes_on(
     halfway, undisturbed
 ):
-    command = [sys.executable, "-c", LIMITED, "resume", str(halfway.path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 1
-    assert_a_sentence(done.stderr, r"step-000010\.ckpt cannot be written \(2\d,\d{3} bytes\): File too large")
+    code, said = Warm(limited, "resume", halfway.path, err="said.txt").wait()
+    assert code == 1
+    assert_a_sentence(said, r"step-000010\.ckpt cannot be written \(2\d,\d{3} bytes\): File too large")
     store = CheckpointStore(halfway.checkpoints)
     assert store.load("last")[0].step == 8
     assert not list(halfway.checkpoints.glob("*.tmp"))

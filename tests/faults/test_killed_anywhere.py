@@ -1,16 +1,14 @@
 """FAULTS classes 1, 2 and 5: SIGKILL at every kind of place, Ctrl-C and SIGTERM; nothing is lost or done twice."""
 
-import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from exactness import assert_same_end
 from lightning.pytorch import Callback
+from warm import Warm, command, context
 
 import nnkit
 from nnkit.callbacks.signals import Interrupted
@@ -59,11 +57,9 @@ def _resume(path, hook, count):
 @pytest.fixture
 def killed_at(tmp_path):
     """Train a run in a process of its own that dies at the n-th call of a hook."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nnkit.resuming"])
 
     def train(run, hook, count):
-        process = context.Process(target=_resume, args=(str(run.path), hook, count))
+        process = context().Process(target=_resume, args=(str(run.path), hook, count))
         process.start()
         process.join(60)
         assert process.exitcode == -signal.SIGKILL, f"{hook} was not called {count} times"
@@ -184,18 +180,17 @@ def test_the_step_in_which_a_signal_comes_is_finished_and_saved(fresh):
 
 def test_a_signal_to_the_process_alone_saves_the_finished_step_and_the_run_goes_on_exactly():
     words = [*WORDS, "trainer.max_epochs=40", "callbacks.checkpoint.every_n_steps=null"]
-    command = [sys.executable, "-m", "nnkit.cli", "train", *words, "name=mine"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = Warm(command, "train", *words, "name=mine")
     run = Run(Path("outputs/mine"))
     deadline = time.monotonic() + 300
     while len(list(run.checkpoints.glob("*.json"))) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 143, err
-    assert "Traceback" not in err
-    assert "nnkit resume outputs/mine" in err
+    os.kill(process.pid, signal.SIGTERM)
+    code, said = process.wait(60)
+    assert code == 143, said
+    assert "Traceback" not in said
+    assert "nnkit resume outputs/mine" in said
     assert run.status() == "stopped"
     step = run.record()["step"]
     # Either the finished step was saved, or it came in a validation, where the last checkpoint stands.

@@ -1,50 +1,31 @@
 """FAULTS class 24: two processes never share a run directory, and no two runs of one second get the same."""
 
-import multiprocessing
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from warm import Warm, command
 
-from nnkit.cli import main
 from nnkit.run import Run
 
 QUICK = ["data=iris", "model=mlp", "trainer.num_threads=1", "logger=[]", "callbacks=[checkpoint]"]
 LONG = [*QUICK, "trainer.max_epochs=100000", "name=mine"]
 
 
-def _train(folder, said, words):
-    os.chdir(folder)
-    descriptor = os.open(said, os.O_WRONLY | os.O_CREAT)
-    for stream in (1, 2):
-        os.dup2(descriptor, stream)
-    sys.exit(main(["train", *words]))
-
-
 @pytest.fixture
-def start(tmp_path):
-    """Start `nnkit train` in a process of its own, forked from one in which everything is imported.
-
-    It returns the process and the file with what it says.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nnkit.training", "nnkit.resuming"])
+def start():
+    """Start `nnkit train` in a process of its own."""
     started = []
 
     def begin(words):
-        said = tmp_path / f"said-{len(started)}.txt"
-        process = context.Process(target=_train, args=(str(tmp_path), str(said), words))
-        process.start()
-        started.append(process)
-        return process, said
+        started.append(Warm(command, "train", *words))
+        return started[-1]
 
     yield begin
     for process in started:
-        process.kill()
-        process.join()
+        process.end()
 
 
 def wait_for(condition, seconds=60):
@@ -56,7 +37,7 @@ def wait_for(condition, seconds=60):
 
 def test_a_second_process_is_refused_with_the_number_of_the_first(cli, start):
     run = Run(Path("outputs/mine"))
-    first, _ = start(LONG)
+    first = start(LONG)
     wait_for(lambda: list(run.checkpoints.glob("step-*.json")))
     for words in (["resume", "mine"], ["train", *LONG, "auto_resume=true"]):
         code, _, err = cli(*words)
@@ -66,16 +47,15 @@ def test_a_second_process_is_refused_with_the_number_of_the_first(cli, start):
     assert code == 2
     assert "exists already" in err
     assert f"process {first.pid} trains it" in cli("doctor", "mine")[1]
-    assert first.is_alive()
+    assert first.poll() is None
 
 
 def test_the_lock_of_a_killed_process_is_known_to_be_stale(cli, start):
     run = Run(Path("outputs/mine"))
-    first, _ = start(LONG)
+    first = start(LONG)
     wait_for(lambda: list(run.checkpoints.glob("step-*.json")))
-    first.kill()
-    first.join()
-    assert first.exitcode == -signal.SIGKILL
+    os.kill(first.pid, signal.SIGKILL)
+    assert first.wait()[0] == -signal.SIGKILL
     assert (run.path / ".lock").exists()
     assert run.status() == "killed"
     # The lock is passed: it is the schedule that does not allow another length.
@@ -85,21 +65,18 @@ def test_the_lock_of_a_killed_process_is_known_to_be_stale(cli, start):
 
 
 def test_runs_of_one_second_have_directories_of_their_own(start):
-    for process, said in [start([*QUICK, "trainer.max_epochs=1"]) for _ in range(3)]:
-        process.join(120)
-        assert process.exitcode == 0, said.read_text()
+    for process in [start([*QUICK, "trainer.max_epochs=1"]) for _ in range(3)]:
+        code, said = process.wait()
+        assert code == 0, said
     runs = list(Path("outputs/mlp-iris").iterdir())
     assert len(runs) == 3
     assert all(Run(path).status() == "done" for path in runs)
 
 
 def test_of_two_starts_with_one_name_one_trains_and_one_is_refused(start):
-    words = [*QUICK, "trainer.max_epochs=200", "name=mine", "auto_resume=true"]
-    both = [start(words) for _ in range(2)]
-    for process, _ in both:
-        process.join(120)
-    said = [path.read_text() for _, path in both]
-    codes = sorted(process.exitcode for process, _ in both)
+    words = [*QUICK, "trainer.max_epochs=60", "name=mine", "auto_resume=true"]
+    both = [process.wait() for process in [start(words) for _ in range(2)]]
+    codes, said = sorted(code for code, _ in both), [said for _, said in both]
     run = Run(Path("outputs/mine"))
     assert run.status() == "done"
     # The slower one found the directory held, or the run done.

@@ -12,8 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import signalling
 from exactness import assert_same_end
 from signalling import HOOKS
+from warm import Warm
 
 import nnkit
 from nnkit import signals
@@ -22,7 +24,6 @@ from nnkit.cli import main
 from nnkit.resuming import resume
 from nnkit.run import Run
 
-SCRIPT = str(Path(__file__).with_name("signalling.py"))
 # 11 steps an epoch, a validation in its middle and one at its end.
 WORDS = [
     "data=digits",
@@ -52,19 +53,13 @@ def whole(tmp_path_factory):
 def command(place, number, way, workers, *more):
     """Run the command line in a process group of its own, which gets a signal; return its exit code and words."""
     words = ["train", *WORDS, f"data.num_workers={workers}", "name=mine", *more]
-    process = subprocess.Popen(
-        [sys.executable, SCRIPT, place, number, way, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = Warm(signalling.run, place, number, way, words)
     try:
-        said, _ = process.communicate(timeout=120)
+        code, said = process.wait()
     finally:
-        end(process)
+        process.end()
     assert "Traceback" not in said, said
-    return process.returncode, said
+    return code, said
 
 
 def end(process):

@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from warm import Warm, command
 
 from nnkit.run import Run
 
@@ -15,17 +16,20 @@ FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 
 
-def run(shell_redirection, *words):
-    """Run a command whose streams a shell redirects; return its exit code, its output and its messages."""
-    command = f'exec "$0" -m nnkit.cli "$@" {shell_redirection}'
-    done = subprocess.run(
-        ["/bin/sh", "-c", command, sys.executable, *words], capture_output=True, text=True, timeout=120
-    )
-    return done.returncode, done.stdout, done.stderr
+def run_closed(shell_redirection, *words):
+    """Run a command of which a shell closes streams; return its exit code."""
+    script = f'exec "$0" -m nnkit.cli "$@" {shell_redirection}'
+    shell = ["/bin/sh", "-c", script, sys.executable, *words]
+    return subprocess.run(shell, capture_output=True, timeout=120, check=False).returncode
+
+
+def run_full(*words, err):
+    """Run a command whose output goes to a full disk, and its messages to a file; return exit code and messages."""
+    return Warm(command, *words, out=FULL, err=err).wait()
 
 
 def test_a_run_is_trained_to_its_end_though_both_streams_are_closed():
-    code, _, _ = run(">&- 2>&-", *TRAIN)
+    code = run_closed(">&- 2>&-", *TRAIN)
     assert Run(Path("outputs/run")).status() == "done"
     assert code == 0
 
@@ -33,24 +37,24 @@ def test_a_run_is_trained_to_its_end_though_both_streams_are_closed():
 @needs_full
 def test_a_full_disk_behind_both_streams_costs_no_training():
     """As in `nohup nnkit train > log 2>&1`; a mistake is still told by its exit code."""
-    run(">/dev/full 2>&1", *TRAIN)
+    run_full(*TRAIN, err=FULL)
     assert Run(Path("outputs/run")).status() == "done"
-    assert run(">/dev/full 2>&1", "train", "data=iris", "model=nosuch")[0] == 2
+    assert run_full("train", "data=iris", "model=nosuch", err=FULL)[0] == 2
 
 
 @needs_full
 def test_a_full_disk_behind_the_log_costs_no_training():
-    code, _, err = run(">/dev/full", *TRAIN)
+    code, said = run_full(*TRAIN, err="train.txt")
     assert Run(Path("outputs/run")).status() == "done"
-    assert err.count("No space left on device") == 1
-    assert "Traceback" not in err
+    assert said.count("No space left on device") == 1
+    assert "Traceback" not in said
     assert code == 0
     # What is asked for and cannot be written is an error.
     for words in (["runs"], ["predict", "run", str(IRIS)]):
-        code, _, err = run(">/dev/full", *words)
+        code, said = run_full(*words, err=f"{words[0]}.txt")
         assert code == 1
-        assert err == "nnkit: what was to be written is lost: No space left on device\n"
+        assert said == "nnkit: what was to be written is lost: No space left on device\n"
 
 
 def test_a_mistake_ends_with_2_though_nobody_is_told():
-    assert run("2>&-", "train", "data=iris", "model=nosuch")[0] == 2
+    assert run_closed("2>&-", "train", "data=iris", "model=nosuch") == 2

@@ -2,17 +2,15 @@
 
 import multiprocessing
 import os
-import signal
-import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import faulty
 import pytest
 import torch
 from faulty import TRAIN
+from warm import Warm, command
 
 from nnkit.data import base
 from nnkit.errors import EnvironmentFault, UserError
@@ -144,24 +142,17 @@ def test_workers_have_two_minutes():
 
 
 def test_the_command_ends_and_no_process_is_left():
-    # In a session of its own: what is left of it can be asked for.
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nnkit.cli", "train", *TRAIN, *BAD, "data.fault=hang"],
-        env={**os.environ, "FAULTY_TIMEOUT": "2"},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    # In a group of its own: what is left of it can be asked for.
+    process = Warm(command, "train", *TRAIN, *BAD, "data.fault=hang", env={"FAULTY_TIMEOUT": "2"})
     try:
-        _, err = process.communicate(timeout=90)
-        assert process.returncode == 1
-        assert "within 2.0 seconds" in err
-        assert "Traceback" not in err
+        code, said = process.wait(90)
+        assert code == 1
+        assert "within 2.0 seconds" in said
+        assert "Traceback" not in said
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        process.end()
 
 
 class Odd(Exception):

@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
+from warm import Warm, command
 
 from nnkit.checkpoint import files
 from nnkit.run import Run
@@ -128,20 +128,10 @@ def test_new_values_are_added_to_a_finished_grid(cli):
     assert "optimizer.lr=1" in err
 
 
-def start(*words):
-    return subprocess.Popen(
-        [sys.executable, "-m", "nnkit.cli", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def wait_for(condition, process):
     deadline = time.monotonic() + 120
     while not condition():
-        assert process.poll() is None, process.stdout.read()
+        assert process.poll() is None, process.said()
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -165,13 +155,13 @@ def is_alive(pid):
         return False
 
 
-LONG = [*QUICK, "trainer.max_epochs=40", "callbacks.checkpoint.every_n_steps=3", "seed=1,2,3"]
+LONG = [*QUICK, "trainer.max_epochs=24", "callbacks.checkpoint.every_n_steps=3", "seed=1,2,3"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_a_sweep_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(cli):
     assert cli("train", "-m", *LONG, "name=whole")[0] == 0
-    process = start("train", "-m", *LONG, "name=cut")
+    process = Warm(command, "train", "-m", *LONG, "name=cut")
     wait_for(lambda: pids("cut"), process)
     # The sweep's process alone: its trials must notice.
     os.kill(process.pid, signal.SIGKILL)
@@ -183,13 +173,12 @@ def test_a_sweep_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(cli):
     statuses = [Run(path.parent).status() for path in Path("outputs/sweeps/cut").glob("*/run.json")]
     assert "killed" in statuses
     assert "done" not in statuses
-    process.stdout.close()
 
-    process = start("resume", "cut")
+    process = Warm(command, "resume", "cut")
     wait_for(lambda: set(pids("cut")) - set(trials), process)
     os.kill(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 130, said
+    code, said = process.wait()
+    assert code == 130, said
     assert "continue with: nnkit resume outputs/sweeps/cut" in said
     assert "Traceback" not in said
     assert not any(map(is_alive, pids("cut")))
@@ -283,11 +272,11 @@ def test_a_server_of_processes_that_was_killed_is_replaced(cli):
 
 
 def test_a_signal_to_the_whole_group_while_trials_start_ends_in_order():
-    process = start("train", "-m", *QUICK, "seed=1,2", "name=early")
+    process = Warm(command, "train", "-m", *QUICK, "seed=1,2", "name=early")
     status = Path("outputs/sweeps/early/trials.jsonl")
     wait_for(lambda: status.exists() and '"started"' in status.read_text(), process)
     os.killpg(process.pid, signal.SIGTERM)
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 143, said
+    code, said = process.wait()
+    assert code == 143, said
     assert "continue with: nnkit resume outputs/sweeps/early" in said
     assert "Traceback" not in said
