@@ -28,6 +28,11 @@ def pytest_xdist_auto_num_workers(config):
     return min((os.cpu_count() or 1) + 1, _MAX_PROCESSES)
 
 
+def pytest_collection_modifyitems(items):
+    """The longest test begins first: at the end nothing would run beside it."""
+    items.sort(key=lambda item: item.name != "test_no_changed_key_ends_in_a_traceback_or_is_found_too_late")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     """One thread, also in processes started here: small tensors train faster, and test runs do not fight."""

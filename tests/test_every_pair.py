@@ -163,16 +163,18 @@ def test_every_model_is_trained_resumed_and_tested_or_refused_with_what_fits(dat
     typed = TYPED.get(data, lambda: [f"data={data}"])()
     trained = set()
     for model in catalog.options("model"):
+        expected = refused_with(model, data)
+        if data in ELSEWHERE and not expected:
+            continue
         words = [f"model={model}", *typed, *samples.small(model), *FEW, f"output_dir={model}"]
         words += own_vocabularies(model, data)
         composed, problems = configs.examine(words)
         problems = problems or build.problems(composed)
         said = "\n".join(map(str, problems))
-        expected = refused_with(model, data)
         assert bool(problems) == bool(expected), f"{model}: {said}"
         for text in expected:
             assert text in said, f"{model}: {said}"
-        if expected or data in ELSEWHERE:
+        if expected:
             continue
         run = nnkit.train(words).run
         assert CheckpointStore(run.checkpoints).load("last")[0].step == 2
