@@ -14,7 +14,7 @@ import nnkit
 from nnkit.batches import IGNORED, Sentences
 from nnkit.data.base import DataModule, Split
 from nnkit.data.sampler import Draw
-from nnkit.session import prepare_data
+from nnkit.runs.session import prepare_data
 
 # Epochs of training pairs that are counted over: each draws other pairs.
 EPOCHS = 5

@@ -9,7 +9,7 @@ import time
 
 import torch
 
-from nnkit.decoding import Sampling, generate
+from nnkit.decoding.sampling import Sampling, generate
 from nnkit.embeds.tokens import Tokens
 from nnkit.heads.language_model import LanguageModel
 from nnkit.models.gpt import GPT

@@ -18,9 +18,9 @@ from typing import Any
 
 # Imported once, in the fork server: a child is at its first training step at once instead of after three seconds.
 PRELOADED = [
-    "nnkit.resuming",
-    "nnkit.training",
-    "nnkit.evaluation",
+    "nnkit.runs.resuming",
+    "nnkit.runs.training",
+    "nnkit.runs.evaluation",
     "nnkit.tasks.classification",
     "nnkit.data.digits",
     "nnkit.heads.linear",

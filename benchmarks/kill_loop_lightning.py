@@ -16,11 +16,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 import nnkit
-from nnkit import build
+from nnkit import factory
 from nnkit.checkpoint.compare import differences
 from nnkit.data.base import DataModule, Split
 from nnkit.data.sampler import Draw
-from nnkit.session import prepare_data
+from nnkit.runs.session import prepare_data
 
 # Written by the process itself when `fit` has returned: Lightning saves nothing after the last step.
 FINAL = "final.pt"
@@ -83,7 +83,7 @@ class Classifier(lightning.LightningModule):
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.config.optimizer.lr)
         self.config.fit.total_steps = int(self.trainer.estimated_stepping_batches)
         schedule = {
-            "scheduler": build.build(self.config.scheduler, "scheduler", optimizer=optimizer),
+            "scheduler": factory.build(self.config.scheduler, "scheduler", optimizer=optimizer),
             "interval": self.config.scheduler.interval,
             "monitor": "val/loss",
         }
@@ -109,8 +109,8 @@ class LightningRun(Subject):
         torch.set_num_threads(config.trainer.num_threads or 1)
         data = prepare_data(config)
         lightning.seed_everything(config.seed, workers=True)
-        network = build.build_network(config)
-        loss: nn.Module = build.build(config.loss, "loss")
+        network = factory.build_network(config)
+        loss: nn.Module = factory.build(config.loss, "loss")
         module = Classifier(network, loss, config)
         train = Pictures(data, "train", config.data.augment.shift)
         trainer = _trainer(config, path)

@@ -10,10 +10,11 @@ from kill_loop_core import Subject
 
 import nnkit
 from nnkit.checkpoint.compare import differences
-from nnkit.checkpoint.files import TEMPORARY
 from nnkit.checkpoint.formats import KEY
 from nnkit.checkpoint.store import INDEX, CheckpointStore
-from nnkit.run import CONFIG, METRICS, Run
+from nnkit.files.atomic import TEMPORARY
+from nnkit.files.layout import CONFIG, METRICS
+from nnkit.runs.run import Run
 
 
 class Outcome(NamedTuple):
@@ -51,7 +52,7 @@ class NnkitRun(Subject):
     def go_on(self, path: Path) -> None:
         """Train, or resume once there is a config, which is what a directory needs to be a run."""
         if (path / CONFIG).is_file():
-            from nnkit.resuming import resume
+            from nnkit.runs.resuming import resume
 
             resume(str(path), show=False)
         else:

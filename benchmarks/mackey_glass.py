@@ -22,7 +22,7 @@ from sklearn.kernel_ridge import KernelRidge
 import nnkit
 from nnkit.data.base import DataModule, Split
 from nnkit.data.sampler import Draw
-from nnkit.session import prepare_data
+from nnkit.runs.session import prepare_data
 
 RIDGES = (0.0, 1e-6, 1e-4, 1e-2, 1.0, 100.0)
 KERNEL_WINDOWS = 3000

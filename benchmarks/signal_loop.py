@@ -35,7 +35,8 @@ from rich.console import Console
 from rich.table import Table
 from signal_loop_core import LONGEST_DELAY, PLACES, WAYS, Ended, send_at
 
-from nnkit.run import CONFIG, Run
+from nnkit.files.layout import CONFIG
+from nnkit.runs.run import Run
 
 WORKERS = (0, 2, 4)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
-from nnkit.run import Run
+from nnkit.runs.run import Run
 
 SCRIPT = Path(__file__).parents[1] / "tests" / "faults" / "signalling.py"
 # What `signalling.py` can arrange; start-up begins when nnkit has taken the signals over, before its imports.

@@ -39,7 +39,7 @@ def seconds(*command: str) -> float:
 def to_first_step(directory: str) -> float:
     """Return the seconds from starting Python to the first training batch."""
     words = [*TRAIN, f"output_dir={directory}"]
-    code = f"from nnkit.cli import main\nimport nnkit.fit\n{FIRST_STEP}\nmain({words!r})"
+    code = f"from nnkit.cli import main\nimport nnkit.runs.fit\n{FIRST_STEP}\nmain({words!r})"
     start = time.time()
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return float(done.stderr.splitlines()[0]) - start

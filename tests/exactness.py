@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nnkit.checkpoint.compare import differences
 from nnkit.checkpoint.store import INDEX, CheckpointStore
-from nnkit.run import Run
+from nnkit.runs.run import Run
 
 
 def final_state(run):

@@ -33,18 +33,19 @@ import torch
 from lightning.pytorch import Callback
 from test_every_pair import TYPED, own_vocabularies
 
-import nnkit.fit
+import nnkit.analysis.timing
+import nnkit.cli.verbs.check
+import nnkit.cli.verbs.train
 import nnkit.network
-import nnkit.session
-import nnkit.timing
-import nnkit.training
-import nnkit.verbs.check
-import nnkit.verbs.train
-from nnkit import build, catalog, cli
+import nnkit.runs.fit
+import nnkit.runs.session
+import nnkit.runs.training
+from nnkit import cli, factory
 from nnkit import config as configs
-from nnkit.build.nodes import nodes_of, signature, target_of
+from nnkit.config import catalog
 from nnkit.config.keys import all_keys
 from nnkit.data import docstrings
+from nnkit.factory.nodes import nodes_of, signature, target_of
 
 # Seconds of one mutation on a processor and on the wall, bytes it may claim beyond what the process had, and the
 # training steps it may take.
@@ -200,7 +201,7 @@ def prepare(folder: Path) -> None:
     # A minute of compiling shows nothing.
     nnkit.network.Network.compile = lambda network: None
     # One step is measured where `nnkit check` takes a second and more.
-    nnkit.timing.measure_pace = partial(nnkit.timing.measure_pace, budget=0)
+    nnkit.analysis.timing.measure_pace = partial(nnkit.analysis.timing.measure_pace, budget=0)
 
 
 def bases(folder: Path) -> list[tuple[str, ...]]:
@@ -217,7 +218,7 @@ def bases(folder: Path) -> list[tuple[str, ...]]:
         for kind in samples.KINDS:
             words = _pairing(model, kind, folder)
             composed, problems = configs.examine(words)
-            if not problems and not build.problems(composed):
+            if not problems and not factory.problems(composed):
                 found.append(words)
     known.write_text(json.dumps(found))
     return found
@@ -393,7 +394,7 @@ def _judge(mutation: Mutation, output: Any) -> str:
     output.seek(0)
     output.truncate()
     # It has just been asked of the same words.
-    build.problems = lambda composition: []
+    factory.problems = lambda composition: []
     trained = _run("train", words)
     output.flush()
     if isinstance(trained, str):
@@ -421,8 +422,10 @@ def _run(verb: str, words: list[str]) -> int | str:
 
 def with_enough() -> None:
     """Let every training of this process end after a few steps, whatever its config says of its length."""
-    train = nnkit.training.train
-    nnkit.training.train = lambda composition, problems=(): train(composition, problems, extra=[_Enough()])
+    train = nnkit.runs.training.train
+    nnkit.runs.training.train = lambda composition, problems=(): train(
+        composition, problems, extra=[_Enough()]
+    )
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 import nnkit
-from nnkit import catalog
+from nnkit.config import catalog
 
 # What a dataset of the user's cannot do without, the file need not exist.
 NEEDED = {

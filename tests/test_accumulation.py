@@ -9,8 +9,8 @@ from exactness import assert_same_end, cut
 
 import nnkit
 from nnkit.checkpoint.store import CheckpointStore
-from nnkit.resuming import resume
-from nnkit.session import prepare_data
+from nnkit.runs.resuming import resume
+from nnkit.runs.session import prepare_data
 
 BASE = [
     "trainer.num_threads=1", "trainer.precision=64-true", "trainer.max_epochs=2", "trainer.limit_test_batches=1",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nnkit.beam import Beam, reorder, search
+from nnkit.decoding.beam import Beam, reorder, search
 from nnkit.embeds.pair_tokens import PairTokens
 from nnkit.heads.language_model import LanguageModel
 from nnkit.models.seq2seq_lstm import Seq2SeqLSTM

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nnkit import catalog
+from nnkit.config import catalog
 
 
 def test_the_wheels_own_folder_comes_before_the_clones(tmp_path, monkeypatch):
-    monkeypatch.setattr(catalog, "__file__", str(tmp_path / "nnkit" / "catalog.py"))
+    monkeypatch.setattr(catalog, "__file__", str(tmp_path / "nnkit" / "config" / "catalog.py"))
     (tmp_path / "conf").mkdir()
     assert catalog.conf_dir() == tmp_path / "conf"
     (tmp_path / "nnkit" / "conf").mkdir(parents=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from nnkit.catalog import conf_dir, defaults, groups, options
-from nnkit.cli import VERBS
-from nnkit.completion import FLAGS, candidates
+from nnkit.cli.command import VERBS
+from nnkit.cli.completion import FLAGS, candidates
+from nnkit.cli.verbs import completion
 from nnkit.config import compose
+from nnkit.config.catalog import conf_dir, defaults, groups, options
 from nnkit.config.keys import all_keys
-from nnkit.run import Run
-from nnkit.verbs import completion
+from nnkit.runs.run import Run
 
 
 def offered(line):

@@ -8,8 +8,8 @@ from exactness import cut
 import nnkit
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.config import compose
-from nnkit.resuming import resume
-from nnkit.session import fix_logging
+from nnkit.runs.resuming import resume
+from nnkit.runs.session import fix_logging
 
 WORDS = [
     "data=digits", "model=mlp", "data.subset=0.25", "data.batch_size=32", "trainer.num_threads=1", "logger=[]",

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from nnkit.decoding import Sampling, filter_logits, generate, sample
+from nnkit.decoding.sampling import Sampling, filter_logits, generate, sample
 from nnkit.embeds.tokens import Tokens
 from nnkit.heads.language_model import LanguageModel
 from nnkit.models.gru import GRU

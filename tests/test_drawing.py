@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nnkit.drawing import HeatMap, clip_to_bytes, confusion_matrix, grid, heat_maps, scatter, to_bytes
+from nnkit.ui.drawing import HeatMap, clip_to_bytes, confusion_matrix, grid, heat_maps, scatter, to_bytes
 
 
 def darkness(picture):

@@ -11,12 +11,13 @@ import samples
 from PIL import Image
 
 import nnkit
-from nnkit import build, catalog
 from nnkit import config as configs
+from nnkit import factory
 from nnkit.checkpoint.store import CheckpointStore
+from nnkit.config import catalog
 from nnkit.data import idx
 from nnkit.data.mnist import MNIST
-from nnkit.resuming import resume
+from nnkit.runs.resuming import resume
 
 FEW = [
     "trainer.max_steps=2",
@@ -169,7 +170,7 @@ def test_every_model_is_trained_resumed_and_tested_or_refused_with_what_fits(dat
         words = [f"model={model}", *typed, *samples.small(model), *FEW, f"output_dir={model}"]
         words += own_vocabularies(model, data)
         composed, problems = configs.examine(words)
-        problems = problems or build.problems(composed)
+        problems = problems or factory.problems(composed)
         said = "\n".join(map(str, problems))
         assert bool(problems) == bool(expected), f"{model}: {said}"
         for text in expected:

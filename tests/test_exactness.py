@@ -5,13 +5,14 @@ import samples
 from exactness import assert_same_end, cut
 
 import nnkit
-from nnkit import build, catalog
 from nnkit import config as configs
-from nnkit import fit as fitting
+from nnkit import factory
 from nnkit.checkpoint.compare import differences
 from nnkit.checkpoint.store import CheckpointStore
+from nnkit.config import catalog
 from nnkit.errors import ConfigError
-from nnkit.resuming import resume
+from nnkit.runs import fit as fitting
+from nnkit.runs.resuming import resume
 
 BASE = [
     "trainer.num_threads=1",
@@ -123,7 +124,7 @@ def sound(words):
         composition = configs.compose(words)
     except ConfigError:
         return None
-    return None if build.problems(composition) else composition
+    return None if factory.problems(composition) else composition
 
 
 # A preset in another size has nothing that the model it is a preset of has not.

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 import nnkit
-from nnkit.build.freezing import freeze
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import ConfigError
-from nnkit.reopen import open_run
-from nnkit.resuming import resume
+from nnkit.factory.freezing import freeze
+from nnkit.runs.reopen import open_run
+from nnkit.runs.resuming import resume
 
 SMALL = [
     "data=iris",

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import nnkit
-from nnkit import catalog, cli
+from nnkit import cli
+from nnkit.config import catalog
 from nnkit.config.keys import all_keys
 
 MORE = int(os.environ.get("NNKIT_FUZZ", "1"))

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from nnkit.data.tokenizers import learn_tokenizer
-from nnkit.decoding import Sampling
+from nnkit.decoding.sampling import Sampling
 from nnkit.errors import UserError
-from nnkit.generation import continuations, encode_prompt, whole
+from nnkit.inference.generation import continuations, encode_prompt, whole
 
 TEXT = "Ångström walks home, slowly.\nThe cat 🐈 sees 日本 and sleeps.\n"
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import nnkit
-from nnkit.decoding import Sampling, generate
+from nnkit.decoding.sampling import Sampling, generate
 from nnkit.embeds.tokens import Tokens
 from nnkit.heads.language_model import LanguageModel
 from nnkit.models.gpt import GPT

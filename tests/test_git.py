@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from nnkit.git import commit
+from nnkit.files.git import commit
 
 SECRET = "the secret of another directory"
 

@@ -13,9 +13,9 @@ import torch
 from nnkit.checkpoint.formats import FORMAT
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import UserError
-from nnkit.evaluation import test as run_test
-from nnkit.resuming import resume
-from nnkit.run import Run
+from nnkit.runs.evaluation import test as run_test
+from nnkit.runs.resuming import resume
+from nnkit.runs.run import Run
 
 GOLDEN = Path(__file__).parent / "golden"
 VERSIONS = sorted(path.name for path in GOLDEN.glob("v*"))

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 import nnkit
 from nnkit.errors import ConfigError, UserError
-from nnkit.prediction import Estimate, Ranking, Unreadable
+from nnkit.inference.prediction import Estimate, Ranking, Unreadable
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "library.md"
 SMALL = [

@@ -9,8 +9,8 @@ import samples
 from torch import nn
 
 from nnkit import config as configs
-from nnkit.build import memory
 from nnkit.errors import EnvironmentFault
+from nnkit.factory import memory
 
 SMALL = ["data=digits", "model=mlp", "model.hidden=[4]", "trainer.max_steps=2", "callbacks=[]", "logger=[]"]
 READ = [

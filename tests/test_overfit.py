@@ -7,7 +7,7 @@ from exactness import assert_same_end, cut
 from lightning.pytorch import Callback
 
 from nnkit.checkpoint.store import CheckpointStore
-from nnkit.resuming import resume
+from nnkit.runs.resuming import resume
 
 WORDS = [
     "data=digits", "model=mlp", "data.subset=0.25", "data.batch_size=32", "trainer.num_threads=1", "logger=[]",
@@ -28,11 +28,12 @@ class Seen(Callback):
 
 
 def train(*words):
-    from nnkit import build, training
     from nnkit import config as configs
+    from nnkit import factory
+    from nnkit.runs import training
 
     composition, problems = configs.examine([*WORDS, *words])
-    assert not [*problems, *build.problems(composition)]
+    assert not [*problems, *factory.problems(composition)]
     seen = Seen()
     return training.train(composition, show=False, extra=[seen]).run, seen.epochs
 

@@ -8,15 +8,15 @@ from torch import nn
 from torch.nn import functional
 
 from nnkit.batches import IGNORED, Blocks, Tokens
+from nnkit.cli.verbs import predict as verb
 from nnkit.embeds.tokens import Tokens as Embed
 from nnkit.heads.classifier import Classifier
 from nnkit.heads.language_model import LanguageModel
+from nnkit.inference.prediction import Unreadable, predict
 from nnkit.models.gru import GRU
 from nnkit.network import Network
-from nnkit.prediction import Unreadable, predict
 from nnkit.tasks.classification import Classification
 from nnkit.tasks.language_modeling import LanguageModeling
-from nnkit.verbs import predict as verb
 
 ZERO = torch.zeros(1, dtype=torch.int64)
 NONE = {"make_optimizer": None, "make_scheduler": None, "target": "index", "loss": nn.CrossEntropyLoss()}

@@ -35,7 +35,7 @@ def test_a_profiler_that_writes_files_of_its_own_is_refused():
 
 
 def test_a_link_in_the_run_directory_is_not_followed(tmp_path, monkeypatch):
-    from nnkit.resuming import resume
+    from nnkit.runs.resuming import resume
 
     monkeypatch.chdir(tmp_path)
     run = nnkit.train([*WORDS, "scheduler=constant"]).run

@@ -3,17 +3,11 @@
 import pytest
 import torch
 
-from nnkit.build.memory import available_memory
+from nnkit.analysis.dry_run import Memory, make_task, pick_device, rehearse, settle_facts
+from nnkit.analysis.shapes import counting_saved, example_batch
 from nnkit.config import compose
 from nnkit.errors import UserError
-from nnkit.rehearsal import (
-    Memory,
-    make_task,
-    pick_device,
-    rehearse,
-    settle_facts,
-)
-from nnkit.shapes import counting_saved, example_batch
+from nnkit.factory.memory import available_memory
 
 
 def size_of(tensors):

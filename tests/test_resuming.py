@@ -11,8 +11,8 @@ from words import replace
 import nnkit
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import ConfigError, UserError
-from nnkit.resuming import resume
-from nnkit.run import Run
+from nnkit.runs.resuming import resume
+from nnkit.runs.run import Run
 
 SMALL = [
     "data=iris",

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from nnkit.errors import EnvironmentFault, UserError
-from nnkit.run import CONFIG, Run, all_runs, find_run, start_record
+from nnkit.files.layout import CONFIG
+from nnkit.runs.run import Run, all_runs, find_run, start_record
 
 
 def make(output_dir, name, start="2026-01-01"):
@@ -63,7 +64,7 @@ def test_a_name_that_is_a_prefix_of_another_is_found(tmp_path):
 
 def test_a_run_is_held_by_one_process(tmp_path):
     run = make(tmp_path, "mine")
-    code = f"from pathlib import Path; from nnkit.run import Run\nwith Run(Path({str(run.path)!r})).locked(): pass"
+    code = f"from pathlib import Path; from nnkit.runs.run import Run\nwith Run(Path({str(run.path)!r})).locked(): pass"
     with run.locked():
         assert run.status() == "running"
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -4,10 +4,17 @@ import pytest
 import torch
 from torch import nn
 
+from nnkit.analysis.shapes import (
+    ShapeError,
+    counting_saved,
+    example_batch,
+    network_layers,
+    walk,
+    without_values,
+)
 from nnkit.config import compose
 from nnkit.errors import UserError
 from nnkit.network import Network
-from nnkit.shapes import ShapeError, counting_saved, example_batch, network_layers, walk, without_values
 
 
 def by_name(layers):
@@ -33,7 +40,7 @@ def test_lenet5_has_the_connections_of_its_paper():
     "words", [["model=cnn", "data=digits"], ["model=mlp", "data=iris"], ["model=lenet5"]]
 )
 def test_meta_and_cpu_agree_and_parameters_add_up(words):
-    from nnkit.build import build_network
+    from nnkit.factory import build_network
 
     config = compose(words).config
     meta = network_layers(config, size=3)

@@ -6,11 +6,11 @@ import pytest
 import samples
 import torch
 
-from nnkit import timing
+from nnkit.analysis import timing
+from nnkit.analysis.dry_run import rehearse
+from nnkit.analysis.timing import count_validations, measure_pace
 from nnkit.config import compose
-from nnkit.rehearsal import rehearse
-from nnkit.session import prepare_data
-from nnkit.timing import count_validations, measure_pace
+from nnkit.runs.session import prepare_data
 
 TEXTS = ["data=text_csv", "data.path=texts.csv", "data.text=text", "data.target=label", "data.max_length=256"]
 SMALL = ["model=lstm", "model.dim=128", "data.batch_size=16", "trainer.accelerator=cpu", "callbacks=[]"]

@@ -13,14 +13,14 @@ from warm import Warm
 from words import replace
 
 import nnkit
-from nnkit import evaluation
-from nnkit import fit as fitting
 from nnkit.callbacks.nan_guard import NonFinite
 from nnkit.callbacks.signals import Interrupted
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import EnvironmentFault, UserError
-from nnkit.resuming import resume
-from nnkit.run import Run
+from nnkit.runs import evaluation
+from nnkit.runs import fit as fitting
+from nnkit.runs.resuming import resume
+from nnkit.runs.run import Run
 
 # Shuffling, dropout, augmentation and a schedule that moves every step: without them a fault of resume is not seen.
 SMALL = [

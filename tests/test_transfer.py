@@ -3,7 +3,7 @@ import torch
 
 import nnkit
 from nnkit.errors import UserError
-from nnkit.reopen import open_run
+from nnkit.runs.reopen import open_run
 
 QUICK = ["data=digits", "model=mlp", "model.hidden=[8]", "logger=[]", "callbacks=[checkpoint]"]
 

@@ -10,8 +10,8 @@ import torch
 import nnkit
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import ConfigError, UserError
-from nnkit.reopen import open_run
-from nnkit.resuming import resume
+from nnkit.runs.reopen import open_run
+from nnkit.runs.resuming import resume
 
 PROSE = "the cat sees a dog and the dog sees the cat\n" * 20
 ROWS = [("the cat sees a bird", "animal"), ("a car sees the road", "thing")] * 12

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import nnkit
-from nnkit.verification import Kill, plan
+from nnkit.runs.verification import Kill, plan
 
 QUICK = ["data=iris", "trainer.num_threads=1", "trainer.max_epochs=1", "logger=[]", "data.val_fraction=0.2"]
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from nnkit import signals
+from nnkit.machine import signals
 from nnkit.sweep.pool import warm_up
 
 _numbers = count()

@@ -10,10 +10,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from typing_extensions import override
 
-from nnkit import drawing
 from nnkit.batches import IGNORED, Batch, Pairs, Sentences, Tokens, network_inputs
 from nnkit.callbacks.board import event_writer
 from nnkit.tasks.base import Task
+from nnkit.ui import drawing
 
 # Drawing takes at most this share of the time: epochs of some milliseconds do not all get their picture.
 _MAX_SHARE = 0.05

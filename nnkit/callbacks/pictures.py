@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from typing_extensions import override
 
-from nnkit import drawing
 from nnkit.callbacks.board import event_writer
 from nnkit.tasks.classification import Classification
 from nnkit.tasks.forecasting import Forecasting
 from nnkit.tasks.regression import Regression
+from nnkit.ui import drawing
 
 _MAX_KERNELS = 64
 _MAX_POINTS = 2000

@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from nnkit.callbacks.checkpoint import Checkpointing
-from nnkit.checkpoint import files
+from nnkit.files import atomic
 
 TRACE = "trace.jsonl"
 
@@ -56,7 +56,7 @@ class Trace(Callback):
     ) -> None:
         """Write the line."""
         row = {"batch": trainer.fit_loop.total_batch_idx, "outputs": self._outputs}
-        files.append_lines(self.path, [json.dumps(row)])
+        atomic.append_lines(self.path, [json.dumps(row)])
 
 
 class Die(Callback):

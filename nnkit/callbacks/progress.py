@@ -17,7 +17,7 @@ from rich.progress import (
     Progress as RichProgress,
 )
 
-from nnkit.consoles import Console
+from nnkit.ui.consoles import Console
 
 # Metrics in a line.
 _SHOWN = 5

@@ -9,9 +9,9 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from nnkit.checkpoint import files
+from nnkit.files import atomic
+from nnkit.files.layout import METRICS
 from nnkit.loggers import Journal, Point
-from nnkit.run import METRICS
 from nnkit.tasks.base import Task
 
 Row = dict[str, float | int | str | None]
@@ -39,7 +39,7 @@ class Record(Callback):
             num_lines: Lines the checkpoint counts; None where it does not say, as those of format 1.
             step: Its step, by which the lines are told then.
         """
-        lines = files.read(self.path).splitlines(keepends=True) if self.path.exists() else []
+        lines = atomic.read(self.path).splitlines(keepends=True) if self.path.exists() else []
         kept = (
             lines[:num_lines] if num_lines is not None else [line for line in lines if _step_of(line) <= step]
         )
@@ -48,7 +48,7 @@ class Record(Callback):
                 "%s has %d lines, the checkpoint counts %d: some are lost", self.path, len(kept), num_lines
             )
         if len(kept) != len(lines) or not lines:
-            files.write_atomic(self.path, b"".join(kept))
+            atomic.write_atomic(self.path, b"".join(kept))
         self.num_lines = len(kept)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -89,7 +89,7 @@ class Record(Callback):
         # JSON has no word for what is not finite.
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         row: Row = {"step": trainer.global_step, "epoch": trainer.current_epoch, "split": split, **finite}
-        files.append_lines(self.path, [json.dumps(row)])
+        atomic.append_lines(self.path, [json.dumps(row)])
         self.num_lines += 1
         for logger in trainer.loggers:
             if not isinstance(logger, Journal):
@@ -97,7 +97,7 @@ class Record(Callback):
 
     def rows(self) -> list[Row]:
         """Return the lines written so far."""
-        lines = files.read(self.path).splitlines() if self.path.exists() else []
+        lines = atomic.read(self.path).splitlines() if self.path.exists() else []
         return [json.loads(line) for line in lines if _step_of(line) < _NO_STEP]
 
 
@@ -116,10 +116,10 @@ def _shown(split: str, metrics: Mapping[str, float]) -> dict[str, float]:
 
 def cut_after(path: Path, step: int) -> None:
     """Drop the lines of steps after a checkpoint from a log that may hold any number of them."""
-    lines = files.read(path).splitlines(keepends=True) if path.exists() else []
+    lines = atomic.read(path).splitlines(keepends=True) if path.exists() else []
     kept = [line for line in lines if _step_of(line) <= step]
     if len(kept) != len(lines):
-        files.write_atomic(path, b"".join(kept))
+        atomic.write_atomic(path, b"".join(kept))
 
 
 def plain_metrics(trainer: Trainer, prefix: str = "") -> dict[str, float]:

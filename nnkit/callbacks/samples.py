@@ -6,9 +6,9 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from nnkit.callbacks.board import event_writer
-from nnkit.decoding import Sampling
+from nnkit.decoding.sampling import Sampling
 from nnkit.errors import UserError
-from nnkit.generation import continuations, encode_prompt, line_break, whole
+from nnkit.inference.generation import continuations, encode_prompt, line_break, whole
 from nnkit.tasks.language_modeling import LanguageModeling
 
 # Writing takes at most this share of the time: epochs of some milliseconds do not all get their sample.

@@ -6,10 +6,10 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from nnkit import signals
 from nnkit.callbacks.checkpoint import Checkpointing
 from nnkit.checkpoint.points import at_save_point
 from nnkit.errors import NnkitError
+from nnkit.machine import signals
 
 _log = logging.getLogger("nnkit")
 
@@ -44,7 +44,7 @@ class StopSignal(Callback):
     """Turns a signal into a save at the next save point and the end of the run; SIGUSR1 into the save alone.
 
     Before the first step, in validation and in the test the last committed checkpoint stands and the run ends at once.
-    The signals are noted by `nnkit.signals`.
+    The signals are noted by `nnkit.machine.signals`.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from nnkit.checkpoint import files
-from nnkit.run import TIMING
+from nnkit.files import atomic
+from nnkit.files.layout import TIMING
 
 # ru_maxrss counts bytes on macOS and kibibytes elsewhere.
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -58,4 +58,4 @@ class Throughput(Callback):
         }
         if torch.cuda.is_available():
             row["max_gpu_mib"] = torch.cuda.max_memory_allocated() // 2**20
-        files.append_lines(Path(trainer.default_root_dir) / TIMING, [json.dumps(row)])
+        atomic.append_lines(Path(trainer.default_root_dir) / TIMING, [json.dumps(row)])

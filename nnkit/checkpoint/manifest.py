@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from nnkit.checkpoint.formats import FORMAT
-from nnkit.checkpoint.json_limits import parse_json
+from nnkit.files.json_limits import parse_json
 
 # The kinds of what must stand in a manifest, and of what may.
 _NEEDED: dict[str, tuple[type, ...]] = {

@@ -6,14 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from nnkit.checkpoint import files
 from nnkit.checkpoint.formats import FORMAT, migrate
-from nnkit.checkpoint.json_limits import parse_json
 from nnkit.checkpoint.manifest import Finding, Manifest
 from nnkit.checkpoint.serial import load_bytes
 from nnkit.checkpoint.vetting import check_outline
 from nnkit.errors import EnvironmentFault, UserError
-from nnkit.paths import check_file
+from nnkit.files import atomic
+from nnkit.files.json_limits import parse_json
+from nnkit.files.paths import check_file
 
 INDEX = "index.json"
 _SUFFIX = ".ckpt"
@@ -41,15 +41,15 @@ class CheckpointStore:
         """
         if self.directory.is_symlink():
             # What is pruned and cleared here must be this run's own.
-            raise files.WriteFault(f"{self.directory} is a link: put the directory itself in its place")
-        files.make_directory(self.directory)
-        files.remove_temporaries(self.directory)
+            raise atomic.WriteFault(f"{self.directory} is a link: put the directory itself in its place")
+        atomic.make_directory(self.directory)
+        atomic.remove_temporaries(self.directory)
         # A file that was never committed. Where no manifest is left, nothing is deleted: they may have been lost.
         if manifests := self.manifests():
             for path in self.directory.glob("*" + _SUFFIX):
                 if not self._manifest_path(path.name).exists():
                     _log.info("%s was never committed and is deleted", path)
-                    files.remove(path)
+                    atomic.remove(path)
             self._write_index(manifests)
 
     def commit(self, name: str, data: bytes, **facts: Any) -> Manifest:
@@ -63,16 +63,16 @@ class CheckpointStore:
         Raises:
             WriteFault: If a write fails; the earlier checkpoints stand.
         """
-        manifest = Manifest(name, size=len(data), sha256=files.sha256(data), **facts)
+        manifest = Manifest(name, size=len(data), sha256=atomic.sha256(data), **facts)
         try:
-            files.write_atomic(self.directory / name, data)
-            files.sync_file(self.directory.parent / "metrics.jsonl")
-            files.write_json(self._manifest_path(name), asdict(manifest))
-        except files.WriteFault:
+            atomic.write_atomic(self.directory / name, data)
+            atomic.sync_file(self.directory.parent / "metrics.jsonl")
+            atomic.write_json(self._manifest_path(name), asdict(manifest))
+        except atomic.WriteFault:
             if not self._manifest_path(name).exists():
                 # No litter: a large file without a manifest would fill what little space is left.
-                with suppress(files.WriteFault):
-                    files.remove(self.directory / name)
+                with suppress(atomic.WriteFault):
+                    atomic.remove(self.directory / name)
             raise
         self._committed = manifest
         return manifest
@@ -95,8 +95,8 @@ class CheckpointStore:
         for manifest in manifests:
             if manifest not in kept[: max(keep, 1)] and manifest.file != kept[0].best:
                 # The manifest first: a reader that finds it gone knows that the file is meant to go.
-                files.remove(self._manifest_path(manifest.file))
-                files.remove(self.directory / manifest.file)
+                atomic.remove(self._manifest_path(manifest.file))
+                atomic.remove(self.directory / manifest.file)
 
     def manifests(self) -> list[Manifest]:
         """Return the readable manifests, newest step first; a garbled one is said and passed over."""
@@ -152,12 +152,12 @@ class CheckpointStore:
                 raise ValueError(
                     f"{path} has {path.stat().st_size:,} bytes, its manifest says {manifest.size:,}"
                 )
-            data = files.read(path)
+            data = atomic.read(path)
         except FileNotFoundError as error:
             raise ValueError(f"{path} is missing") from error
-        except (OSError, files.ReadFault) as error:
+        except (OSError, atomic.ReadFault) as error:
             raise ValueError(str(error)) from error
-        if files.sha256(data) != manifest.sha256:
+        if atomic.sha256(data) != manifest.sha256:
             raise ValueError(f"{path} does not have the SHA-256 of its manifest: its bytes have changed")
         return data
 
@@ -229,7 +229,7 @@ class CheckpointStore:
                 continue
             try:
                 check_file(path, _MAX_MANIFEST)
-                manifest = Manifest.parse(files.read(path))
+                manifest = Manifest.parse(atomic.read(path))
                 if manifest.file != path.with_suffix(_SUFFIX).name:
                     raise ValueError(f"it speaks of {manifest.file!r}")
                 found.append(manifest)
@@ -237,7 +237,7 @@ class CheckpointStore:
                 if not path.is_symlink():
                     return None
                 garbled[path.name] = "it is a link that leads nowhere"
-            except (OSError, files.ReadFault) as error:
+            except (OSError, atomic.ReadFault) as error:
                 garbled[path.name] = f"its manifest cannot be read: {error}"
             except ValueError as error:
                 garbled[path.name] = f"it is not a manifest: {error}"
@@ -255,14 +255,14 @@ class CheckpointStore:
         """Return the best as the index names it: the only place where format 1 has it."""
         try:
             check_file(self.directory / INDEX, _MAX_MANIFEST)
-            name = parse_json(files.read(self.directory / INDEX))["best"]
-        except (OSError, files.ReadFault, ValueError, KeyError, TypeError):
+            name = parse_json(atomic.read(self.directory / INDEX))["best"]
+        except (OSError, atomic.ReadFault, ValueError, KeyError, TypeError):
             return None
         return name if isinstance(name, str) else None
 
     def _write_index(self, manifests: list[Manifest]) -> None:
         best = manifests[0].best or (self._index_best() if manifests[0].format < FORMAT else None)
-        files.write_json(self.directory / INDEX, {"best": best, "last": manifests[0].file})
+        atomic.write_json(self.directory / INDEX, {"best": best, "last": manifests[0].file})
 
     def _manifest_path(self, name: str) -> Path:
         return (self.directory / name).with_suffix(".json")

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nnkit import catalog
+from nnkit.config import catalog
 from nnkit.config.keys import apply
 from nnkit.config.overrides import COMMAND_LINE, parse
 from nnkit.config.settle import fill_in

@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-from nnkit import catalog
+from nnkit.config import catalog
 from nnkit.config.natural import quote
 from nnkit.config.overrides import COMMAND_LINE
 from nnkit.errors import Problem

@@ -19,8 +19,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from nnkit import catalog
-from nnkit.catalog import conf_dir as conf_dir
+from nnkit.config import catalog
+from nnkit.config.catalog import conf_dir as conf_dir
 from nnkit.config.choices import Choices, sort_out
 from nnkit.config.keys import apply
 from nnkit.config.outline import can_do_without, own_key_problems, shape_problems
@@ -30,9 +30,9 @@ from nnkit.config.search_path import hydra_loader
 from nnkit.config.settle import settle
 from nnkit.config.veil import veil
 from nnkit.errors import ConfigError, Problem, UserError
-from nnkit.paths import check_file, expand
+from nnkit.files.paths import check_file, expand
+from nnkit.files.yaml_limits import MAX_BYTES, check_yaml
 from nnkit.suggest import hint
-from nnkit.yaml_limits import MAX_BYTES, check_yaml
 
 # Keys that train.yaml did not have in earlier releases, with the value that a run of theirs had without knowing.
 _ADDED = {"auto_resume": False, "freeze": None}

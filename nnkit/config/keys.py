@@ -8,7 +8,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from nnkit import catalog
+from nnkit.config import catalog
 from nnkit.config.overrides import COMMAND_LINE
 from nnkit.errors import Problem
 from nnkit.suggest import closest

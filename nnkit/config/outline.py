@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nnkit import catalog
+from nnkit.config import catalog
 from nnkit.errors import Problem
 
 _Test = Callable[[Any], bool]

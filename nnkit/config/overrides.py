@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from nnkit import catalog
+from nnkit.config import catalog
 from nnkit.config.natural import Natural, UnreadableValue, quote, read_natural
 from nnkit.errors import Problem
 from nnkit.suggest import in_shell

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from hydra.types import RunMode
 
-from nnkit import catalog
+from nnkit.config import catalog
 from nnkit.config.search_path import hydra_loader
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -18,10 +18,10 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-from nnkit import catalog
+from nnkit.config import catalog
 from nnkit.config.natural import quote
 from nnkit.errors import ConfigError, Problem
-from nnkit.yaml_limits import read_yaml
+from nnkit.files.yaml_limits import read_yaml
 
 _log = logging.getLogger(__name__)
 _SCHEME = "nnkit"

@@ -7,10 +7,10 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from nnkit import catalog
+from nnkit.config import catalog
 from nnkit.config.keys import sources_of
 from nnkit.errors import Problem, UserError
-from nnkit.paths import expand
+from nnkit.files.paths import expand
 from nnkit.suggest import hint
 
 _NO_LIMIT = -1

@@ -12,14 +12,14 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDataLoaderIter
 
-from nnkit import signals
 from nnkit.batches import Batch
 from nnkit.data.ahead import AheadLoader
 from nnkit.data.inspection import inspect
 from nnkit.data.sampler import BatchSampler, Draw
 from nnkit.data.tokenizers import tokenizer_from
 from nnkit.errors import UserError
-from nnkit.faults import explained
+from nnkit.machine import signals
+from nnkit.machine.faults import explained
 
 # Seconds without a batch after which worker processes are taken to hang.
 WORKER_TIMEOUT: float = 120

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
 from nnkit.errors import EnvironmentFault
-from nnkit.paths import expand
+from nnkit.files.paths import expand
 
 logger = logging.getLogger("nnkit")
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-from nnkit.consoles import Console
+from nnkit.ui.consoles import Console
 
 _TRIES = 3
 _TIMEOUT = 10.0

@@ -14,7 +14,7 @@ from nnkit.data.pictures import PictureData, Store
 from nnkit.data.sources import DataFile, Published, collect, fingerprint, locate, read_content, verified
 from nnkit.data.statistics import picture_statistics
 from nnkit.errors import EnvironmentFault, UserError
-from nnkit.paths import expand
+from nnkit.files.paths import expand
 
 SIDE = 28
 NUM_CLASSES = 10

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from nnkit.paths import check_file
+from nnkit.files.paths import check_file
 
 logger = logging.getLogger("nnkit")
 

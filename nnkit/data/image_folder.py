@@ -23,7 +23,7 @@ from nnkit.data.pictures import PictureData, Store
 from nnkit.data.sources import fingerprint
 from nnkit.data.statistics import picture_statistics
 from nnkit.errors import UserError
-from nnkit.paths import expand
+from nnkit.files.paths import expand
 
 Decode = partial[Pixels]
 

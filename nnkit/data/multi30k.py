@@ -11,7 +11,7 @@ from nnkit.data.sources import fingerprint
 from nnkit.data.tokenizers import TokenizerKind
 from nnkit.data.user_files import unchanged
 from nnkit.errors import UserError
-from nnkit.paths import expand
+from nnkit.files.paths import expand
 
 Language = Literal["en", "de"]
 

@@ -18,7 +18,7 @@ from nnkit.data.sampler import Draw
 from nnkit.data.splits import check_fractions, split_rows
 from nnkit.data.statistics import normalisation
 from nnkit.errors import UserError
-from nnkit.paths import expand
+from nnkit.files.paths import expand
 
 Gather = Callable[[Tensor], Tensor]
 

@@ -9,7 +9,7 @@ from nnkit.data.stretches import Windows
 from nnkit.data.text_reading import Corpus, TextSource
 from nnkit.data.tokenizers import TokenizerKind
 from nnkit.errors import EnvironmentFault, UserError
-from nnkit.paths import expand
+from nnkit.files.paths import expand
 
 _FILE = DataFile(
     "tinyshakespeare.txt", 1_115_394, "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nnkit.data.text_reading import Corpus, TextSource
 from nnkit.errors import UserError
-from nnkit.paths import expand
+from nnkit.files.paths import expand
 
 _ENDINGS = (".txt", ".md", ".txt.gz", ".md.gz")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from nnkit.errors import UserError
-from nnkit.paths import expand
+from nnkit.files.paths import expand
 from nnkit.suggest import closest
 
 # Endings of files that hold texts.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from nnkit.checkpoint import files
+from nnkit.files import atomic
 
 JOURNAL = "points.jsonl"
 
@@ -55,7 +55,7 @@ class Journal(Logger):
             return
         # JSON has no number that is not finite.
         values = {name: value if math.isfinite(value) else None for name, value in _numbers(metrics).items()}
-        files.append_lines(self.path, [json.dumps({"step": step, "metrics": values})])
+        atomic.append_lines(self.path, [json.dumps({"step": step, "metrics": values})])
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Keep none: they stand in config.yaml."""
@@ -68,10 +68,10 @@ class Journal(Logger):
         """
         if not self.path.exists():
             return []
-        lines = files.read(self.path).splitlines(keepends=True)
+        lines = atomic.read(self.path).splitlines(keepends=True)
         read = [(line, point) for line in lines if (point := _parse(line)) is not None and point.step <= step]
         if len(read) != len(lines):
-            files.write_atomic(self.path, b"".join(line for line, _ in read))
+            atomic.write_atomic(self.path, b"".join(line for line, _ in read))
         return [point for _, point in read]
 
 

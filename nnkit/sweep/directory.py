@@ -12,11 +12,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from nnkit.checkpoint import files
-from nnkit.checkpoint.json_limits import parse_json, read_json
 from nnkit.errors import EnvironmentFault, UserError
-from nnkit.paths import check_file, expand
-from nnkit.run import Run, all_runs, find_run, now, versions
+from nnkit.files import atomic
+from nnkit.files.json_limits import parse_json, read_json
+from nnkit.files.paths import check_file, expand
+from nnkit.runs.run import Run, all_runs, find_run, now, versions
 from nnkit.suggest import closest
 from nnkit.sweep.definition import Definition
 from nnkit.sweep.trials import DONE, OVER, PLANNED, STARTED, Entry, Outcome, Trial
@@ -49,7 +49,7 @@ class Sweep:
     def define(self, definition: Definition) -> None:
         """Write down what was asked for."""
         content = {**definition.plain(), "versions": versions(), "start": now()}
-        files.write_json(self.path / SWEEP, content)
+        atomic.write_json(self.path / SWEEP, content)
 
     def definition(self) -> Definition:
         """Return what was asked for.
@@ -79,17 +79,17 @@ class Sweep:
             EnvironmentFault: If it cannot be written.
         """
         lines = [json.dumps(_line(trial, outcome)) for trial, outcome in pairs]
-        files.append_lines(self.path / STATUS, lines)
+        atomic.append_lines(self.path / STATUS, lines)
         # That a trial was started its own directory says as well.
         if any(outcome.state != STARTED for _, outcome in pairs):
-            files.sync_file(self.path / STATUS)
+            atomic.sync_file(self.path / STATUS)
 
     def repair(self) -> None:
         """Take away a line that a kill has torn, so that the next one does not run into it; speak of broken ones."""
         whole = self._status()
         kept = whole[: whole.rfind(b"\n") + 1]
         if kept != whole:
-            files.write_atomic(self.path / STATUS, kept)
+            atomic.write_atomic(self.path / STATUS, kept)
         broken = [number for number, line in enumerate(kept.splitlines(), 1) if _stated(line) is None]
         if broken:
             _log.warning(
@@ -110,7 +110,7 @@ class Sweep:
             check_file(path)
         except ValueError as error:
             raise UserError(f"{path} cannot be read: {error}") from error
-        return files.read(path)
+        return atomic.read(path)
 
     def entries(self) -> dict[str, Entry]:
         """Return what the status file says of each trial, by name, in the order in which they were planned."""
@@ -159,7 +159,7 @@ class Sweep:
         Raises:
             UserError: If another process holds it, naming its process id.
         """
-        files.make_directory(self.path)
+        atomic.make_directory(self.path)
         lock = FileLock(self.path / _LOCK)
         owner = self.path / _OWNER
         try:
@@ -173,7 +173,7 @@ class Sweep:
                 "    make the directory writable, or copy it to where you can write"
             ) from error
         try:
-            files.write_atomic(owner, str(os.getpid()).encode())
+            atomic.write_atomic(owner, str(os.getpid()).encode())
             yield
         finally:
             lock.release()
@@ -228,7 +228,7 @@ def all_sweeps(output_dir: Path = Path("outputs")) -> Sequence[Sweep]:
 
 
 def find_run_near(spec: str, output_dir: Path = Path("outputs")) -> Run:
-    """Find a run as `nnkit.run.find_run` does, and name the run or sweep that may have been meant where there is none.
+    """Find a run as `find_run` does, and name the run or sweep that may have been meant where there is none.
 
     Raises:
         UserError: If nothing or more than one run fits.

@@ -7,17 +7,17 @@ import shlex
 from contextlib import suppress
 from pathlib import Path
 
-from nnkit import signals
 from nnkit.callbacks.signals import Interrupted
-from nnkit.checkpoint.files import WriteFault
 from nnkit.errors import EnvironmentFault
-from nnkit.report import shorten
+from nnkit.files.atomic import WriteFault
+from nnkit.machine import signals
 from nnkit.sweep.definition import Definition
 from nnkit.sweep.directory import Sweep
 from nnkit.sweep.pool import Pool
 from nnkit.sweep.settings import num_bytes
 from nnkit.sweep.trial import Request
 from nnkit.sweep.trials import STARTED, Outcome, Progress, Source, Trial, View
+from nnkit.ui.report import shorten
 
 # Between two looks at signals and at the clock.
 _SECONDS = 0.5

@@ -16,26 +16,27 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from nnkit import catalog, signals
+from nnkit.config import catalog
 from nnkit.config.natural import quote
 from nnkit.config.overrides import COMMAND_LINE
 from nnkit.config.search_path import added, hydra_loader
 from nnkit.errors import ConfigError, EnvironmentFault, Problem
-from nnkit.hydra_app import hand_over, readable
-from nnkit.report import shorten
+from nnkit.machine import signals
 from nnkit.suggest import hint
 from nnkit.sweep import start
 from nnkit.sweep.definition import Definition, Launcher, Sweeper
 from nnkit.sweep.directory import Sweep
 from nnkit.sweep.examination import examine
+from nnkit.sweep.hydra_app import hand_over, readable
 from nnkit.sweep.job import Job, Left
 from nnkit.sweep.settings import Settings
 from nnkit.sweep.space import Space, grid, read_space
 from nnkit.sweep.trials import PLANNED, STARTED, Outcome
 from nnkit.sweep.watch import Watch, own_output
+from nnkit.ui.report import shorten
 
 if TYPE_CHECKING:
-    from nnkit.flags import Flags
+    from nnkit.config.flags import Flags
 
 _CHOICE = re.compile(r"hydra/(launcher|sweeper)=(.*)")
 _SETTING = re.compile(r"[+~]*hydra[./]")

@@ -10,7 +10,7 @@ from nnkit import config as configs
 from nnkit.errors import ConfigError, Problem
 from nnkit.sweep.space import Axis, Space, grid
 from nnkit.sweep.trials import Trial
-from nnkit.terminal import is_terminal
+from nnkit.ui.terminal import is_terminal
 
 # From so many trials on, a line says that they are being checked.
 _MANY = 20
@@ -67,13 +67,13 @@ def examine(space: Space, search: bool, config_dir: str | None) -> Plan:
 def _check(
     fixed: Sequence[str], trial: Trial, config_dir: str | None, search: bool
 ) -> tuple[list[Problem], Plan | None]:
-    from nnkit import build
-    from nnkit.session import task_of
+    from nnkit import factory
+    from nnkit.runs.session import task_of
 
     composition, problems = configs.examine([*fixed, *trial.words], config_dir)
     if composition is None:
         return problems, None
-    problems = [*problems, *build.problems(composition)]
+    problems = [*problems, *factory.problems(composition)]
     if problems:
         return problems, None
     config = composition.config
@@ -117,7 +117,7 @@ def _checking(count: int) -> Iterator[None]:
     if count < _MANY or not is_terminal():
         yield
         return
-    from nnkit.report import console
+    from nnkit.ui.report import console
 
     with console().status(f"checking {count:,} trials"):
         yield

@@ -16,10 +16,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from nnkit import logs
 from nnkit.sweep.directory import Sweep
 from nnkit.sweep.space import numbered_name, trial_name
 from nnkit.sweep.trials import OVER, STARTED, STOPPED, Outcome, Trial
+from nnkit.ui import logs
 
 _WATCHER = "parent"
 

@@ -15,11 +15,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from nnkit.consoles import Console
 from nnkit.sweep.definition import Definition
 from nnkit.sweep.tally import Ended, Running, Tally
 from nnkit.sweep.trials import DONE, OVER, PRUNED, Entry, Outcome, Progress, Trial, View
-from nnkit.terminal import duration, printable
+from nnkit.ui.consoles import Console
+from nnkit.ui.terminal import duration, printable
 
 # The cores belong to the trials.
 _REFRESH_PER_SECOND = 2

@@ -13,8 +13,8 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from nnkit import signals
 from nnkit.errors import EnvironmentFault
+from nnkit.machine import signals
 from nnkit.sweep.trials import EXITED, KILLED, STOPPED, Outcome, Progress, Trial
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import logging
 import pkgutil
 import signal
 
-from nnkit import signals
 from nnkit.config import examine
+from nnkit.machine import signals
 
 # What a family, a logger or a task imports when a run first needs it.
 _NAMED = ("lightning.pytorch.loggers", "torch.utils.tensorboard", "nnkit.sweep.trial")

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnkit.checkpoint import files
-from nnkit.report import number, shorten
+from nnkit.files import atomic
 from nnkit.sweep.definition import Definition
 from nnkit.sweep.directory import LOGS, Sweep
 from nnkit.sweep.statistics import Summary, Verdict, best_first, summarize, verdict
+from nnkit.sweep.tabular import Column, compact, interval, plain, short_names, show_columns, to_csv
 from nnkit.sweep.trials import DONE, FAILED, OVER, PRUNED, SEED, Entry, values
-from nnkit.tabular import Column, compact, interval, plain, short_names, show_columns, to_csv
-from nnkit.terminal import show, table
+from nnkit.ui.report import number, shorten
+from nnkit.ui.terminal import show, table
 
 RESULTS_CSV = "results.csv"
 RESULTS_JSON = "results.json"
@@ -190,8 +190,8 @@ def write_results(sweep: Sweep) -> Results:
         EnvironmentFault: If they cannot be written.
     """
     results = read_results(sweep)
-    files.write_atomic(sweep.path / RESULTS_CSV, to_csv(_file_columns(results)).encode())
-    files.write_json(sweep.path / RESULTS_JSON, _as_json(results))
+    atomic.write_atomic(sweep.path / RESULTS_CSV, to_csv(_file_columns(results)).encode())
+    atomic.write_json(sweep.path / RESULTS_JSON, _as_json(results))
     return results
 
 

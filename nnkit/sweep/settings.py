@@ -10,9 +10,9 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from nnkit.build.typecheck import MismatchError, convert
 from nnkit.config.overrides import COMMAND_LINE, parse
 from nnkit.errors import ConfigError, Problem
+from nnkit.factory.typecheck import MismatchError, convert
 from nnkit.suggest import hint
 from nnkit.sweep.definition import Launcher, Sweeper
 

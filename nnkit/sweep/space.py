@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
-from nnkit import catalog
+from nnkit.config import catalog
 from nnkit.config.overrides import COMMAND_LINE, parse
 from nnkit.errors import ConfigError, Problem
 from nnkit.sweep.trials import SEED, Trial

@@ -11,18 +11,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnkit.checkpoint.files import TEMPORARY
 from nnkit.errors import ConfigError, Problem, UserError
-from nnkit.report import shorten
+from nnkit.files.atomic import TEMPORARY
 from nnkit.sweep.definition import Definition, Launcher, Sweeper
 from nnkit.sweep.directory import BEGINNINGS, SWEEP, Sweep
 from nnkit.sweep.examination import Plan, examine, without
 from nnkit.sweep.settings import Settings, read_settings
 from nnkit.sweep.space import Space, grid, read_space
 from nnkit.sweep.trials import PLANNED, Outcome, Source
+from nnkit.ui.report import shorten
 
 if TYPE_CHECKING:
-    from nnkit.flags import Flags
+    from nnkit.config.flags import Flags
 
 _log = logging.getLogger("nnkit")
 # What belongs to the sweep and not to its trials.
@@ -189,7 +189,7 @@ def check_place(path: Path) -> None:
         UserError: If something else stands there.
         EnvironmentFault: If it cannot be written.
     """
-    from nnkit.training import check_output
+    from nnkit.runs.training import check_output
 
     check_output(path, None)
     inside = {one.name.removesuffix(TEMPORARY) for one in path.iterdir()} if path.is_dir() else set()

@@ -16,9 +16,9 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from nnkit.checkpoint import files
 from nnkit.config.overrides import COMMAND_LINE
 from nnkit.errors import ConfigError, EnvironmentFault, Problem, UserError
+from nnkit.files import atomic
 from nnkit.sweep.directory import JOURNAL, SWEEP
 from nnkit.sweep.study import Direction
 
@@ -217,7 +217,7 @@ class Store:
             # Optuna fills in fields in braces.
             url = str(self._url).replace("{", "{{").replace("}", "}}")
             return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
-        files.make_directory(self.path)
+        atomic.make_directory(self.path)
         if self.journal.is_symlink():
             raise UserError(
                 f"{self.journal} is a link, which could lead anywhere; a study is a file of its own"
@@ -229,7 +229,7 @@ class Store:
         """Take away a line that a kill or a full disk has torn, so that the next one does not run into it."""
         if self.journal is None or not self.journal.exists():
             return
-        whole = files.read(self.journal)
+        whole = atomic.read(self.journal)
         if whole and not whole.endswith(b"\n"):
             os.truncate(self.journal, whole.rfind(b"\n") + 1)
 

@@ -18,16 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnkit import config as configs
-from nnkit import logs, signals
 from nnkit.callbacks.signals import Interrupted
 from nnkit.errors import NnkitError
+from nnkit.machine import signals
+from nnkit.runs.training import train
 from nnkit.sweep.reporter import Reporter
 from nnkit.sweep.trials import DONE, EXITED, OUT_OF_MEMORY, PRUNED, RAISED, STOPPED, Outcome, Progress
-from nnkit.terminal import printable
-from nnkit.training import train
+from nnkit.ui import logs
+from nnkit.ui.terminal import printable
 
 if TYPE_CHECKING:
-    from nnkit.fit import Result
+    from nnkit.runs.fit import Result
 
 # Where memory runs out, the system should end a trial and not the sweep.
 _OOM_SCORE = "500"
@@ -84,7 +85,7 @@ def run_trial(
         reporter: Callback that tells the sweep how it stands.
 
     Raises:
-        NnkitError: As `nnkit.training.train`.
+        NnkitError: As `nnkit.runs.training.train`.
     """
     composition, problems = configs.examine(words, config_dir)
     if composition is not None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nnkit.batches import IGNORED, Batch, Pairs, network_inputs
-from nnkit.beam import Answer, Beam, search
+from nnkit.decoding.beam import Answer, Beam, search
 from nnkit.losses.scoring import training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
 
@@ -63,7 +63,7 @@ class Writing(Task):
     Args:
         max_decoded: Validation samples that answers are written for, at most, spread evenly over the part; None: for
             all.
-        beam_size: Answers kept at each step in the test; 1 is greedy. See `nnkit.beam.Beam`.
+        beam_size: Answers kept at each step in the test; 1 is greedy. See `nnkit.decoding.beam.Beam`.
         length_penalty: How far long answers are favoured, with a beam above 1.
         arguments: As for `Task`.
 

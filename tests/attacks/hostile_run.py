@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from nnkit.checkpoint import files
 from nnkit.checkpoint.serial import dump_bytes
-from nnkit.run import Run
+from nnkit.files import atomic
+from nnkit.runs.run import Run
 
 QUICK = ["data=iris", "model=mlp", "model.hidden=[4]", "trainer.max_epochs=2", "trainer.num_threads=1"]
 QUICK += ["scheduler=constant", "callbacks=[checkpoint]", "logger=[]"]
@@ -42,7 +42,7 @@ class HostileRun(Run):
         """Commit a state, or any bytes, with a manifest that matches: an attacker can compute a hash too."""
         data = state if isinstance(state, bytes) else dump_bytes(state)
         self.file.write_bytes(data)
-        self.say(size=len(data), sha256=files.sha256(data))
+        self.say(size=len(data), sha256=atomic.sha256(data))
 
     def say(self, **fields):
         """Change what the manifest says."""

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 import nnkit
-from nnkit.checkpoint import files
 from nnkit.errors import NnkitError
-from nnkit.run import Run
+from nnkit.files import atomic
+from nnkit.runs.run import Run
 
 QUICK = [
     "data=iris",
@@ -82,7 +82,7 @@ def commit(run, data):
     path.write_bytes(data)
     manifest = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(
-        json.dumps({**manifest, "size": len(data), "sha256": files.sha256(data)})
+        json.dumps({**manifest, "size": len(data), "sha256": atomic.sha256(data)})
     )
 
 

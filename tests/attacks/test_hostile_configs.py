@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import nnkit
-from nnkit.run import Run
+from nnkit.runs.run import Run
 
 QUICK = ["data=iris", "model=mlp", "model.hidden=[4]", "trainer.max_epochs=1", "trainer.num_threads=1"]
 TARGETS = [

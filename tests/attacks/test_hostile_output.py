@@ -13,9 +13,9 @@ from filelock import FileLock
 from hostile_run import QUICK, RESUME
 from rich.table import Table
 
-from nnkit import logs
-from nnkit.consoles import Console
-from nnkit.terminal import json_line
+from nnkit.ui import logs
+from nnkit.ui.consoles import Console
+from nnkit.ui.terminal import json_line
 
 # Sets the title of the window, moves the cursor and hides what follows.
 ORDERS = "\x1b]0;owned\x07\x1b[2J\x9b8m"

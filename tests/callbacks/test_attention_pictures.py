@@ -132,7 +132,7 @@ def test_what_is_recorded_is_the_softmax_of_the_products():
 def test_an_encoder_decoder_has_source_and_target_on_its_axes(monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "nnkit.drawing.heat_maps", lambda maps, *_: drawn.extend(maps) or np.zeros((1, 1, 3), np.uint8)
+        "nnkit.ui.drawing.heat_maps", lambda maps, *_: drawn.extend(maps) or np.zeros((1, 1, 3), np.uint8)
     )
     torch.manual_seed(0)
     network = Network(

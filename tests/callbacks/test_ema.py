@@ -8,10 +8,10 @@ from exactness import assert_same_end, cut
 from lightning.pytorch import LightningModule
 
 import nnkit
-from nnkit import evaluation
 from nnkit.callbacks.ema import EMA
 from nnkit.checkpoint.store import CheckpointStore
-from nnkit.resuming import resume
+from nnkit.runs import evaluation
+from nnkit.runs.resuming import resume
 
 SHORT = [
     "data=digits", "model=mlp", "data.subset=0.25", "trainer.max_epochs=2", "trainer.num_threads=1", "logger=[]",

@@ -12,7 +12,7 @@ from torch import nn
 import nnkit
 from nnkit.callbacks import pictures
 from nnkit.callbacks.pictures import TensorBoardPictures, first_kernels
-from nnkit.reopen import open_run
+from nnkit.runs.reopen import open_run
 
 WORDS = ["callbacks=[checkpoint,pictures]", "trainer.max_epochs=2", "trainer.num_threads=1"]
 

@@ -10,7 +10,7 @@ from rich.console import Console
 import nnkit
 from nnkit.callbacks.progress import Progress, line_of
 from nnkit.checkpoint.store import CheckpointStore
-from nnkit.resuming import resume
+from nnkit.runs.resuming import resume
 
 WORDS = [
     "data=digits", "model=mlp", "data.subset=0.25", "trainer.max_epochs=2", "trainer.num_threads=1", "logger=[]",

@@ -13,9 +13,8 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
-from nnkit import catalog
 from nnkit import config as configs
-from nnkit.config import compose, examine, from_yaml
+from nnkit.config import catalog, compose, examine, from_yaml
 from nnkit.config.keys import all_keys
 from nnkit.config.natural import quote
 from nnkit.config.overrides import parse
@@ -108,7 +107,7 @@ def test_composing_imports_neither_torch_nor_lightning():
 
 def test_the_catalog_imports_no_hydra_either():
     code = (
-        "import sys, nnkit.catalog as c, nnkit.suggest; c.describe('model', c.options('model')[0]); "
+        "import sys, nnkit.config.catalog as c, nnkit.suggest; c.describe('model', c.options('model')[0]); "
         "print({'torch', 'hydra', 'omegaconf'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,10 +9,11 @@ from short_run import SHORT_RUN
 from small_store import SmallStore
 
 import nnkit
-from nnkit.checkpoint import files
 from nnkit.checkpoint.plugin import StoreIO
 from nnkit.checkpoint.store import CheckpointStore
-from nnkit.run import CONFIG, Run
+from nnkit.files import atomic
+from nnkit.files.layout import CONFIG
+from nnkit.runs.run import Run
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def store(tmp_path):
     """An empty store inside a run that has logged three lines."""
     store = SmallStore(tmp_path / "run" / "checkpoints")
     store.directory.parent.mkdir()
-    files.append_lines(store.directory.parent / "metrics.jsonl", ["1", "2", "3"])
+    atomic.append_lines(store.directory.parent / "metrics.jsonl", ["1", "2", "3"])
     store.prepare()
     return store
 
@@ -30,7 +31,7 @@ def operating(monkeypatch):
     """Put something in the place of `os` where checkpoints and records are written, until the test is over."""
 
     def put(proxy):
-        monkeypatch.setattr(files, "os", proxy)
+        monkeypatch.setattr(atomic, "os", proxy)
         return proxy
 
     return put
@@ -73,7 +74,7 @@ def _killed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     with pytest.MonkeyPatch.context() as context:
         context.setattr(
-            files, "os", FailingOs(1, KILL, lambda name, path: path.name == "step-000010.ckpt.tmp")
+            atomic, "os", FailingOs(1, KILL, lambda name, path: path.name == "step-000010.ckpt.tmp")
         )
         with pytest.raises(Killed):
             nnkit.train([*SHORT_RUN, f"output_dir={folder}"])

@@ -1,4 +1,4 @@
-"""What stands in for `os` in `nnkit.checkpoint.files`: counts the operations and lets one of them fail."""
+"""What stands in for `os` in `nnkit.files.atomic`: counts the operations and lets one of them fail."""
 
 import errno
 import os

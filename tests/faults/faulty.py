@@ -11,12 +11,12 @@ import torch
 from lightning.pytorch import Callback
 from torch import nn
 
-from nnkit import fit as fitting
 from nnkit.batches import Table
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.data import base
 from nnkit.data.base import DataModule, Samples
 from nnkit.errors import UserError
+from nnkit.runs import fit as fitting
 
 DATA = """
 defaults:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from threading import Timer
 
-from nnkit import signals
+from nnkit.machine import signals
 
 
 def send(number, way):
@@ -39,7 +39,7 @@ def at_hook(name, count, action):
     """Do it at the n-th call of a callback's hook."""
     from lightning.pytorch import Callback
 
-    from nnkit import fit
+    from nnkit.runs import fit
 
     class Hook(Callback):
         def __init__(self):

@@ -10,7 +10,7 @@ from small_store import SmallStore
 
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import EnvironmentFault
-from nnkit.resuming import resume
+from nnkit.runs.resuming import resume
 
 
 def edited(path, **values):

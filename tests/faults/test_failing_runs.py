@@ -9,8 +9,9 @@ from short_run import SHORT_RUN
 
 import nnkit
 from nnkit.errors import EnvironmentFault
-from nnkit.resuming import resume
-from nnkit.run import CONFIG, Run
+from nnkit.files.layout import CONFIG
+from nnkit.runs.resuming import resume
+from nnkit.runs.run import Run
 
 # Between two of them nothing changes that the next process could see.
 CHANGES = ("write", "replace", "unlink", "mkdir")

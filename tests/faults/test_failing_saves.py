@@ -6,8 +6,8 @@ from contextlib import contextmanager, suppress
 import pytest
 from failing_os import EIO, ENOSPC, FULL, KILL, SHORT, FailingOs, Killed, WatchedOs
 
-from nnkit.checkpoint import files
 from nnkit.errors import EnvironmentFault, UserError
+from nnkit.files import atomic
 
 
 @pytest.fixture(params=[(keep, best) for keep in (1, 2) for best in ("old", "new")], ids=str)
@@ -30,7 +30,7 @@ def failing(monkeypatch):
     @contextmanager
     def put(proxy):
         with monkeypatch.context() as context, suppress(Killed):
-            context.setattr(files, "os", proxy)
+            context.setattr(atomic, "os", proxy)
             yield
 
     return put
@@ -123,9 +123,9 @@ def assert_said(said, name, path):
         assert path.suffix == ".json"
         assert name in ("open", "read", "close")
         return
-    assert str(path).removesuffix(files.TEMPORARY) in said
+    assert str(path).removesuffix(atomic.TEMPORARY) in said
     assert re.search("No space left|Input/output error", said)
-    assert path.suffix != files.TEMPORARY or re.search(r"\([\d,]+ bytes\)", said)
+    assert path.suffix != atomic.TEMPORARY or re.search(r"\([\d,]+ bytes\)", said)
 
 
 def test_a_short_write_is_no_error(store, save, begin, failing):

@@ -11,13 +11,14 @@ from failing_os import EIO, ENOSPC, FULL, FailingOs, WatchedOs
 from short_run import SHORT_RUN
 from warm import Warm, command
 
-from nnkit import training
 from nnkit.checkpoint.formats import FORMAT
 from nnkit.checkpoint.plugin import StoreIO
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import EnvironmentFault
-from nnkit.resuming import resume
-from nnkit.run import METRICS, Run
+from nnkit.files.layout import METRICS
+from nnkit.runs import training
+from nnkit.runs.resuming import resume
+from nnkit.runs.run import Run
 
 
 def limited(*words):

@@ -13,8 +13,8 @@ from warm import Warm, command, context
 import nnkit
 from nnkit.callbacks.signals import Interrupted
 from nnkit.checkpoint.store import CheckpointStore
-from nnkit.resuming import resume, resume_held
-from nnkit.run import Run
+from nnkit.runs.resuming import resume, resume_held
+from nnkit.runs.run import Run
 
 WORDS = [
     "data=digits",

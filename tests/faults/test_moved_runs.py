@@ -6,8 +6,8 @@ from exactness import assert_same_end
 from small_store import SmallStore
 
 from nnkit.checkpoint.store import CheckpointStore
-from nnkit.resuming import resume
-from nnkit.run import Run
+from nnkit.runs.resuming import resume
+from nnkit.runs.run import Run
 
 
 def content(run):

@@ -10,7 +10,7 @@ from faulty import TRAIN, Poison, add_callback
 from lightning.pytorch import Callback
 
 from nnkit.checkpoint.store import CheckpointStore
-from nnkit.run import Run
+from nnkit.runs.run import Run
 from nnkit.tasks.classification import Classification
 
 EVERY_STEP = ["callbacks.checkpoint.every_n_steps=1", "callbacks.checkpoint.keep_last=1000"]

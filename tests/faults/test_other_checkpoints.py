@@ -9,10 +9,10 @@ import torch
 from words import replace
 
 import nnkit
-from nnkit.checkpoint import files
 from nnkit.checkpoint.formats import FORMAT
 from nnkit.checkpoint.serial import dump_bytes
 from nnkit.checkpoint.store import CheckpointStore
+from nnkit.files import atomic
 
 SMALL = [
     "data=iris",
@@ -93,7 +93,7 @@ def rewrite(run, change):
     data = dump_bytes(state)
     (run.checkpoints / manifest.file).write_bytes(data)
     path = (run.checkpoints / manifest.file).with_suffix(".json")
-    content = {**json.loads(path.read_text()), "size": len(data), "sha256": files.sha256(data)}
+    content = {**json.loads(path.read_text()), "size": len(data), "sha256": atomic.sha256(data)}
     path.write_text(json.dumps(content))
     return manifest
 

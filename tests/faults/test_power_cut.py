@@ -11,11 +11,12 @@ from short_run import SHORT_RUN
 from small_store import SmallStore
 
 import nnkit
-from nnkit.checkpoint import files
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import UserError
-from nnkit.resuming import resume
-from nnkit.run import CONFIG, METRICS, PREPROCESSING, RECORD, Run
+from nnkit.files import atomic
+from nnkit.files.layout import CONFIG, METRICS, PREPROCESSING, RECORD
+from nnkit.runs.resuming import resume
+from nnkit.runs.run import Run
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def powered(monkeypatch, tmp_path):
     def watch():
         with monkeypatch.context() as context:
             proxy = PoweredOs(tmp_path)
-            context.setattr(files, "os", proxy)
+            context.setattr(atomic, "os", proxy)
             yield proxy
 
     return watch
@@ -41,7 +42,7 @@ def test_two_saves_leave_the_state_before_or_after(store, powered, tmp_path, kee
         proxy.promise(3)
         for step, best in zip((4, 5), bests, strict=True):
             # Lines that no checkpoint has promised may be lost.
-            files.append_lines(store.directory.parent / METRICS, [str(step)])
+            atomic.append_lines(store.directory.parent / METRICS, [str(step)])
             store.save(step, best=best, keep=keep)
             proxy.promise(step)
     best_of = dict(zip((3, 4, 5), (1, *bests), strict=True))
@@ -86,7 +87,7 @@ def a_run(tmp_path_factory):
     """Train the short run; return its directory and what a power cut at any instant may have left of it."""
     folder = tmp_path_factory.mktemp("powered")
     proxy = PoweredOs(folder, thorough=False)
-    write, commit = files.write_atomic, CheckpointStore.commit
+    write, commit = atomic.write_atomic, CheckpointStore.commit
 
     def write_and_promise(path, data):
         write(path, data)
@@ -98,9 +99,9 @@ def a_run(tmp_path_factory):
         return manifest
 
     with pytest.MonkeyPatch.context() as context:
-        context.setattr(files, "write_atomic", write_and_promise)
+        context.setattr(atomic, "write_atomic", write_and_promise)
         context.setattr(CheckpointStore, "commit", commit_and_promise)
-        context.setattr(files, "os", proxy)
+        context.setattr(atomic, "os", proxy)
         run = nnkit.train([*SHORT_RUN, f"output_dir={folder}", "name=whole"]).run
     return run, proxy.cuts
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from warm import Warm, command
 
-from nnkit.run import Run
+from nnkit.runs.run import Run
 
 QUICK = ["data=iris", "model=mlp", "trainer.num_threads=1", "logger=[]", "callbacks=[checkpoint]"]
 LONG = [*QUICK, "trainer.max_epochs=100000", "name=mine"]

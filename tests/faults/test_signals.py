@@ -18,11 +18,11 @@ from signalling import HOOKS
 from warm import Warm
 
 import nnkit
-from nnkit import signals
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.cli import main
-from nnkit.resuming import resume
-from nnkit.run import Run
+from nnkit.machine import signals
+from nnkit.runs.resuming import resume
+from nnkit.runs.run import Run
 
 # 11 steps an epoch, a validation in its middle and one at its end.
 WORDS = [
@@ -180,7 +180,9 @@ def test_a_signal_that_comes_too_late_to_be_acted_on_reaches_the_script_that_cal
 
 @pytest.mark.parametrize("verb", ["train", "list"])
 def test_sigusr1_ends_no_command(verb, monkeypatch, capfd):
-    monkeypatch.setattr(f"nnkit.verbs.{verb}.main", lambda words: os.kill(os.getpid(), signal.SIGUSR1) or 0)
+    monkeypatch.setattr(
+        f"nnkit.cli.verbs.{verb}.main", lambda words: os.kill(os.getpid(), signal.SIGUSR1) or 0
+    )
     assert main([verb]) == 0
 
 
@@ -191,7 +193,7 @@ def test_what_a_signal_breaks_off_with_another_error_ends_with_its_code(monkeypa
         except BaseException as error:
             raise ImportError("initialization failed") from error
 
-    monkeypatch.setattr("nnkit.verbs.list.main", break_off)
+    monkeypatch.setattr("nnkit.cli.verbs.list.main", break_off)
     assert main(["list"]) == 143
     assert capfd.readouterr().err == "nnkit: stopped by SIGTERM\n"
 

@@ -16,8 +16,8 @@ from nnkit.callbacks import nan_guard
 from nnkit.callbacks.triage import Finding
 from nnkit.checkpoint.compare import differences
 from nnkit.checkpoint.store import CheckpointStore
-from nnkit.resuming import resume
-from nnkit.run import Run
+from nnkit.runs.resuming import resume
+from nnkit.runs.run import Run
 
 EVERY_STEP = ["callbacks.checkpoint.every_n_steps=1", "callbacks.checkpoint.keep_last=1000"]
 SKIP = "callbacks.nan_guard.policy=skip"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from warm import Warm, command
 
-from nnkit.run import Run
+from nnkit.runs.run import Run
 
 TRAIN = ["train", "data=iris", "model=mlp", "trainer.max_epochs=2", "trainer.num_threads=1", "name=run"]
 IRIS = resources.files("nnkit") / "data/tables/iris.csv"

@@ -14,8 +14,8 @@ from warm import Warm, command
 
 from nnkit.data import base
 from nnkit.errors import EnvironmentFault, UserError
-from nnkit.faults import explained
-from nnkit.run import Run
+from nnkit.machine.faults import explained
+from nnkit.runs.run import Run
 
 BAD = ["data.num_workers=2", "data.bad=[40]"]
 
@@ -86,7 +86,7 @@ def test_a_sentence_from_a_worker_is_passed_on_as_it_is(cli):
 
 def test_a_worker_that_dies_in_the_final_test(cli, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("nnkit.fit.evaluate", _evaluate_with_a_dying_worker)
+        patch.setattr("nnkit.runs.fit.evaluate", _evaluate_with_a_dying_worker)
         code, _, err = cli("train", *TRAIN)
     assert code == 1
     assert "a worker process that loads data died" in err

@@ -9,9 +9,9 @@ from pathlib import Path
 from lightning.pytorch import Callback
 
 import nnkit
-from nnkit import fit as fitting
 from nnkit.callbacks.signals import Interrupted
 from nnkit.checkpoint.formats import FORMAT
+from nnkit.runs import fit as fitting
 
 FOLDER = Path(f"v{FORMAT}")
 COMMAND = [

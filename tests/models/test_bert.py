@@ -8,8 +8,8 @@ from omegaconf import open_dict
 
 import nnkit
 from nnkit.batches import IGNORED, Sentences
-from nnkit.build import build_network
 from nnkit.embeds.sentences import Sentences as Embed
+from nnkit.factory import build_network
 from nnkit.heads.masked_lm import MaskedLM as Head
 from nnkit.losses.cross_entropy import CrossEntropy
 from nnkit.models.bert import BERT

@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 
 import nnkit
-from nnkit import catalog
+from nnkit.config import catalog
 from nnkit.sweep.directory import Sweep
 from nnkit.sweep.job import Job
 

@@ -203,8 +203,8 @@ def test_seeds_alone_and_long_numbers(make, capsys):
 def test_eighty_columns_are_enough(make, capsys, monkeypatch):
     sweep, trials = make()
     sweep.note(*((trial, done(trial)) for trial in trials))
-    monkeypatch.setattr("nnkit.tabular.is_terminal", lambda: True)
-    monkeypatch.setattr("nnkit.terminal.is_terminal", lambda: True)
+    monkeypatch.setattr("nnkit.sweep.tabular.is_terminal", lambda: True)
+    monkeypatch.setattr("nnkit.ui.terminal.is_terminal", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     show_results(sweep)
     out = capsys.readouterr().out
@@ -218,7 +218,7 @@ def test_eighty_columns_are_enough(make, capsys, monkeypatch):
 
 def test_tensorboard_finds_one_session_a_trial_with_its_settings_and_metrics(tmp_path, monkeypatch):
     from nnkit.config import compose
-    from nnkit.training import train
+    from nnkit.runs.training import train
 
     words = [
         "data=iris",

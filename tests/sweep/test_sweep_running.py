@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from warm import Warm, command
 
-from nnkit.checkpoint import files
-from nnkit.run import Run
+from nnkit.files import atomic
+from nnkit.runs.run import Run
 from nnkit.sweep.directory import Sweep, find_sweep
 from nnkit.sweep.trials import DONE, KILLED, STARTED, Outcome, Trial
 
@@ -198,17 +198,17 @@ def test_a_second_sweep_of_one_name_is_refused_with_the_first_ones_process(cli):
 
 
 def test_a_disk_that_is_full_ends_the_sweep_in_order(cli, monkeypatch):
-    append, left = files.append_lines, 4
+    append, left = atomic.append_lines, 4
 
     def fail(path, lines):
         nonlocal left
         left -= 1
         if left < 0:
-            raise files.WriteFault(f"{path} cannot be written: No space left on device")
+            raise atomic.WriteFault(f"{path} cannot be written: No space left on device")
         append(path, lines)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "append_lines", fail)
+        patch.setattr(atomic, "append_lines", fail)
         code, _, err = cli("train", "-m", *QUICK, "seed=1,2,3,4", "name=full")
     assert code == 1
     assert "No space left" in err

@@ -12,10 +12,10 @@ from torch import nn
 
 import nnkit
 from nnkit.batches import Series
+from nnkit.cli.verbs import predict as verb
 from nnkit.data.sampler import Draw
-from nnkit.drawing import curves
 from nnkit.tasks.forecasting import Forecasting
-from nnkit.verbs import predict as verb
+from nnkit.ui.drawing import curves
 
 QUICK = [
     "trainer.num_threads=1",

@@ -10,7 +10,7 @@ from torch import nn
 import nnkit
 from nnkit.batches import IGNORED, Sentences
 from nnkit.errors import UserError
-from nnkit.filling import best_together
+from nnkit.inference.filling import best_together
 from nnkit.losses.cross_entropy import CrossEntropy
 from nnkit.tasks.masked_lm import MaskedLM
 

@@ -10,7 +10,7 @@ import torch
 from torch import distributed
 
 from nnkit import config as configs
-from nnkit.session import make_session, prepare_data
+from nnkit.runs.session import make_session, prepare_data
 
 MODELS = {
     "pictures": "mlp",

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import samples
 
-from nnkit import timing
+from nnkit.analysis import timing
+from nnkit.cli.verbs.check import _duration, _made_up, _size
 from nnkit.config import compose
 from nnkit.data import fetch
-from nnkit.verbs.check import _duration, _made_up, _size
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from nnkit import catalog, comparison
-from nnkit.run import CONFIG, METRICS, Run
+from nnkit.analysis import comparison
+from nnkit.config import catalog
+from nnkit.files.layout import CONFIG, METRICS
+from nnkit.runs.run import Run
 from nnkit.sweep.definition import Definition
 from nnkit.sweep.directory import Sweep
 from nnkit.sweep.space import grid, read_space

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nnkit.catalog import conf_dir
 from nnkit.config import compose
+from nnkit.config.catalog import conf_dir
 
 
 def test_a_copy_shadows_the_original_and_can_be_changed(cli):

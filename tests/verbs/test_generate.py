@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import nnkit
-from nnkit.decoding import Sampling
+from nnkit.cli.verbs import generate as verb
+from nnkit.decoding.sampling import Sampling
 from nnkit.errors import UserError
-from nnkit.verbs import generate as verb
 
 WORDS = ["callbacks=[checkpoint]", "logger=[]", "trainer.num_threads=1"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nnkit import terminal
-from nnkit.catalog import conf_dir
+from nnkit.config.catalog import conf_dir
+from nnkit.ui import terminal
 
 LIGHT = [
     [],

@@ -12,10 +12,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import nnkit
-from nnkit import prediction
 from nnkit.batches import Pictures, Table
-from nnkit.prediction import Unreadable, predict
-from nnkit.verbs import predict as verb
+from nnkit.cli.verbs import predict as verb
+from nnkit.inference import prediction
+from nnkit.inference.prediction import Unreadable, predict
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def pictures(tmp_path):
 @pytest.fixture
 def rows(tmp_path):
     path = tmp_path / "rows.csv"
-    with (Path(prediction.__file__).parent / "data/tables/diabetes.csv").open() as file:
+    with (Path(prediction.__file__).parents[1] / "data/tables/diabetes.csv").open() as file:
         path.write_text("".join(next(file) for _ in range(4)))
     return path
 

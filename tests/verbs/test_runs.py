@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from nnkit.run import CONFIG, METRICS, Run
+from nnkit.files.layout import CONFIG, METRICS
+from nnkit.runs.run import Run
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nnkit.catalog import conf_dir
-from nnkit.verbs import show
+from nnkit.cli.verbs import show
+from nnkit.config.catalog import conf_dir
 
 
 @pytest.mark.parametrize("spec", ["model/lenet5", "model=lenet5", "model/lenet5.yaml"])

@@ -1,0 +1,1 @@
+"""What is learnt about runs and networks without training: comparison, shapes, a dry run, time."""

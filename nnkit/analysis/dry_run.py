@@ -1,0 +1,188 @@
+"""One training step without values: whether shapes and loss fit, and the memory a run will take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nnkit import config as configs
+from nnkit.analysis.shapes import Layer, counting_saved, example_batch, looks_at_values, walk, without_values
+from nnkit.batches import network_inputs
+from nnkit.errors import UserError
+from nnkit.factory import build, target_class
+from nnkit.factory.nodes import signature
+from nnkit.factory.trial import TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH
+from nnkit.runs.session import make_session
+from nnkit.runs.transfer import prepare
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from torch.optim import Optimizer
+
+    from nnkit.data.base import DataModule
+    from nnkit.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes a training step needs.
+
+    Attributes:
+        parameters: Parameters and buffers.
+        gradients: One for each trained parameter.
+        optimizer: What the optimizer keeps, such as running means.
+        activations: What the forward pass keeps for the backward pass, the batch included.
+    """
+
+    parameters: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.parameters + self.gradients + self.optimizer + self.activations
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """A training step on the meta device.
+
+    Attributes:
+        layers: The network's layers.
+        inputs: Shape of a batch.
+        memory: What the step needs.
+    """
+
+    layers: list[Layer]
+    inputs: tuple[int, ...]
+    memory: Memory
+
+
+def settle_facts(
+    config: DictConfig, typed: Collection[str] = (), *, hold_typed: bool = False
+) -> DataModule | None:
+    """Fill in the facts the network depends on, preparing the data only where the config does not have them.
+
+    Args:
+        config: A composed config.
+        typed: Keys that the user has set on the command line.
+        hold_typed: Whether a fact that was typed is held against the data, which are prepared for it.
+
+    Returns:
+        The prepared data, None where there was no need.
+    """
+    _fill_in_defaults(config)
+    content = configs.plain(config)
+    referred = set(re.findall(r"\$\{data\.(\w+)\}", str((content["model"]["embeds"], content["head"]))))
+    names: tuple[str, ...] = getattr(target_class(config.data, "data"), "fact_names", ())
+    held = typed if hold_typed else ()
+    open_ = {name for name in names if config.data.get(name) is None or f"data.{name}" in held}
+    return prepare(config, typed)[0] if referred & open_ else None
+
+
+def _fill_in_defaults(config: DictConfig) -> None:
+    """Give the options of the data that were deleted the default they then have, so that they can be read here."""
+    parameters, _ = signature(target_class(config.data, "data"))
+    missing = {
+        name: parameter.default
+        for name, parameter in parameters.items()
+        if name not in config.data and isinstance(parameter.default, int | float | str)
+    }
+    configs.set_values(config.data, **missing)
+
+
+def make_task(config: DictConfig, choices: dict[str, Any], device: str) -> Task:
+    """Build the task of a run around fresh weights, with stand-ins for what only prepared data tell.
+
+    Args:
+        config: A composed config, the facts about the data filled in; it is left as it is.
+        choices: The option of each group.
+        device: "meta" for a task without values.
+    """
+    config = config.copy()
+    config.trainer.compile = False
+    if device == "meta" and "fused" in config.optimizer:
+        config.optimizer.fused = False
+    data: DataModule = build(config.data, "data")
+    outputs = config.data.get("num_outputs") or 0
+    data.preprocessing = {
+        "class_names": [str(number) for number in range(config.data.get("num_classes") or 0)],
+        "target": {"mean": [0.0] * outputs, "std": [1.0] * outputs},
+    }
+    with torch.device(device):
+        return make_session(config, choices, data).task.train()
+
+
+def rehearse(config: DictConfig, choices: dict[str, Any]) -> Rehearsal:
+    """Take one training step without values: the batch through the network, the loss, the optimizer.
+
+    Args:
+        config: A composed config, the facts about the data filled in.
+        choices: The option of each group.
+
+    Raises:
+        ShapeError: If a layer cannot take what the one before it gives.
+        UserError: If the loss cannot take the outputs and the targets, or gives no single number.
+    """
+    return without_values(lambda device: _rehearse_on(device, config, choices))
+
+
+def _rehearse_on(device: str, config: DictConfig, choices: dict[str, Any]) -> Rehearsal:
+    task = make_task(config, choices, device)
+    batch = example_batch(config, config.data.batch_size, device)
+    layers = walk(task.network, *network_inputs(batch))
+    with counting_saved(task) as saved:
+        loss = _score(task, batch, layers[-1].output)
+        kept = saved()
+    torch.autograd.backward(loss)
+    optimizer = task.make_optimizer(task.network)
+    optimizer.step()
+    task.make_scheduler(optimizer, TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH)
+    trained = [p for p in task.network.parameters() if p.requires_grad]
+    memory = Memory(
+        parameters=sum(map(_bytes, [*task.network.parameters(), *task.network.buffers()])),
+        gradients=sum(map(_bytes, trained)),
+        optimizer=sum(_bytes(value) for value in _state_tensors(optimizer)),
+        activations=max(kept, _bytes(batch.inputs)),
+    )
+    return Rehearsal(layers, tuple(batch.inputs.shape), memory)
+
+
+def _score(task: Task, batch: Any, output: tuple[int, ...]) -> Tensor:
+    try:
+        loss, _ = task.score(batch)
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        if looks_at_values(error):
+            raise
+        reason = " ".join(str(error).split())
+        name = type(task.loss).__name__
+        raise UserError(f"the loss {name} refuses outputs of shape {output}: {reason}") from error
+    if loss.shape:
+        raise UserError(
+            f"the loss {type(task.loss).__name__} gives {tuple(loss.shape)} numbers a batch, not one"
+        )
+    return loss
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _state_tensors(optimizer: Optimizer) -> list[Tensor]:
+    states = [value for state in optimizer.state.values() for value in state.values()]
+    return [value for value in states if isinstance(value, Tensor)]
+
+
+def pick_device(config: DictConfig) -> str:
+    """Return the device training would take: "cuda", "mps" or "cpu"."""
+    wanted = str(config.trainer.accelerator)
+    if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "cuda"
+    return "mps" if wanted in ("auto", "gpu", "mps") and torch.backends.mps.is_available() else "cpu"

@@ -1,0 +1,231 @@
+"""nnkit from Python: compose a config, train it, resume it, load a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnkit import config as configs
+from nnkit.config import Composition
+from nnkit.runs.run import Run, find_run
+
+if TYPE_CHECKING:
+    from nnkit.data.base import DataModule
+    from nnkit.decoding.beam import Beam
+    from nnkit.decoding.sampling import Sampling
+    from nnkit.inference.answering import Reply
+    from nnkit.inference.filling import Filled
+    from nnkit.inference.prediction import Prediction, Unreadable
+    from nnkit.network import Network
+    from nnkit.runs.fit import Result
+    from nnkit.tasks.base import Task
+
+
+def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> Composition:
+    """Compose the config of one run, as the command line does.
+
+    Args:
+        overrides: The words after ``nnkit train``, such as ``"model=mlp"`` and ``"optimizer.lr=1e-3"``.
+        config_dir: A directory with more option files.
+
+    Raises:
+        ConfigError: With every mistake in the words.
+    """
+    return configs.compose(overrides, config_dir)
+
+
+def train(what: Sequence[str] | Composition = (), show: bool = False) -> Result:
+    """Train in a new run directory, then test the best checkpoint.
+
+    The global random generators are seeded, and the number of threads and the precision of matrix products
+    are set, for the whole process.
+
+    Args:
+        what: The words after ``nnkit train``, or what `compose` returned, which is left as it is.
+        show: Whether to print the table of results.
+
+    Returns:
+        The run, its metrics such as "test/accuracy", the seconds, and the trained task.
+
+    Raises:
+        ConfigError: If the config is wrong, with every mistake; nothing is written then.
+        NnkitError: For what else can be mended, such as data that cannot be had or a loss that diverges.
+    """
+    from nnkit.runs.training import train as train_composition
+
+    if isinstance(what, Composition):
+        return train_composition(replace(what, config=what.config.copy()), show=show)
+    composition, problems = configs.examine(what)
+    return train_composition(composition, problems, show=show)
+
+
+def resume(
+    run: str | Path | Run,
+    changes: Sequence[str] = (),
+    allow: Sequence[str] = (),
+    output_dir: str | Path = "outputs",
+    show: bool = False,
+) -> Result:
+    """Continue a run in its own directory from its newest valid checkpoint, exactly.
+
+    Args:
+        run: Run directory, the beginning of its name, "last", or a `Run`.
+        changes: Values to change, such as ``"trainer.max_epochs=20"``; what changes the arithmetic is refused.
+        allow: Keys among them that may change the arithmetic all the same.
+        output_dir: Where runs are looked for by name.
+        show: Whether to print progress and the table of results.
+
+    Raises:
+        ConfigError: If a change is refused, with every reason; nothing is written then.
+        UserError: If there is no such run, it is finished, or another process trains it.
+        EnvironmentFault: If it has checkpoints and none is valid.
+    """
+    from nnkit.runs.resuming import resume as resume_run
+
+    spec = str(run.path) if isinstance(run, Run) else str(run)
+    return resume_run(spec, str(output_dir), changes, allow, show)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A run, its best weights loaded.
+
+    Attributes:
+        run: Its directory.
+        network: The network, in evaluation mode; it maps normalised inputs to what the head puts out.
+        task: The task around it; it maps inputs to class scores or to values in the user's units.
+        data: The data module with what it learnt in training; ``data.read(items)`` yields inputs.
+        metrics: What the run ended with, such as "test/accuracy"; empty if it has not ended.
+    """
+
+    run: Run
+    network: Network = field(repr=False)
+    task: Task = field(repr=False)
+    data: DataModule = field(repr=False)
+    metrics: dict[str, float]
+
+    def predict(self, items: Sequence[str | Path], top_k: int = 3) -> list[Prediction | Unreadable]:
+        """Predict items as ``nnkit predict`` does.
+
+        Args:
+            items: Paths of pictures, folders or CSV files; or texts.
+            top_k: Classes to rank, at most.
+
+        Returns:
+            For each item a `Ranking` (``label``, ``probability``, ``top``), an `Estimate` (``values``) for
+            regression and language models, a `Written` (``text``) where one text is written from another, or an
+            `Unreadable` (``reason``).
+
+        Raises:
+            ValueError: If top_k is below 1.
+        """
+        from nnkit.inference.prediction import predict
+
+        if top_k < 1:
+            raise ValueError(f"top_k must be at least 1, not {top_k}")
+        return list(predict(self.task, self.data, [str(item) for item in items], top_k))
+
+    def generate(
+        self,
+        prompt: str = "",
+        *,
+        length: int = 500,
+        sampling: Sampling | None = None,
+        seed: int = 0,
+        num_samples: int = 1,
+        stop: Sequence[str] = (),
+    ) -> list[str]:
+        """Let a language model write on, as ``nnkit generate`` does.
+
+        Args:
+            prompt: What the text begins with; empty: a line break.
+            length: Tokens to write.
+            sampling: How they are drawn; None: ``nnkit.decoding.sampling.Sampling(temperature=0.8)``.
+            seed: Another seed, another text.
+            num_samples: Texts to write.
+            stop: A text ends before the first of these.
+
+        Returns:
+            What follows the prompt, `num_samples` times.
+
+        Raises:
+            UserError: If the run is no language model, or the prompt holds what its vocabulary lacks.
+            ValueError: If a number is below 1.
+        """
+        from nnkit.decoding.sampling import Sampling
+        from nnkit.inference.generation import continuations, encode_prompt, language_model, whole
+
+        network, tokenizer = language_model(self.task, self.data, str(self.run.path))
+        pieces = continuations(
+            network,
+            tokenizer,
+            encode_prompt(tokenizer, prompt),
+            length=length,
+            sampling=sampling or Sampling(temperature=0.8),
+            seeds=(seed,),
+            num_samples=num_samples,
+            stop=stop,
+        )
+        return whole(pieces, num_samples)
+
+    def answers(self, text: str, beam: Beam | None = None) -> list[Reply]:
+        """Write from one text others, as ``nnkit generate`` does.
+
+        Args:
+            text: What is read.
+            beam: How answers are searched for; None: as the run was tested.
+
+        Returns:
+            As many as the beam is wide, or as there are, each with ``text`` and ``score``, the best first.
+
+        Raises:
+            UserError: If the run writes no text from another, or there is nothing to read.
+        """
+        from nnkit.inference.answering import replies
+
+        return replies(self.task, self.data, text, run=str(self.run.path), beam=beam)
+
+    def fill(self, text: str, following: str | None = None, top_k: int = 5) -> Filled:
+        """Find what [MASK] hides in a text, as ``nnkit generate`` does.
+
+        Args:
+            text: What is read; each [MASK] hides a token.
+            following: A text that may follow it; None: nothing is said of that.
+            top_k: Tokens to rank, at most.
+
+        Returns:
+            The text with the most probable tokens in place (``text``), what else may stand there (``candidates``), and
+            the probability that the other text follows (``follows``).
+
+        Raises:
+            UserError: If the run was not trained to find hidden tokens, or nothing is hidden and nothing may follow.
+            ValueError: If top_k is below 1.
+        """
+        from nnkit.inference.filling import fill
+
+        if top_k < 1:
+            raise ValueError(f"top_k must be at least 1, not {top_k}")
+        return fill(self.task, self.data, text, following, top_k=top_k, run=str(self.run.path))
+
+
+def load(run: str | Path | Run, output_dir: str | Path = "outputs") -> Loaded:
+    """Rebuild the best checkpoint of a run from its directory alone.
+
+    Sets the number of threads and the precision of matrix products the run was trained with.
+
+    Args:
+        run: Run directory, the beginning of its name, "last", or ``train(...).run``.
+        output_dir: Where runs are looked for by name.
+
+    Raises:
+        UserError: If there is no such run, or it has no checkpoint.
+        EnvironmentFault: If its checkpoints are damaged.
+    """
+    from nnkit.runs.reopen import open_run
+
+    found = run if isinstance(run, Run) else find_run(str(run), Path(output_dir))
+    session = open_run(found).session
+    metrics: dict[str, Any] = found.record().get("metrics") or {}
+    return Loaded(found, session.task.network, session.task, session.data, metrics)

@@ -1,6 +1,0 @@
-"""From config nodes to objects: fenced, checked, then constructed."""
-
-from nnkit.build.construct import build, build_network, refuse_untrusted, target_class
-from nnkit.build.soundness import loss_target, problems
-
-__all__ = ["build", "build_network", "loss_target", "problems", "refuse_untrusted", "target_class"]

@@ -1,0 +1,263 @@
+"""`nnkit generate RUN --prompt TEXT`: let a run write, on from a prompt or from one text another."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnkit.errors import UserError
+from nnkit.runs.run import find_run
+from nnkit.ui.terminal import is_terminal, json_line, printable, show, table
+
+if TYPE_CHECKING:
+    from nnkit.inference.answering import Reply
+    from nnkit.inference.filling import Filled
+    from nnkit.runs.session import Session
+
+_HELP = """\
+A language model writes on: the text begins with the prompt and is shown as it is made; equal seeds give equal
+texts. A temperature below 1 keeps to likely tokens, since one odd token of a small model leads to more of
+them; 1 draws as the model says, 0 always takes the most probable token. --length counts tokens: characters,
+unless the run has another tokenizer. Several samples are written at once and printed one after the other. A
+run that writes one text from another (seq2seq, translation) reads the prompt and prints its answer; chance
+has no part in it. With --nbest each answer stands behind its score: its log-probability over the length penalty.
+A run of BERT's pre-training fills in what [MASK] hides in the prompt, and shows the most probable tokens for each.
+"""
+_SEPARATOR = "-" * 24
+
+
+def main(arguments: list[str]) -> int:
+    """Print what the run writes for a prompt."""
+    given = _parse(arguments)
+    run = find_run(given.run, given.output_dir)
+    from nnkit.runs.reopen import open_run
+
+    session = open_run(run).session
+    given.path = str(run.path)
+    way = _way(session, given.path)
+    way.settle(given)
+    way.write(session, _prompt(given.prompt), given)
+    return 0
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How runs of some tasks write.
+
+    Attributes:
+        what: What such a run does, for sentences.
+        defaults: The flags it knows beside those of all, with their values if they are not typed.
+        write: Prints what is written for a prompt.
+    """
+
+    what: str
+    defaults: dict[str, Any]
+    write: Callable[[Session, str, argparse.Namespace], None]
+
+    def settle(self, given: argparse.Namespace) -> None:
+        """Fill in the flags that were not typed.
+
+        Raises:
+            UserError: If one was typed that this way does not know.
+        """
+        strange = [name for way in _WAYS for name in way.defaults if name not in self.defaults]
+        for name in strange:
+            if getattr(given, name) is not None:
+                flags = ", ".join(map(_flag, self.defaults))
+                raise UserError(f"{_flag(name)} is not for a run that {self.what}, which knows {flags}")
+        for name, value in self.defaults.items():
+            if getattr(given, name) is None:
+                setattr(given, name, value)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _way(session: Session, run: str) -> _Way:
+    """Return how a run writes; one that does not write at all is refused."""
+    from nnkit.inference.generation import language_model
+    from nnkit.tasks.masked_lm import MaskedLM
+    from nnkit.tasks.writing import Writing
+
+    if isinstance(session.task, Writing):
+        return _ANSWERS
+    if isinstance(session.task, MaskedLM):
+        return _FILLS
+    language_model(session.task, session.data, run)
+    return _CONTINUES
+
+
+def _continue(session: Session, prompt: str, given: argparse.Namespace) -> None:
+    from nnkit.decoding.sampling import Sampling
+    from nnkit.inference.generation import continuations, encode_prompt, language_model, whole
+
+    network, tokenizer = language_model(session.task, session.data, given.path)
+    try:
+        sampling = Sampling(given.temperature, given.top_k, given.top_p)
+    except ValueError as error:
+        raise UserError(f"--{str(error).replace('_', '-', 1)}") from error
+    pieces = continuations(
+        network,
+        tokenizer,
+        encode_prompt(tokenizer, prompt),
+        length=given.length,
+        sampling=sampling,
+        seeds=(given.seed,),
+        num_samples=given.samples,
+        stop=given.stop,
+    )
+    if given.format == "jsonl":
+        _write_lines(whole(pieces, given.samples), prompt, given)
+    elif given.samples == 1:
+        _stream(pieces, prompt)
+    else:
+        _write_texts(whole(pieces, given.samples), prompt)
+
+
+def _answer(session: Session, prompt: str, given: argparse.Namespace) -> None:
+    from nnkit.inference.answering import beam_for, replies
+
+    beam = beam_for(session.task, size=given.beam, num=given.nbest, length_penalty=given.length_penalty)
+    # The line break at the end of standard input is no part of a source.
+    source = prompt.strip()
+    if not source:
+        raise UserError("there is nothing to read: give a text with --prompt")
+    found = replies(session.task, session.data, source, run=given.path, beam=beam, max_len=given.length)
+    _write_replies(found[: given.nbest], source, given)
+
+
+def _fill(session: Session, prompt: str, given: argparse.Namespace) -> None:
+    from nnkit.inference.filling import fill
+
+    if given.top_k < 1:
+        raise UserError(f"--top-k must be at least 1, not {given.top_k}")
+    found = fill(session.task, session.data, prompt, given.next, top_k=given.top_k, run=given.path)
+    _write_filled(found, prompt, given)
+
+
+# A default of None is the run's own.
+_CONTINUES = _Way(
+    "writes on",
+    {"length": 500, "temperature": 0.8, "top_k": None, "top_p": None, "seed": 0, "stop": [], "samples": 1},
+    _continue,
+)
+_ANSWERS = _Way(
+    "writes one text from another",
+    {"length": None, "beam": None, "nbest": 1, "length_penalty": None},
+    _answer,
+)
+_FILLS = _Way("fills in what is hidden", {"top_k": 5, "next": None}, _fill)
+_WAYS = (_CONTINUES, _ANSWERS, _FILLS)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="nnkit generate", description="Let a run write, from a prompt.", epilog=_HELP
+    )
+    add = parser.add_argument
+    add("run", metavar="RUN", help="run directory, the beginning of its name, or: last")
+    add("--prompt", default="", metavar="TEXT", help="what the text begins with, or what is read; -: stdin")
+    add("--length", type=int, metavar="N", help="tokens to write, at most (language model: 500)")
+    add("--format", choices=("text", "jsonl"), default="text", help="default: text")
+    runs = "where runs are looked for (default: outputs)"
+    add("--output-dir", type=Path, default=Path("outputs"), metavar="DIR", help=runs)
+    add = parser.add_argument_group("a language model writes on").add_argument
+    add("--temperature", type=float, metavar="T", help="default: 0.8; 0: the most probable")
+    add("--top-k", type=int, metavar="K", help="draw from the K most probable tokens only; BERT: show K (5)")
+    add("--top-p", type=float, metavar="P", help="draw from the fewest that have this probability")
+    add("--seed", type=int, metavar="S", help="another seed, another text (default: 0)")
+    add("--stop", action="append", metavar="TEXT", help="end before TEXT; may be repeated")
+    add("--samples", type=int, metavar="N", help="texts to write (default: 1)")
+    add = parser.add_argument_group("one text is written from another").add_argument
+    add("--beam", type=int, metavar="N", help="answers kept at each step (default: as in the run's test)")
+    add("--nbest", type=int, metavar="K", help="answers to print, the best first (default: 1)")
+    add("--length-penalty", type=float, metavar="A", help="0: by probability; more: longer answers")
+    add = parser.add_argument_group("what is hidden is filled in (BERT)").add_argument
+    add("--next", metavar="TEXT", help="say how probable it is that TEXT follows the prompt")
+    given = parser.parse_args(arguments)
+    for name in ("length", "samples", "beam", "nbest"):
+        value = getattr(given, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name} must be at least 1, not {value}")
+    if "" in (given.stop or ()):
+        parser.error("--stop must name a text; every text holds the empty one")
+    return given
+
+
+def _prompt(given: str) -> str:
+    if given != "-":
+        return given
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise UserError(f"the prompt on standard input is not UTF-8 text (byte {error.start})") from error
+
+
+def _show(text: str) -> None:
+    # Control characters that a model has learnt must not reach a terminal; a file gets what was written.
+    sys.stdout.write(printable(text) if is_terminal() else text)
+
+
+def _stream(pieces: Iterator[list[str]], prompt: str) -> None:
+    _show(prompt)
+    last = prompt
+    for (piece,) in pieces:
+        if piece:
+            _show(piece)
+            sys.stdout.flush()
+            last = piece
+    if not last.endswith("\n"):
+        _show("\n")
+
+
+def _write_texts(texts: list[str], prompt: str) -> None:
+    for number, text in enumerate(texts):
+        if number:
+            _show(f"{_SEPARATOR}\n")
+        _show(prompt + text)
+        if not (prompt + text).endswith("\n"):
+            _show("\n")
+
+
+def _write_lines(texts: list[str], prompt: str, given: argparse.Namespace) -> None:
+    for number, text in enumerate(texts, 1):
+        row: dict[str, Any] = {"sample": number, "prompt": prompt, "text": text, "seed": given.seed}
+        row |= {"temperature": given.temperature, "top_k": given.top_k, "top_p": given.top_p}
+        sys.stdout.write(json_line(row, sys.stdout))
+
+
+def _write_replies(found: list[Reply], prompt: str, given: argparse.Namespace) -> None:
+    for rank, reply in enumerate(found, 1):
+        if given.format == "jsonl":
+            row = {"rank": rank, "prompt": prompt, "text": reply.text, "score": round(reply.score, 6)}
+            sys.stdout.write(json_line(row, sys.stdout))
+        else:
+            _show(f"{reply.score:.4f}\t{reply.text}\n" if given.nbest > 1 else f"{reply.text}\n")
+
+
+def _write_filled(found: Filled, prompt: str, given: argparse.Namespace) -> None:
+    if given.format == "jsonl":
+        ranked = [
+            [{"token": token, "probability": round(share, 6)} for token, share in candidates]
+            for candidates in found.candidates
+        ]
+        row: dict[str, Any] = {"prompt": prompt, "text": found.text, "hidden": ranked}
+        if found.follows is not None:
+            row |= {"next": given.next, "follows": round(found.follows, 6)}
+        sys.stdout.write(json_line(row, sys.stdout))
+        return
+    _show(f"{found.text}\n")
+    if found.candidates:
+        headers = ["[MASK]", *map(str, range(1, len(found.candidates[0]) + 1))]
+        rows = [
+            [str(number), *(f"{token}  {share:.1%}" for token, share in candidates)]
+            for number, candidates in enumerate(found.candidates, 1)
+        ]
+        show(table(headers, rows))
+    if found.follows is not None:
+        _show(f"the second text follows the first: {found.follows:.1%}\n")

@@ -1,0 +1,57 @@
+"""`nnkit list [GROUP]`: the groups and their options, read from the option files alone."""
+
+import argparse
+from pathlib import Path
+
+from nnkit.cli.option_files import check_group
+from nnkit.config import catalog
+from nnkit.ui.terminal import print_rows
+
+
+def main(arguments: list[str]) -> int:
+    """List all groups, or the options of one."""
+    parser = argparse.ArgumentParser(prog="nnkit list", description="List what there is to choose from.")
+    parser.add_argument(
+        "group", nargs="?", metavar="GROUP", help="one group, such as model (default: all groups)"
+    )
+    parser.add_argument("--config-dir", type=Path, metavar="DIR", help="a directory with more option files")
+    given = parser.parse_args(arguments)
+    if given.group is None:
+        _list_groups(given.config_dir)
+    else:
+        check_group(given.group)
+        _list_options(given.group, given.config_dir)
+    return 0
+
+
+def _list_groups(config_dir: Path | None) -> None:
+    # In the order in which a user thinks of them, most used first; whatever else there is follows.
+    usual = (
+        "model",
+        "data",
+        "task",
+        "loss",
+        "head",
+        "optimizer",
+        "scheduler",
+        "trainer",
+        "callbacks",
+        "logger",
+    )
+    groups = sorted(catalog.groups(), key=lambda group: usual.index(group) if group in usual else len(usual))
+    options = {group: catalog.options(group, config_dir) for group in groups}
+    rows = [(group, str(len(names)), ", ".join(names)) for group, names in options.items() if names]
+    print_rows(("group", "options", "names"), rows)
+
+
+def _list_options(group: str, config_dir: Path | None) -> None:
+    default = catalog.defaults()[group]
+    chosen = default if isinstance(default, list) else [default]
+    users = catalog.user_dir()
+    rows = []
+    for name in catalog.options(group, config_dir):
+        path = catalog.source(group, name, config_dir)
+        is_users = users is not None and path is not None and path.is_relative_to(users)
+        marks = [mark for mark, holds in (("default", name in chosen), ("yours", is_users)) if holds]
+        rows.append((name, catalog.describe(group, name, config_dir), ", ".join(marks)))
+    print_rows((group, "what it is", ""), rows)

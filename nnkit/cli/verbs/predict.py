@@ -1,0 +1,191 @@
+"""`nnkit predict RUN ITEM...`: apply a run to pictures, tables, texts or series."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from nnkit.errors import EnvironmentFault, UserError
+from nnkit.runs.run import find_run
+from nnkit.ui.terminal import is_terminal, json_line, printable, show, table
+
+if TYPE_CHECKING:
+    from nnkit.inference.prediction import Prediction, Unreadable
+
+_FORMATS = ("table", "jsonl", "csv")
+# Characters of a text that a table shows, and how many of them are its last ones.
+_WIDTH, _END = 60, 20
+# With more columns a table is turned: a line for each of them.
+_MAX_COLUMNS = 10
+_HELP = """\
+What an item is depends on the run. Pictures: a picture or a folder of them. Tables: a CSV file, of which each
+row is predicted. Series: a CSV file, of which the steps after the last row are forecast. Texts: the text
+itself, a file, or - for the lines of standard input. Items are brought to the form the run was trained on. On
+a terminal the answer is a table, elsewhere one JSON object a line. An item that cannot be read is named on
+standard error; the rest goes on, and the exit code is 2.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Predict the items named by the arguments; return 2 if one of them could not be read."""
+    given = _parse(arguments)
+    run = find_run(given.run, given.output_dir)
+    with _destination(given.output) as file:
+        from nnkit.inference.prediction import predict
+        from nnkit.runs.reopen import open_run
+
+        session = open_run(run).session
+        answers = _Answers(predict(session.task, session.data, given.items, given.top_k))
+        if given.format == "table":
+            _draw(answers, shorten=session.config.data.kind in ("tokens", "pairs", "sentences"))
+        elif given.format == "csv":
+            _write_csv(answers, file)
+        else:
+            _write_lines(answers, file)
+    if not answers.num_bad and not answers.num_good:
+        raise UserError("there is nothing to predict: what was named, or standard input, is empty")
+    return 2 if answers.num_bad else 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="nnkit predict", description="Apply a run to pictures, tables, texts or series.", epilog=_HELP
+    )
+    runs = "where runs are looked for (default: outputs)"
+    parser.add_argument("run", metavar="RUN", help="run directory, the beginning of its name, or: last")
+    parser.add_argument(
+        "items", nargs="+", metavar="ITEM", help="picture, folder, CSV file or text; - is standard input"
+    )
+    parser.add_argument("--top-k", type=int, default=3, metavar="N", help="classes to rank (default: 3)")
+    parser.add_argument("--format", choices=_FORMATS, help="default: table on a terminal, else jsonl")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE; .csv means CSV")
+    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), metavar="DIR", help=runs)
+    given = parser.parse_args(arguments)
+    if given.top_k < 1:
+        parser.error(f"--top-k must be at least 1, not {given.top_k}")
+    if given.output is not None and given.format == "table":
+        parser.error("--format table is for the terminal; jsonl and csv can be written with --output")
+    if given.format is None:
+        is_csv = given.output is not None and given.output.suffix == ".csv"
+        given.format = "csv" if is_csv else "table" if given.output is None and is_terminal() else "jsonl"
+    return given
+
+
+class _Answers:
+    """Predictions in turn; what could not be read is said on standard error and counted."""
+
+    def __init__(self, found: Iterable[Prediction | Unreadable]) -> None:
+        self.num_bad = self.num_good = 0
+        self._found = found
+
+    def __iter__(self) -> Iterator[Prediction]:
+        from nnkit.inference.prediction import Unreadable
+
+        for answer in self._found:
+            if isinstance(answer, Unreadable):
+                self.num_bad += 1
+                sys.stderr.write(f"nnkit: {printable(_complaint(answer))}\n")
+            else:
+                self.num_good += 1
+                yield answer
+
+
+def _complaint(answer: Unreadable) -> str:
+    """Say what is wrong with an item, naming it once."""
+    item = _printable(answer.item)
+    return answer.reason if item and item in answer.reason else f"{item or repr(item)}: {answer.reason}"
+
+
+def _printable(name: str) -> str:
+    """Return a name with what is no text in it (a file's name may be any bytes) replaced."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _flat(answer: Prediction) -> dict[str, Any]:
+    """Return a prediction as one value a column."""
+    from nnkit.inference.prediction import Ranking, Written
+
+    row: dict[str, Any] = {"item": _printable(answer.item)}
+    if isinstance(answer, Ranking):
+        for place, (label, probability) in enumerate(answer.top, 1):
+            row |= {f"label_{place}": label, f"probability_{place}": round(probability, 6)}
+        return row
+    if isinstance(answer, Written):
+        return row | {"text": answer.text}
+    return row | {name: float(f"{value:.7g}") for name, value in answer.values.items()}
+
+
+def _excerpt(text: str) -> str:
+    """Return the beginning and the end of a text as one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= _WIDTH else f"{line[: _WIDTH - _END - 1]}\u2026{line[-_END:]}"
+
+
+def _draw(answers: Iterable[Prediction], shorten: bool) -> None:
+    rows = [_flat(answer) for answer in answers]
+    if not rows:
+        return
+    # Label and probability share a column, the best one headed by what it is.
+    headers, cells = ["item"], [[_excerpt(row["item"]) if shorten else row["item"]] for row in rows]
+    for name in list(rows[0])[1:]:
+        if name.startswith("probability_"):
+            for cell, row in zip(cells, rows, strict=True):
+                cell[-1] += f"  {row[name]:.1%}"
+            continue
+        place = name.removeprefix("label_")
+        headers.append(name if place == name else "prediction" if place == "1" else f"or {place}")
+        for cell, row in zip(cells, rows, strict=True):
+            cell.append(str(row[name]))
+    if len(headers) > _MAX_COLUMNS:
+        # A long forecast would not fit across a terminal.
+        headers, *cells = map(list, zip(headers, *cells, strict=True))
+    show(table(headers, cells))
+
+
+def _write_lines(answers: Iterable[Prediction], file: TextIO) -> None:
+    from nnkit.inference.prediction import Ranking, Written
+
+    for answer in answers:
+        row = _flat(answer)
+        if isinstance(answer, Ranking):
+            top = [{"label": name, "probability": round(share, 6)} for name, share in answer.top]
+            row = {"item": row["item"], **top[0], "top": top}
+        elif not isinstance(answer, Written):
+            row = {"item": row.pop("item"), "values": row}
+        file.write(json_line(row, file))
+
+
+def _write_csv(answers: Iterable[Prediction], file: TextIO) -> None:
+    writer = None
+    for answer in answers:
+        row = _flat(answer)
+        if writer is None:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+
+
+@contextmanager
+def _destination(path: Path | None) -> Iterator[TextIO]:
+    """Yield standard output, or a file that takes its place when the block ends well."""
+    if path is None:
+        yield sys.stdout
+        return
+    if not path.parent.is_dir():
+        raise UserError(f"--output {path}: there is no directory {path.parent}")
+    if path.is_dir():
+        raise UserError(f"--output {path}: this is a directory")
+    temporary = path.with_name(f"{path.name}.part")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        temporary.replace(path)
+    except OSError as error:
+        raise EnvironmentFault(f"--output {path} cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,56 @@
+"""`nnkit runs`: the runs below outputs/ and how they went."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from nnkit.runs.facts import describe, point_in_time
+from nnkit.runs.run import all_runs
+from nnkit.ui.terminal import duration, json_line, print_rows
+
+_COLUMNS = ("run", "status", "start", "duration", "seed", "metrics")
+
+
+def main(arguments: list[str]) -> int:
+    """List the runs, oldest first."""
+    parser = argparse.ArgumentParser(prog="nnkit runs", description="List the runs, oldest first.")
+    parser.add_argument(
+        "--output-dir", type=Path, default=Path("outputs"), metavar="DIR", help="default: outputs"
+    )
+    parser.add_argument("--json", action="store_true", help="print all that is known, as a JSON list")
+    given = parser.parse_args(arguments)
+    found = [describe(run, given.output_dir) for run in all_runs(given.output_dir)]
+    if given.json:
+        sys.stdout.write(json_line(found, sys.stdout, indent=1))
+    elif found:
+        print_rows(_COLUMNS, [_row(facts) for facts in found])
+    else:
+        sys.stderr.write(f"there are no runs below {given.output_dir}/\n    start one with: nnkit train\n")
+    return 0
+
+
+def _row(facts: dict[str, Any]) -> tuple[str, ...]:
+    seed = "" if facts["seed"] is None else str(facts["seed"])
+    return (
+        facts["name"],
+        facts["status"],
+        _when(facts["start"]),
+        duration(facts["seconds"]),
+        seed,
+        _main(facts),
+    )
+
+
+def _when(text: object) -> str:
+    time = point_in_time(text)
+    return "" if time is None else f"{time.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _main(facts: dict[str, Any]) -> str:
+    """Return the metric that chose the best checkpoint, on the test part too; or the first few."""
+    metrics, monitor = facts["metrics"], facts["monitor"] or ""
+    wanted = [f"test/{monitor.partition('/')[2]}", monitor]
+    telling = [name for name in metrics if not name.endswith("/loss")]
+    chosen = [name for name in wanted if name in metrics] or (telling or list(metrics))[:2]
+    return "  ".join(f"{name} {metrics[name]:.4g}" for name in chosen)

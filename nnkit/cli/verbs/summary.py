@@ -1,0 +1,88 @@
+"""`nnkit summary`: layers, shapes and parameters of a network; trains nothing."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from nnkit import config as configs
+from nnkit.errors import ConfigError
+from nnkit.ui.terminal import show
+
+if TYPE_CHECKING:
+    from nnkit.analysis.shapes import Layer
+    from nnkit.config import Composition
+
+
+def main(arguments: list[str]) -> int:
+    """Print the layers of the network the arguments compose."""
+    parser = argparse.ArgumentParser(
+        prog="nnkit summary",
+        description="Print layers, shapes and parameters of a network; train nothing.",
+        epilog="Multiply-adds are those of matrix products, convolutions and attention, for one sample.",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for nnkit train: model=lenet5")
+    parser.add_argument("--config-dir", metavar="DIR", help="a directory with more option files")
+    given = parser.parse_args(arguments)
+    composition = sound(given.overrides, given.config_dir)
+    from nnkit.analysis.dry_run import settle_facts
+    from nnkit.analysis.shapes import network_layers
+
+    settle_facts(composition.config, composition.typed_keys)
+    _print(composition, network_layers(composition.config))
+    return 0
+
+
+def sound(overrides: list[str], config_dir: str | None) -> Composition:
+    """Compose a config and refuse it if anything is wrong with it.
+
+    Raises:
+        ConfigError: With every mistake.
+    """
+    composition, problems = configs.examine(overrides, config_dir)
+    if composition is not None:
+        from nnkit import factory
+
+        problems = [*problems, *factory.problems(composition)]
+    if problems or composition is None:
+        raise ConfigError(problems)
+    return composition
+
+
+def _print(composition: Composition, layers: list[Layer]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from nnkit.analysis.shapes import format_shape
+
+    trainable, frozen = sum(layer.trainable for layer in layers), sum(layer.frozen for layer in layers)
+    multiply_adds = sum(layer.multiply_adds for layer in layers)
+    chosen = {group: composition.choices[group] for group in ("model", "data", "head")}
+    table = Table(
+        title="  ".join(f"{group}={option}" for group, option in chosen.items()),
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        show_footer=True,
+    )
+    columns: list[tuple[str, Any]] = [
+        ("layer", "total"),
+        ("type", ""),
+        ("output", ""),
+        ("parameters", trainable),
+    ]
+    columns += [("frozen", frozen)] if frozen else []
+    for header, footer in [*columns, ("multiply-adds", multiply_adds)]:
+        is_number = isinstance(footer, int)
+        table.add_column(
+            header, _number(footer) if is_number else footer, justify="right" if is_number else "left"
+        )
+    for layer in layers:
+        numbers = [layer.trainable, *([layer.frozen] if frozen else []), layer.multiply_adds]
+        table.add_row(layer.name, layer.kind, format_shape(layer.output[1:]), *map(_number, numbers))
+    show(table)
+
+
+def _number(value: int) -> str:
+    return f"{value:,}" if value else ""

@@ -1,0 +1,193 @@
+"""The option files that exist, read without Hydra and torch: for `nnkit list`, `show` and `copy`."""
+
+from copy import deepcopy
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nnkit.errors import ConfigError
+from nnkit.files.yaml_limits import read_yaml
+
+# Only our own train.yaml and Hydra settings count: a user's would replace ours whole.
+PRIMARY = "train"
+NOT_GROUPS = frozenset({"hydra"})
+
+
+def conf_dir() -> Path:
+    """Return the directory of our own YAML files: inside the wheel, or beside the package in a clone."""
+    packaged = Path(__file__).resolve().parents[1] / "conf"
+    return packaged if packaged.is_dir() else packaged.parent.parent / "conf"
+
+
+def user_dir() -> Path | None:
+    """Return the user's ``./conf``, whose files shadow ours; None where there is none or it is ours."""
+    directory = Path.cwd() / "conf"
+    if not directory.is_dir() or directory.resolve() == conf_dir().resolve():
+        return None
+    return directory
+
+
+def roots(config_dir: Path | None = None) -> tuple[Path, ...]:
+    """Return the directories of option files, the first that has a file wins.
+
+    Args:
+        config_dir: The directory given with ``--config-dir``; it adds files and shadows none.
+    """
+    found = (user_dir(), conf_dir(), config_dir)
+    return tuple(root for root in found if root is not None)
+
+
+def source(group: str, option: str, config_dir: Path | None = None) -> Path | None:
+    """Return the file of one option, or None if there is no such option."""
+    for root in roots(config_dir):
+        path = root / group / f"{option}.yaml"
+        if path.is_file():
+            return path
+    return None
+
+
+def options(group: str, config_dir: Path | None = None) -> list[str]:
+    """Return the options of a group, in alphabetical order."""
+    return sorted({file.stem for root in roots(config_dir) for file in (root / group).glob("*.yaml")})
+
+
+@cache
+def _read_primary(path: Path) -> dict[str, Any]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return dict(content)
+
+
+def shipped(group: str, option: str) -> dict[str, Any]:
+    """Return an option file of our own as plain data, whatever a user's file of the same name holds."""
+    return _read_primary(conf_dir() / group / f"{option}.yaml")
+
+
+def _primary() -> dict[str, Any]:
+    return _read_primary(conf_dir() / f"{PRIMARY}.yaml")
+
+
+def defaults() -> dict[str, str | list[str] | None]:
+    """Return the default option of each group, in the order of composition."""
+    entries = [entry for entry in _primary()["defaults"] if isinstance(entry, dict)]
+    return {group: option for entry in entries for group, option in entry.items()}
+
+
+def groups() -> list[str]:
+    """Return the groups that can be chosen on the command line."""
+    return list(defaults())
+
+
+def lists() -> list[str]:
+    """Return the groups of which several options may be chosen at once."""
+    return [group for group, default in defaults().items() if isinstance(default, list)]
+
+
+def plain_keys() -> list[str]:
+    """Return the keys of a config that stand outside the groups, such as ``seed``."""
+    return [key for key in _primary() if key != "defaults"]
+
+
+def is_node(key: str) -> bool:
+    """Say whether one of the `plain_keys` holds keys itself."""
+    return isinstance(_primary()[key], dict)
+
+
+def state_of_files(config_dir: Path | None = None) -> frozenset[tuple[Path, int, int]]:
+    """Return the user's directories and option files, each with when it was changed and its size; ours do not change.
+
+    Args:
+        config_dir: The directory given with ``--config-dir``.
+    """
+    directories = [
+        directory for directory in (user_dir(), config_dir) if directory is not None and directory.is_dir()
+    ]
+    # A directory of files for each group, and no deeper: a directory that was named by mistake may be a whole disk.
+    files = [path for directory in directories for path in directory.glob("*/*.yaml") if path.is_file()]
+    return frozenset(
+        (path, (state := path.stat()).st_mtime_ns, state.st_size) for path in [*directories, *files]
+    )
+
+
+def describe(group: str, option: str, config_dir: Path | None = None) -> str:
+    """Return the first comment line of an option's file, its one-line description."""
+    path = source(group, option, config_dir)
+    if path is None:
+        return ""
+    # Composing the file says what is wrong with it; a list of options must not die of it.
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            text = line.strip()
+            # "# @package x" is an instruction to Hydra, not a description.
+            if text.startswith("#") and not text.startswith("# @"):
+                return text.lstrip("#").strip()
+            if text and not text.startswith("#"):
+                break
+    return ""
+
+
+def read(group: str, option: str, config_dir: Path | None = None) -> dict[str, Any]:
+    """Return the top-level keys of an option, those of the options of the same group it builds on included.
+
+    Args:
+        group: Group, such as ``model``.
+        option: Option, such as ``lenet5``.
+        config_dir: The directory given with ``--config-dir``.
+
+    Returns:
+        Plain data with interpolations as text; empty if the file is missing or is no YAML mapping.
+    """
+    return deepcopy(_read(group, option, config_dir, frozenset()))
+
+
+def _read(group: str, option: str, config_dir: Path | None, seen: frozenset[str]) -> dict[str, Any]:
+    path = source(group, option, config_dir)
+    if path is None or option in seen:
+        return {}
+    state = path.stat()
+    content = _parsed(path, state.st_mtime_ns, state.st_size)
+    merged: dict[str, Any] = {}
+    defaults = content.get("defaults")
+    for entry in defaults if isinstance(defaults, list) else []:
+        if isinstance(entry, str) and entry != "_self_":
+            merged = _merge(merged, _read(group, entry, config_dir, seen | {option}))
+    return _merge(merged, {key: value for key, value in content.items() if key != "defaults"})
+
+
+@lru_cache(maxsize=1024)
+def _parsed(path: Path, changed: int, size: int) -> dict[str, Any]:
+    """Return the keys of a file, parsed once for as long as it does not change."""
+    try:
+        content = yaml.safe_load(read_yaml(path, path.name))
+    except (ConfigError, yaml.YAMLError, ValueError):
+        # Composing the file says what is wrong with it; a list of options must not die of it.
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def kinds_of_model(model: str, config_dir: Path | None = None) -> list[str]:
+    """Return the kinds of input a model takes: the keys of its ``embeds``."""
+    embeds = read("model", model, config_dir).get("embeds")
+    return list(embeds) if isinstance(embeds, dict) else []
+
+
+def models_for(kind: str, config_dir: Path | None = None) -> list[str]:
+    """Return the models that take a kind of input."""
+    names = options("model", config_dir)
+    return [name for name in names if kind in kinds_of_model(name, config_dir)]
+
+
+def data_for(model: str, config_dir: Path | None = None) -> list[str]:
+    """Return the datasets whose kind a model takes."""
+    kinds = kinds_of_model(model, config_dir)
+    names = options("data", config_dir)
+    return [name for name in names if read("data", name, config_dir).get("kind") in kinds]

@@ -1,0 +1,1 @@
+"""Datasets: read, split, prepared once and gathered into batches, one file a dataset."""

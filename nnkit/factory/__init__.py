@@ -1,0 +1,6 @@
+"""From config nodes to objects: fenced, checked, then constructed."""
+
+from nnkit.factory.construct import build, build_network, refuse_untrusted, target_class
+from nnkit.factory.soundness import loss_target, problems
+
+__all__ = ["build", "build_network", "loss_target", "problems", "refuse_untrusted", "target_class"]

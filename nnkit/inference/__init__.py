@@ -1,0 +1,1 @@
+"""What a trained run says of inputs that a user names."""

@@ -1,0 +1,187 @@
+"""Fit, test the best checkpoint, and keep the run's record true whatever happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from nnkit import config as configs
+from nnkit.callbacks.checkpoint import Checkpointing
+from nnkit.callbacks.ending import Ending
+from nnkit.callbacks.progress import Progress
+from nnkit.callbacks.record import Record, cut_after
+from nnkit.callbacks.signals import Interrupted, StopSignal, leave_if_stopped
+from nnkit.callbacks.state import Origin, SaveState
+from nnkit.checkpoint.formats import KEY
+from nnkit.checkpoint.manifest import Manifest
+from nnkit.checkpoint.plugin import StoreIO
+from nnkit.checkpoint.points import position
+from nnkit.checkpoint.store import CheckpointStore
+from nnkit.files import atomic
+from nnkit.files.layout import LOG, PROFILE, TIMING
+from nnkit.machine import signals
+from nnkit.machine.faults import explained
+from nnkit.runs.evaluation import evaluate
+from nnkit.runs.profiling import Kept, head
+from nnkit.runs.run import Run, now
+from nnkit.runs.run_loggers import finish, flush, make_loggers
+from nnkit.runs.session import Session, build_all, make_trainer
+from nnkit.ui import logs, report
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback, Trainer
+
+# A checkpoint's manifest and its verified state.
+Loaded = tuple[Manifest, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What training ends with.
+
+    Attributes:
+        run: The run directory.
+        metrics: Test metrics of the best checkpoint, such as "test/accuracy", and its validation score.
+        seconds: Time spent in training and validation.
+        session: The data and the task, the best weights loaded.
+    """
+
+    run: Run
+    metrics: dict[str, float]
+    seconds: float
+    session: Session = field(repr=False)
+
+
+def fit(
+    session: Session, run: Run, checkpoint: Loaded | None, show: bool, extra: Sequence[Callback] = ()
+) -> Result:
+    """Train to the end, test the best checkpoint, and keep the run's record true whatever happens.
+
+    Args:
+        session: The parts of the run.
+        run: Its directory, held by this process.
+        checkpoint: Where to continue; None starts at step 0.
+        show: Whether to print progress and the table of results.
+        extra: Callbacks beside those of the config.
+
+    Raises:
+        Interrupted: If a signal has ended the run.
+        EnvironmentFault: If something cannot be read or written, or a worker process died.
+    """
+    config, store, start = session.config, CheckpointStore(run.checkpoints), time.perf_counter()
+    atomic.remove_temporaries(run.path)
+    store.prepare()
+    with ExitStack() as stack:
+        stack.enter_context(signals.noted())
+        stack.enter_context(logs.to_file(run.path / LOG))
+        step = -1 if checkpoint is None else checkpoint[0].step
+        record, stopped = Record(run.path), False
+        if checkpoint is None:
+            record.cut_back(0)
+        else:
+            state = checkpoint[1]
+            record.cut_back(state[KEY]["num_lines"], step)
+            stopped = state[KEY]["stopped"]
+            session.data.resume_at(*position(state))
+        session.data.repeats_epoch = bool(config.trainer.get("overfit_batches"))
+        cut_after(run.path / TIMING, step)
+        loggers = make_loggers(session, run.path, step, record)
+        for logger in loggers:
+            stack.callback(logger.close)
+        io = StoreIO(store, partial(flush, loggers), checkpoint)
+        stack.callback(io.teardown)
+        chosen = [one for one in build_all("callbacks", config) if show or not isinstance(one, Progress)]
+        ending = Ending(config.trainer.max_steps, stopped)
+        callbacks = [SaveState(_origin(session), record), record, *chosen, ending, StopSignal(), *extra]
+        validates = len(session.data.split("val")) > 0
+        trainer = make_trainer(config, run.path, callbacks, loggers, io=io, validates=validates)
+        path = None if checkpoint is None else str(store.directory / checkpoint[0].file)
+        try:
+            with explained():
+                trainer.fit(session.task, datamodule=session.data, ckpt_path=path, weights_only=True)
+                io.flush()
+                _prune(trainer, store)
+                _keep_profile(trainer, run, show)
+                seconds = time.perf_counter() - start
+                return _finish(session, run, trainer, record, seconds=seconds, show=show)
+        except Interrupted as signalled:
+            run.update(status="stopped", end=now(), step=trainer.global_step)
+            where = f" at step {trainer.global_step}; continue with: nnkit resume {report.shorten(run.path)}"
+            raise Interrupted(signalled.number, signalled.saved, where) from None
+        except BaseException as error:
+            session.data.on_exception(error)
+            status = "stopped" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
+            # Where nothing can be written any more, what went wrong first is what must be said.
+            with suppress(atomic.WriteFault):
+                run.update(
+                    status=status, end=now(), step=trainer.global_step, error=str(error).split("\n")[0]
+                )
+            raise
+
+
+def _keep_profile(trainer: Trainer, run: Run, show: bool) -> None:
+    """Write the profiler's report into the run directory, and print as much of it as a terminal can hold."""
+    profiler = trainer.__dict__["profiler"]
+    if not isinstance(profiler, Kept) or not profiler.report or not trainer.is_global_zero:
+        return
+    atomic.write_atomic(run.path / PROFILE, profiler.report.encode())
+    if show:
+        report.console().print(head(profiler.report), markup=False, highlight=False, soft_wrap=True)
+
+
+def _prune(trainer: Trainer, store: CheckpointStore) -> None:
+    """Prune at the end as well: a run that was killed right after its last save has nothing left to save."""
+    kept = [one.keep_last for one in trainer.checkpoint_callbacks if isinstance(one, Checkpointing)]
+    if kept and store.holds_any():
+        store.settle(kept[0])
+
+
+def _origin(session: Session) -> Origin:
+    return Origin(
+        config=lambda: configs.to_json(session.config),
+        choices=session.choices,
+        preprocessing_sha256=atomic.sha256(atomic.canonical(session.data.preprocessing)),
+        data_fingerprint=session.data.preprocessing.get("fingerprint"),
+    )
+
+
+def _finish(
+    session: Session, run: Run, trainer: Trainer, record: Record, *, seconds: float, show: bool
+) -> Result:
+    leave_if_stopped()
+    best, store = None, CheckpointStore(run.checkpoints)
+    if store.holds_any():
+        best, state = store.load("best")
+        session.task.load_state_dict(state["state_dict"])
+    metrics = evaluate(session, run.path, [StopSignal()])
+    record.write(trainer, "test", metrics)
+    if best is not None and best.monitor is not None and best.score is not None:
+        metrics = {**metrics, best.monitor: best.score}
+    finish(session, trainer.loggers, metrics)
+    # The log first: a run that is done is not resumed, so nothing would write its last line again.
+    atomic.sync_file(record.path)
+    run.update(
+        status="done",
+        end=now(),
+        step=trainer.global_step,
+        seconds=round(seconds, 3),
+        metrics=metrics,
+        best=best.file if best else None,
+    )
+    if show:
+        title = f"{session.choices['model']} on {session.choices['data']}"
+        facts = {
+            "steps": trainer.global_step,
+            "parameters": f"{sum(p.numel() for p in session.task.network.parameters() if p.requires_grad):,}",
+            "training": f"{seconds:.1f} s",
+            "best checkpoint" if best and best.score is not None else "last checkpoint": best.file
+            if best
+            else "none",
+            "run": report.shorten(run.path),
+        }
+        report.console().print(report.results_table(metrics, facts, title))
+    return Result(run, metrics, seconds, session)

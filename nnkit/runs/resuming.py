@@ -1,0 +1,230 @@
+"""Go on with a run in its own directory, from its newest valid checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import reprlib
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnkit import config as configs
+from nnkit import factory
+from nnkit.checkpoint.formats import KEY
+from nnkit.checkpoint.points import reopen_epoch
+from nnkit.checkpoint.store import CheckpointStore
+from nnkit.config import Change, Composition
+from nnkit.errors import ConfigError, UserError
+from nnkit.files import atomic
+from nnkit.files.layout import CONFIG
+from nnkit.machine import signals
+from nnkit.runs.fit import Loaded, Result, fit
+from nnkit.runs.run import Run, cpu_capability, find_run, now, start_record, versions
+from nnkit.runs.session import check_devices, fix_arithmetic, make_session, prepare_data
+from nnkit.runs.transfer import take_again
+from nnkit.ui import report
+
+_log = logging.getLogger("nnkit")
+# A config from elsewhere may hold lists that would fill the terminal.
+_REPR = reprlib.Repr()
+_REPR.maxlist = _REPR.maxdict = 20
+_REPR.maxstring = _REPR.maxother = 200
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback
+    from omegaconf import DictConfig
+
+    from nnkit.runs.session import Session
+
+
+def resume(
+    spec: str,
+    output_dir: str = "outputs",
+    words: Sequence[str] = (),
+    allowed: Collection[str] = (),
+    show: bool = True,
+) -> Result:
+    """Continue a run in its own directory from its newest valid checkpoint.
+
+    Args:
+        spec: Run directory, unique prefix, or "last".
+        output_dir: Where runs are looked for.
+        words: Values to change, such as ``trainer.max_epochs=20``.
+        allowed: Keys among them that change the arithmetic and may.
+        show: Whether to print the table of results.
+
+    Raises:
+        ConfigError: If a change is refused, with every reason; nothing is written then.
+        UserError: If there is no such run, it is finished, or another process trains it.
+        EnvironmentFault: If it has checkpoints and none is valid.
+    """
+    run = find_run(spec, Path(output_dir))
+    with run.locked():
+        return resume_held(run, words, allowed, show)
+
+
+def resume_held(
+    run: Run,
+    words: Sequence[str] = (),
+    allowed: Collection[str] = (),
+    show: bool = True,
+    extra: Sequence[Callback] = (),
+) -> Result:
+    """Continue a run whose directory this process holds; see `resume`.
+
+    Args:
+        run: The run.
+        words: As for `resume`.
+        allowed: As for `resume`.
+        show: As for `resume`.
+        extra: Callbacks beside those of the config.
+    """
+    run.refuse_links()
+    record = run.record()
+    config, choices = configs.load(run.path / CONFIG)
+    factory.refuse_untrusted(config)
+    store = CheckpointStore(run.checkpoints)
+    newest = store.load("last") if store.holds_any() else None
+    choices = choices or record.get("choices") or (newest[1][KEY]["choices"] if newest else {})
+    if newest is not None:
+        check_belongs(run, config, newest)
+    changes, problems = configs.change(config, words, allowed)
+    problems = problems or factory.problems(Composition(config, dict(choices)))
+    if problems:
+        raise ConfigError([replace(problem, where=problem.where or "config.yaml") for problem in problems])
+    newest = _lengthen(run, record, newest, changes)
+    check_devices(config)
+    fix_arithmetic(config)
+    session = make_session(config, choices, prepare_data(config, run.preprocessing()))
+    if newest is not None:
+        _check_weights(run, session, newest)
+    elif config.init_from is not None:
+        take_again(session, run)
+    with signals.noted():
+        _say(run, record, newest, changes, show)
+        if changes:
+            atomic.write_atomic(run.path / CONFIG, configs.to_yaml(config).encode())
+        note = {
+            "time": now(),
+            "step": newest[0].step if newest else 0,
+            "changes": [asdict(one) for one in changes],
+            "allowed": sorted(allowed),
+        }
+        entry = start_record()
+        run.update(
+            status="running",
+            pid=entry["pid"],
+            versions=entry["versions"],
+            cpu_capability=entry["cpu_capability"],
+            end=None,
+            error=None,
+            resumed=[*record.get("resumed", []), note],
+        )
+        return fit(session, run, newest, show, extra)
+
+
+def _lengthen(
+    run: Run, record: dict[str, Any], newest: Loaded | None, changes: Sequence[Change]
+) -> Loaded | None:
+    """Let a run that has ended go on if something was changed that ends it later; refuse it otherwise."""
+    longer = any(one.lengthens for one in changes)
+    if record.get("status") == "done" and not longer:
+        raise UserError(
+            f"{run.path} is finished\n    test it with: nnkit test {run.path}\n"
+            f"    train it longer with: nnkit resume {run.path} trainer.max_epochs=..."
+        )
+    if newest is None or not longer:
+        return newest
+    manifest, state = newest
+    if state[KEY]["stopped"]:
+        reopen_epoch(state)
+        state[KEY]["stopped"] = False
+    return manifest, state
+
+
+def check_belongs(run: Run, config: DictConfig, newest: Loaded) -> None:
+    """Refuse a checkpoint of another config or other data than the directory speaks of.
+
+    Raises:
+        UserError: With the difference.
+    """
+    manifest, state = newest
+    ours = state[KEY]
+    trained = configs.from_yaml(ours["config"]).config
+    permitted = {key for note in run.resumptions() for key in note["allowed"]}
+    found = [
+        one
+        for one in configs.differing(configs.flat(trained), configs.flat(config))
+        if not configs.is_harmless(one.key)
+        and not any(one.key == key or one.key.startswith(f"{key}.") for key in permitted)
+        and not _is_filled_in(one)
+    ]
+    if found:
+        lines = "\n    ".join(
+            f"{one.key}: {_REPR.repr(one.old)} there, {_REPR.repr(one.new)} in config.yaml" for one in found
+        )
+        raise UserError(
+            f"{run.checkpoints / manifest.file} belongs to another config than {run.path / CONFIG}\n    {lines}"
+        )
+    learnt = atomic.sha256(atomic.canonical(run.preprocessing()))
+    if learnt != ours["preprocessing_sha256"]:
+        raise UserError(
+            f"{run.path}/preprocessing.json is not the one that {manifest.file} was trained with: "
+            f"its SHA-256 is {learnt[:12]}, the checkpoint says {ours['preprocessing_sha256'][:12]}"
+        )
+
+
+def _is_filled_in(one: Change) -> bool:
+    """Say whether a value differs only because the run's start filled it in."""
+    return one.key == "trainer.num_threads" and None in (one.old, one.new)
+
+
+def _check_weights(run: Run, session: Session, newest: Loaded) -> None:
+    """Refuse a checkpoint whose tensors the network does not have.
+
+    Raises:
+        UserError: With the tensors that differ.
+    """
+    manifest, state = newest
+    there = {name: tuple(tensor.shape) for name, tensor in session.task.upgraded(state["state_dict"]).items()}
+    here = {name: tuple(tensor.shape) for name, tensor in session.task.state_dict().items()}
+    wrong = [name for name in dict.fromkeys([*there, *here]) if there.get(name) != here.get(name)]
+    if wrong:
+        lines = [
+            f"{name}: {there.get(name, 'missing')} there, {here.get(name, 'missing')} here" for name in wrong
+        ]
+        raise UserError(
+            f"{run.checkpoints / manifest.file} does not fit the model of {run.path / CONFIG}\n    "
+            + "\n    ".join(lines[:10])
+        )
+
+
+def _say(
+    run: Run, record: dict[str, Any], newest: Loaded | None, changes: Sequence[Change], show: bool
+) -> None:
+    """Say where the run goes on, with what changes, and whether other versions are at work; to the log at least."""
+    where = report.shorten(run.path)
+    if newest is None:
+        lines = [f"{where} holds no checkpoint: starting at step 0"]
+    else:
+        lines = [f"{where}: going on from {newest[0].file}, step {newest[0].step}"]
+    lines += [f"    {one}" for one in changes]
+    before, present = record.get("versions") or {}, versions()
+    other = [
+        f"{name} {before[name]} -> {now}" for name, now in present.items() if before.get(name, now) != now
+    ]
+    if other:
+        lines.append(
+            f"    trained with other versions until now, so that bits may differ: {', '.join(other)}"
+        )
+    earlier, capability = record.get("cpu_capability"), cpu_capability()
+    if earlier not in (None, capability):
+        lines.append(
+            f"    trained with the instructions {earlier} until now, here torch uses {capability}, "
+            "so that bits may differ"
+        )
+    for line in lines:
+        _log.info(line.strip())
+        if show:
+            report.console().print(line, soft_wrap=True, markup=False)

@@ -1,0 +1,255 @@
+"""The run directory: create it once, find it again, and keep its record."""
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from nnkit.errors import EnvironmentFault, UserError
+from nnkit.files import atomic
+from nnkit.files.git import commit
+from nnkit.files.json_limits import read_json
+from nnkit.files.layout import CONFIG, PREPROCESSING, RECORD
+from nnkit.files.paths import expand
+
+_LOCK = ".lock"
+
+
+def now() -> str:
+    """Return the present time in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Run:
+    """One run directory.
+
+    Args:
+        path: The directory, which exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, output_dir: Path, label: str, name: str | None = None) -> "Run":
+        """Make a directory that no other run shares.
+
+        Args:
+            output_dir: Parent of all runs.
+            label: MODEL-DATA, the folder of runs without a name.
+            name: The user's own name for it.
+
+        Raises:
+            UserError: If a run of this name exists, or output_dir is a file.
+            EnvironmentFault: If the directory cannot be made.
+        """
+        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        path = output_dir / name if name else output_dir / label / f"{stamp}-{secrets.token_hex(2)}"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir(exist_ok=cls(path).is_shell())
+            atomic.make_directory(path)
+        except FileExistsError as error:
+            if not path.is_dir():
+                raise UserError(f"output_dir: {error.filename} is a file, a directory is needed") from error
+            raise UserError(exists_already(path)) from error
+        except NotADirectoryError as error:
+            raise UserError(
+                f"output_dir: {output_dir} leads through a file, a directory is needed"
+            ) from error
+        except OSError as error:
+            raise EnvironmentFault(f"{path} cannot be created: {error.strerror}") from error
+        return cls(path)
+
+    def is_shell(self) -> bool:
+        """Say whether the directory holds no more than what a start that was killed leaves behind."""
+        if not self.path.is_dir() or self.held():
+            return False
+        left = {_LOCK, RECORD, PREPROCESSING}
+        names = {entry.name.removesuffix(atomic.TEMPORARY) for entry in self.path.iterdir()}
+        return names <= {*left, CONFIG} and not (self.path / CONFIG).exists()
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints stand."""
+        return self.path / "checkpoints"
+
+    def record(self) -> dict[str, Any]:
+        """Return what run.json says; empty where it is missing or garbled."""
+        try:
+            record = read_json(self.path / RECORD)
+        except (OSError, ValueError):
+            return {}
+        return record if isinstance(record, dict) else {}
+
+    def resumptions(self) -> list[dict[str, Any]]:
+        """Return when, where and with what changes the run was resumed; what is not said is empty."""
+        notes = self.record().get("resumed")
+        known = (
+            [note if isinstance(note, dict) else {"time": note} for note in notes]
+            if isinstance(notes, list)
+            else []
+        )
+        return [{"time": None, "step": None, "changes": [], "allowed": [], **note} for note in known]
+
+    def update(self, **fields: Any) -> None:
+        """Set fields of run.json."""
+        atomic.write_json(self.path / RECORD, {**self.record(), **fields})
+
+    def status(self) -> str:
+        """Return the status; a run that says it is running while nobody holds its lock was killed."""
+        status = str(self.record().get("status", "unknown"))
+        return "killed" if status == "running" and not self.held() else status
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Return what the data module learnt.
+
+        Raises:
+            UserError: If the file is missing or garbled.
+        """
+        try:
+            learnt = read_json(self.path / PREPROCESSING)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.path / PREPROCESSING} cannot be read: {error}") from error
+        if not isinstance(learnt, dict):
+            raise UserError(f"{self.path / PREPROCESSING} holds no keys")
+        return learnt
+
+    def refuse_links(self) -> None:
+        """Refuse a directory that holds a link out of it: what a logger writes would follow it to any file.
+
+        Raises:
+            UserError: With the first of them.
+        """
+        inside = self.path.resolve()
+        for folder, folders, names in os.walk(self.path):
+            if Path(folder) == self.path / "wandb":
+                # W&B links to logs of its own from the folders of its runs, none of which is written to again.
+                folders.clear()
+            for path in (Path(folder) / name for name in (*folders, *names)):
+                if path.is_symlink() and not path.resolve().is_relative_to(inside):
+                    raise UserError(
+                        f"{path} is a link that leads out of the run: delete it, or put in its place what it leads to"
+                    )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for this process alone.
+
+        Raises:
+            UserError: If another process holds it, naming its process id.
+        """
+        lock = FileLock(self.path / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(f"{self.path} is in use by process {self.record().get('pid', '?')}") from error
+        except OSError as error:
+            raise EnvironmentFault(
+                f"{self.path} cannot be locked for this process: {error.strerror or error}\n"
+                "    make the directory writable, or copy it to where you can write"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def held(self) -> bool:
+        """Say whether a process holds the directory; the lock is the kernel's, so it ends with its owner."""
+        lock = FileLock(self.path / _LOCK)
+        if not (self.path / _LOCK).exists():
+            return False
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        except OSError:
+            return False
+        lock.release()
+        return False
+
+
+def exists_already(path: Path) -> str:
+    """Say that a run of this name exists, and what to type instead."""
+    return (
+        f"name: {path} exists already\n    continue it with: nnkit resume {path}\n    or choose another name="
+    )
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    """Return the versions on which the bits of a run depend."""
+    from importlib.metadata import version
+
+    from nnkit import __version__
+
+    packages = ("torch", "lightning", "hydra-core", "numpy")
+    return {"nnkit": __version__, **{package: version(package) for package in packages}}
+
+
+def cpu_capability() -> str:
+    """Return the vector instructions torch computes with, such as "AVX512": others sum in another order."""
+    import torch
+
+    return str(torch.backends.cpu.get_cpu_capability())
+
+
+def start_record(command: list[str] | None = None) -> dict[str, Any]:
+    """Return the facts known when a run starts: command, process, host-independent versions, git commit."""
+    return {
+        "status": "running",
+        "command": command if command is not None else [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "pid": os.getpid(),
+        "start": now(),
+        "end": None,
+        "python": sys.version.split()[0],
+        "versions": versions(),
+        "cpu_capability": cpu_capability(),
+        "git": commit(Path.cwd()),
+    }
+
+
+def all_runs(output_dir: Path) -> list[Run]:
+    """Return the runs below a directory, the latest start last."""
+    found = {
+        path.parent for pattern in ("*", "*/*", "*/*/*") for path in output_dir.glob(f"{pattern}/{CONFIG}")
+    }
+    runs = [Run(path) for path in found]
+    return sorted(runs, key=lambda run: (str(run.record().get("start", "")), run.path.name))
+
+
+def find_run(spec: str, output_dir: Path = Path("outputs")) -> Run:
+    """Find a run by directory, unique prefix, or the word `last`.
+
+    Raises:
+        UserError: If nothing or more than one run fits.
+    """
+    path = expand(spec)
+    if (path / CONFIG).is_file():
+        return Run(path)
+    runs = all_runs(output_dir)
+    if not runs:
+        raise UserError(
+            f"no run {spec!r}: there are no runs below {output_dir}/\n    start one with: nnkit train"
+        )
+    if spec == "last":
+        return runs[-1]
+    names = {str(run.path.relative_to(output_dir)): run for run in runs}
+    fits = [name for name in names if name.startswith(spec) or Path(name).name.startswith(spec)]
+    exact = [name for name in fits if spec in (name, Path(name).name)]
+    fits = exact or fits
+    if len(fits) == 1:
+        return names[fits[0]]
+    if not fits:
+        latest = "\n    ".join(list(names)[-5:])
+        raise UserError(f"no run {spec!r} below {output_dir}/; the latest are\n    {latest}")
+    raise UserError(
+        f"{spec!r} fits {len(fits)} runs, type more of the name:\n    " + "\n    ".join(fits[:10])
+    )

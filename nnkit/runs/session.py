@@ -1,0 +1,355 @@
+"""From a config to the objects of a run: data, task, trainer, in the order in which each can be built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as lightning
+import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch import Callback, Trainer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from nnkit import config as configs
+from nnkit.checkpoint.plugin import StoreIO
+from nnkit.data.base import DataModule, Preprocessing
+from nnkit.errors import ConfigError, EnvironmentFault, Problem
+from nnkit.factory import build, build_network, loss_target, target_class
+from nnkit.factory.trial import TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH
+from nnkit.optim.groups import param_groups
+from nnkit.runs.profiling import make_profiler
+from nnkit.tasks.base import Task
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+
+# Steps between two lines of the record, and points that the curve of a short run has at least.
+_LOG_EVERY, _POINTS = 50, 20
+
+
+@dataclass
+class Session:
+    """What a run is made of.
+
+    Attributes:
+        config: The config, every fact filled in.
+        choices: The option chosen in each group.
+        data: Prepared data.
+        task: The Lightning module.
+    """
+
+    config: DictConfig
+    choices: Mapping[str, Any]
+    data: DataModule
+    task: Task
+
+
+def fix_arithmetic(config: DictConfig) -> None:
+    """Set threads and matmul precision, and write them into the config: other settings give other bits."""
+    if config.trainer.num_threads is None:
+        config.trainer.num_threads = torch.get_num_threads()
+    torch.set_num_threads(config.trainer.num_threads)
+    if config.trainer.matmul_precision is None:
+        config.trainer.matmul_precision = "medium" if _has_matrix_units() else "highest"
+    torch.set_float32_matmul_precision(config.trainer.matmul_precision)
+
+
+def _has_matrix_units() -> bool:
+    """Say whether this CPU multiplies bfloat16 matrices several times as fast as float32 ones (AMX)."""
+    # Older versions of torch do not tell.
+    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    return capabilities is not None and bool(capabilities().get("amx_bf16"))
+
+
+def check_devices(config: DictConfig) -> None:
+    """Refuse a device this machine does not have.
+
+    Raises:
+        EnvironmentFault: If a GPU is demanded where there is none, or more of them than there are.
+    """
+    wanted, count = str(config.trainer.accelerator), config.trainer.devices
+    available = torch.cuda.device_count()
+    missing = {
+        "cuda": available == 0,
+        "gpu": available == 0 and not torch.backends.mps.is_available(),
+        "mps": not torch.backends.mps.is_available(),
+    }
+    if missing.get(wanted, False):
+        raise EnvironmentFault(
+            f"trainer.accelerator={wanted}: PyTorch finds no such device here\n"
+            "    type trainer.accelerator=auto to take what there is, or cpu"
+        )
+    if wanted in ("cuda", "gpu") and isinstance(count, int) and count > max(available, 1):
+        raise EnvironmentFault(f"trainer.devices={count}: there are {available} GPUs here")
+
+
+def prepare_data(
+    config: DictConfig, preprocessing: Preprocessing | None = None, heritage: Preprocessing | None = None
+) -> DataModule:
+    """Build the data module, prepare it or take over what an earlier run learnt, and fill the facts in.
+
+    Args:
+        config: A composed config.
+        preprocessing: What this run learnt when it began; None: the data are prepared.
+        heritage: What they need not learn then, as another run has; see `DataModule.inherited`.
+
+    Raises:
+        ConfigError: If a fact the user typed contradicts the data.
+    """
+    data: DataModule = build(config.data, "data")
+    data.heritage = dict(heritage or {})
+    data.setup_data(preprocessing)
+    problems = []
+    for name, value in data.facts().items():
+        given = config.data.get(name)
+        if given is not None and given != value:
+            problems.append(
+                Problem(f"data.{name}", f"{given} was given, the data have {value}", "leave it out")
+            )
+        config.data[name] = value
+    if problems:
+        raise ConfigError(problems)
+    return data
+
+
+def limited(limit: float, count: int) -> int:
+    """Return how many of `count` batches are left by a limit: a share of them (1.0) or a number (10)."""
+    return int(count * limit) if isinstance(limit, float) else min(limit, count)
+
+
+def count_steps(config: DictConfig, num_batches: int) -> tuple[float, float]:
+    """Return the optimizer steps of an epoch and of the run; infinite where only the clock ends it.
+
+    Args:
+        config: A composed config.
+        num_batches: Batches of the training split.
+    """
+    trainer = config.trainer
+    limit = trainer.get("overfit_batches") or trainer.get("limit_train_batches", 1.0)
+    per_epoch = math.ceil(limited(limit, num_batches) / trainer.get("accumulate_grad_batches", 1))
+    epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps")
+    return per_epoch, min(
+        epochs * per_epoch if epochs and epochs > 0 else math.inf, steps if steps and steps > 0 else math.inf
+    )
+
+
+def fix_logging(config: DictConfig, num_batches: int) -> None:
+    """Write the steps between two lines of the record into the config: fewer where a run is short.
+
+    Args:
+        config: A composed config; what the user has set stays.
+        num_batches: Batches of the training split.
+    """
+    if config.trainer.get("log_every_n_steps") is not None:
+        return
+    total = count_steps(config, num_batches)[1]
+    every = _LOG_EVERY if math.isinf(total) else max(1, min(_LOG_EVERY, int(total) // _POINTS))
+    configs.set_values(config.trainer, log_every_n_steps=every)
+
+
+def check_validation(config: DictConfig, data: DataModule) -> None:
+    """Refuse what follows a validation metric where nothing is held out for validation.
+
+    Raises:
+        ConfigError: If early stopping or a plateau schedule would wait for a metric that never comes.
+    """
+    if len(data.split("val")):
+        return
+    waiting = [f"callbacks.{name}" for name in config.get("callbacks") or {} if name == "early_stopping"]
+    if "ReduceLROnPlateau" in config.scheduler.get("_target_", ""):
+        waiting.append("scheduler")
+    if waiting:
+        answer = "hold a part out with data.val_fraction=0.1"
+        raise ConfigError(
+            [
+                Problem(key, f"follows {config.monitor}, but nothing is held out for validation", answer)
+                for key in waiting
+            ]
+        )
+
+
+def count_batches(data: DataModule) -> dict[str, int]:
+    """Return the number of batches of each split of prepared data."""
+    return {
+        "train": len(data.train_dataloader()),
+        "val": len(data.val_dataloader()),
+        "test": len(data.test_dataloader()),
+    }
+
+
+def check_batches(config: DictConfig, counts: Mapping[str, int]) -> None:
+    """Refuse a share of the batches that is less than one, and a validation that no epoch is long enough for.
+
+    Args:
+        config: A composed config.
+        counts: Batches of each split (train, val, test) as far as they are known, train at least.
+
+    Raises:
+        ConfigError: With each of them.
+    """
+    trainer, problems = config.trainer, []
+    limits = {f"limit_{name}_batches": count for name, count in counts.items()}
+    for key, count in {**limits, "overfit_batches": counts["train"]}.items():
+        share = trainer[key]
+        if isinstance(share, float) and share > 0 and int(count * share) == 0 < count:
+            text = f"{share} of {count} batches is none"
+            problems.append(Problem(f"trainer.{key}", text, f"a count: trainer.{key}=1"))
+    interval = trainer.val_check_interval
+    length = limited(trainer.overfit_batches or trainer.limit_train_batches, counts["train"])
+    if trainer.check_val_every_n_epoch is not None and isinstance(interval, int) and interval > length > 0:
+        text = f"an epoch has {length} batches, and {interval} are never reached"
+        hint = "trainer.check_val_every_n_epoch=null counts on over the epochs"
+        problems.append(Problem("trainer.val_check_interval", text, hint))
+    if problems:
+        raise ConfigError(problems)
+
+
+def make_session(config: DictConfig, choices: Mapping[str, Any], data: DataModule) -> Session:
+    """Seed everything and build the task around a network with fresh weights."""
+    lightning.seed_everything(config.seed, verbose=False)
+    network = build_network(config)
+    if config.trainer.compile:
+        network.compile()
+    task_class = task_of(config)
+    task: Task = build(
+        config.task,
+        "task",
+        network=network,
+        loss=build(config.loss, "loss"),
+        target=loss_target(config),
+        make_optimizer=lambda module: _make_optimizer(config, module),
+        make_scheduler=lambda optimizer, steps, epoch: _make_scheduler(config, optimizer, steps, epoch),
+        interval=config.scheduler.get("interval", "step"),
+        monitor=config.monitor,
+        **task_class.learnt(data.preprocessing),
+    )
+    return Session(config, choices, data, task)
+
+
+def check_optimizer(session: Session) -> None:
+    """Refuse an optimizer or a schedule that does not go with the parameters, which only the network tells.
+
+    Raises:
+        ConfigError: If one cannot be made.
+    """
+    # Where a schedule is laid out over the steps of the run, their number is written into the config.
+    config = session.config.copy()
+    optimizer = _make_optimizer(config, session.task.network)
+    _make_scheduler(config, optimizer, TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH)
+
+
+def task_of(config: DictConfig) -> type[Task]:
+    """Return the class of the task."""
+    found = target_class(config.task, "task")
+    assert issubclass(found, Task)
+    return found
+
+
+def _make_optimizer(config: DictConfig, module: nn.Module) -> Optimizer:
+    node = config.optimizer.copy()
+    # The fused step is one kernel for all parameters. A loss scaler must see the gradients before it, so not there.
+    if "fused" in node and node.fused is None and resolve_precision(config) != "16-mixed":
+        node.fused = True
+    # Some optimizers move the matrices of the body in a way of their own.
+    apart = getattr(target_class(node, "optimizer"), "wants_matrices", False)
+    matrices_of = module.get_submodule("body") if apart else None
+    groups = param_groups(module, float(node.get("weight_decay") or 0.0), matrices_of)
+    optimizer: Optimizer = build(node, "optimizer", params=groups)
+    return optimizer
+
+
+def _make_scheduler(
+    config: DictConfig, optimizer: Optimizer, total_steps: float, steps_per_epoch: float
+) -> LRScheduler | ReduceLROnPlateau:
+    if config.trainer.max_steps > 0:
+        total_steps = min(total_steps, config.trainer.max_steps)
+    if math.isfinite(total_steps):
+        config.fit.total_steps = int(total_steps)
+    if math.isfinite(steps_per_epoch):
+        config.fit.steps_per_epoch = int(steps_per_epoch)
+    # A plateau schedule must know whether more of the metric it follows is better.
+    follows = issubclass(target_class(config.scheduler, "scheduler"), ReduceLROnPlateau)
+    mode = {"mode": task_of(config).mode(config.monitor)} if follows else {}
+    scheduler: LRScheduler | ReduceLROnPlateau = build(
+        config.scheduler, "scheduler", optimizer=optimizer, **mode
+    )
+    return scheduler
+
+
+def resolve_precision(config: DictConfig) -> str:
+    """Return the precision, `auto` turned into what suits the device."""
+    precision = str(config.trainer.precision)
+    if precision != "auto":
+        return precision
+    if config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.get_device_capability()[0] >= 8 else "16-mixed"
+    return "32-true"
+
+
+def make_trainer(
+    config: DictConfig,
+    directory: Path,
+    callbacks: list[Callback],
+    loggers: list[Any],
+    *,
+    io: StoreIO | None = None,
+    validates: bool = True,
+) -> Trainer:
+    """Build Lightning's Trainer with exactly these callbacks and loggers.
+
+    Args:
+        config: A composed config.
+        directory: The run directory.
+        callbacks: In the order in which they are called.
+        loggers: Lightning loggers.
+        io: What writes checkpoints; None for a trainer that only tests.
+        validates: Whether there is a validation split.
+    """
+    node = config.trainer.copy()
+    node.precision = resolve_precision(config)
+    # nnkit ends the run there itself (`nnkit.callbacks.ending`): Lightning, told of it, resumes an epoch that is over.
+    node.max_steps = -1
+    plugins: list[Any] = [] if io is None else [io]
+    if SLURMEnvironment.detect():
+        # Lightning would write a checkpoint of its own and queue the job again; `auto_resume` does that exactly.
+        plugins.append(SLURMEnvironment(auto_requeue=False))
+    if not validates:
+        node.limit_val_batches = 0
+    if node.get("overfit_batches"):
+        # The data deal out the same batches in every epoch; Lightning would put a sampler of its own into the loader.
+        node.limit_train_batches = node.overfit_batches
+        node.overfit_batches = 0.0
+    profiler = node.get("profiler")
+    node.profiler = None
+    has_checkpoints = any(isinstance(callback, lightning.callbacks.Checkpoint) for callback in callbacks)
+    trainer: Trainer = build(
+        node,
+        "trainer",
+        callbacks=callbacks,
+        logger=loggers or False,
+        default_root_dir=str(directory),
+        plugins=plugins or None,
+        enable_checkpointing=has_checkpoints,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    if profiler is not None and io is not None:
+        # Lightning sets it from outside the class, where types do not see it.
+        trainer.__dict__["profiler"] = make_profiler(str(profiler))
+    return trainer
+
+
+def build_all(group: str, config: DictConfig, **injected: Any) -> list[Any]:
+    """Build every named node of a group of many (callbacks, loggers)."""
+    nodes = config.get(group) or {}
+    return [build(node, group, **injected) for node in nodes.values()]
