@@ -1,6 +1,6 @@
 """`python -m nnkit`."""
 
-from nnkit.cli.__main__ import main
+from runpy import run_module
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_module("nnkit.cli", run_name="__main__", alter_sys=True)

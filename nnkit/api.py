@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from nnkit.decoding.sampling import Sampling
     from nnkit.inference.answering import Reply
     from nnkit.inference.filling import Filled
-    from nnkit.inference.prediction import Prediction, Unreadable
+    from nnkit.inference.prediction import Unreadable
     from nnkit.network import Network
     from nnkit.runs.fit import Result
     from nnkit.tasks.base import Task
+    from nnkit.tasks.predictions import Prediction
 
 
 def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> Composition:

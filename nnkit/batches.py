@@ -24,6 +24,10 @@ class Pictures(NamedTuple):
     target: Tensor
     indices: Tensor
 
+    def network_inputs(self) -> tuple[Tensor, ...]:
+        """Return what a network is called with; see `Network.forward`."""
+        return (self.inputs,)
+
 
 class Table(NamedTuple):
     """Rows of a table with one target each.
@@ -37,6 +41,10 @@ class Table(NamedTuple):
     inputs: Tensor
     target: Tensor
     indices: Tensor
+
+    def network_inputs(self) -> tuple[Tensor, ...]:
+        """Return what a network is called with; see `Network.forward`."""
+        return (self.inputs,)
 
 
 class Tokens(NamedTuple):
@@ -53,6 +61,10 @@ class Tokens(NamedTuple):
     mask: Tensor
     target: Tensor
     indices: Tensor
+
+    def network_inputs(self) -> tuple[Tensor, ...]:
+        """Return what a network is called with; see `Network.forward`."""
+        return self.inputs, self.mask
 
 
 class Blocks(NamedTuple):
@@ -71,6 +83,10 @@ class Blocks(NamedTuple):
     characters: Tensor
     indices: Tensor
 
+    def network_inputs(self) -> tuple[Tensor, ...]:
+        """Return what a network is called with; see `Network.forward`."""
+        return (self.inputs,)
+
 
 class Series(NamedTuple):
     """Windows of a series with the values to forecast.
@@ -84,6 +100,10 @@ class Series(NamedTuple):
     inputs: Tensor
     target: Tensor
     indices: Tensor
+
+    def network_inputs(self) -> tuple[Tensor, ...]:
+        """Return what a network is called with; see `Network.forward`."""
+        return (self.inputs,)
 
 
 class Pairs(NamedTuple):
@@ -106,6 +126,10 @@ class Pairs(NamedTuple):
     target: Tensor
     references: Tensor
     indices: Tensor
+
+    def network_inputs(self) -> tuple[Tensor, ...]:
+        """Return what a network is called with; see `Network.forward`."""
+        return self.inputs, self.mask, self.prefix
 
 
 class Sentences(NamedTuple):
@@ -130,6 +154,10 @@ class Sentences(NamedTuple):
     next_label: Tensor
     indices: Tensor
 
+    def network_inputs(self) -> tuple[Tensor, ...]:
+        """Return what a network is called with; see `Network.forward`."""
+        return self.inputs, self.mask, self.segments
+
 
 Batch = Pictures | Table | Tokens | Blocks | Series | Pairs | Sentences
 
@@ -137,19 +165,15 @@ Batch = Pictures | Table | Tokens | Blocks | Series | Pairs | Sentences
 IGNORED = -100
 
 
-def network_inputs(batch: Batch) -> tuple[Tensor, ...]:
-    """Return what a network is called with; see `Network.forward`."""
-    if isinstance(batch, Pairs):
-        return batch.inputs, batch.mask, batch.prefix
-    if isinstance(batch, Sentences):
-        return batch.inputs, batch.mask, batch.segments
-    return (batch.inputs, batch.mask) if isinstance(batch, Tokens) else (batch.inputs,)
+def is_padded(batch: Batch) -> bool:
+    """Return whether the samples of a batch differ in length."""
+    return "mask" in batch._fields
 
 
 def join(batches: Sequence[Batch]) -> Batch:
     """Put batches of one kind together; texts are padded to the longest."""
     columns: Iterable[tuple[Tensor, ...]] = zip(*batches, strict=True)
-    if isinstance(batches[0], Tokens | Pairs | Sentences):
+    if is_padded(batches[0]):
         fields = zip(batches[0]._fields, columns, strict=True)
         columns = (_padded(name, parts) for name, parts in fields)
     return type(batches[0])(*map(torch.cat, columns))

@@ -10,7 +10,6 @@ import nnkit
 from nnkit import config as configs
 from nnkit import factory
 from nnkit.analysis.shapes import network_layers
-from nnkit.batches import network_inputs
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.config import catalog
 from nnkit.inference.prediction import Unreadable
@@ -80,7 +79,7 @@ def test_each_model_trains_saves_loads_and_tests(model, data):
         pytest.skip(f"{model} is refused on {data}")
     result = nnkit.train(composition)
     opened = open_run(result.run, "last")
-    inputs = network_inputs(next(iter(opened.session.data.test_dataloader())))
+    inputs = next(iter(opened.session.data.test_dataloader())).network_inputs()
     with torch.no_grad():
         # Some networks put out several tensors.
         for one, other in zip(

@@ -14,7 +14,8 @@ from sklearn.datasets import load_digits
 
 import nnkit
 from nnkit.errors import ConfigError, UserError
-from nnkit.inference.prediction import Estimate, Ranking, Unreadable
+from nnkit.inference.prediction import Unreadable
+from nnkit.tasks.predictions import Estimate, Ranking
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "library.md"
 SMALL = [

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from nnkit import config as configs
 from nnkit.analysis.shapes import Layer, counting_saved, example_batch, looks_at_values, walk, without_values
-from nnkit.batches import network_inputs
 from nnkit.errors import UserError
 from nnkit.factory import build, target_class
 from nnkit.factory.nodes import signature
@@ -137,7 +136,7 @@ def rehearse(config: DictConfig, choices: dict[str, Any]) -> Rehearsal:
 def _rehearse_on(device: str, config: DictConfig, choices: dict[str, Any]) -> Rehearsal:
     task = make_task(config, choices, device)
     batch = example_batch(config, config.data.batch_size, device)
-    layers = walk(task.network, *network_inputs(batch))
+    layers = walk(task.network, *batch.network_inputs())
     with counting_saved(task) as saved:
         loss = _score(task, batch, layers[-1].output)
         kept = saved()

@@ -21,7 +21,6 @@ from nnkit.batches import (
     Series,
     Table,
     Tokens,
-    network_inputs,
 )
 from nnkit.errors import UserError
 from nnkit.factory import build_network, loss_target
@@ -170,7 +169,7 @@ def network_layers(config: DictConfig, size: int = 1) -> list[Layer]:
     def on(device: str) -> list[Layer]:
         with torch.device(device):
             network = build_network(config).eval()
-        return walk(network, *network_inputs(example_batch(config, size, device)))
+        return walk(network, *example_batch(config, size, device).network_inputs())
 
     return without_values(on)
 

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from typing_extensions import override
 
-from nnkit.batches import IGNORED, Batch, Pairs, Sentences, Tokens, network_inputs
+from nnkit.batches import IGNORED, Batch, Pairs, Sentences, Tokens
 from nnkit.callbacks.board import event_writer
 from nnkit.tasks.base import Task
 from nnkit.ui import drawing
@@ -141,7 +141,7 @@ def recorded(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
     try:
         with torch.no_grad():
             # Not the call itself: compiled, it would be compiled once more for this.
-            network.forward(*(part.to(device) for part in network_inputs(batch)))
+            network.forward(*(part.to(device) for part in batch.network_inputs()))
         found = {name: layer.weights for name, layer in layers.items() if layer.weights is not None}
     finally:
         for layer in layers.values():

@@ -9,7 +9,6 @@ from nnkit.callbacks.board import event_writer
 from nnkit.decoding.sampling import Sampling
 from nnkit.errors import UserError
 from nnkit.inference.generation import continuations, encode_prompt, line_break, whole
-from nnkit.tasks.language_modeling import LanguageModeling
 
 # Writing takes at most this share of the time: epochs of some milliseconds do not all get their sample.
 _MAX_SHARE = 0.05
@@ -59,14 +58,14 @@ class TextSamples(Callback):
         Raises:
             UserError: If it holds what the vocabulary lacks.
         """
-        if self.prompt and isinstance(pl_module, LanguageModeling):
+        if self.prompt and _writes_on(pl_module):
             tokenizer = _tokenizer(trainer)
             if tokenizer is not None:
                 encode_prompt(tokenizer, self.prompt)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write, if it is time; averaged weights are still in place where there are any."""
-        writes = isinstance(pl_module, LanguageModeling) and not trainer.sanity_checking
+        writes = _writes_on(pl_module) and not trainer.sanity_checking
         if (
             not writes
             or not trainer.is_global_zero
@@ -111,6 +110,10 @@ class TextSamples(Callback):
         except UserError as error:
             # A network that has diverged is for others to stop.
             return str(error)
+
+
+def _writes_on(module: LightningModule) -> bool:
+    return getattr(module, "writes", None) == "on"
 
 
 def _tokenizer(trainer: Trainer) -> Any:

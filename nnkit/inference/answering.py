@@ -10,7 +10,6 @@ import torch
 
 from nnkit.decoding.beam import Beam
 from nnkit.errors import UserError
-from nnkit.tasks.writing import Writing
 
 if TYPE_CHECKING:
     from nnkit.data.base import DataModule
@@ -45,13 +44,14 @@ def beam_for(
     Raises:
         UserError: If more answers are wanted than are kept, or a length penalty has nothing to compare.
     """
-    if not isinstance(task, Writing):
+    if task.writes != "answer":
         return None
+    writing: Any = task
     if size is not None and num > size:
         raise UserError(f"--nbest {num} needs a --beam of at least {num}, not {size}")
-    size = max(task.beam.size, num) if size is None else size
+    size = max(writing.beam.size, num) if size is None else size
     if length_penalty is None:
-        return Beam(size, task.beam.length_penalty)
+        return Beam(size, writing.beam.length_penalty)
     if size == 1:
         raise UserError("--length-penalty compares answers, and a beam of 1 has one: give --beam 4")
     try:
@@ -86,18 +86,19 @@ def replies(
         UserError: If the run's task is another one, there is nothing to read, or the network has diverged.
         ValueError: If max_len is below 1.
     """
-    if not isinstance(task, Writing):
+    if task.writes != "answer":
         raise UserError(
             f"{run} writes no text from another: its task is {type(task).__name__}\n"
             f"    nnkit predict {run} ITEM... applies it"
         )
     if max_len is not None and max_len < 1:
         raise ValueError(f"max_len must be at least 1, not {max_len}")
+    writing: Any = task
     pairs: Any = data
     tokens = torch.as_tensor(pairs.encode_source(source), dtype=torch.int64, device=task.device).unsqueeze(0)
     mask = torch.ones_like(tokens, dtype=torch.bool)
     with torch.inference_mode():
-        (answers,) = task.write(tokens, mask, pairs, beam or task.beam, max_len)
+        (answers,) = writing.write(tokens, mask, pairs, beam or writing.beam, max_len)
     if not math.isfinite(answers[0].score):
         raise UserError("the network's scores are not finite: it has diverged in training")
     return [Reply(pairs.decode_target(answer.tokens), answer.score) for answer in answers]

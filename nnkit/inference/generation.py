@@ -11,7 +11,6 @@ from nnkit.data.sampler import private_generator
 from nnkit.data.tokenizers import quoted
 from nnkit.decoding.sampling import Sampling, generate
 from nnkit.errors import UserError
-from nnkit.tasks.language_modeling import LanguageModeling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +48,7 @@ def language_model(task: Task, data: DataModule, run: str) -> tuple[Network, Tok
         UserError: If its task is another one.
     """
     tokenizer: Tokenizer | None = getattr(data, "tokenizer", None)
-    if not isinstance(task, LanguageModeling) or tokenizer is None:
+    if task.writes != "on" or tokenizer is None:
         raise UserError(
             f"{run} is no language model: its task is {type(task).__name__}, its data {type(data).__name__}\n"
             f"    nnkit predict {run} ITEM... applies it\n"

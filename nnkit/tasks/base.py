@@ -3,7 +3,7 @@
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any, ClassVar, Literal
 
@@ -17,8 +17,11 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nnkit.batches import Batch
 from nnkit.data.ahead import AheadLoader
+from nnkit.errors import UserError
 from nnkit.losses.scoring import Share, number_of, total_weight
 from nnkit.network import Network
+from nnkit.tasks.predictions import Prediction
+from nnkit.ui.drawing import Picture
 
 # A sum and what to divide it by, for each of a task's totals.
 Totals = Mapping[str, Share]
@@ -58,6 +61,11 @@ class Task(LightningModule, ABC):
     metrics: ClassVar[dict[str, str]] = {}
     # Whether the task predicts what comes next, so that a body that looks ahead would learn nothing.
     needs_causal: ClassVar[bool] = False
+    # What `nnkit generate` lets it write: text that goes "on" from a prompt, an "answer" to a text, or tokens that are
+    # "masked" in one; None: nothing.
+    writes: ClassVar[Literal["on", "answer", "masked"] | None] = None
+    # Whether `predict` is given one item at a time.
+    one_by_one: ClassVar[bool] = False
     # What the columns of `window` add up.
     totals: ClassVar[tuple[str, ...]] = ("loss",)
 
@@ -118,6 +126,45 @@ class Task(LightningModule, ABC):
     @abstractmethod
     def results(self) -> dict[str, Tensor]:
         """Return the metrics of what `evaluate` has seen, named as in `metrics`, and clear them."""
+
+    def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Prediction]:
+        """Yield what the network says of each item of a batch, as a user reads it.
+
+        Args:
+            names: Names of the items.
+            batch: The items, on the device of the network; targets and indices mean nothing.
+            data: The data module of the run, with its preprocessing.
+            top_k: Classes to rank, at most.
+
+        Raises:
+            UserError: If the task or its head cannot.
+        """
+        raise UserError(f"the task {type(self).__name__} has no method predict, which nnkit predict needs")
+
+    def most_pictured(self, num_wrong: int) -> int:
+        """Return how many samples of a validation `pictures` draws, at most.
+
+        Args:
+            num_wrong: Wrong answers that the user wants to see.
+        """
+        return 0
+
+    def pictured(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return what `pictures` draws of the batch that was evaluated last.
+
+        Returns:
+            Tensors with a row for each sample that is chosen, (samples, ...) each.
+        """
+        return ()
+
+    def pictures(self, kept: Sequence[Tensor], preprocessing: Mapping[str, Any]) -> dict[str, Picture]:
+        """Return what is to be seen after a validation, by name.
+
+        Args:
+            kept: What `pictured` returned for all batches, one after the other.
+            preprocessing: What was learnt from the training data.
+        """
+        return {}
 
     def over_processes(self, sums: Tensor) -> Tensor:
         """Add up sums over all processes that train together, each of which has seen batches of its own."""

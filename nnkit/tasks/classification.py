@@ -1,15 +1,24 @@
 """Classification: one class for each sample."""
 
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from nnkit.batches import Batch, network_inputs
+from nnkit.batches import Batch
+from nnkit.errors import UserError
 from nnkit.losses.scoring import at_least_32_bits, evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
+from nnkit.tasks.predictions import Ranking
+from nnkit.ui import drawing
+
+_MAX_KERNELS = 64
 
 
 class Classification(Task):
@@ -57,7 +66,7 @@ class Classification(Task):
 
     def score(self, batch: Batch) -> tuple[Tensor, Totals]:
         """Return the loss, and what loss and accuracy add up."""
-        outputs = self.network(*network_inputs(batch))
+        outputs = self.network(*batch.network_inputs())
         target = self._target(outputs, batch.target)
         loss: Tensor = self.loss(outputs, target)
         with torch.no_grad():
@@ -67,7 +76,7 @@ class Classification(Task):
 
     def evaluate(self, batch: Batch) -> None:
         """Add a batch to the confusion matrix and the loss."""
-        outputs = at_least_32_bits(self.network(*network_inputs(batch)))
+        outputs = at_least_32_bits(self.network(*batch.network_inputs()))
         share = evaluation_share(self.loss, outputs, self._target(outputs, batch.target))
         self._eval_loss = self._eval_loss + on_cpu(share)
         self.counts.update(outputs.argmax(-1), batch.target)
@@ -88,6 +97,58 @@ class Classification(Task):
         self._eval_loss = nothing(2)
         return results
 
+    def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Ranking]:
+        """Yield the most probable classes of each item.
+
+        Raises:
+            UserError: If the head does not turn its outputs into probabilities.
+        """
+        probabilities = getattr(self.network.head, "probabilities", None)
+        if probabilities is None:
+            head = type(self.network.head).__name__
+            raise UserError(f"the head {head} has no method probabilities(outputs), which predict needs")
+        outputs = self(*batch.network_inputs())
+        ranked = probabilities(outputs).float().topk(min(top_k, self.num_classes), dim=-1)
+        rows = zip(names, ranked.values.tolist(), ranked.indices.tolist(), strict=True)
+        for name, shares, classes in rows:
+            labels = [self.class_names[number] for number in classes]
+            yield Ranking(name, tuple(zip(labels, shares, strict=True)))
+
+    def most_pictured(self, num_wrong: int) -> int:
+        """Return how many wrong answers are wanted."""
+        return num_wrong
+
+    def pictured(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return the samples whose class is wrong: inputs if they are images, true class, predicted class."""
+        assert self.last_outputs is not None
+        predicted = self.last_outputs.argmax(-1)
+        rows = (predicted != batch.target).nonzero().squeeze(-1)
+        inputs = batch.inputs[rows]
+        # Texts of several lengths cannot be kept side by side, and nobody would see anything in them.
+        return (inputs if inputs.ndim == 4 else inputs[:, :0]), batch.target[rows], predicted[rows]
+
+    def pictures(
+        self, kept: Sequence[Tensor], preprocessing: Mapping[str, Any]
+    ) -> dict[str, drawing.Picture]:
+        """Return the confusion matrix, the kernels of the first layer that sees images, and wrong answers."""
+        names, found = self.class_names, {}
+        if self.confusion is not None:
+            found["val/confusion"] = drawing.confusion_matrix(self.confusion.numpy(), names)
+        if not kept:
+            return found
+        images, truth, predicted = kept
+        kernels = first_kernels(self.network, images.shape[1:])
+        if kernels is not None:
+            found["first_layer"] = drawing.grid(
+                [drawing.to_bytes(kernel) for kernel in kernels], tile_size=48
+            )
+        if len(images) and images.ndim == 4:
+            tiles = [_visible(image.float().numpy(), preprocessing) for image in images]
+            pairs = zip(truth.tolist(), predicted.tolist(), strict=True)
+            captions = [(f"true {names[true]}", f"said {names[said]}") for true, said in pairs]
+            found["val/wrong"] = drawing.grid(tiles, captions)
+        return found
+
 
 def macro_f1(confusion: Tensor) -> Tensor:
     """Return the mean over classes of F1 = 2 TP / (2 TP + FP + FN).
@@ -103,3 +164,36 @@ def macro_f1(confusion: Tensor) -> Tensor:
     sizes = confusion.sum(0) + confusion.sum(1)
     there = sizes > 0
     return (2 * confusion.diagonal()[there] / sizes[there]).mean()
+
+
+def _visible(picture: NDArray[Any], learnt: Mapping[str, Any]) -> drawing.Picture:
+    """Undo the normalisation of one picture (channels, height, width)."""
+    mean, std = learnt.get("mean"), learnt.get("std")
+    if mean is None or std is None or len(mean) != len(picture):
+        return drawing.to_bytes(picture)
+    scale, offset = np.asarray(std).reshape(-1, 1, 1), np.asarray(mean).reshape(-1, 1, 1)
+    return drawing.clip_to_bytes((picture * scale + offset) * 255)
+
+
+def first_kernels(network: nn.Module, shape: torch.Size) -> NDArray[Any] | None:
+    """Return the kernels of the first layer that looks at pictures.
+
+    Args:
+        network: The network.
+        shape: Channels, height and width of a picture; anything else has no kernels to be seen.
+
+    Returns:
+        Kernels of the first convolution, or the weights of a first linear layer in the shape of the picture,
+        (kernels, channels, height, width), at most 64; None if there is no such layer.
+    """
+    if len(shape) != 3:
+        return None
+    for module in network.modules():
+        weight = getattr(module, "weight", None)
+        if not isinstance(weight, Tensor) or weight.ndim not in (2, 4):
+            continue
+        if weight.ndim == 2 and weight.shape[1] != math.prod(shape):
+            return None
+        kernels = weight.detach()[:_MAX_KERNELS].float().cpu()
+        return kernels.reshape(len(kernels), *(weight.shape[1:] if weight.ndim == 4 else shape)).numpy()
+    return None

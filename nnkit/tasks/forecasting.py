@@ -1,5 +1,6 @@
 """Forecasting: all steps of the horizon at once, scored in the user's units."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -8,6 +9,10 @@ from torch import Tensor
 from nnkit.batches import Batch
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import CONSTANT, Task, Totals, nothing, on_cpu
+from nnkit.tasks.predictions import Estimate
+from nnkit.ui import drawing
+
+_MAX_FORECASTS = 4
 
 
 class Forecasting(Task):
@@ -103,3 +108,32 @@ class Forecasting(Task):
         self._eval_loss = nothing(2)
         self._sums = nothing(5, len(self.mean))
         return {name: value.float() for name, value in results.items()}
+
+    def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Estimate]:
+        """Yield the forecast of each item, a value for each series and step, in the user's units."""
+        series: list[str] = data.preprocessing["target"]["names"]
+        for name, steps in zip(names, self(*batch.network_inputs()).tolist(), strict=True):
+            values = {
+                f"{one}+{number}": value
+                for number, step in enumerate(steps, 1)
+                for one, value in zip(series, step, strict=True)
+            }
+            yield Estimate(name, values)
+
+    def most_pictured(self, num_wrong: int) -> int:
+        """Return how many windows are drawn."""
+        return _MAX_FORECASTS
+
+    def pictured(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return true and forecast values of the first series, for windows that begin where the one before ends."""
+        assert self.last_outputs is not None
+        truth = self.in_units(batch.target)[..., 0]
+        rows = (batch.indices.cpu() % truth.shape[1] == 0).nonzero().squeeze(-1)
+        return truth[rows], self.last_outputs[..., 0][rows]
+
+    def pictures(
+        self, kept: Sequence[Tensor], preprocessing: Mapping[str, Any]
+    ) -> dict[str, drawing.Picture]:
+        """Return forecasts beside what came."""
+        truth, predicted = (values.float().numpy() for values in kept)
+        return {"val/forecast": drawing.curves(truth, predicted)}

@@ -1,7 +1,8 @@
 """Language modelling: the next token at every step of a text."""
 
 import math
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch.nn import functional
 from nnkit.batches import IGNORED, Batch, Blocks
 from nnkit.losses.scoring import at_least_32_bits, evaluation_share, is_log_likelihood, training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
+from nnkit.tasks.predictions import Estimate
 
 
 class LanguageModeling(Task):
@@ -27,6 +29,8 @@ class LanguageModeling(Task):
     metrics: ClassVar[dict[str, str]] = {"loss": "min", "perplexity": "min", "bits_per_character": "min"}
     totals: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
     needs_causal: ClassVar[bool] = True
+    writes: ClassVar[Literal["on", "answer", "masked"] | None] = "on"
+    one_by_one: ClassVar[bool] = True
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -82,6 +86,12 @@ class LanguageModeling(Task):
         plain = is_log_likelihood(self.loss)
         surprise = loss if plain else functional.cross_entropy(logits, target, reduction="sum")
         return on_cpu((loss, weight, surprise, scored.sum()))
+
+    def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Estimate]:
+        """Yield how surprising a text is; its first token is read and not scored."""
+        assert isinstance(batch, Blocks)
+        scores = self.score_text(batch)
+        yield Estimate(names[0], {name: scores[name] for name in ("perplexity", "bits_per_character")})
 
     def results(self) -> dict[str, Tensor]:
         """Return loss, perplexity and bits per character of all tokens seen."""

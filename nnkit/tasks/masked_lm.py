@@ -1,13 +1,20 @@
 """Masked language modelling with next-sentence prediction: BERT's pre-training."""
 
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from nnkit.batches import IGNORED, Batch, Sentences
+from nnkit.data.tokenizers import MARKS, Marked
+from nnkit.errors import UserError
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
+from nnkit.tasks.predictions import Ranking
+
+# Number of a token and its probability.
+Candidate = tuple[int, float]
 
 
 class MaskedLM(Task):
@@ -24,6 +31,8 @@ class MaskedLM(Task):
         "next_sentence_loss": "min",
         "next_sentence_accuracy": "max",
     }
+    writes: ClassVar[Literal["on", "answer", "masked"] | None] = "masked"
+    one_by_one: ClassVar[bool] = True
     totals: ClassVar[tuple[str, ...]] = (
         "mlm_loss",
         "masked_accuracy",
@@ -113,3 +122,61 @@ class MaskedLM(Task):
         results = dict(zip(self.totals, means, strict=True))
         results["loss"] = results["mlm_loss"] + results["next_sentence_loss"]
         return {name: results[name].float() for name in self.metrics}
+
+    def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Ranking]:
+        """Yield the most probable choices of the tokens that are hidden in a text."""
+        assert isinstance(batch, Sentences)
+        found, _ = self.hidden_tokens(batch, data.tokenizer, top_k)
+        choices = best_together(found, top_k)
+        texts = [(" ".join(map(data.tokenizer.token_text, tokens)), share) for tokens, share in choices]
+        yield Ranking(names[0], tuple(texts))
+
+    def hidden_tokens(
+        self, batch: Sentences, tokenizer: Marked, top_k: int
+    ) -> tuple[list[list[Candidate]], list[float]]:
+        """Rank the tokens that may be hidden in a batch of one, marks and the unknown token left out.
+
+        Args:
+            batch: What is read; its target says where something is hidden.
+            tokenizer: That of the run.
+            top_k: Tokens to rank, at most.
+
+        Returns:
+            For each hidden token candidates, the best first, and the probabilities of the pair's labels 0 and 1.
+
+        Raises:
+            UserError: If the network's scores are not finite.
+        """
+        inputs, mask, segments, target = (part.to(self.device) for part in batch[:4])
+        with torch.inference_mode():
+            logits, labels = self(inputs, mask, segments, target != IGNORED)
+        logits, labels = logits.double().cpu(), labels.double().cpu()
+        if not (torch.isfinite(logits).all() and torch.isfinite(labels).all()):
+            raise UserError("the network's scores are not finite: it has diverged in training")
+        banned = [*range(len(MARKS)), *([] if tokenizer.unknown is None else [tokenizer.unknown])]
+        logits[:, banned] = -torch.inf
+        most = min(top_k, tokenizer.vocab_size - len(banned))
+        ranked = logits.softmax(-1).topk(most, dim=-1)
+        rows = zip(ranked.indices.tolist(), ranked.values.tolist(), strict=True)
+        shares: list[float] = labels.softmax(-1)[0].tolist()
+        return [list(zip(*row, strict=True)) for row in rows], shares
+
+
+def best_together(found: Sequence[Sequence[Candidate]], top_k: int) -> list[tuple[list[int], float]]:
+    """Return the most probable choices of a token for each place, the places taken as independent.
+
+    Args:
+        found: Candidates of each place, the best first, at least `top_k` or all there are.
+        top_k: Choices, at most.
+
+    Returns:
+        Choices and their probabilities, the best first.
+    """
+    choices: list[tuple[list[int], float]] = [([], 1.0)]
+    for candidates in found:
+        longer = [
+            ([*chosen, token], share * other) for chosen, share in choices for token, other in candidates
+        ]
+        # A choice among the best has among the best what it begins with.
+        choices = sorted(longer, key=lambda choice: -choice[1])[:top_k]
+    return choices

@@ -1,6 +1,7 @@
 """Regression: real values for each sample, scored in the user's units."""
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -9,6 +10,10 @@ from torch import Tensor
 from nnkit.batches import Batch
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import CONSTANT, Task, Totals, nothing, on_cpu
+from nnkit.tasks.predictions import Estimate
+from nnkit.ui import drawing
+
+_MAX_POINTS = 2000
 
 
 class Regression(Task):
@@ -86,6 +91,31 @@ class Regression(Task):
         self._eval_loss = nothing(2)
         self._sums = nothing(5, len(self.mean))
         return {name: value.float() for name, value in results.items()}
+
+    def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Estimate]:
+        """Yield the predicted values of each item, in the user's units."""
+        target = data.preprocessing["target"]["name"]
+        for name, row in zip(names, self(*batch.network_inputs()).tolist(), strict=True):
+            titles = (
+                [target] if len(row) == 1 else [f"{target}_{number}" for number in range(1, len(row) + 1)]
+            )
+            yield Estimate(name, dict(zip(titles, row, strict=True)))
+
+    def most_pictured(self, num_wrong: int) -> int:
+        """Return how many points are drawn."""
+        return _MAX_POINTS
+
+    def pictured(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return true and predicted values of the first target."""
+        assert self.last_outputs is not None
+        return self.in_units(batch.target)[:, 0], self.last_outputs[:, 0]
+
+    def pictures(
+        self, kept: Sequence[Tensor], preprocessing: Mapping[str, Any]
+    ) -> dict[str, drawing.Picture]:
+        """Return predicted values over true ones."""
+        truth, predicted = (values.float().numpy() for values in kept)
+        return {"val/predicted_over_true": drawing.scatter(truth, predicted)}
 
 
 def _r2(squared: Tensor, variance: Tensor, count: Tensor) -> Tensor:

@@ -1,17 +1,18 @@
 """What tasks share in which one text is read and another is written."""
 
 from abc import abstractmethod
-from collections.abc import Sequence, Sized
-from typing import Any, ClassVar, Protocol
+from collections.abc import Iterator, Sequence, Sized
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nnkit.batches import IGNORED, Batch, Pairs, network_inputs
+from nnkit.batches import IGNORED, Batch, Pairs
 from nnkit.decoding.beam import Answer, Beam, search
 from nnkit.losses.scoring import training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
+from nnkit.tasks.predictions import Written
 
 Tokens = tuple[int, ...]
 
@@ -72,6 +73,7 @@ class Writing(Task):
     """
 
     totals: ClassVar[tuple[str, ...]] = ("loss", "token_accuracy")
+    writes: ClassVar[Literal["on", "answer", "masked"] | None] = "answer"
 
     def __init__(
         self,
@@ -114,7 +116,7 @@ class Writing(Task):
     def _scored(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return logits (tokens, vocab_size) and target (tokens,), the padding left out."""
         where = batch.target != IGNORED
-        return self.network(*network_inputs(batch), where), batch.target[where]
+        return self.network(*batch.network_inputs(), where), batch.target[where]
 
     def evaluate(self, batch: Batch) -> None:
         """Add a batch to the metrics."""
@@ -168,6 +170,12 @@ class Writing(Task):
             beam=beam,
             banned=[data.begin] if unknown is None else [data.begin, unknown],
         )
+
+    def predict(self, names: Sequence[str], batch: Batch, data: Vocabulary, top_k: int) -> Iterator[Written]:
+        """Yield the answer to each item, searched for as in the test."""
+        assert isinstance(batch, Pairs)
+        for name, best in zip(names, self.write(batch.inputs, batch.mask, data, self.beam), strict=True):
+            yield Written(name, data.decode_target(best[0].tokens))
 
     def results(self) -> dict[str, Tensor]:
         """Return loss and share of right tokens of all that was seen."""

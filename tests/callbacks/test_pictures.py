@@ -11,8 +11,10 @@ from torch import nn
 
 import nnkit
 from nnkit.callbacks import pictures
-from nnkit.callbacks.pictures import TensorBoardPictures, first_kernels
+from nnkit.callbacks.pictures import TensorBoardPictures
 from nnkit.runs.reopen import open_run
+from nnkit.tasks.classification import first_kernels
+from nnkit.ui import drawing
 
 WORDS = ["callbacks=[checkpoint,pictures]", "trainer.max_epochs=2", "trainer.num_threads=1"]
 
@@ -38,7 +40,7 @@ def images(run):
 def test_a_classification_of_pictures_has_all_three(monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        pictures.drawing,
+        drawing,
         "grid",
         lambda tiles, captions=(), tile_size=84: drawn.append((tiles, captions)) or tiles[0],
     )
@@ -67,7 +69,7 @@ def test_a_classification_of_pictures_has_all_three(monkeypatch):
 def test_a_table_has_its_confusion_only(monkeypatch):
     counts = []
     monkeypatch.setattr(
-        pictures.drawing,
+        drawing,
         "confusion_matrix",
         lambda confusion, names: counts.append((confusion, names)) or np.zeros((4, 4, 3), np.uint8),
     )
@@ -81,7 +83,7 @@ def test_a_table_has_its_confusion_only(monkeypatch):
 def test_a_regression_has_its_scatter(monkeypatch):
     points = []
     monkeypatch.setattr(
-        pictures.drawing,
+        drawing,
         "scatter",
         lambda truth, predicted: points.append((truth, predicted)) or np.zeros((4, 4, 3), np.uint8),
     )

@@ -10,9 +10,8 @@ from torch import nn
 import nnkit
 from nnkit.batches import IGNORED, Sentences
 from nnkit.errors import UserError
-from nnkit.inference.filling import best_together
 from nnkit.losses.cross_entropy import CrossEntropy
-from nnkit.tasks.masked_lm import MaskedLM
+from nnkit.tasks.masked_lm import MaskedLM, best_together
 
 WORDS = ["callbacks=[checkpoint]", "logger=[]", "trainer.num_threads=1"]
 

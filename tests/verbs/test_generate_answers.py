@@ -11,7 +11,8 @@ import pytest
 import nnkit
 from nnkit.decoding.beam import Beam
 from nnkit.errors import UserError
-from nnkit.inference.prediction import Unreadable, Written
+from nnkit.inference.prediction import Unreadable
+from nnkit.tasks.predictions import Written
 
 WORDS = ["callbacks=[checkpoint]", "logger=[]", "trainer.num_threads=1"]
 SMALL = ["data=text_pairs", "data.path=pairs.tsv", "data.batch_size=16", "model=seq2seq_lstm", "model.dim=32"]

@@ -16,6 +16,7 @@ from nnkit.batches import Pictures, Table
 from nnkit.cli.verbs import predict as verb
 from nnkit.inference import prediction
 from nnkit.inference.prediction import Unreadable, predict
+from nnkit.tasks.regression import Regression
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,8 @@ class Doubling(torch.nn.Module):
     """A regression that doubles and keeps the sizes of its batches."""
 
     device = torch.device("cpu")
+    one_by_one = False
+    predict = Regression.predict
 
     def __init__(self):
         super().__init__()

@@ -81,12 +81,10 @@ def _flag(name: str) -> str:
 def _way(session: Session, run: str) -> _Way:
     """Return how a run writes; one that does not write at all is refused."""
     from nnkit.inference.generation import language_model
-    from nnkit.tasks.masked_lm import MaskedLM
-    from nnkit.tasks.writing import Writing
 
-    if isinstance(session.task, Writing):
+    if session.task.writes == "answer":
         return _ANSWERS
-    if isinstance(session.task, MaskedLM):
+    if session.task.writes == "masked":
         return _FILLS
     language_model(session.task, session.data, run)
     return _CONTINUES

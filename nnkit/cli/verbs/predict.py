@@ -15,7 +15,8 @@ from nnkit.runs.run import find_run
 from nnkit.ui.terminal import is_terminal, json_line, printable, show, table
 
 if TYPE_CHECKING:
-    from nnkit.inference.prediction import Prediction, Unreadable
+    from nnkit.inference.prediction import Unreadable
+    from nnkit.tasks.predictions import Prediction
 
 _FORMATS = ("table", "jsonl", "csv")
 # Characters of a text that a table shows, and how many of them are its last ones.
@@ -108,7 +109,7 @@ def _printable(name: str) -> str:
 
 def _flat(answer: Prediction) -> dict[str, Any]:
     """Return a prediction as one value a column."""
-    from nnkit.inference.prediction import Ranking, Written
+    from nnkit.tasks.predictions import Ranking, Written
 
     row: dict[str, Any] = {"item": _printable(answer.item)}
     if isinstance(answer, Ranking):
@@ -148,7 +149,7 @@ def _draw(answers: Iterable[Prediction], shorten: bool) -> None:
 
 
 def _write_lines(answers: Iterable[Prediction], file: TextIO) -> None:
-    from nnkit.inference.prediction import Ranking, Written
+    from nnkit.tasks.predictions import Ranking, Written
 
     for answer in answers:
         row = _flat(answer)
