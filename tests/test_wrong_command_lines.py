@@ -8,7 +8,12 @@ import pytest
 SIX = "model=lenet6 optimizer.lr=abc data.batchsize=3 seed=-1 trainer.max_steps=0 +typo=1 data=mnist"
 TWO = "data.tasks=0.5 optimizer.lr=-1"
 FOUR = "model=mlp model.hidden=abc model.dropout=x optimizer.betas=[2] loss.label_smoothing=q"
-MISTAKES = {TWO: 2, SIX: 6, FOUR: 4}
+# Each found although another keeps its object from being made.
+SEED = "data=iris model=mlp seed=abc data.batch_size=0"
+PROFILER = "data=iris model=mlp trainer.profiler=nope trainer.overfit_batches=-1"
+ANNEAL = "data=iris model=mlp scheduler=onecycle scheduler.pct_start=2 scheduler.anneal_strategy=foo"
+KEEP = "callbacks.checkpoint.keep_last=0 callbacks.checkpoint.every_n_steps=0 callbacks.checkpoint.every_n_minutes=nan"
+MISTAKES = {TWO: 2, SIX: 6, FOUR: 4, SEED: 2, PROFILER: 2, ANNEAL: 2, KEEP: 3}
 
 # What is typed after `nnkit train`, and what the answer must say.
 LINES = [
@@ -226,6 +231,48 @@ LINES = [
         ["model=lenet5?", "optimizer.lr: ", "data.batch_size=3?", "seed: ", "trainer.max_steps: ", "typo: "],
     ),
     (FOUR, ["model.hidden: ", "model.dropout: ", "optimizer.betas: ", "loss.label_smoothing: "]),
+    (SEED, ["seed: must be a whole number", "data.batch_size: batch_size must be at least 1"]),
+    (PROFILER, ["trainer.profiler: ", "trainer.overfit_batches: must be"]),
+    (
+        ANNEAL,
+        ["scheduler.pct_start: Expected float between 0 and 1", "scheduler.anneal_strategy: must be one of"],
+    ),
+    (KEEP, [f"checkpoint.{name}: " for name in ("keep_last", "every_n_steps", "every_n_minutes")]),
+    # a schedule that ends, or divides by zero, in the midst of the run
+    (
+        "data=iris model=mlp scheduler=step scheduler.step_size=0",
+        ["scheduler: it divides by zero, and these are 0: step_size"],
+    ),
+    ("data=iris model=mlp scheduler=cosine scheduler.T_max=0", ["scheduler: it divides by zero", "T_max"]),
+    (
+        "data=iris model=mlp scheduler=constant scheduler.factor=0",
+        ["scheduler: it divides by zero", "factor"],
+    ),
+    (
+        "data=iris model=mlp scheduler=onecycle trainer.max_steps=3 scheduler.total_steps=2",
+        ["scheduler: total_steps must be at least the 3 steps of the run, not 2"],
+    ),
+    # what Lightning or torch would say with a traceback, or not at all
+    (
+        "trainer.strategy=ddp_notebook",
+        ["trainer.strategy: ddp_notebook copies this process", "strategy=auto"],
+    ),
+    ("trainer.strategy=ddp_spawn", ["trainer.strategy: ddp_spawn copies this process"]),
+    ("trainer.strategy=xla", ["trainer"]),
+    ("trainer.precision=transformer-engine", ["transformer_engine"]),
+    ("trainer.max_time=99999999999999:00:00:00", ["trainer"]),
+    ("'trainer.max_time={hours:-1}'", ["trainer.max_time: must be a time above zero, not {'hours': -1}"]),
+    ("+trainer.barebones=true", ["trainer.barebones: switches off checkpoints"]),
+    ("+optimizer.differentiable=true", ["optimizer: "]),
+    (
+        "+callbacks.t._target_=lightning.pytorch.callbacks.RichModelSummary +callbacks.t.max_depth=-7",
+        ["callbacks.t.max_depth: must be at least -1, not -7"],
+    ),
+    (
+        "+callbacks.t._target_=lightning.pytorch.callbacks.EarlyStopping +callbacks.t.monitor=val/loss"
+        " +callbacks.t.patience=-3",
+        ["callbacks.t.patience: must be at least 0, not -3"],
+    ),
 ]
 
 

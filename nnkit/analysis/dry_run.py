@@ -15,8 +15,7 @@ from nnkit.analysis.shapes import Layer, counting_saved, example_batch, looks_at
 from nnkit.errors import UserError
 from nnkit.factory import build, target_class
 from nnkit.factory.nodes import signature
-from nnkit.factory.trial import TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH
-from nnkit.runs.session import make_session
+from nnkit.runs.session import check_optimizer, make_session
 from nnkit.runs.transfer import prepare
 
 if TYPE_CHECKING:
@@ -119,21 +118,23 @@ def make_task(config: DictConfig, choices: dict[str, Any], device: str) -> Task:
         return make_session(config, choices, data).task.train()
 
 
-def rehearse(config: DictConfig, choices: dict[str, Any]) -> Rehearsal:
+def rehearse(config: DictConfig, choices: dict[str, Any], num_batches: int = 100) -> Rehearsal:
     """Take one training step without values: the batch through the network, the loss, the optimizer.
 
     Args:
         config: A composed config, the facts about the data filled in.
         choices: The option of each group.
+        num_batches: Batches of the training split.
 
     Raises:
+        ConfigError: If the optimizer does not go with the network, or the schedule with the length of the run.
         ShapeError: If a layer cannot take what the one before it gives.
         UserError: If the loss cannot take the outputs and the targets, or gives no single number.
     """
-    return without_values(lambda device: _rehearse_on(device, config, choices))
+    return without_values(lambda device: _rehearse_on(device, config, choices, num_batches))
 
 
-def _rehearse_on(device: str, config: DictConfig, choices: dict[str, Any]) -> Rehearsal:
+def _rehearse_on(device: str, config: DictConfig, choices: dict[str, Any], num_batches: int) -> Rehearsal:
     task = make_task(config, choices, device)
     batch = example_batch(config, config.data.batch_size, device)
     layers = walk(task.network, *batch.network_inputs())
@@ -141,9 +142,12 @@ def _rehearse_on(device: str, config: DictConfig, choices: dict[str, Any]) -> Re
         loss = _score(task, batch, layers[-1].output)
         kept = saved()
     torch.autograd.backward(loss)
+    unfused = config.copy()
+    if "fused" in unfused.optimizer:
+        unfused.optimizer.fused = False
+    check_optimizer(unfused if device == "meta" else config, task.network, num_batches)
     optimizer = task.make_optimizer(task.network)
     optimizer.step()
-    task.make_scheduler(optimizer, TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH)
     trained = [p for p in task.network.parameters() if p.requires_grad]
     memory = Memory(
         parameters=sum(map(_bytes, [*task.network.parameters(), *task.network.buffers()])),

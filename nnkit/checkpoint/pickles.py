@@ -253,6 +253,14 @@ class _Follower:
             raise ValueError("its pickle fills a dictionary in a way that torch.save does not")
         return _Container("dict")
 
+    def _counter(self, arguments: tuple[Any, ...]) -> _Container:
+        """Check the argument of collections.Counter, as torch's MultiStepLR keeps its milestones: a dictionary."""
+        (counts,) = arguments
+        if not isinstance(counts, _Container) or counts.kind != "dict":
+            raise ValueError("its pickle counts what is no dictionary")
+        self._spend(counts.size)
+        return _Container("dict", counts.size)
+
     def _bytes(self, arguments: tuple[Any, ...]) -> bytes:
         text, coding = arguments
         if not isinstance(text, str) or coding != "latin1":
@@ -277,6 +285,7 @@ _CALLS: dict[str, Callable[[_Follower, tuple[Any, ...]], Any]] = {
     "torch._utils _rebuild_tensor_v2": _Follower._tensor,
     "torch._utils _rebuild_parameter": _Follower._parameter,
     "collections OrderedDict": _Follower._ordered,
+    "collections Counter": _Follower._counter,
     "_codecs encode": _Follower._bytes,
     "__builtin__ set": _Follower._unordered,
 }

@@ -11,11 +11,30 @@ from lightning.fabric.plugins import CheckpointIO
 from torch.utils._pytree import tree_map
 
 from nnkit.checkpoint.manifest import Manifest
-from nnkit.checkpoint.serial import dump_bytes
+from nnkit.checkpoint.serial import dump_bytes, load_bytes
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import EnvironmentFault
 
 _Job = tuple[dict[str, Any], str, dict[str, Any]] | None
+
+
+def _without_numbers(value: Any) -> Any:
+    return value.flatten()[:0] if isinstance(value, torch.Tensor) else value
+
+
+def _prove_readable(checkpoint: dict[str, Any]) -> None:
+    """Read back what a run keeps, its tensors emptied, before anybody relies on it.
+
+    Raises:
+        EnvironmentFault: If it holds what no checkpoint may hold.
+    """
+    try:
+        load_bytes(dump_bytes(tree_map(_without_numbers, checkpoint)))
+    except ValueError as error:
+        raise EnvironmentFault(
+            f"the run keeps what could not be read back: {error}\n"
+            "    a scheduler, an optimizer or a callback of your own may keep plain data and tensors only"
+        ) from error
 
 
 def _snapshot(value: Any) -> Any:
@@ -46,6 +65,7 @@ class StoreIO(CheckpointIO):
         self._jobs: Queue[_Job] = Queue(maxsize=1)
         self._thread: Thread | None = None
         self._failure: Exception | None = None
+        self._is_proved = False
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Copy the state and hand it to the writer.
@@ -103,6 +123,9 @@ class StoreIO(CheckpointIO):
             try:
                 if self._failure is None:
                     keep = facts.pop("keep")
+                    if not self._is_proved:
+                        _prove_readable(checkpoint)
+                        self._is_proved = True
                     self._before_commit()
                     self.store.commit(name, dump_bytes(checkpoint), **facts)
                     self.store.settle(keep)

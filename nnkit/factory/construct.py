@@ -65,7 +65,7 @@ def build(node: DictConfig, group: str, **injected: Any) -> Any:
         checked, found = read_node(node, key, group, injected)
     except OmegaConfBaseException as error:
         raise ConfigError([Problem(key, f"cannot be filled in: {str(error).splitlines()[0]}")]) from error
-    if checked is None:
+    if checked is None or found:
         raise ConfigError(found)
     try:
         built = checked.target(**checked.arguments, **injected)

@@ -38,6 +38,8 @@ def _listed(arguments: str, package: str = "", needs_logger: bool = False) -> Li
     return Listed(frozenset(arguments.split()), package, needs_logger)
 
 
+# What Lightning would refuse only in the midst of a training, or take without a word: the least of each.
+_LEAST = {"max_depth": -1, "patience": 0}
 # By group and name: Lightning exports the same class from several modules.
 _ALLOWED = {
     "callbacks": {
@@ -124,7 +126,7 @@ def why_refused(found: type, group: str) -> tuple[str, str] | None:
     return None
 
 
-def unlisted(listed: Listed, target: type, name: str, key: str) -> Problem:
+def _unlisted(listed: Listed, target: type, name: str, key: str) -> Problem:
     """Return the problem with an argument that a config may not give.
 
     Args:
@@ -144,6 +146,27 @@ def unlisted(listed: Listed, target: type, name: str, key: str) -> Problem:
     return Problem(
         key, f"{target.__name__} takes no such argument", hint(name, listed.arguments, f"{parent}.{{}}")
     )
+
+
+def refused(target: type, group: str, name: str, value: Any, key: str) -> Problem | None:
+    """Return what is wrong with an argument because of the list; None if nothing is, or the class is not listed.
+
+    Args:
+        target: The class.
+        group: Its group.
+        name: The argument.
+        value: Its value.
+        key: Its dotted key.
+    """
+    listed = allowed(target, group)
+    if listed is None:
+        return None
+    if name not in listed.arguments:
+        return _unlisted(listed, target, name, key)
+    least = _LEAST.get(name)
+    if least is None or not isinstance(value, int | float) or value >= least:
+        return None
+    return Problem(key, f"must be at least {least}, not {value}")
 
 
 def missing(found: Mapping[str, tuple[type, str]], has_loggers: bool) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from nnkit.errors import Problem
 from nnkit.factory.fence import RefusedError, resolve
-from nnkit.factory.listed import allowed, unlisted
+from nnkit.factory.listed import refused
 from nnkit.factory.typecheck import UNKNOWN, MismatchError, convert
 from nnkit.suggest import hint, typed
 
@@ -65,12 +65,14 @@ class Node:
         group: Group it belongs to.
         target: The class.
         arguments: What the config gives it, as the hints want it; `UNKNOWN` for facts not known yet.
+        is_sound: Whether no argument is wrong; those that are, are left out of `arguments`.
     """
 
     key: str
     group: str
     target: type
     arguments: dict[str, Any]
+    is_sound: bool = True
 
     @property
     def complete(self) -> bool:
@@ -125,7 +127,8 @@ def read_node(
         null_fact: What stands for a reference to a null: `UNKNOWN` while the data's facts are missing.
 
     Returns:
-        The node, None if its class is unknown or an argument is wrong, and one problem for each mistake.
+        The node, None if its class is unknown or it needs an argument that is wrong or missing, and one problem for
+        each mistake.
 
     Raises:
         OmegaConfBaseException: If a value refers to a key that does not exist.
@@ -138,14 +141,13 @@ def read_node(
     problems = [p for name, value in given.items() for p in _special_keys(value, f"{key}.{name}", name)]
     parameters, is_open = signature(target)
     arguments: dict[str, Any] = {}
-    listed = allowed(target, group)
     if group == "logger" and injected is not None:
         # A logger of the user's own may be given its place; of Lightning's, the list says what a config may give.
         injected = [name for name in injected if name not in given]
     for name, value in given.items():
         path = f"{key}.{name}"
-        if listed is not None and name not in listed.arguments:
-            problems.append(unlisted(listed, target, name, path))
+        if problem := refused(target, group, name, value, path):
+            problems.append(problem)
         elif injected is not None and name in injected:
             problems.append(Problem(path, "is given by nnkit itself, not by the config", "leave it out"))
         elif name in parameters:
@@ -160,7 +162,9 @@ def read_node(
         needed = [name for name, parameter in parameters.items() if parameter.needed]
         missing = [f"{key}.{name}" for name in needed if name not in given and name not in injected]
         problems += [Problem(path, f"{target.__name__} needs it", f"+{path}=...") for path in missing]
-    return (None if problems else Node(key, group, target, arguments)), problems
+    absent = [name for name, parameter in parameters.items() if parameter.needed and name not in arguments]
+    lacking = [name for name in absent if injected is not None and name not in injected]
+    return (None if lacking else Node(key, group, target, arguments, not problems)), problems
 
 
 def _accept(

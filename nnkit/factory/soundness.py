@@ -38,15 +38,20 @@ def problems(composition: Composition) -> list[Problem]:
     for name, steps in (("total_steps", TRIAL_STEPS), ("steps_per_epoch", TRIAL_STEPS_PER_EPOCH)):
         if config.fit.get(name) is None:
             config.fit[name] = steps
-    nodes, found = _read_all(config)
-    found += try_all(nodes, _num_outputs(config), target_for(config))
+    everything, found = _read_all(config)
+    nodes = {key: node for key, node in everything.items() if node.is_sound}
+    partial = [node for node in everything.values() if not node.is_sound]
+    found += try_all(nodes, _num_outputs(config), target_for(config), partial)
     plain = [*_plain_keys(config), *_class_weights(config)]
     # The seed also arrives as an argument of the data, where it would be reported by its type alone.
     found = [problem for problem in found if problem.key not in {other.key for other in plain}] + plain
     said = {problem.key for problem in found}
     found += [problem for problem in trainer_problems(composition.config) if problem.key not in said]
-    if "trainer" in nodes and not any(problem.key.startswith("trainer.") for problem in found):
-        found += try_trainer(nodes["trainer"])
+    if "trainer" in everything:
+        trainer = everything["trainer"]
+        wrong = {problem.key.removeprefix("trainer.").split(".")[0] for problem in found}
+        rest = {name: value for name, value in trainer.arguments.items() if name not in wrong}
+        found += try_trainer(replace(trainer, arguments=rest))
     acting = {key: (node.target, node.group) for key, node in nodes.items()}
     found += missing(acting, has_loggers=bool(config.get("logger")))
     if not composition.broken:

@@ -17,6 +17,8 @@ _OTHER_PROFILERS = ("pytorch", "xla")
 _MATMUL_PRECISIONS = ("highest", "high", "medium")
 # More than any machine has cores; a config from elsewhere may not ask for a million.
 _MAX_WORKERS = 1024
+# Strategies of Lightning that copy this process instead of starting the command again.
+_COPIES = re.compile("spawn|fork|notebook")
 _MAX_TIME = re.compile(r"\d+:\d{2}:\d{2}:\d{2}")
 
 
@@ -58,6 +60,11 @@ def _lengths(trainer: DictConfig) -> Iterator[Problem]:
         if _is_count(value) and value < 0:
             yield Problem(f"trainer.{name}", f"must be at least 0, not {value}")
     time = trainer.get("max_time")
+    if OmegaConf.is_dict(time):
+        parts = [value for value in time.values() if isinstance(value, int | float)]
+        if min(parts, default=0) < 0 or not sum(parts):
+            text = f"must be a time above zero, not {OmegaConf.to_container(time)}"
+            yield Problem("trainer.max_time", text, "ten minutes: trainer.max_time=00:00:10:00")
     if isinstance(time, str) and not _MAX_TIME.fullmatch(time):
         text = f"must be days:hours:minutes:seconds, not {time!r}"
         yield Problem("trainer.max_time", text, "ten minutes: trainer.max_time=00:00:10:00")
@@ -168,6 +175,13 @@ def _own_keys(trainer: DictConfig) -> Iterator[Problem]:
     if (profiler := trainer.get("profiler")) in _OTHER_PROFILERS:
         text = f"{profiler} writes its own trace files and records nothing of a run that is short"
         yield Problem("trainer.profiler", text, "trainer.profiler=simple, or advanced for each function")
+    if trainer.get("barebones"):
+        text = "switches off checkpoints, loggers and progress, without which there is no run"
+        yield Problem("trainer.barebones", text, "leave it out")
+    strategy = trainer.get("strategy")
+    if isinstance(strategy, str) and _COPIES.search(strategy):
+        text = f"{strategy} copies this process, and a run in copies could neither be stopped nor resumed"
+        yield Problem("trainer.strategy", text, "trainer.strategy=auto")
     threads = trainer.get("num_threads")
     if threads is not None and not _is_count(threads):
         yield Problem("trainer.num_threads", f"must be a whole number or null, not {threads!r}")

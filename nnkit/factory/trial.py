@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from torch.optim import SGD, Optimizer
 
 from nnkit.errors import NnkitError, Problem
 from nnkit.factory.memory import bounded, shortage
-from nnkit.factory.nodes import Node, blame
+from nnkit.factory.nodes import Node, blame, signature
 from nnkit.factory.typecheck import UNKNOWN
 
 # The length of the run while the schedule is tried.
@@ -26,6 +26,8 @@ _COMPLAINTS = (
     AssertionError,
     RuntimeError,
     ZeroDivisionError,
+    OverflowError,
+    ImportError,
     MisconfigurationException,
     NnkitError,
 )
@@ -37,13 +39,16 @@ _WHOLE_PROCESS = ("deterministic", "benchmark", "detect_anomaly")
 _SOME_SIZE = 8
 
 
-def try_all(nodes: Mapping[str, Node], num_outputs: int | None, target: str | None) -> list[Problem]:
+def try_all(
+    nodes: Mapping[str, Node], num_outputs: int | None, target: str | None, partial: Iterable[Node] = ()
+) -> list[Problem]:
     """Construct what can be constructed without data, and return what was said against it.
 
     Args:
         nodes: Checked nodes by key; a node that is missing here is left out, and what needs it too.
         num_outputs: Classes, or real values a sample; None if not known yet.
         target: Type of target the loss gets (index, one_hot, real); None if there is none.
+        partial: Nodes of which some arguments are wrong, with the others.
     """
     # A trial must not move the generator that weights are drawn from.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
@@ -57,7 +62,31 @@ def try_all(nodes: Mapping[str, Node], num_outputs: int | None, target: str | No
         for node in nodes.values():
             if node.group in ("data", "callbacks"):
                 problems += _construct(node)[1]
+        problems += _try_rest(partial, optimizer)
     return problems
+
+
+def _try_rest(partial: Iterable[Node], optimizer: Optimizer) -> list[Problem]:
+    """Construct nodes without the arguments that are wrong already: what else is wrong is found in the same go."""
+    injected: dict[str, dict[str, Any]] = {
+        "data": {},
+        "callbacks": {},
+        "optimizer": {"params": [nn.Parameter(torch.zeros(2, 2))]},
+        "scheduler": {"optimizer": optimizer},
+    }
+    found = []
+    for node in partial:
+        given = injected.get(node.group)
+        if given is None:
+            continue
+        needed = [name for name, parameter in signature(node.target)[0].items() if parameter.needed]
+        for problem in _construct(node, **given)[1]:
+            name = problem.key.removeprefix(f"{node.key}.").split(".")[0]
+            alone = {one: value for one, value in node.arguments.items() if one in (name, *needed)}
+            # With the others at their defaults, or it may be at odds with the default of what was left out.
+            if name in alone and _construct(replace(node, arguments=alone), **given)[1]:
+                found.append(problem)
+    return found
 
 
 def try_trainer(node: Node) -> list[Problem]:
@@ -163,6 +192,12 @@ def _try_optimizer(node: Node | None) -> tuple[Optimizer, list[Problem]]:
     """Return the configured optimizer over a dummy matrix, or a plain one in its place."""
     parameter = nn.Parameter(torch.zeros(2, 2))
     optimizer, problems = _construct(node, params=[parameter]) if node is not None else (None, [])
+    if node is not None and optimizer is not None:
+        parameter.grad = torch.zeros_like(parameter)
+        try:
+            optimizer.step(lambda: torch.zeros(()))
+        except _COMPLAINTS as error:
+            problems.append(blame(error, node.key, node.arguments))
     return optimizer or SGD([parameter], lr=0.1, momentum=0.9), problems
 
 

@@ -43,7 +43,7 @@ def open_run(run: Run, which: Literal["last", "best"] = "best") -> Opened:
         EnvironmentFault: If no checkpoint is valid.
     """
     config, choices = configs.load(run.path / CONFIG)
-    choices = choices or run.record().get("choices", {})
+    choices = choices or run.choices()
     refuse_untrusted(config)
     fix_arithmetic(config)
     # Compiling pays over a training run, not over a few batches.

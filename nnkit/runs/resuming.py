@@ -86,7 +86,7 @@ def resume_held(
     factory.refuse_untrusted(config)
     store = CheckpointStore(run.checkpoints)
     newest = store.load("last") if store.holds_any() else None
-    choices = choices or record.get("choices") or (newest[1][KEY]["choices"] if newest else {})
+    choices = choices or run.choices() or (newest[1][KEY]["choices"] if newest else {})
     if newest is not None:
         check_belongs(run, config, newest)
     changes, problems = configs.change(config, words, allowed)

@@ -108,6 +108,16 @@ class Run:
         status = str(self.record().get("status", "unknown"))
         return "killed" if status == "running" and not self.held() else status
 
+    def choices(self) -> dict[str, Any]:
+        """Return the option of each group, as far as the record says it in a way that a config could."""
+        known = self.record().get("choices")
+        choices = known if isinstance(known, dict) else {}
+        kinds = (str, list, type(None))
+        sound = {"model", "data"} <= choices.keys() and all(
+            isinstance(one, kinds) for one in choices.values()
+        )
+        return choices if sound else {}
+
     def preprocessing(self) -> dict[str, Any]:
         """Return what the data module learnt.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,6 @@ from nnkit.checkpoint.plugin import StoreIO
 from nnkit.data.base import DataModule, Preprocessing
 from nnkit.errors import ConfigError, EnvironmentFault, Problem
 from nnkit.factory import build, build_network, loss_target, target_class
-from nnkit.factory.trial import TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH
 from nnkit.optim.groups import param_groups
 from nnkit.runs.profiling import make_profiler
 from nnkit.tasks.base import Task
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
 
+# How far a schedule is tried, and what it or an optimizer raises over arguments that do not go together.
+_TRIED_MOVES = 1000
+_COMPLAINTS = (ValueError, TypeError, RuntimeError, ZeroDivisionError, OverflowError)
 # Steps between two lines of the record, and points that the curve of a short run has at least.
 _LOG_EVERY, _POINTS = 50, 20
 
@@ -234,16 +237,51 @@ def make_session(config: DictConfig, choices: Mapping[str, Any], data: DataModul
     return Session(config, choices, data, task)
 
 
-def check_optimizer(session: Session) -> None:
-    """Refuse an optimizer or a schedule that does not go with the parameters, which only the network tells.
+def check_optimizer(config: DictConfig, network: nn.Module, num_batches: int) -> None:
+    """Refuse an optimizer or a schedule that does not go with the parameters or with the length of the run.
+
+    Args:
+        config: A composed config, the facts about the data filled in; it is left as it is.
+        network: What is to be trained.
+        num_batches: Batches of the training split.
 
     Raises:
-        ConfigError: If one cannot be made.
+        ConfigError: If one cannot be made, or the schedule ends before the run does.
     """
     # Where a schedule is laid out over the steps of the run, their number is written into the config.
-    config = session.config.copy()
-    optimizer = _make_optimizer(config, session.task.network)
-    _make_scheduler(config, optimizer, TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH)
+    config = config.copy()
+    per_epoch, total = count_steps(config, num_batches)
+    key = "optimizer"
+    try:
+        optimizer = _make_optimizer(config, network)
+        key = "scheduler"
+        schedule = _make_scheduler(config, optimizer, total, per_epoch)
+        by_step = config.scheduler.get("interval", "step") == "step"
+        _try_schedule(schedule, total if by_step else total / per_epoch)
+    except ZeroDivisionError as error:
+        zeros = ", ".join(str(name) for name, value in config.scheduler.items() if value == 0)
+        raise ConfigError([Problem(key, f"it divides by zero, and these are 0: {zeros}")]) from error
+    except _COMPLAINTS as error:
+        raise ConfigError([Problem(key, (str(error) or repr(error)).splitlines()[0])]) from error
+
+
+def _try_schedule(schedule: LRScheduler | ReduceLROnPlateau, moves: float) -> None:
+    """Move a schedule as the run will, or its first moves where these are many.
+
+    Args:
+        schedule: A schedule that nobody else uses.
+        moves: How often the run moves it.
+    """
+    if isinstance(schedule, ReduceLROnPlateau):
+        return
+    given = getattr(schedule, "total_steps", None)
+    if isinstance(given, int) and math.isfinite(moves) and given < moves:
+        raise ValueError(f"total_steps must be at least the {int(moves):,} steps of the run, not {given:,}")
+    with warnings.catch_warnings():
+        # No optimizer has moved before it.
+        warnings.simplefilter("ignore")
+        for _ in range(int(min(moves, _TRIED_MOVES))):
+            schedule.step()
 
 
 def task_of(config: DictConfig) -> type[Task]:
@@ -256,7 +294,13 @@ def task_of(config: DictConfig) -> type[Task]:
 def _make_optimizer(config: DictConfig, module: nn.Module) -> Optimizer:
     node = config.optimizer.copy()
     # The fused step is one kernel for all parameters. A loss scaler must see the gradients before it, so not there.
-    if "fused" in node and node.fused is None and resolve_precision(config) != "16-mixed":
+    other_kernels = node.get("differentiable") or node.get("foreach")
+    if (
+        "fused" in node
+        and node.fused is None
+        and not other_kernels
+        and resolve_precision(config) != "16-mixed"
+    ):
         node.fused = True
     # Some optimizers move the matrices of the body in a way of their own.
     apart = getattr(target_class(node, "optimizer"), "wants_matrices", False)

@@ -75,7 +75,7 @@ def train(
         check_batches(config, counts)
         fix_logging(config, counts["train"])
         session = make_session(config, composition.choices, data)
-        check_optimizer(session)
+        check_optimizer(config, session.task.network, counts["train"])
         taken = None if source is None else take_weights(session, source)
     check_space(config, sum(p.numel() * p.element_size() for p in session.task.parameters()))
     label = f"{composition.choices['model']}-{composition.choices['data']}"

@@ -209,9 +209,7 @@ def _traces(path: Path) -> dict[int, list[list[str]]]:
 def _probe(path: Path, run: Run, config: DictConfig) -> Path:
     path.mkdir()
     atomic.write_json(path / PREPROCESSING, run.preprocessing())
-    atomic.write_json(
-        path / "run.json", {"status": "running", "choices": run.record().get("choices", {}), "parameters": 0}
-    )
+    atomic.write_json(path / "run.json", {"status": "running", "choices": run.choices(), "parameters": 0})
     atomic.write_atomic(path / CONFIG, configs.to_yaml(config).encode())
     return path
 

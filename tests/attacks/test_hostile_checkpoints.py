@@ -211,3 +211,11 @@ def test_hostile_json_is_a_sentence(cli, run, name, content):
         assert code in (0, 1, 2), words
         assert "Traceback" not in err, words
     assert isinstance(Run(run.path).record(), dict)
+
+
+@pytest.mark.parametrize("choices", [[1, 2], {"model": 7, "callbacks": 3}, {"model": "mlp"}, "mlp"], ids=str)
+def test_choices_of_another_shape_are_not_followed(hostile, cli, choices):
+    hostile.update(choices=choices)
+    code, _, err = cli("resume", hostile.path)
+    assert code == 0, err
+    assert Run(hostile.path).status() == "done"

@@ -123,3 +123,20 @@ def test_no_run_is_the_users_mistake(cli, tmp_path):
         code, _, err = cli("doctor", spec)
         assert code == 2
         assert "no run" in err
+
+
+def test_a_pipe_in_the_place_of_the_metrics_is_named_and_not_waited_for(cli, run):
+    (run.path / "metrics.jsonl").unlink()
+    os.mkfifo(run.path / "metrics.jsonl")
+    code, out, _ = cli("doctor", run.path)
+    assert code == 1
+    assert "it is no plain file" in out
+
+
+@pytest.mark.parametrize("place", ["train.log", "checkpoints/step-999999.ckpt", "more"])
+def test_a_link_that_resume_refuses_is_named(cli, run, place, tmp_path):
+    (run.path / place).unlink(missing_ok=True)
+    (run.path / place).symlink_to(tmp_path)
+    code, out, _ = cli("doctor", run.path)
+    assert code == 1
+    assert "is a link that leads out of the run" in " ".join(out.split())

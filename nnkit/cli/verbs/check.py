@@ -74,7 +74,7 @@ def _check(composition: Composition) -> list[_Finding]:
     num_samples = _samples(config, data)
     # A batch holds all samples at most.
     size, config.data.batch_size = config.data.batch_size, min(config.data.batch_size, num_samples)
-    found = rehearse(config, composition.choices)
+    found = rehearse(config, composition.choices, math.ceil(num_samples / config.data.batch_size))
     parameters = sum(layer.trainable for layer in found.layers)
     device = f"{pick_device(config)}, {resolve_precision(config)}, {config.trainer.num_threads} threads"
     memory, fits = _memory(composition, found)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnkit.errors import ConfigError, NnkitError, UserError
 from nnkit.files.layout import CONFIG, METRICS, PREPROCESSING, RECORD
-from nnkit.files.paths import expand
+from nnkit.files.paths import check_file, expand
 from nnkit.runs.run import Run, find_run
 from nnkit.ui.terminal import show, table
 
@@ -91,6 +91,7 @@ def examine(run: Run) -> Report:
         run: The run; it is only read.
     """
     report = Report()
+    _examine_links(run, report)
     _examine_record(run, report)
     config_is_sound = _examine_config(run, report)
     _examine_checkpoints(run, report)
@@ -99,6 +100,13 @@ def examine(run: Run) -> Report:
     if config_is_sound and report.valid:
         _examine_agreement(run, report)
     return report
+
+
+def _examine_links(run: Run, report: Report) -> None:
+    try:
+        run.refuse_links()
+    except UserError as error:
+        report.add("links", "one leads out", str(error), bad=True)
 
 
 def _examine_record(run: Run, report: Report) -> None:
@@ -170,9 +178,12 @@ def _describe(finding: Finding, best: str | None) -> tuple[str, str, str]:
 def _examine_metrics(run: Run, report: Report) -> None:
     path = run.path / METRICS
     try:
+        # To open a pipe would be to wait for its writer.
+        check_file(path)
         lines = path.read_bytes().splitlines()
-    except OSError as error:
-        report.add(METRICS, "cannot be read", error.strerror or str(error), bad=bool(report.valid))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        report.add(METRICS, "cannot be read", reason, bad=bool(report.valid))
         return
     whole = list(_whole(lines))
     expected = _newest_state(run, report).get("num_lines") or 0
@@ -259,8 +270,7 @@ def advice(run: Run, report: Report) -> str:
     """
     path, record, lost = shlex.quote(str(run.path)), run.record(), report.problems
     pid, again = record.get("pid", "?"), shlex.join(["nnkit", "train", *record.get("overrides", [])])
-    choices = record.get("choices")
-    writes = isinstance(choices, dict) and choices.get("task") == "language_modeling"
+    writes = run.choices().get("task") == "language_modeling"
     use = f"generate {path} --prompt TEXT" if writes else f"predict {path} FILE"
     cases = (
         (run.held(), f"process {pid} trains it; Ctrl-C there or kill {pid} saves and stops it"),
