@@ -15,7 +15,8 @@ from nnkit.analysis.shapes import Layer, counting_saved, example_batch, looks_at
 from nnkit.errors import UserError
 from nnkit.factory import build, target_class
 from nnkit.factory.nodes import signature
-from nnkit.runs.session import check_optimizer, make_session
+from nnkit.runs.optimization import check_optimizer
+from nnkit.runs.session import make_session
 from nnkit.runs.transfer import prepare
 
 if TYPE_CHECKING:

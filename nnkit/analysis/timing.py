@@ -22,7 +22,8 @@ from nnkit.analysis.dry_run import Rehearsal, make_task, pick_device
 from nnkit.analysis.shapes import example_batch
 from nnkit.batches import Batch
 from nnkit.data.sampler import BatchSampler
-from nnkit.runs.session import count_steps, limited, make_session, resolve_precision
+from nnkit.runs.optimization import count_steps, limited, resolve_precision
+from nnkit.runs.session import make_session
 from nnkit.ui.logs import quiet_lightning
 
 if TYPE_CHECKING:

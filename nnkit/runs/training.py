@@ -15,19 +15,18 @@ from nnkit.files import atomic
 from nnkit.files.layout import CONFIG, LOG, PREPROCESSING
 from nnkit.machine import signals
 from nnkit.runs.fit import Result, fit
+from nnkit.runs.optimization import check_optimizer, resolve_precision
 from nnkit.runs.reopen import open_run
 from nnkit.runs.resuming import resume_held
 from nnkit.runs.run import Run, exists_already, start_record
 from nnkit.runs.session import (
     check_batches,
     check_devices,
-    check_optimizer,
     check_validation,
     count_batches,
     fix_arithmetic,
     fix_logging,
     make_session,
-    resolve_precision,
 )
 from nnkit.runs.transfer import comes_along, prepare, take_weights
 from nnkit.ui import logs, report

@@ -68,7 +68,7 @@ def _check(
     fixed: Sequence[str], trial: Trial, config_dir: str | None, search: bool
 ) -> tuple[list[Problem], Plan | None]:
     from nnkit import factory
-    from nnkit.runs.session import task_of
+    from nnkit.runs.optimization import task_of
 
     composition, problems = configs.examine([*fixed, *trial.words], config_dir)
     if composition is None:

@@ -59,8 +59,9 @@ def _check(composition: Composition) -> list[_Finding]:
     from nnkit.analysis.dry_run import pick_device, rehearse, settle_facts
     from nnkit.analysis.shapes import format_shape
     from nnkit.factory import build
+    from nnkit.runs.optimization import resolve_precision
     from nnkit.runs.run import find_run
-    from nnkit.runs.session import check_devices, fix_arithmetic, resolve_precision
+    from nnkit.runs.session import check_devices, fix_arithmetic
     from nnkit.runs.training import check_output
 
     config = composition.config
@@ -131,7 +132,7 @@ def _memory(composition: Composition, found: Rehearsal) -> tuple[_Finding, bool]
 
 def _time(composition: Composition, found: Rehearsal, data: DataModule, num_samples: int) -> list[_Finding]:
     from nnkit.analysis.timing import count_validations, measure_pace
-    from nnkit.runs.session import count_steps, limited
+    from nnkit.runs.optimization import count_steps, limited
 
     config = composition.config
     pace = measure_pace(config, composition.choices, found, data)
@@ -162,7 +163,7 @@ def _made_up(config: DictConfig) -> str:
 
 
 def _disk(composition: Composition, found: Rehearsal, num_samples: int) -> _Finding:
-    from nnkit.runs.session import count_steps
+    from nnkit.runs.optimization import count_steps
 
     config = composition.config
     one = found.memory.parameters + found.memory.optimizer

@@ -1,0 +1,161 @@
+"""The optimizer and the schedule of a run, which depend on its network and its length."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING
+
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from nnkit.errors import ConfigError, Problem
+from nnkit.factory import build, target_class
+from nnkit.optim.groups import param_groups
+from nnkit.tasks.base import Task
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+# How far a schedule is tried, and what it or an optimizer raises over arguments that do not go together.
+_TRIED_MOVES = 1000
+_COMPLAINTS = (ValueError, TypeError, RuntimeError, ZeroDivisionError, OverflowError)
+
+
+def limited(limit: float, count: int) -> int:
+    """Return how many of `count` batches are left by a limit: a share of them (1.0) or a number (10)."""
+    return int(count * limit) if isinstance(limit, float) else min(limit, count)
+
+
+def count_steps(config: DictConfig, num_batches: int) -> tuple[float, float]:
+    """Return the optimizer steps of an epoch and of the run; infinite where only the clock ends it.
+
+    Args:
+        config: A composed config.
+        num_batches: Batches of the training split.
+    """
+    trainer = config.trainer
+    limit = trainer.get("overfit_batches") or trainer.get("limit_train_batches", 1.0)
+    per_epoch = math.ceil(limited(limit, num_batches) / trainer.get("accumulate_grad_batches", 1))
+    epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps")
+    return per_epoch, min(
+        epochs * per_epoch if epochs and epochs > 0 else math.inf, steps if steps and steps > 0 else math.inf
+    )
+
+
+def check_optimizer(config: DictConfig, network: nn.Module, num_batches: int) -> None:
+    """Refuse an optimizer or a schedule that does not go with the parameters or with the length of the run.
+
+    Args:
+        config: A composed config, the facts about the data filled in; it is left as it is.
+        network: What is to be trained.
+        num_batches: Batches of the training split.
+
+    Raises:
+        ConfigError: If one cannot be made, or the schedule ends before the run does.
+    """
+    # Where a schedule is laid out over the steps of the run, their number is written into the config.
+    config = config.copy()
+    per_epoch, total = count_steps(config, num_batches)
+    key = "optimizer"
+    try:
+        optimizer = make_optimizer(config, network)
+        key = "scheduler"
+        schedule = make_scheduler(config, optimizer, total, per_epoch)
+        by_step = config.scheduler.get("interval", "step") == "step"
+        _try_schedule(schedule, total if by_step else total / per_epoch)
+    except ZeroDivisionError as error:
+        zeros = ", ".join(str(name) for name, value in config.scheduler.items() if value == 0)
+        raise ConfigError([Problem(key, f"it divides by zero, and these are 0: {zeros}")]) from error
+    except _COMPLAINTS as error:
+        raise ConfigError([Problem(key, (str(error) or repr(error)).splitlines()[0])]) from error
+
+
+def _try_schedule(schedule: LRScheduler | ReduceLROnPlateau, moves: float) -> None:
+    """Move a schedule as the run will, or its first moves where these are many.
+
+    Args:
+        schedule: A schedule that nobody else uses.
+        moves: How often the run moves it.
+    """
+    if isinstance(schedule, ReduceLROnPlateau):
+        return
+    given = getattr(schedule, "total_steps", None)
+    if isinstance(given, int) and math.isfinite(moves) and given < moves:
+        raise ValueError(f"total_steps must be at least the {int(moves):,} steps of the run, not {given:,}")
+    with warnings.catch_warnings():
+        # No optimizer has moved before it.
+        warnings.simplefilter("ignore")
+        for _ in range(int(min(moves, _TRIED_MOVES))):
+            schedule.step()
+
+
+def make_optimizer(config: DictConfig, module: nn.Module) -> Optimizer:
+    """Build the optimizer over the parameters that are trained, those without weight decay in a group of their own.
+
+    Args:
+        config: A composed config.
+        module: The network.
+    """
+    node = config.optimizer.copy()
+    # The fused step is one kernel for all parameters. A loss scaler must see the gradients before it, so not there.
+    other_kernels = node.get("differentiable") or node.get("foreach")
+    if (
+        "fused" in node
+        and node.fused is None
+        and not other_kernels
+        and resolve_precision(config) != "16-mixed"
+    ):
+        node.fused = True
+    # Some optimizers move the matrices of the body in a way of their own.
+    apart = getattr(target_class(node, "optimizer"), "wants_matrices", False)
+    matrices_of = module.get_submodule("body") if apart else None
+    groups = param_groups(module, float(node.get("weight_decay") or 0.0), matrices_of)
+    optimizer: Optimizer = build(node, "optimizer", params=groups)
+    return optimizer
+
+
+def make_scheduler(
+    config: DictConfig, optimizer: Optimizer, total_steps: float, steps_per_epoch: float
+) -> LRScheduler | ReduceLROnPlateau:
+    """Build the schedule of the learning rate, and write the lengths it may refer to into the config.
+
+    Args:
+        config: A composed config.
+        optimizer: What it schedules.
+        total_steps: Optimizer steps of the run; infinite where only the clock ends it.
+        steps_per_epoch: Those of an epoch.
+    """
+    if config.trainer.max_steps > 0:
+        total_steps = min(total_steps, config.trainer.max_steps)
+    if math.isfinite(total_steps):
+        config.fit.total_steps = int(total_steps)
+    if math.isfinite(steps_per_epoch):
+        config.fit.steps_per_epoch = int(steps_per_epoch)
+    # A plateau schedule must know whether more of the metric it follows is better.
+    follows = issubclass(target_class(config.scheduler, "scheduler"), ReduceLROnPlateau)
+    mode = {"mode": task_of(config).mode(config.monitor)} if follows else {}
+    scheduler: LRScheduler | ReduceLROnPlateau = build(
+        config.scheduler, "scheduler", optimizer=optimizer, **mode
+    )
+    return scheduler
+
+
+def resolve_precision(config: DictConfig) -> str:
+    """Return the precision, `auto` turned into what suits the device."""
+    precision = str(config.trainer.precision)
+    if precision != "auto":
+        return precision
+    if config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.get_device_capability()[0] >= 8 else "16-mixed"
+    return "32-true"
+
+
+def task_of(config: DictConfig) -> type[Task]:
+    """Return the class of the task."""
+    found = target_class(config.task, "task")
+    assert issubclass(found, Task)
+    return found
