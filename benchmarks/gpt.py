@@ -30,7 +30,7 @@ _SHORT = 200
 
 
 class Block(nn.Module):
-    """Attention and a feed-forward network, each behind a norm and with a way around it."""
+    """Attention and a feed-forward network, each behind a norm and with a residual connection."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -59,7 +59,7 @@ class Subject(ABC):
 
     @abstractmethod
     def is_over(self, path: Path) -> bool:
-        """Say whether the run has ended and nothing of it is left to do."""
+        """Return whether the run has ended and nothing of it is left to do."""
 
     @abstractmethod
     def step(self, path: Path) -> int:
@@ -67,7 +67,7 @@ class Subject(ABC):
 
     @abstractmethod
     def place(self, path: Path, pid: int, steps: int) -> str:
-        """Say what the process was doing when it was killed, in a run of so many steps."""
+        """Return what the process was doing when it was killed, in a run of so many steps."""
 
     @abstractmethod
     def result(self, path: Path) -> Any:

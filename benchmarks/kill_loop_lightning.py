@@ -124,7 +124,7 @@ class LightningRun(Subject):
         (path / "final.tmp").replace(path / FINAL)
 
     def is_over(self, path: Path) -> bool:
-        """Say whether the final weights are there."""
+        """Return whether the final weights are there."""
         return (path / FINAL).exists()
 
     def step(self, path: Path) -> int:
@@ -136,7 +136,7 @@ class LightningRun(Subject):
             return 0
 
     def place(self, path: Path, pid: int, steps: int) -> str:
-        """Say no more than whether there was a checkpoint."""
+        """Return whether there was a checkpoint."""
         return "after the first checkpoint" if self.step(path) else "before the first checkpoint"
 
     def result(self, path: Path) -> Any:

@@ -59,7 +59,7 @@ class NnkitRun(Subject):
             nnkit.train([*self.words, f"name={path.name}", f"output_dir={path.parent}"])
 
     def is_over(self, path: Path) -> bool:
-        """Say whether run.json says so."""
+        """Return whether run.json says so."""
         return Run(path).record().get("status") == "done"
 
     def step(self, path: Path) -> int:
@@ -68,7 +68,7 @@ class NnkitRun(Subject):
         return manifests[0].step if manifests else 0
 
     def place(self, path: Path, pid: int, steps: int) -> str:
-        """Say it by what stands in the directory."""
+        """Return it, judged by the files of the directory."""
         run = Run(path)
         record = run.record()
         if record.get("status") == "done":

@@ -20,7 +20,7 @@ _COPIED = ("nnkit", "conf", "tests", "docs", "benchmarks", "pyproject.toml", "RE
 
 
 def notices(protection: Protection, tree: Path) -> bool | None:
-    """Say whether the test fails without the protection; None if the protection's text is not there.
+    """Return whether the test fails without the protection; None if the protection's text is not there.
 
     Args:
         protection: What to take out.

@@ -311,7 +311,7 @@ def differing(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
 
 
 def _follows(key: str, options: Sequence[str], rows: Sequence[Row]) -> bool:
-    """Say whether runs that chose the same options have the same value."""
+    """Return whether runs that chose the same options have the same value."""
     pairs = {
         (_canonical([row.settings.get(one) for one in options]), _canonical(row.settings.get(key)))
         for row in rows

@@ -97,7 +97,7 @@ def split_filter(text: str, rows: Sequence[Row]) -> tuple[str, str, str]:
 
 
 def fits(row: Row, key: str, sign: str, wanted: str) -> bool:
-    """Say whether a row passes a filter; what lacks the key passes only an inequality."""
+    """Return whether a row passes a filter; what lacks the key passes only an inequality."""
     value = row.value(key)
     if sign in _SIGNS:
         number = None if isinstance(value, bool) else _number(value)

@@ -98,7 +98,7 @@ class _Walk:
         self.layers.append(Layer(name, type(module).__name__, shape, trainable, frozen, own))
 
     def explain(self, error: Exception) -> ShapeError:
-        """Say which layer refused what."""
+        """Raise an error that names the layer and what it refused."""
         name, module, arguments, _ = self.open[-1]
         shapes = " and ".join(format_shape(tuple(a.shape)) for a in arguments if isinstance(a, Tensor))
         reason = " ".join(str(error).split())
@@ -151,7 +151,7 @@ def without_values(compute: Callable[[str], Result]) -> Result:
 
 
 def looks_at_values(error: Exception) -> bool:
-    """Say whether an error is that of the meta device, where something looks at values; see `without_values`."""
+    """Return whether an error is that of the meta device, where something looks at values; see `without_values`."""
     return isinstance(error, RuntimeError) and "meta" in str(error).lower()
 
 

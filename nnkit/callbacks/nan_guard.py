@@ -131,7 +131,7 @@ class NanGuard(Callback):
             )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say how much was left out."""
+        """Report how many batches were left out."""
         if self.skipped:
             _log.warning(
                 "%s of %s steps were skipped, as their loss or gradient was not finite",

@@ -63,7 +63,7 @@ def triage(
 
 
 def _look_at_batch(batch: Batch) -> Finding | None:
-    """Say which samples of a batch are not finite themselves; None if all are."""
+    """Return which samples of a batch are not finite themselves; None if all are finite."""
     for name, mask in not_finite(batch).items():
         samples = batch.indices[mask.to(batch.indices.device)].tolist()
         which = f"{name} of training samples {listed(samples)} ({len(samples)} of {len(mask)})"

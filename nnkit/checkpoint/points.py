@@ -6,7 +6,7 @@ from lightning.pytorch import Trainer
 
 
 def at_save_point(trainer: Trainer) -> bool:
-    """Say, at the end of a training batch, whether a checkpoint taken now resumes exactly.
+    """Return, at the end of a training batch, whether a checkpoint taken now resumes exactly.
 
     It does not inside an accumulation window (large: it needs the gradients too), nor on a batch after which validation
     or the epoch's end is due (their hooks would never run): those are saved once validation or the epoch is over.
@@ -19,12 +19,12 @@ def at_save_point(trainer: Trainer) -> bool:
 
 
 def in_window(trainer: Trainer) -> bool:
-    """Say whether gradients are being accumulated: the last batch was not followed by an optimizer step."""
+    """Return whether gradients are being accumulated: the last batch was not followed by an optimizer step."""
     return trainer.fit_loop.epoch_loop._should_accumulate()
 
 
 def in_mid_epoch(trainer: Trainer) -> bool:
-    """Say whether more batches of this epoch are to come."""
+    """Return whether more batches of this epoch are to come."""
     loop = trainer.fit_loop.epoch_loop
     return not (loop._num_ready_batches_reached() or trainer.should_stop)
 

@@ -125,7 +125,7 @@ class CheckpointStore:
         ]
 
     def holds_any(self) -> bool:
-        """Say whether a checkpoint was ever committed here, be it damaged by now.
+        """Return whether a checkpoint was ever committed here, be it damaged by now.
 
         Raises:
             EnvironmentFault: If there were some, and no manifest is left of any.

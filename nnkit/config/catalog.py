@@ -90,7 +90,7 @@ def plain_keys() -> list[str]:
 
 
 def is_node(key: str) -> bool:
-    """Say whether one of the `plain_keys` holds keys itself."""
+    """Return whether one of the `plain_keys` holds keys itself."""
     return isinstance(_primary()[key], dict)
 
 

@@ -64,7 +64,7 @@ class Change:
 
 
 def is_harmless(key: str) -> bool:
-    """Say whether a key may differ between a run and its checkpoints."""
+    """Return whether a key may differ between a run and its checkpoints."""
     return bool(_HARMLESS.fullmatch(key) or _LENGTH.fullmatch(key)) or key.split(".")[0] in _FIXED
 
 

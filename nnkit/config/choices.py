@@ -35,7 +35,7 @@ class Choices:
     problems: tuple[Problem, ...]
 
     def may_judge(self, key: str) -> bool:
-        """Say whether an unknown key is a mistake by itself, not a consequence of a wrong choice."""
+        """Return whether an unknown key is a mistake by itself, not a consequence of a wrong choice."""
         top = key.split(".")[0]
         if not self.broken or top in _INDEPENDENT or top not in catalog.groups():
             return True
@@ -77,7 +77,7 @@ def sort_out(overrides: Sequence[Override], config_dir: Path | None) -> Choices:
 
 
 def _is_misused(override: Override) -> bool:
-    """Say whether this is neither a choice nor a value: Hydra's own settings, or a package (`model@x=y`)."""
+    """Return whether this is neither a choice nor a value: Hydra's own settings, or a package (`model@x=y`)."""
     return override.is_hydra_override() or override.package is not None or override.key_or_group == "hydra"
 
 

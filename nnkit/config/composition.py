@@ -85,7 +85,7 @@ class Composition:
         return lookup(self._places, key)
 
     def is_broken(self, key: str) -> bool:
-        """Say whether a key, or one above it, was wrong already when the config was composed."""
+        """Return whether a key, or one above it, was wrong already when the config was composed."""
         return any(key == wrong or key.startswith(f"{wrong}.") for wrong in self.broken)
 
     def to_yaml(self) -> str:

@@ -30,7 +30,7 @@ def _walk(node: Any, prefix: str) -> Iterator[str]:
 
 
 def exists(config: DictConfig, key: str) -> bool:
-    """Say whether a key is set, be its value null, missing or an interpolation."""
+    """Return whether a key is set, be its value null, missing or an interpolation."""
     node: Any = config
     for name in key.split("."):
         if isinstance(node, ListConfig):

@@ -39,11 +39,11 @@ class GuardedSource(FileConfigSource):
         return _SCHEME
 
     def is_group(self, config_path: str) -> bool:
-        """Say whether there is such a group; Hydra's own are hidden."""
+        """Return whether there is such a group; Hydra's own are hidden."""
         return not _is_hidden(config_path) and super().is_group(config_path)
 
     def is_config(self, config_path: str) -> bool:
-        """Say whether there is such a file; the primary config and Hydra's own are hidden."""
+        """Return whether there is such a file; the primary config and Hydra's own are hidden."""
         return not _is_hidden(config_path) and super().is_config(config_path)
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
@@ -118,7 +118,7 @@ def _is_hidden(config_path: str) -> bool:
 
 @cache
 def _mention_ignored(directory: Path) -> None:
-    """Say once which of a user's files have no effect."""
+    """Warn once about those of a user's files that have no effect."""
     primary, hydra = directory / f"{catalog.PRIMARY}.yaml", directory / "hydra"
     # In a clone of nnkit ./conf is a copy of our own: nothing is lost then.
     own = (catalog.conf_dir() / primary.name).read_bytes()

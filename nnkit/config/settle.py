@@ -63,7 +63,7 @@ def settle(
         if unfit := list(_fit_task(config, choices)):
             follows = _OF_TASK
         problems += unfit or _fit_head(config, choices)
-    # What does not belong here cannot find its facts either: that is one mistake, not two.
+    # An option that does not fit cannot resolve its references either: that is one mistake, not two.
     silent = {*broken, *follows, *(problem.key for problem in problems)}
     empty = list(_unresolved(config))
     keys = frozenset(problem.key for _, _, problem in empty)
@@ -88,7 +88,7 @@ def fill_in(config: DictConfig) -> None:
 
 
 def _is_consequence(config: DictConfig, key: str, empty: Collection[str]) -> bool:
-    """Say whether a key is empty only because one that it refers to is; keys in a circle are not."""
+    """Return whether a key is empty only because one that it refers to is; keys in a circle are not."""
     reached: set[str] = set()
     ahead = sources_of(config, key) & set(empty)
     while ahead:

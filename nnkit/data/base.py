@@ -158,7 +158,7 @@ class DataModule(LightningDataModule, ABC):
             self.check()
 
     def check(self) -> None:
-        """Say what is wrong with the samples before anything is written: too few, not finite, classes out of range.
+        """Refuse samples that nothing can be learnt from: too few, not finite, classes out of range.
 
         Raises:
             UserError: If nothing can be learnt from them.
@@ -223,7 +223,7 @@ class DataModule(LightningDataModule, ABC):
 
     @contextmanager
     def speaking_of_heritage(self) -> Iterator[None]:
-        """Say of data that do not go with what came along from another run that this is the reason."""
+        """Add to an error about the data that the vocabulary is that of the run whose weights this one starts from."""
         try:
             yield
         except UserError as error:

@@ -141,7 +141,7 @@ def apt_download(package: str, folder: Path, members: dict[str, int]) -> dict[st
 
 @contextmanager
 def announced(text: str) -> Iterator[None]:
-    """Say what is going on: a line that moves on a terminal, one plain line elsewhere.
+    """Show progress: a line that moves on a terminal, one plain line elsewhere.
 
     Args:
         text: What is going on, without a full stop.

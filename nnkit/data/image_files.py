@@ -119,7 +119,7 @@ def _readable() -> tuple[str, ...]:
 
 
 def _not_read(path: Path) -> str:
-    """Say what a file holds that is none of the formats; nothing but its beginning is looked at."""
+    """Return what a file of none of the formats holds, judged by its first bytes."""
     with path.open("rb") as file:
         beginning = file.read(16)
     if not beginning:

@@ -171,7 +171,7 @@ class LabelledTexts(DataModule):
         return self._encoded
 
     def _say_lost(self, tokenizer: Tokenizer, encoded: EncodedTexts, classified: Classified) -> None:
-        """Say what the network will not see of the texts, and how much of a batch is padding."""
+        """Report how much of the texts the network will not see, and how much of a batch is padding."""
         num_cut, num_texts = int(encoded.cut.sum()), len(encoded.cut)
         if num_cut:
             _logger.log(

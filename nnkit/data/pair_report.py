@@ -1,4 +1,4 @@
-"""Says what pairs of texts are like: how many there are, and what a network will not see of them."""
+"""Reports on pairs of texts: how many there are, and which of them a network will not see whole."""
 
 import logging
 

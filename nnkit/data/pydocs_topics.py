@@ -128,7 +128,7 @@ def _unambiguous(rows: Iterable[_Row]) -> list[_Row]:
 
 
 def _dealt(rows: Iterable[_Row]) -> dict[tuple[str, str], Split]:
-    """Say which part each module of a topic is in: the first ones that fit, in an order by hash, are held out."""
+    """Return the split of each module of a topic: the first ones that fit, in an order by hash, are held out."""
     sizes = Counter((topic, unit) for _, topic, unit in rows)
     totals = Counter[str]()
     for (topic, _), size in sizes.items():

@@ -139,7 +139,7 @@ def read_content(path: Path, limit: int | Callable[[bytes], int], head_bytes: in
     """Read a file, unpacking gzip on the way, without ever holding more than a bound.
 
     Args:
-        path: The file; gzip is told by its first bytes.
+        path: The file; gzip is recognised by its first bytes.
         limit: Bytes it may have, or a function that reads this from its first bytes.
         head_bytes: How many first bytes that function is shown.
 

@@ -116,7 +116,7 @@ class TableData(DataModule):
 
     @abstractmethod
     def source(self) -> TableSource:
-        """Say where the table stands and how to read it; nothing is read."""
+        """Return where the table is and how to read it; nothing is read."""
 
     def setup_data(self, preprocessing: Preprocessing | None = None) -> None:
         """Prepare the data, or take over what an earlier run learnt."""

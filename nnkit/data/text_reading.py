@@ -74,7 +74,7 @@ def read_text(
     """Read a file in pieces of about a million characters; a byte order mark is left out.
 
     Args:
-        path: The file; gzip is told by its first bytes.
+        path: The file; gzip is recognised by its first bytes.
         encoding: Its codec; None: UTF-8.
         measure: Is shown the bytes.
         advance: Is told how many bytes of the file were read.

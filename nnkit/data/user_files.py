@@ -83,7 +83,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
 
 
 def is_file(item: str) -> bool:
-    """Say whether what a user typed where a text or a file may stand is a file.
+    """Return whether what a user typed where a text or a file may stand is a file.
 
     What is called like a file of texts is one, or a slip of the pen would be taken for a text; so is a folder that is
     written as one, of which the reader will say that it is none.

@@ -260,7 +260,7 @@ def _starts(bound: tuple[int, int], split: Split, options: dict[str, Any]) -> Te
 
 
 def _suffices(num_steps: int, options: dict[str, Any]) -> bool:
-    """Say whether each part that is wanted has a window."""
+    """Return whether each split that is wanted has a window."""
     bounds = cut(num_steps, options["val_fraction"], options["test_fraction"])
     return all(
         len(_starts(bound, name, options))

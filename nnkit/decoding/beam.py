@@ -129,7 +129,7 @@ class _Going:
         """Take the next token's log-probabilities, (samples * width, vocab_size).
 
         Returns:
-            Numbers of the rows that are gone on from, and the token that comes next in each.
+            Rows that are continued, and the next token of each.
         """
         (count, width), vocab_size = self._totals.shape, log_probabilities.shape[-1]
         totals = self._totals.to(log_probabilities.device).unsqueeze(-1) + log_probabilities.view(

@@ -85,7 +85,7 @@ def resolve(path: object, group: str) -> type:
 
 
 def _lives_at_home(found: type) -> bool:
-    """Say whether the class is where it says: it could claim a home where another object lives."""
+    """Return whether the class is where it says: it could claim a home where another object lives."""
     home = sys.modules.get(found.__module__)
     return getattr(home, found.__qualname__, None) is found
 

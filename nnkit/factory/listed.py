@@ -38,7 +38,7 @@ def _listed(arguments: str, package: str = "", needs_logger: bool = False) -> Li
     return Listed(frozenset(arguments.split()), package, needs_logger)
 
 
-# What Lightning would refuse only in the midst of a training, or take without a word: the least of each.
+# What Lightning would refuse only in the midst of a training, or accept silently: the least of each.
 _LEAST = {"max_depth": -1, "patience": 0}
 # By group and name: Lightning exports the same class from several modules.
 _ALLOWED = {

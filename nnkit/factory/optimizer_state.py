@@ -29,7 +29,7 @@ def _check(optimizer: Optimizer, state: dict[str, Any]) -> None:
 
 
 def _misfits(optimizer: Optimizer, state: dict[str, Any]) -> Iterator[str]:
-    """Say of each value whether it has its parameter's shape and strides; a count of steps has no shape."""
+    """Return for each value whether it has its parameter's shape and strides; a count of steps has no shape."""
     numbers = [number for group in state["param_groups"] for number in group["params"]]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for number, parameter in zip(numbers, parameters, strict=True):

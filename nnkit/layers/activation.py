@@ -54,7 +54,7 @@ def activation_layer(name: str) -> nn.Module:
 
 
 def is_monotone(name: str) -> bool:
-    """Say whether the activation never decreases, that is, commutes with taking a maximum.
+    """Return whether the activation never decreases, that is, commutes with taking a maximum.
 
     Args:
         name: One of `ActivationName`.

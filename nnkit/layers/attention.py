@@ -158,7 +158,7 @@ class Attention(nn.Module):
 
 
 def _faster_written_out(query: Tensor, num_keys: int, drop: float) -> bool:
-    """Say whether products and a softmax beat torch's fused kernel, which does not use a CPU's bfloat16 units."""
+    """Return whether products and a softmax beat torch's fused kernel, which does not use a CPU's bfloat16 units."""
     if query.device.type != "cpu":
         return False
     if drop:

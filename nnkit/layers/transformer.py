@@ -1,4 +1,4 @@
-"""The layers of which Transformers are stacked: attention and a feed-forward network, each with a way around it."""
+"""The layers of a Transformer: attention and a feed-forward network, each with a residual connection."""
 
 from collections.abc import Callable
 from typing import Any

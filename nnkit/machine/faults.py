@@ -69,7 +69,7 @@ def _of_memory(error: Exception) -> str | None:
 
 
 def _raised_in_worker(error: Exception, match: re.Match[str]) -> NnkitError:
-    """Say what a worker process raised; torch brings its whole traceback as the error's text."""
+    """Return what a worker process raised; torch brings its whole traceback as the error's text."""
     text, kind = str(error), match[1]
     # From the last line that begins with the error's class: what it says may have several lines.
     last = list(re.finditer(rf"^[\w.]*{kind}(?:: |$)", text, re.MULTILINE))
@@ -105,7 +105,7 @@ def _of_workers(error: Exception) -> str | None:
 
 
 def _from_worker(error: Exception) -> bool:
-    """Say whether an error came up while torch's DataLoader waited for what a worker process sends."""
+    """Return whether an error came up while torch's DataLoader waited for what a worker process sends."""
     codes = (frame.f_code for frame, _ in walk_tb(error.__traceback__))
     return any(code.co_filename == _LOADER and code.co_name == "_try_get_data" for code in codes)
 

@@ -115,7 +115,7 @@ def fit(
         except BaseException as error:
             session.data.on_exception(error)
             status = "stopped" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
-            # Where nothing can be written any more, what went wrong first is what must be said.
+            # On a full disk this fails as well; the first error is the one to report.
             with suppress(atomic.WriteFault):
                 run.update(
                     status=status, end=now(), step=trainer.global_step, error=str(error).split("\n")[0]

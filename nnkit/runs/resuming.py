@@ -176,7 +176,7 @@ def check_belongs(run: Run, config: DictConfig, newest: Loaded) -> None:
 
 
 def _is_filled_in(one: Change) -> bool:
-    """Say whether a value differs only because the run's start filled it in."""
+    """Return whether a value differs only because the run's start filled it in."""
     return one.key == "trainer.num_threads" and None in (one.old, one.new)
 
 
@@ -203,7 +203,7 @@ def _check_weights(run: Run, session: Session, newest: Loaded) -> None:
 def _say(
     run: Run, record: dict[str, Any], newest: Loaded | None, changes: Sequence[Change], show: bool
 ) -> None:
-    """Say where the run goes on, with what changes, and whether other versions are at work; to the log at least."""
+    """Report, to the log at least, where the run goes on, what has changed, and whether other versions are at work."""
     where = report.shorten(run.path)
     if newest is None:
         lines = [f"{where} holds no checkpoint: starting at step 0"]

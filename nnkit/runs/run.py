@@ -69,7 +69,7 @@ class Run:
         return cls(path)
 
     def is_shell(self) -> bool:
-        """Say whether the directory holds no more than what a start that was killed leaves behind."""
+        """Return whether the directory holds no more than what a start that was killed leaves behind."""
         if not self.path.is_dir() or self.held():
             return False
         left = {_LOCK, RECORD, PREPROCESSING}
@@ -172,7 +172,7 @@ class Run:
             lock.release()
 
     def held(self) -> bool:
-        """Say whether a process holds the directory; the lock is the kernel's, so it ends with its owner."""
+        """Return whether a process holds the directory; the lock is the kernel's, so it ends with its owner."""
         lock = FileLock(self.path / _LOCK)
         if not (self.path / _LOCK).exists():
             return False
@@ -187,7 +187,7 @@ class Run:
 
 
 def exists_already(path: Path) -> str:
-    """Say that a run of this name exists, and what to type instead."""
+    """Return the sentence that a run of this name exists, and what to type instead."""
     return (
         f"name: {path} exists already\n    continue it with: nnkit resume {path}\n    or choose another name="
     )

@@ -65,7 +65,7 @@ def fix_arithmetic(config: DictConfig) -> None:
 
 
 def _has_matrix_units() -> bool:
-    """Say whether this CPU multiplies bfloat16 matrices several times as fast as float32 ones (AMX)."""
+    """Return whether this CPU multiplies bfloat16 matrices several times as fast as float32 ones (AMX)."""
     # Older versions of torch do not tell.
     capabilities = getattr(torch.cpu, "get_capabilities", None)
     return capabilities is not None and bool(capabilities().get("amx_bf16"))

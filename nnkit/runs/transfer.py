@@ -95,7 +95,7 @@ def _adopt(node: DictConfig, tokenizers: Mapping[str, Tokenizer], typed: Collect
 
 
 def comes_along(key: str) -> bool:
-    """Say whether a key of the config speaks of the vocabulary, and so of that of the run that another starts from."""
+    """Return whether a config key is about the vocabulary, which comes from the run whose weights are taken."""
     return key in ("data.max_vocab", "data.markers") or (
         key.startswith("data.") and key.endswith("tokenizer")
     )

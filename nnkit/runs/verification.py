@@ -33,7 +33,7 @@ _EQUAL = "weights, optimizer, schedule, generators, counters, callbacks and metr
 _NOT_REPEATABLE = (
     "something draws numbers of its own or computes in no fixed order: no resume of it can be exact"
 )
-# What a probe leaves out: it is looked at by nobody.
+# A probe runs without these: nobody reads their output.
 _SILENT = ("progress", "pictures", "samples", "attention", "throughput")
 
 

@@ -43,7 +43,7 @@ class Sweep:
         self.path = path
 
     def is_one(self) -> bool:
-        """Say whether the directory holds a sweep."""
+        """Return whether the directory holds a sweep."""
         return (self.path / SWEEP).is_file()
 
     def define(self, definition: Definition) -> None:

@@ -113,7 +113,7 @@ def _texts(axis: Axis) -> list[str]:
 
 @contextmanager
 def _checking(count: int) -> Iterator[None]:
-    """Say on a terminal that many settings are being checked, as that takes a while."""
+    """Show on a terminal that many settings are being checked, as that takes a while."""
     if count < _MANY or not is_terminal():
         yield
         return

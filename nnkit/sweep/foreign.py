@@ -5,5 +5,5 @@ from collections.abc import Sequence
 
 
 def is_foreign(words: Sequence[str]) -> bool:
-    """Say whether a launcher or sweeper of Hydra's ecosystem was chosen instead of ours."""
+    """Return whether a launcher or sweeper of Hydra's ecosystem was chosen instead of ours."""
     return any(re.match(r"\+?hydra/(launcher|sweeper)=", word) for word in words)

@@ -58,7 +58,7 @@ class PlainLines:
         self._tally = Tally(definition.launcher.n_jobs)
 
     def begin(self, entries: Mapping[str, Entry], total: int | None) -> None:
-        """Say how many trials there are."""
+        """Take over how many trials there are."""
         self._tally.begin(entries, total)
         before = self._tally.over
         self._print(

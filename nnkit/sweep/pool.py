@@ -87,12 +87,12 @@ class Pool:
 
     @property
     def has_room(self) -> bool:
-        """Say whether another trial can be started."""
+        """Return whether another trial can be started."""
         return bool(self._free)
 
     @property
     def is_idle(self) -> bool:
-        """Say whether no trial runs."""
+        """Return whether no trial runs."""
         return not self._jobs
 
     def start(self, trial: Trial, request: Request) -> None:
@@ -208,7 +208,7 @@ class Pool:
             return Outcome(STOPPED, "stopped")
         if code is not None and code < 0:
             return Outcome(KILLED, _killed_by(-code))
-        return Outcome(EXITED, f"left with exit status {code} without a word")
+        return Outcome(EXITED, f"ended with exit status {code} and wrote no message")
 
 
 def _hear(job: _Job) -> list[Progress]:

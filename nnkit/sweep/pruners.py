@@ -62,5 +62,5 @@ def _hyperband(trials: Sequence[FrozenTrial]) -> BasePruner:
 
 
 def is_hopeless(value: float) -> bool:
-    """Say whether a metric has left the numbers, after which no trial comes back."""
+    """Return whether a metric has left the numbers, after which no trial comes back."""
     return not math.isfinite(value)

@@ -74,7 +74,7 @@ class Space:
 
     @property
     def has_interval(self) -> bool:
-        """Say whether there is an axis that no grid can run through."""
+        """Return whether there is an axis that no grid can run through."""
         return any(axis.choices is None for axis in self.axes)
 
 

@@ -136,7 +136,7 @@ def best_first(summaries: Mapping[str, Summary], mode: str) -> list[str]:
 
 
 def verdict(settings: Mapping[str, Sequence[float]], mode: str) -> Verdict:
-    """Say which setting is the best, or how many more seeds would tell.
+    """Return which setting is the best, or how many more seeds would tell.
 
     A winner is a setting whose 95 % interval overlaps no other's. That is stricter than a test at 5 %: Schenker and
     Gentleman, On judging the significance of differences by examining the overlap between confidence intervals, The
@@ -192,6 +192,6 @@ def _undecided(summaries: Mapping[str, Summary], best: str, rivals: Sequence[str
 
 
 def _apart(one: Summary, other: Summary, more: int) -> bool:
-    """Say whether two intervals would not overlap after some more seeds, means and deviations as they are."""
+    """Return whether two intervals would not overlap after some more seeds, means and deviations as they are."""
     widths = [_half_width(summary.deviation or 0.0, summary.count + more) for summary in (one, other)]
     return abs(one.mean - other.mean) > sum(widths)

@@ -43,7 +43,7 @@ class Setting:
 
     @property
     def has_ended(self) -> bool:
-        """Say whether none of its trials is left to run."""
+        """Return whether none of its trials is left to run."""
         done = [outcome.state == DONE for outcome in self.outcomes.values()]
         return not all(done) or len(done) == len(self.runs)
 

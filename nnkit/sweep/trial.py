@@ -205,7 +205,7 @@ def _sentence(error: BaseException) -> str:
 
 
 def _is_memory(error: BaseException | None) -> bool:
-    """Say whether memory ran out, by the error or by what it came from."""
+    """Return whether memory ran out, by the error or by what it came from."""
     import torch
 
     while error is not None:

@@ -107,7 +107,7 @@ class Task(LightningModule, ABC):
 
     @classmethod
     def mode(cls, metric: str) -> Literal["max", "min"]:
-        """Say whether more of a metric such as "val/accuracy" is better."""
+        """Return whether more of a metric such as "val/accuracy" is better."""
         return "max" if cls.metrics.get(metric.split("/", 1)[-1]) == "max" else "min"
 
     @classmethod

@@ -16,7 +16,7 @@ class Console(RichConsole):
 
     @override
     def render_str(self, text: str, **options: Any) -> Text:
-        """Render a text without what is no character in it; cells and titles of tables come through here too."""
+        """Render a text without its control characters; cells and titles of tables come through here too."""
         return super().render_str(printable(text), **options)
 
     @override

@@ -29,7 +29,7 @@ _NOT_HERE = (
 
 
 class _Printable(logging.Formatter):
-    """Messages without what is no character: names of files and runs may hold orders to the terminal.
+    """Messages without control characters: names of files and runs may hold commands to the terminal.
 
     The same goes for log files, which are shown on a terminal later.
     """
@@ -66,7 +66,7 @@ class _Quiet(logging.FileHandler):
 
     @override
     def handleError(self, record: logging.LogRecord) -> None:
-        """Say nothing; logging would print a traceback for each message."""
+        """Ignore the error; logging would print a traceback for each message."""
 
 
 class _Memory(logging.Handler):

@@ -20,7 +20,7 @@ _PIPE_WIDTH = 160
 
 
 def is_terminal() -> bool:
-    """Say whether standard output is read by a person."""
+    """Return whether standard output is read by a person."""
     return sys.stdout.isatty()
 
 
@@ -49,7 +49,7 @@ def json_line(value: Any, file: TextIO, indent: int | None = None) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text with what is no character replaced: a name from elsewhere may hold orders to the terminal."""
+    """Return a text without control characters: a name from elsewhere may hold commands to the terminal."""
     return "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in text)
 
 

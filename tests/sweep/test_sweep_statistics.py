@@ -92,7 +92,7 @@ def test_a_winner_whose_interval_lies_apart(mode, winner):
 
 
 def part(settings, more):
-    """Say by scipy whether the best interval is apart from all others, with more seeds."""
+    """Return, by scipy, whether the best interval is apart from all others, with more seeds."""
     ends = {}
     for name, values in settings.items():
         count = len(values) + more

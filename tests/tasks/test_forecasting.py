@@ -28,7 +28,7 @@ MEAN, STD = [100.0, -3.0, 5.0], [10.0, 0.5, 1.0]
 
 
 class Shifted(nn.Module):
-    """Says what the last channels of the window hold."""
+    """Returns what the last channels of the window hold."""
 
     def forward(self, inputs):
         return inputs.flatten(1)

@@ -17,7 +17,7 @@ WORDS = ["callbacks=[checkpoint]", "logger=[]", "trainer.num_threads=1"]
 
 
 class Given(nn.Module):
-    """Says what it was made with, whatever it reads."""
+    """Returns what it was made with, whatever it reads."""
 
     def __init__(self, tokens, follows):
         super().__init__()

@@ -97,7 +97,7 @@ class _Answers:
 
 
 def _complaint(answer: Unreadable) -> str:
-    """Say what is wrong with an item, naming it once."""
+    """Return what is wrong with an item, naming it once."""
     item = _printable(answer.item)
     return answer.reason if item and item in answer.reason else f"{item or repr(item)}: {answer.reason}"
 
