@@ -25,8 +25,8 @@ from nnkit.sweep.statistics import Summary, summarize
 from nnkit.sweep.trials import DONE, OVER, PRUNED, SEED, Entry, values
 from nnkit.ui.report import shorten
 
-# Metrics of which more is better; of all others less is, as for tasks.
-HIGHER = frozenset(
+# Metrics of which more is better in runs of earlier releases, whose record does not say; of all others less is.
+_HIGHER = frozenset(
     {"accuracy", "f1", "r2", "bleu", "chrf", "token_accuracy", "exact_match", "masked_accuracy"}
     | {"next_sentence_accuracy"}
 )
@@ -59,7 +59,7 @@ class Row:
         typed: Keys that were typed on the command line, in that order.
         metrics: The values of each metric, one a run that counts.
         monitor: The metric that says which is better; None if nothing says it.
-        mode: "max" or "min": which way it is better.
+        better: "max" or "min" for the metrics of which the record says it, without their split.
         source: The sweep's name; empty for a run that belongs to none that was asked for.
         steps: Optimizer steps of each run, where known.
         seeds: How many runs the metrics are of.
@@ -74,7 +74,7 @@ class Row:
     typed: tuple[str, ...] = ()
     metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     monitor: str | None = None
-    mode: str = "min"
+    better: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     steps: tuple[int, ...] = ()
     seeds: int = 1
@@ -88,6 +88,16 @@ class Row:
         if len(counts) == 1:
             return self.states[0]
         return ", ".join(f"{count} {state}" for state, count in counts.items())
+
+    @property
+    def mode(self) -> str:
+        """Which way the monitored metric is better, "max" or "min"."""
+        return self.direction(self.monitor or "")
+
+    def direction(self, metric: str) -> str:
+        """Return "max" if more of a metric is better, or else "min"."""
+        name = metric.rpartition("/")[2]
+        return self.better.get(name) or ("max" if name in _HIGHER else "min")
 
     def summary(self, metric: str) -> Summary | None:
         """Return a metric over the runs; None where none has it."""
@@ -154,7 +164,7 @@ def _read(run: Run, output_dir: Path) -> Row:
         tuple(dict.fromkeys(word.partition("=")[0].lstrip("+~") for word in words)),
         {metric: (value,) for metric, value in facts["metrics"].items()},
         monitor,
-        direction(monitor or ""),
+        facts["better"],
         steps=(facts["step"],) if isinstance(facts["step"], int) else (),
         known=bool(config),
         meant={
@@ -204,7 +214,8 @@ def _trials(sweep: Sweep) -> Iterator[Row]:
         settings = row.settings if row.known else _typed(entry)
         state = _state(entry, row)
         row = replace(row, states=(state,), metrics=metrics, settings=settings, source=sweep.path.name)
-        rows.append((entry, replace(row, monitor=definition.monitor, mode=definition.mode)))
+        better = {**row.better, definition.monitor.rpartition("/")[2]: definition.mode}
+        rows.append((entry, replace(row, monitor=definition.monitor, better=better)))
     siblings = {entry.trial.setting: row for entry, row in rows if row.known}
     for entry, row in rows:
         sibling = siblings.get(entry.trial.setting)
@@ -236,11 +247,6 @@ def _typed(entry: Entry) -> dict[str, Any]:
         with suppress(ValueError):
             found[key] = int(word) if word.lstrip("-").isdecimal() else float(word)
     return found
-
-
-def direction(metric: str) -> str:
-    """Return "max" if more of a metric is better, or else "min"."""
-    return "max" if metric.rpartition("/")[2] in HIGHER else "min"
 
 
 def merge_seeds(rows: Sequence[Row]) -> list[Row]:

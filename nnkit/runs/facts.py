@@ -48,6 +48,9 @@ def describe(run: Run, output_dir: Path) -> dict[str, Any]:
         "data": choices.get("data"),
         "monitor": _monitor(run, metrics),
         "metrics": metrics,
+        "better": {
+            name: way for name, way in _mapping(record.get("better")).items() if way in ("max", "min")
+        },
         "error": record.get("error"),
     }
 

@@ -92,6 +92,7 @@ def train(
             threads=config.trainer.num_threads,
             precision=resolve_precision(config),
             data_fingerprint=data.preprocessing.get("fingerprint"),
+            better=dict(session.task.metrics),
             parameters=sum(p.numel() for p in session.task.network.parameters() if p.requires_grad),
             init_from=taken,
         )

@@ -401,6 +401,15 @@ def test_no_runs(cli):
     assert "nothing to compare" in err
 
 
+@pytest.mark.parametrize(("better", "first"), [("max", "high"), ("min", "low")])
+def test_a_metric_of_the_users_own_is_better_the_way_that_the_run_says(cli, make, better, first):
+    """As a task of the user's writes it into the record: nnkit cannot know the metric's name."""
+    for name, value in (("low", 0.2), ("high", 0.9)):
+        make(name).update(better={"sharpness": better}, metrics={"test/sharpness": value})
+    rows = table(cli, "low", "high", "--sort", "test/sharpness")
+    assert rows[0]["run"] == first
+
+
 def test_directions_are_those_of_the_tasks():
     from nnkit.tasks.base import Task
 
@@ -410,7 +419,7 @@ def test_directions_are_those_of_the_tasks():
         found = getattr(__import__(module, fromlist=[task]), task)
         assert issubclass(found, Task)
         for metric, mode in found.metrics.items():
-            assert comparison.direction(f"val/{metric}") == mode
+            assert comparison.Row("", (), (), {}).direction(f"val/{metric}") == mode
 
 
 def test_facts_are_those_of_the_data():

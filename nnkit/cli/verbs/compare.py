@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nnkit.analysis.comparison import Row, differing, direction, gather, merge_seeds, metric_names
+from nnkit.analysis.comparison import Row, differing, gather, merge_seeds, metric_names
 from nnkit.analysis.selection import fits, labels, resolve_key, sorted_rows, split_filter
 from nnkit.errors import UserError
 from nnkit.files import atomic
@@ -163,9 +163,8 @@ def _ordered(rows: list[Row], sort: str | None, reverse: bool) -> list[Row]:
 
 
 def _mode(rows: Sequence[Row], metric: str) -> str:
-    name = metric.partition("/")[2]
-    said = (row.mode for row in rows if row.monitor and row.monitor.partition("/")[2] == name)
-    return next(said, direction(metric))
+    """Return which way a metric is better, as the runs that have it say."""
+    return next(row.direction(metric) for row in rows if metric in row.metrics)
 
 
 def _verdict(rows: Sequence[Row], keys: Sequence[str]) -> Verdict | None:
