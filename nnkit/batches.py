@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nnkit.suggest import some_of
+
 # Sample numbers that a message names.
 _LISTED = 8
 
@@ -205,5 +207,4 @@ def not_finite(batch: Batch) -> dict[str, Tensor]:
 
 def listed(numbers: list[int]) -> str:
     """Return the first of these numbers as a list, and how many more there are."""
-    more = f" and {len(numbers) - _LISTED:,} more" if len(numbers) > _LISTED else ""
-    return ", ".join(map(str, numbers[:_LISTED])) + more
+    return some_of(numbers, _LISTED)

@@ -10,6 +10,21 @@ from nnkit.errors import Problem
 _MOST_LISTED = 20
 
 
+def some_of(items: Sequence[object], most: int, joint: str = ", ") -> str:
+    """Return the first of some items in one text, and how many more there are.
+
+    Args:
+        items: The items.
+        most: How many are named.
+        joint: What stands between two; with a line break, the rest has a line of its own.
+    """
+    left = len(items) - most
+    shown = joint.join(map(str, items[:most]))
+    if left <= 0:
+        return shown
+    return f"{shown}{joint if chr(10) in joint else ' '}and {left:,} more"
+
+
 def closest(word: str, candidates: Iterable[str], limit: int = 1) -> list[str]:
     """Return the candidates most like a misspelt word, best first.
 
@@ -84,8 +99,7 @@ def absent(
         noun: What a column is called: "column" or "key".
         given: All that the key holds; None: the name alone.
     """
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    listed = f"Its {noun}s: {', '.join(names[:_MOST_LISTED])}{more}"
+    listed = f"Its {noun}s: {some_of(names, _MOST_LISTED)}"
     near = closest(name, names)
     if near:
         whole = (

@@ -24,6 +24,7 @@ from nnkit.data.sources import fingerprint
 from nnkit.data.statistics import picture_statistics
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
+from nnkit.suggest import some_of
 
 Decode = partial[Pixels]
 
@@ -288,7 +289,6 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _report(unreadable: dict[str, str], total: int) -> str:
-    listed = [f"  {name}: {reason}" for name, reason in list(unreadable.items())[:_LISTED]]
-    more = f"\n  and {len(unreadable) - _LISTED:,} more" if len(unreadable) > _LISTED else ""
-    head = f"{len(unreadable):,} of {total:,} pictures cannot be read and are left out:\n"
-    return head + "\n".join(listed) + more
+    lines = [f"{name}: {reason}" for name, reason in unreadable.items()]
+    head = f"{len(unreadable):,} of {total:,} pictures cannot be read and are left out:\n  "
+    return head + some_of(lines, _LISTED, "\n  ")

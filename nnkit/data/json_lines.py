@@ -8,6 +8,7 @@ from typing import Any
 
 from nnkit.data.user_files import open_bytes
 from nnkit.errors import UserError
+from nnkit.suggest import some_of
 
 _MAX_LINE = 10_000_000
 # Mistakes that a message names.
@@ -75,10 +76,9 @@ def refuse_lines(path: str, problems: list[tuple[int, str]]) -> None:
         UserError: If there are any; names the first ones.
     """
     if problems:
-        listed = "".join(f"\n    line {line}: {problem}" for line, problem in problems[:_LISTED])
-        more = f"\n    and {len(problems) - _LISTED:,} more" if len(problems) > _LISTED else ""
+        listed = some_of([f"line {line}: {problem}" for line, problem in problems], _LISTED, "\n    ")
         lines = "1 line" if len(problems) == 1 else f"{len(problems):,} lines"
-        raise UserError(f"{path}: {lines} cannot be read{listed}{more}")
+        raise UserError(f"{path}: {lines} cannot be read\n    {listed}")
 
 
 def _kind(value: object) -> str:

@@ -16,6 +16,7 @@ from nnkit.data.text_cache import PARTS, PartEnds, Scan, scan, tokens_of, vocabu
 from nnkit.data.text_reading import Corpus
 from nnkit.data.tokenizers import Tokenizer, TokenizerKind, check_tokenizer, tokenizer_from
 from nnkit.errors import UserError
+from nnkit.suggest import some_of
 
 _logger = logging.getLogger("nnkit")
 
@@ -223,10 +224,10 @@ class LongText(DataModule):
             for name, value in self.origin().items()
             if then.get(name, value) != value
         ]
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        reasons = some_of(found, 5, "; ") or "its files have another order"
         return (
-            f"{title} is not the text the run was trained on: {'; '.join(found[:5]) or 'its files have another order'}"
-            f"{more}. Put the old text back to go on; a new run takes the new text: nnkit train"
+            f"{title} is not the text the run was trained on: {reasons}. "
+            "Put the old text back to go on; a new run takes the new text: nnkit train"
         )
 
 

@@ -13,6 +13,7 @@ from nnkit.data.frame import Column, Numbers, Texts, read_frame
 from nnkit.data.time_column import check_order, find_time, say_unequal
 from nnkit.data.user_files import find_file, unchanged
 from nnkit.errors import UserError
+from nnkit.suggest import some_of
 
 _logger = logging.getLogger("nnkit")
 
@@ -195,8 +196,7 @@ def _content(column: Numbers) -> str:
 
 
 def _counted(counts: dict[str, int]) -> str:
-    more = f" and {len(counts) - _LISTED:,} more" if len(counts) > _LISTED else ""
-    return ", ".join(f"{name!r} {count:,}" for name, count in list(counts.items())[:_LISTED]) + more
+    return some_of([f"{name!r} {count:,}" for name, count in counts.items()], _LISTED)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from nnkit.errors import ConfigError, Problem
-from nnkit.suggest import closest
+from nnkit.suggest import closest, some_of
 
 _LISTED = 12
 
@@ -50,8 +50,7 @@ def _answer(pattern: str, names: Sequence[str]) -> str:
         return f"did you mean {near[0]}?"
     # The shallow ones first, as most of what is frozen is a whole part.
     parts.sort(key=lambda part: part.count("."))
-    more = f" and {len(parts) - _LISTED:,} more" if len(parts) > _LISTED else ""
-    return f"there is: {', '.join(parts[:_LISTED])}{more}"
+    return f"there is: {some_of(parts, _LISTED)}"
 
 
 def _parts(name: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from nnkit.factory import target_class
 from nnkit.network import Network
 from nnkit.runs.run import Run, find_run
 from nnkit.runs.session import Session, prepare_data
+from nnkit.suggest import some_of
 from nnkit.ui import report
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def take_weights(session: Session, source: Source) -> dict[str, Any]:
     taken, fresh = _fitting(network, there, same, source.run)
     network.load_state_dict({**network.state_dict(), **taken})
     parts = ", ".join(dict.fromkeys(name.split(".")[0] for name in taken))
-    left = f"; fresh: {_some(fresh)}" if fresh else ""
+    left = f"; fresh: {some_of(fresh, _NAMED)}" if fresh else ""
     where = report.shorten(source.run.path)
     report.console().print(
         f"weights from {where}, {manifest.file}: {len(taken)} tensors taken ({parts}){left}", soft_wrap=True
@@ -164,21 +165,15 @@ def _fitting(
     wrong = [name for name in {**here, **there} if not name.startswith("head.") and name not in taken]
     if wrong:
         lines = [f"{name}: {_shape(there, name)} there, {_shape(here, name)} here" for name in wrong]
-        more = [f"and {len(lines) - _LISTED:,} more"] if len(lines) > _LISTED else []
+        text = some_of(lines, _LISTED, "\n    ")
         raise UserError(
-            f"init_from: the weights of {report.shorten(run.path)} do not fit this model\n    "
-            + "\n    ".join([*lines[:_LISTED], *more])
+            f"init_from: the weights of {report.shorten(run.path)} do not fit this model\n    {text}"
         )
     return taken, [name for name in here if name not in taken]
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> str:
     return str(tuple(tensors[name].shape)) if name in tensors else "missing"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def take_again(session: Session, run: Run) -> None:

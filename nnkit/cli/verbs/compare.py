@@ -14,6 +14,7 @@ from nnkit.analysis.comparison import Row, differing, gather, merge_seeds, metri
 from nnkit.analysis.selection import fits, labels, resolve_key, sorted_rows, split_filter
 from nnkit.errors import UserError
 from nnkit.files import atomic
+from nnkit.suggest import some_of
 from nnkit.sweep.directory import Sweep
 from nnkit.sweep.statistics import Verdict, verdict
 from nnkit.sweep.tabular import Column, interval, short_names, show_columns, to_csv, to_markdown, to_rows
@@ -223,10 +224,7 @@ def _print(view: View) -> None:
     if left_out:
         notes.append(f"no room for {', '.join(left_out)}: --columns chooses, --format csv has all")
     if view.others and not view.columns:
-        named = ", ".join(view.others[:_MOST_NAMED])
-        more = len(view.others) - _MOST_NAMED
-        rest = f" and {more} more" if more > 0 else ""
-        notes.append(f"different as well: {named}{rest}; --columns all shows them")
+        notes.append(f"different as well: {some_of(view.others, _MOST_NAMED)}; --columns all shows them")
     if view.verdict is not None:
         notes.append(view.verdict.sentence)
     if notes:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnkit.errors import UserError
+from nnkit.suggest import some_of
 
 TokenizerKind = Literal["characters", "bytes", "words", "bpe", "wordpiece"]
 
@@ -75,8 +76,7 @@ def visible(text: str) -> str:
 
 def quoted(outsiders: Sequence[str], most: int = 8) -> str:
     """Return the first outsiders as a list for a sentence, and how many more there are."""
-    more = f" and {len(outsiders) - most:,} more" if len(outsiders) > most else ""
-    return ", ".join(repr(outsider) for outsider in outsiders[:most]) + more
+    return some_of([repr(outsider) for outsider in outsiders], most)
 
 
 def strings_of(spec: dict[str, Any], key: str) -> list[str]:
