@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import nnkit
-from nnkit import cli
+from nnkit.cli import command as cli
 from nnkit.config import catalog
 from nnkit.config.keys import all_keys
 

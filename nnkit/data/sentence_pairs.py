@@ -226,7 +226,7 @@ class SentencePairs(DataModule):
             )
         words = batch.inputs > self.tokenizer.end
         if any(not words[batch.segments == part].any() for part in range(1 if second is None else 2)):
-            raise UserError("the text has no words")
+            raise UserError("there is nothing to read: the text has no words")
         return batch
 
     def _say(self, title: str, counts: dict[str, dict[str, int]]) -> None:
