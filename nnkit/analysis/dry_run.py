@@ -105,10 +105,7 @@ def make_task(config: DictConfig, choices: dict[str, Any], device: str) -> Task:
         choices: The option of each group.
         device: "meta" for a task without values.
     """
-    config = config.copy()
-    config.trainer.compile = False
-    if device == "meta" and "fused" in config.optimizer:
-        config.optimizer.fused = False
+    config = _without_kernels(config, device)
     data: DataModule = build(config.data, "data")
     outputs = config.data.get("num_outputs") or 0
     data.preprocessing = {
@@ -117,6 +114,15 @@ def make_task(config: DictConfig, choices: dict[str, Any], device: str) -> Task:
     }
     with torch.device(device):
         return make_session(config, choices, data).task.train()
+
+
+def _without_kernels(config: DictConfig, device: str) -> DictConfig:
+    """Return a config that compiles nothing and, on the meta device, fuses no step."""
+    config = config.copy()
+    config.trainer.compile = False
+    if device == "meta" and "fused" in config.optimizer:
+        config.optimizer.fused = False
+    return config
 
 
 def rehearse(config: DictConfig, choices: dict[str, Any], num_batches: int = 100) -> Rehearsal:
@@ -143,10 +149,7 @@ def _rehearse_on(device: str, config: DictConfig, choices: dict[str, Any], num_b
         loss = _score(task, batch, layers[-1].output)
         kept = saved()
     torch.autograd.backward(loss)
-    unfused = config.copy()
-    if "fused" in unfused.optimizer:
-        unfused.optimizer.fused = False
-    check_optimizer(unfused if device == "meta" else config, task.network, num_batches)
+    check_optimizer(_without_kernels(config, device), task.network, num_batches)
     optimizer = task.make_optimizer(task.network)
     optimizer.step()
     trained = [p for p in task.network.parameters() if p.requires_grad]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
 # How far a schedule is tried, and what it or an optimizer raises over arguments that do not go together.
-_TRIED_MOVES = 1000
+_TRIED_MOVES = 100
 _COMPLAINTS = (ValueError, TypeError, RuntimeError, ZeroDivisionError, OverflowError)
 
 

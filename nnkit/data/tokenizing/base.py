@@ -74,9 +74,9 @@ def visible(text: str) -> str:
     return "".join("␣" if char == " " else char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-def quoted(outsiders: Sequence[str], most: int = 8) -> str:
-    """Return the first outsiders as a list for a sentence, and how many more there are."""
-    return some_of([repr(outsider) for outsider in outsiders], most)
+def quoted(texts: Sequence[str], most: int = 8) -> str:
+    """Return the first of some texts in quotes, and how many more there are."""
+    return some_of([repr(text) for text in texts], most)
 
 
 def strings_of(spec: dict[str, Any], key: str) -> list[str]:
