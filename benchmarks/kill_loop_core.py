@@ -22,7 +22,7 @@ PRELOADED = [
     "nnkit.runs.training",
     "nnkit.runs.evaluation",
     "nnkit.tasks.classification",
-    "nnkit.data.digits",
+    "nnkit.data.datasets.digits",
     "nnkit.heads.linear",
     "nnkit.callbacks.pictures",
     "nnkit.callbacks.throughput",

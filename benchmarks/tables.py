@@ -31,7 +31,7 @@ SHIPPED = ("iris", "wine", "breast_cancer", "diabetes", "digits")
 # The same through a user's own files: a CSV, and a folder of PNGs for each class.
 OWN = ("csv", "image_folder")
 SETS = (*SHIPPED, *OWN)
-TABLES = Path(nnkit.__file__).parent / "data" / "tables"
+TABLES = Path(nnkit.__file__).parent / "data" / "datasets" / "files"
 
 
 def own_files(folder: Path) -> dict[str, list[str]]:

@@ -24,7 +24,7 @@ TURNS = 7
 ENCODED = 4_000_000
 CHILD = """
 import json, resource, sys, time
-from nnkit.data.text_file import TextFile
+from nnkit.data.text.text_file import TextFile
 began = time.perf_counter()
 data = TextFile(path=sys.argv[1], tokenizer=sys.argv[2])
 data.setup_data()
@@ -34,9 +34,10 @@ seconds = time.perf_counter() - began
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps([seconds, peak, data.tokenizer.vocab_size]))
 """
-BASELINE = (
-    "import resource, nnkit.data.text_file; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
-)
+BASELINE = """
+import resource, nnkit.data.text.text_file
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
 
 
 def write_text(path: Path, num_bytes: int) -> None:
@@ -66,7 +67,7 @@ def prepare(path: Path, kind: str, cache: str) -> tuple[float, float, int]:
 
 def bpe_ratio(text: str) -> float:
     """Return the library's seconds over ours for one text, the median of alternating turns."""
-    from nnkit.data.tokenizers import learn_tokenizer, pieces
+    from nnkit.data.tokenizing.tokenizers import learn_tokenizer, pieces
 
     tokenizer = learn_tokenizer("bpe", pieces(text[:1_000_000], 100_000), max_vocab=4096, with_unknown=False)
     library = tokenizer._library  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from nnkit.data.pydocs_topics import PyDocsTopics
+from nnkit.data.datasets.pydocs_topics import PyDocsTopics
 
 
 def baseline() -> tuple[float, float, float]:

@@ -44,7 +44,7 @@ from nnkit import cli, factory
 from nnkit import config as configs
 from nnkit.config import catalog
 from nnkit.config.keys import all_keys
-from nnkit.data import docstrings
+from nnkit.data.datasets import docstrings
 from nnkit.factory.nodes import nodes_of, signature, target_of
 
 # Seconds of one mutation on a processor and on the wall, bytes it may claim beyond what the process had, and the

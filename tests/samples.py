@@ -55,7 +55,7 @@ def item(kind: str) -> str:
         return "the [MASK] saw a dog"
     if kind in ("text", "texts", "pairs"):
         return "the cat saw a dog"
-    tables = Path(nnkit.__file__).parent / "data" / "tables"
+    tables = Path(nnkit.__file__).parent / "data" / "datasets" / "files"
     return str(tables / f"{'diabetes' if kind == 'diabetes' else 'iris'}.csv")
 
 

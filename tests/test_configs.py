@@ -196,5 +196,5 @@ def test_each_debug_option_trains(debug):
 
 def test_a_checkpoint_rebuilds_its_model_with_no_dataset_on_disk(monkeypatch):
     result = nnkit.train(["data=iris", *QUICK])
-    monkeypatch.setattr("nnkit.data.tables.TableData.prepare", None)
+    monkeypatch.setattr("nnkit.data.tables.base.TableData.prepare", None)
     assert open_run(result.run).session.data.facts()["num_classes"] == 3

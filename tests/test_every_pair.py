@@ -15,8 +15,8 @@ from nnkit import config as configs
 from nnkit import factory
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.config import catalog
-from nnkit.data import idx
-from nnkit.data.mnist import MNIST
+from nnkit.data.datasets.mnist import MNIST
+from nnkit.data.pictures import idx
 from nnkit.runs.resuming import resume
 
 FEW = [

@@ -23,6 +23,7 @@ from nnkit.config import catalog
 from nnkit.config.catalog import conf_dir as conf_dir
 from nnkit.config.choices import Choices, sort_out
 from nnkit.config.keys import apply
+from nnkit.config.migration import ADDED, migrate
 from nnkit.config.outline import can_do_without, own_key_problems, shape_problems
 from nnkit.config.overrides import COMMAND_LINE, parse
 from nnkit.config.provenance import Places, lookup, places_in_text, places_of_files
@@ -34,8 +35,6 @@ from nnkit.files.paths import check_file, expand
 from nnkit.files.yaml_limits import MAX_BYTES, check_yaml
 from nnkit.suggest import hint
 
-# Keys that train.yaml did not have in earlier releases, with the value that a run of theirs had without knowing.
-_ADDED = {"auto_resume": False, "freeze": None}
 # What option files came to inside `loading_once`, by the words that chose them.
 _LOADED: ContextVar[dict[Any, tuple[DictConfig, dict[str, Any]]] | None] = ContextVar("loaded", default=None)
 
@@ -172,13 +171,15 @@ def from_yaml(text: str, choices: dict[str, Any] | None = None) -> Composition:
     check_yaml(text, "config.yaml")
     try:
         config = OmegaConf.load(io.StringIO(text))
+        if isinstance(config, DictConfig):
+            config = OmegaConf.create(migrate(plain(config)))
     # OmegaConf calls a text that is neither a list nor a mapping an input error.
     except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, OSError) as error:
         raise ConfigError([Problem("", f"config.yaml: {str(error).splitlines()[0]}")]) from error
     if not isinstance(config, DictConfig):
         raise ConfigError([Problem("", "config.yaml holds no keys")])
     chosen = dict(choices or {})
-    for key, value in _ADDED.items():
+    for key, value in ADDED.items():
         config.setdefault(key, value)
     OmegaConf.set_struct(config, True)
     problems = shape_problems(config) or own_key_problems(config)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from nnkit.config.migration import now_at
 from nnkit.factory.listed import why_refused
 from nnkit.suggest import closest
 
@@ -119,7 +120,10 @@ def _import(module_name: str, path: str) -> ModuleType:
         # A module of ours that misses something else is a broken installation, not the user's mistake.
         if not own and error.name is not None and not f"{module_name}.".startswith(f"{error.name}."):
             raise
-        raise RefusedError(f"{path} does not exist: {error}") from error
+        moved = now_at(path)
+        raise RefusedError(
+            f"{path} does not exist: {error}", f"it is {moved} now" if moved else ""
+        ) from error
     except Exception as error:
         if not own:
             raise

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnkit.data.tokenizers import MARKS, Marked
+from nnkit.data.tokenizing.tokenizers import MARKS, Marked
 from nnkit.errors import UserError
 
 if TYPE_CHECKING:

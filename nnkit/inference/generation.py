@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from nnkit.data.sampler import private_generator
-from nnkit.data.tokenizers import quoted
+from nnkit.data.tokenizing.tokenizers import quoted
 from nnkit.decoding.sampling import Sampling, generate
 from nnkit.errors import UserError
 
@@ -26,7 +26,7 @@ _OVERLAP = 16
 
 
 class Tokenizer(Protocol):
-    """What generation asks of a tokenizer; see `nnkit.data.tokenizers`."""
+    """What generation asks of a tokenizer; see `nnkit.data.tokenizing.tokenizers`."""
 
     vocab_size: int
     unknown: int | None

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nnkit.batches import IGNORED, Batch, Sentences
-from nnkit.data.tokenizers import MARKS, Marked
+from nnkit.data.tokenizing.tokenizers import MARKS, Marked
 from nnkit.errors import UserError
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu

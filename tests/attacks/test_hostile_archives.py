@@ -13,8 +13,8 @@ import zipfile
 import pytest
 from hostile_run import MEBIBYTE, cheaply
 
-from nnkit.data.fetch import FetchError, _take_out
-from nnkit.data.mnist import files_from_wheel
+from nnkit.data.datasets.mnist import files_from_wheel
+from nnkit.data.download.fetch import FetchError, _take_out
 
 MEMBER = "usr/share/datasets/digits"
 KINDS = {

@@ -22,7 +22,7 @@ TARGETS = [
     "builtins.eval",
     "subprocess.Popen",
     "nnkit.cli.os.system",
-    "nnkit.data.fetch.subprocess.run",
+    "nnkit.data.download.fetch.subprocess.run",
     "lightning.pytorch.utilities.model_helpers.inspect.os.system",
     "importlib.import_module",
     "evil.Boom",

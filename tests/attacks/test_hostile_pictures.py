@@ -11,7 +11,7 @@ from hostile_run import cheaply
 from PIL import Image
 
 import nnkit
-from nnkit.data.image_files import FORMATS, PictureError, load
+from nnkit.data.pictures.image_files import FORMATS, PictureError, load
 
 POSTSCRIPT = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
 NAMES = ["x.png", "x.jpg", "x.eps", "x.tif", "x"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnkit.data.augment import Augment, random_bits
+from nnkit.data.pictures.augment import Augment, random_bits
 
 ALL = Augment(shift=2, crop=3, flip=True, rotate=20.0)
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from nnkit.batches import IGNORED
-from nnkit.data import cmudict
 from nnkit.data.cache import cache_dir
-from nnkit.data.cmudict import CMUdict, part_of
-from nnkit.data.fetch import FetchError, wheel_member
+from nnkit.data.datasets import cmudict
+from nnkit.data.datasets.cmudict import CMUdict, part_of
+from nnkit.data.download.fetch import FetchError, wheel_member
 from nnkit.data.sampler import Draw
 from nnkit.errors import UserError
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from nnkit.data.columns import (
+from nnkit.data.reading.frame import Numbers, Texts
+from nnkit.data.tables.columns import (
     ColumnOptions,
     encode,
     feature_names,
@@ -11,7 +12,6 @@ from nnkit.data.columns import (
     mean_and_std,
     num_features,
 )
-from nnkit.data.frame import Numbers, Texts
 
 pytest.importorskip("sklearn")
 from sklearn.impute import SimpleImputer

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from nnkit.data.csv import CSV
 from nnkit.data.sampler import Draw
+from nnkit.data.tables.csv import CSV
 from nnkit.errors import ConfigError, UserError
 
 

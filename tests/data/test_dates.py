@@ -9,9 +9,9 @@ import pytest
 import torch
 from babel.dates import format_date
 
-from nnkit.data import date_formats
-from nnkit.data.date_formats import LOCALES, formats, part_of, write_dates
-from nnkit.data.dates import Dates
+from nnkit.data.datasets import date_formats
+from nnkit.data.datasets.date_formats import LOCALES, formats, part_of, write_dates
+from nnkit.data.datasets.dates import Dates
 from nnkit.data.sampler import Draw
 from nnkit.errors import UserError
 

@@ -2,8 +2,8 @@ import gzip
 
 import pytest
 
-from nnkit.data.delimited import Dialect, read_dialect, read_header, read_rows, unique_names
-from nnkit.data.user_files import find_file
+from nnkit.data.reading.delimited import Dialect, read_dialect, read_header, read_rows, unique_names
+from nnkit.data.reading.user_files import find_file
 from nnkit.errors import UserError
 
 

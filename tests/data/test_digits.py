@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from nnkit.data.digits import Digits
+from nnkit.data.datasets.digits import Digits
 from nnkit.data.sampler import Draw
 
 

@@ -6,8 +6,8 @@ from email.message import Message
 
 import pytest
 
-from nnkit.data import fetch
-from nnkit.data.fetch import FetchError, apt_download, download, pip_download
+from nnkit.data.download import fetch
+from nnkit.data.download.fetch import FetchError, apt_download, download, pip_download
 
 URL = "https://mirror.invalid/file.gz"
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from nnkit.data.delimited import read_dialect
-from nnkit.data.frame import Numbers, Texts, parse_number, read_frame
+from nnkit.data.reading.delimited import read_dialect
+from nnkit.data.reading.frame import Numbers, Texts, parse_number, read_frame
 from nnkit.errors import UserError
 
 

@@ -3,7 +3,7 @@ import struct
 import numpy as np
 import pytest
 
-from nnkit.data import idx
+from nnkit.data.pictures import idx
 
 
 @pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 4)])

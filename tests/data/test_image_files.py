@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nnkit.data import image_files
-from nnkit.data.image_files import (
+from nnkit.data.pictures import image_files
+from nnkit.data.pictures.image_files import (
     PictureError,
     centre_ink,
     fit,

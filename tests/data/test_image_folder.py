@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from nnkit.data import image_folder
 from nnkit.data.cache import cache_dir
-from nnkit.data.image_folder import ImageFolder
+from nnkit.data.pictures import image_folder
+from nnkit.data.pictures.image_folder import ImageFolder
 from nnkit.data.sampler import Draw
 from nnkit.errors import UserError
 

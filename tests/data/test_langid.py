@@ -5,8 +5,8 @@ from collections import defaultdict
 import pytest
 from babel import Locale
 
-from nnkit.data.cldr_names import LANGUAGES, collect_names, part_of
-from nnkit.data.langid import LangID
+from nnkit.data.datasets.cldr_names import LANGUAGES, collect_names, part_of
+from nnkit.data.datasets.langid import LangID
 from nnkit.errors import UserError
 
 

@@ -11,15 +11,16 @@ import pytest
 import torch
 
 from nnkit.batches import IGNORED
-from nnkit.data import sources, text_cache
-from nnkit.data.docstrings import documents
-from nnkit.data.fetch import FetchError
-from nnkit.data.pydocs import PyDocs
+from nnkit.data.datasets.docstrings import documents
+from nnkit.data.datasets.pydocs import PyDocs
+from nnkit.data.datasets.shakespeare import Shakespeare
+from nnkit.data.download import sources
+from nnkit.data.download.fetch import FetchError
 from nnkit.data.sampler import Draw
-from nnkit.data.shakespeare import Shakespeare
-from nnkit.data.text_cache import deal
-from nnkit.data.text_file import TextFile
-from nnkit.data.text_reading import read_text, whole_words
+from nnkit.data.text import text_cache
+from nnkit.data.text.text_cache import deal
+from nnkit.data.text.text_file import TextFile
+from nnkit.data.text.text_reading import read_text, whole_words
 from nnkit.errors import EnvironmentFault, UserError
 
 WORDS = ("the", "cat", "saw", "a", "dog", "and", "went", "home", "naïve", "日本")
@@ -267,7 +268,7 @@ def test_a_text_of_unknown_words_is_answered_with_them(path):
 
 @pytest.mark.parametrize("size", [1, 5, 1 << 20])
 def test_broken_utf8_is_refused_with_file_line_and_byte(tmp_path, monkeypatch, size):
-    monkeypatch.setattr("nnkit.data.text_reading._BLOCK", size)
+    monkeypatch.setattr("nnkit.data.text.text_reading._BLOCK", size)
     path = tmp_path / "bad.txt"
     content = "\ufeffnaïve\n日本\n".encode() + b"caf\xe9 again"
     path.write_bytes(content)
@@ -283,7 +284,7 @@ def test_broken_utf8_is_refused_with_file_line_and_byte(tmp_path, monkeypatch, s
 
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
 def test_a_text_read_in_blocks_is_the_text(tmp_path, monkeypatch, size):
-    monkeypatch.setattr("nnkit.data.text_reading._BLOCK", size)
+    monkeypatch.setattr("nnkit.data.text.text_reading._BLOCK", size)
     path = tmp_path / "text.txt"
     path.write_bytes("\ufeff".encode() + prose(5).encode())
     assert "".join(read_text(path)) == prose(5)
@@ -464,7 +465,7 @@ def library(tmp_path, monkeypatch):
     (library / "broken.py").write_text("def (:\n")
     for folder in ("test", "site-packages"):
         (library / folder / "other.py").write_text('"""Left out."""\n')
-    monkeypatch.setattr("nnkit.data.docstrings.library_folder", lambda: library)
+    monkeypatch.setattr("nnkit.data.datasets.docstrings.library_folder", lambda: library)
     return library
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from nnkit.data.mackey_glass import MackeyGlass, integrate
+from nnkit.data.datasets.mackey_glass import MackeyGlass, integrate
 from nnkit.data.sampler import Draw
 from nnkit.errors import UserError
 

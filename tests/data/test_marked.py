@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from nnkit.data.text_csv import TextCSV
-from nnkit.data.tokenizers import MARKS, Marked, learn_tokenizer, tokenizer_from
+from nnkit.data.text.text_csv import TextCSV
+from nnkit.data.tokenizing.tokenizers import MARKS, Marked, learn_tokenizer, tokenizer_from
 from nnkit.errors import UserError
 
 TEXTS = ["the cat saw a dog", "a dog went home", "the [MASK] stands in a text"] * 3

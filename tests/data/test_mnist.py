@@ -10,11 +10,12 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from nnkit.data import idx, idx_pictures, mnist
 from nnkit.data.cache import cache_dir, open_arrays, sha256_of
-from nnkit.data.fashion_mnist import FashionMNIST
-from nnkit.data.fetch import FetchError
-from nnkit.data.mnist import MNIST, files_from_wheel
+from nnkit.data.datasets import mnist
+from nnkit.data.datasets.fashion_mnist import FashionMNIST
+from nnkit.data.datasets.mnist import MNIST, files_from_wheel
+from nnkit.data.download.fetch import FetchError
+from nnkit.data.pictures import idx, idx_pictures
 from nnkit.data.sampler import Draw
 from nnkit.errors import UserError
 

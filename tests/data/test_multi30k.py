@@ -4,7 +4,7 @@ import json
 import pytest
 import torch
 
-from nnkit.data.multi30k import Multi30k
+from nnkit.data.datasets.multi30k import Multi30k
 from nnkit.data.sampler import Draw
 from nnkit.errors import UserError
 

@@ -8,8 +8,8 @@ import torch
 
 from nnkit.batches import IGNORED, join
 from nnkit.data.buckets import LengthSampler
+from nnkit.data.pairs.text_pairs import TextPairs
 from nnkit.data.sampler import Draw
-from nnkit.data.text_pairs import TextPairs
 from nnkit.errors import UserError
 
 WORDS = ["kitten", "dog", "a", "house", "of", "snow", "red", "runs"]

@@ -6,11 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from nnkit.data.augment import Augment
-from nnkit.data.image_files import load, to_array
-from nnkit.data.pictures import PictureData, PictureSamples, Store
+from nnkit.data.pictures.augment import Augment
+from nnkit.data.pictures.base import PictureData, PictureSamples, Store
+from nnkit.data.pictures.image_files import load, to_array
+from nnkit.data.pictures.statistics import picture_statistics
 from nnkit.data.sampler import Draw
-from nnkit.data.statistics import picture_statistics
 from nnkit.errors import UserError
 
 PIXELS = torch.randint(0, 256, (60, 3, 8, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -5,8 +5,8 @@ from collections import defaultdict
 
 import pytest
 
-from nnkit.data.library_chapters import chapter_of
-from nnkit.data.pydocs_topics import PyDocsTopics
+from nnkit.data.datasets.library_chapters import chapter_of
+from nnkit.data.datasets.pydocs_topics import PyDocsTopics
 from nnkit.errors import UserError
 
 SHARED = "This very paragraph stands in two topics of the documentation, so that nobody can say which one it is of."
@@ -35,7 +35,7 @@ def library(tmp_path, monkeypatch):
         body = f"def f():\n    '''{module.split('/')[-1]} does.\n\n    {text}\n\n    {more}\n\n    {example}'''\n"
         path.write_text(body)
     (folder / "_nobody_knows.py").write_text(f"'''{prose('hidden', 1)}'''\n")
-    monkeypatch.setattr("nnkit.data.docstrings.library_folder", lambda: folder)
+    monkeypatch.setattr("nnkit.data.datasets.docstrings.library_folder", lambda: folder)
     monkeypatch.setenv("NNKIT_CACHE", str(tmp_path / "cache"))
     return folder
 

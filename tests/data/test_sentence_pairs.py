@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from nnkit.batches import IGNORED
-from nnkit.data.documents import cut_sentences
-from nnkit.data.pydocs_pairs import PyDocsPairs
+from nnkit.data.datasets.pydocs_pairs import PyDocsPairs
+from nnkit.data.pairs.documents import cut_sentences
+from nnkit.data.pairs.text_pairs_file import TextPairsFile
 from nnkit.data.sampler import Draw
-from nnkit.data.text_pairs_file import TextPairsFile
-from nnkit.data.tokenizers import MARKS
+from nnkit.data.tokenizing.tokenizers import MARKS
 from nnkit.errors import UserError
 
 PAD, CLS, SEP, MASK = range(4)
@@ -278,7 +278,7 @@ def test_the_documentation_is_topics_and_modules(tmp_path, monkeypatch):
         '"""One thing.\n\nAnother\nthing."""\ndef f():\n    """Last. Thing."""\n'
     )
     (library / "second.py").write_text('"""Alone."""\n')
-    monkeypatch.setattr("nnkit.data.docstrings.library_folder", lambda: library)
+    monkeypatch.setattr("nnkit.data.datasets.docstrings.library_folder", lambda: library)
     data = PyDocsPairs(tokenizer="characters", max_length=32)
     data.setup_data()
     # Six topics of three sentences, a module of four; that of one is left out.

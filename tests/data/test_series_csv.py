@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nnkit.data.sampler import Draw
-from nnkit.data.series_csv import SeriesCSV
+from nnkit.data.series.series_csv import SeriesCSV
 from nnkit.errors import ConfigError, UserError
 
 

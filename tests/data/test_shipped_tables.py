@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from nnkit.data.breast_cancer import BreastCancer
-from nnkit.data.diabetes import Diabetes
-from nnkit.data.iris import Iris
+from nnkit.data.datasets.breast_cancer import BreastCancer
+from nnkit.data.datasets.diabetes import Diabetes
+from nnkit.data.datasets.iris import Iris
+from nnkit.data.datasets.wine import Wine
 from nnkit.data.sampler import Draw
-from nnkit.data.tables import SHIPPED
-from nnkit.data.wine import Wine
+from nnkit.data.tables.base import SHIPPED
 
 datasets = pytest.importorskip("sklearn.datasets")
 

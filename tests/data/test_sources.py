@@ -3,9 +3,9 @@ import hashlib
 
 import pytest
 
-from nnkit.data import sources
-from nnkit.data.fetch import FetchError
-from nnkit.data.sources import DataFile, Package, Published, collect, locate, read_content
+from nnkit.data.download import sources
+from nnkit.data.download.fetch import FetchError
+from nnkit.data.download.sources import DataFile, Package, Published, collect, locate, read_content
 from nnkit.errors import EnvironmentFault, UserError
 
 CONTENTS = {"a-idx1": b"first file" * 10, "b-idx1": b"second file" * 10}

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import nnkit
-from nnkit.data.labelled import Labelled, classify
 from nnkit.data.sampler import Draw
-from nnkit.data.text_csv import TextCSV
+from nnkit.data.text.labelled import Labelled, classify
+from nnkit.data.text.text_csv import TextCSV
 from nnkit.errors import ConfigError, UserError
 
 GOOD = ["great", "lovely", "superb", "happy"]
@@ -53,7 +53,7 @@ def prepared(path, **options):
 
 def texts_of(data, split):
     """Return each text of a split with its label, read back from the batches."""
-    from nnkit.data.tokenizers import tokenizer_from
+    from nnkit.data.tokenizing.tokenizers import tokenizer_from
 
     tokenizer, names = tokenizer_from(data.preprocessing["tokenizer"]), data.preprocessing["class_names"]
     samples = data.split(split)

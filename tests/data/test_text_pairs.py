@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import nnkit
+from nnkit.data.pairs.text_pairs import TextPairs
 from nnkit.data.sampler import Draw
-from nnkit.data.text_pairs import TextPairs
 from nnkit.errors import UserError
 
 ROWS = [(f"number {number}", f"Zahl {number}") for number in range(50)]
@@ -128,6 +128,6 @@ def test_what_was_said_of_the_data_stands_in_the_log_of_the_run(write):
 
 
 def test_a_line_without_end_fills_no_memory(write, monkeypatch):
-    monkeypatch.setattr("nnkit.data.pair_files._MAX_LINE", 1000)
+    monkeypatch.setattr("nnkit.data.pairs.pair_files._MAX_LINE", 1000)
     with pytest.raises(UserError, match="line 2: a line of more than 1,000 bytes"):
         TextPairs(path=write("a\tb\nc\t" + "d" * 5000, "pairs.tsv.gz")).setup_data()

@@ -9,7 +9,7 @@ import tokenizers as library
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nnkit.data.tokenizers import cut_before, learn_tokenizer, pieces, tokenizer_from
+from nnkit.data.tokenizing.tokenizers import cut_before, learn_tokenizer, pieces, tokenizer_from
 from nnkit.errors import UserError
 
 KINDS = ["characters", "bytes", "words", "bpe", "wordpiece"]
@@ -249,7 +249,7 @@ def test_nothing_can_be_learnt_from_nothing(kind):
 
 FORKED = """
 import os
-from nnkit.data.tokenizers import learn_tokenizer
+from nnkit.data.tokenizing.tokenizers import learn_tokenizer
 tokenizer = learn_tokenizer("bpe", ["some words here\\n"] * 50, max_vocab=300, with_unknown=False)
 tokenizer.encode_batch(["some words"] * 100)
 child = os.fork()
@@ -275,7 +275,7 @@ def test_a_forked_process_encodes_and_nothing_is_warned_of():
 
 def test_the_library_is_imported_only_where_it_is_needed():
     code = (
-        "import sys\nfrom nnkit.data.tokenizers import learn_tokenizer\n"
+        "import sys\nfrom nnkit.data.tokenizing.tokenizers import learn_tokenizer\n"
         "learn_tokenizer('characters', ['ab'], max_vocab=None, with_unknown=False)\n"
         "assert 'tokenizers' not in sys.modules"
     )

@@ -9,7 +9,7 @@ import torch
 
 from nnkit.batches import Series
 from nnkit.data.sampler import Draw
-from nnkit.data.windows import LoadedSeries, WindowedSeries, cut, fill_gaps
+from nnkit.data.series.base import LoadedSeries, WindowedSeries, cut, fill_gaps
 from nnkit.errors import UserError
 
 

@@ -86,7 +86,7 @@ def test_only_classes_of_the_groups_kind_are_taken(group):
         "lightning.pytorch.Trainer": {"trainer"},
         "lightning.pytorch.callbacks.EarlyStopping": {"callbacks"},
         "lightning.pytorch.loggers.CSVLogger": {"logger"},
-        "nnkit.data.iris.Iris": {"data"},
+        "nnkit.data.datasets.iris.Iris": {"data"},
         "nnkit.tasks.regression.Regression": {"task", "model", "embeds", "head", "loss"},
     }
     taken = set()

@@ -14,9 +14,9 @@ from faulty import TRAIN
 from PIL import Image
 
 from nnkit.batches import Table
-from nnkit.data import idx
+from nnkit.data.datasets.mnist import MNIST
 from nnkit.data.inspection import inspect
-from nnkit.data.mnist import MNIST
+from nnkit.data.pictures import idx
 from nnkit.errors import UserError
 
 QUICK = [

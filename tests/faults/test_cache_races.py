@@ -13,8 +13,9 @@ import tiny
 from PIL import Image
 
 from nnkit.cli import main
-from nnkit.data import image_folder, sources
 from nnkit.data.cache import cache_dir
+from nnkit.data.download import sources
+from nnkit.data.pictures import image_folder
 
 # A child that is a copy of this process starts at once, with everything imported.
 pytestmark = [

@@ -44,7 +44,7 @@ def put_checkpoints_of(other, run):
         (["model.hidden=[16]"], "model.hidden: [16] there, [8] in config.yaml"),
         (["seed=5"], "seed: 5 there, 0 in config.yaml"),
         (["optimizer.lr=0.5"], "optimizer.lr: 0.5 there"),
-        (["data=wine"], "data._target_: 'nnkit.data.wine.Wine' there"),
+        (["data=wine"], "data._target_: 'nnkit.data.datasets.wine.Wine' there"),
         (["data.split_seed=4"], "data.split_seed: 4 there, 0 in config.yaml"),
     ],
 )

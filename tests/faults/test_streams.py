@@ -11,7 +11,7 @@ from warm import Warm, command
 from nnkit.runs.run import Run
 
 TRAIN = ["train", "data=iris", "model=mlp", "trainer.max_epochs=2", "trainer.num_threads=1", "name=run"]
-IRIS = resources.files("nnkit") / "data/tables/iris.csv"
+IRIS = resources.files("nnkit") / "data/datasets/files/iris.csv"
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from nnkit.data import fetch, idx, sources
-from nnkit.data.mnist import MNIST
-from nnkit.data.sources import DataFile, Published
+from nnkit.data.datasets.mnist import MNIST
+from nnkit.data.download import fetch, sources
+from nnkit.data.download.sources import DataFile, Published
+from nnkit.data.pictures import idx
 
 MIRROR = "https://mirror.invalid/"
 

@@ -16,7 +16,7 @@ from nnkit.config import catalog
 from nnkit.sweep.directory import Sweep
 from nnkit.sweep.job import Job
 
-TABLE = Path(nnkit.__file__).parent / "data" / "tables" / "iris.csv"
+TABLE = Path(nnkit.__file__).parent / "data" / "datasets" / "files" / "iris.csv"
 FEW = [
     "model=mlp_small",
     "trainer.max_steps=2",

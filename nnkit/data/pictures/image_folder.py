@@ -1,0 +1,294 @@
+"""A user's own pictures: a folder for each class, of any sizes and formats."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+
+import numpy as np
+import torch
+from rich.progress import Progress
+from torch import Tensor
+
+from nnkit.data.base import Preprocessing
+from nnkit.data.cache import Prepared, cache_dir, commit, new_array, prepared
+from nnkit.data.download.fetch import console
+from nnkit.data.download.sources import fingerprint
+from nnkit.data.pictures.base import PictureData, Store
+from nnkit.data.pictures.class_folders import Listing, list_classes
+from nnkit.data.pictures.image_files import Fit, PictureError, Pixels, fit, load, quiet, to_array
+from nnkit.data.pictures.statistics import picture_statistics
+from nnkit.errors import UserError
+from nnkit.files.paths import expand
+from nnkit.suggest import some_of
+
+Decode = partial[Pixels]
+
+logger = logging.getLogger("nnkit")
+
+# Pictures whose statistics are taken where not all are decoded beforehand.
+_LOOKED_AT = 1000
+# Unreadable files that are put up with: so many, or a tenth of all.
+_FEW = 3
+_LISTED = 10
+# Preparing fewer than this takes no time worth a progress bar.
+_QUICK = 500
+_CHUNK = 256
+
+
+class ImageFolder(PictureData):
+    """Pictures in a folder for each class, or in train, val and test folders with such folders inside.
+
+    They are decoded once, brought to one size and kept in the cache as bytes. Where those would fill more
+    than half of the memory, the files are decoded anew in each epoch, by `num_workers` processes.
+
+    Args:
+        root: The folder.
+        height: Height of the pictures the model sees.
+        width: Their width.
+        in_channels: 1 for grey, 3 for colour.
+        resize: How a picture of another shape gets there: "crop" cuts off what sticks out, "pad" adds
+            black bars, "stretch" distorts.
+        val_fraction: Share held out for validation, drawn evenly over classes; a folder val replaces it.
+        test_fraction: Share held out for the test; a folder test replaces it.
+        split_seed: Seed of that draw; it does not depend on `seed`.
+        subset: Share of the remaining training pictures to use; None: all.
+        augment: Options of `nnkit.data.pictures.augment.Augment` by name.
+        batch_size: Pictures in a training batch.
+        eval_batch_size: Pictures in a validation or test batch; None: the larger of batch_size and 512.
+        num_workers: Worker processes; more than 0 pays where the pictures do not fit in memory.
+        seed: Seed of the sample order and of augmentation.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    fact_names: ClassVar[tuple[str, ...]] = ("num_classes",)
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        height: int = 64,
+        width: int = 64,
+        in_channels: int = 3,
+        resize: Fit = "crop",
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.2,
+        split_seed: int = 0,
+        subset: float | None = None,
+        augment: dict[str, Any] | None = None,
+        batch_size: int = 64,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        for name, value in (("height", height), ("width", width)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        if in_channels not in (1, 3):
+            raise ValueError(f"in_channels must be 1 (grey) or 3 (colour), not {in_channels}")
+        if resize not in get_args(Fit):
+            raise ValueError(f"resize must be one of {', '.join(get_args(Fit))}, not {resize}")
+        super().__init__(
+            shape=(in_channels, height, width),
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            split_seed=split_seed,
+            subset=subset,
+            augment=augment,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        self.root = None if root is None else expand(root)
+        self.resize: Fit = resize
+
+    def open(self) -> Store:
+        """List the folder and open the prepared arrays, prepared if need be."""
+        if self.root is None:
+            raise UserError("data.root: name the folder that holds one folder of pictures for each class")
+        listing = list_classes(self.root)
+        decode = partial(read_fitted, shape=self.shape, resize=self.resize)
+        fits = len(listing.paths) * int(np.prod(self.shape)) <= memory_bytes() // 2
+        options = [str(self.root.resolve()), str(self.shape), self.resize, str(fits)]
+        folder = cache_dir() / "image_folder" / fingerprint(options)[:16]
+        key = [listing.fingerprint, *options[1:]]
+        opened = prepared(folder, key, lambda: _prepare(folder, key, listing, decode, fits))
+        return self._store_of(listing, opened, decode)
+
+    def prepare(self) -> Preprocessing:
+        """Add how the pictures were brought to size to what every dataset of pictures learns."""
+        return {**super().prepare(), "resize": self.resize}
+
+    def read_picture(self, path: Path) -> Tensor:
+        """Read a picture and bring it to size as in training."""
+        channels, height, width = self.preprocessing["shape"]
+        return torch.from_numpy(
+            read_fitted(path, shape=(channels, height, width), resize=self.preprocessing["resize"])
+        )
+
+    def _store_of(self, listing: Listing, opened: Prepared, decode: Decode) -> Store:
+        arrays, facts = opened.arrays, opened.facts
+        if facts["unreadable"]:
+            logger.warning("%s", _report(facts["unreadable"], len(listing.paths)))
+        readable = torch.from_numpy(arrays["readable"]).to(torch.bool)
+        parts = {name: rows[readable[rows]] for name, rows in listing.parts.items()}
+        kept = set(listing.targets[parts["train"]].tolist())
+        lost = [name for number, name in enumerate(listing.class_names) if number not in kept]
+        if lost:
+            raise UserError(f"no picture of {', '.join(lost)} below {listing.root} can be read")
+        if "pixels" in arrays:
+            hashes = [opened.hashes["pixels"], fingerprint(map(str, listing.targets.tolist()))]
+            return Store(
+                pixels=torch.from_numpy(arrays["pixels"]),
+                targets=listing.targets,
+                statistics=torch.from_numpy(arrays["statistics"]),
+                class_names=listing.class_names,
+                fingerprint=fingerprint(hashes),
+                parts=parts,
+            )
+        return Store(
+            pixels=FileGather(listing.paths, decode),
+            targets=listing.targets,
+            statistics=torch.from_numpy(arrays["statistics"]),
+            class_names=listing.class_names,
+            fingerprint=listing.names_fingerprint,
+            parts=parts,
+        )
+
+
+class FileGather:
+    """Decodes the pictures of a batch when they are asked for.
+
+    Args:
+        paths: All files.
+        decode: Reads one as (channels, height, width) uint8.
+    """
+
+    def __init__(self, paths: list[Path], decode: Decode) -> None:
+        self._paths = paths
+        self._decode = decode
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Return the pictures of these rows, (batch, channels, height, width) uint8.
+
+        Raises:
+            UserError: If a file cannot be read any more.
+        """
+        pictures = []
+        for row in rows.tolist():
+            try:
+                with quiet():
+                    pictures.append(self._decode(self._paths[row]))
+            except PictureError as error:
+                raise UserError(f"{self._paths[row]} cannot be used: {error}") from error
+        return torch.from_numpy(np.stack(pictures))
+
+
+def read_fitted(path: Path, shape: tuple[int, int, int], resize: Fit) -> Pixels:
+    """Read one picture and bring it to size.
+
+    Args:
+        path: The file.
+        shape: Channels, height and width.
+        resize: How.
+
+    Returns:
+        The picture, (channels, height, width) uint8.
+
+    Raises:
+        PictureError: If it cannot be read.
+    """
+    channels, height, width = shape
+    return to_array(fit(load(path, channels, (height, width)), height, width, resize))
+
+
+def memory_bytes() -> int:
+    """Return the machine's memory in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**33
+
+
+def _prepare(folder: Path, key: list[str], listing: Listing, decode: Decode, whole: bool) -> None:
+    """Decode the pictures, all or a sample, and keep what the training needs of them."""
+    count = len(listing.paths)
+    shape = decode.keywords["shape"]
+    statistics = np.full((count, shape[0], 3), np.nan)
+    (folder / "pixels.npy").unlink(missing_ok=True)
+    if whole:
+        with new_array(folder, "pixels", (count, *shape), "u1") as pixels:
+            unreadable = _decode_all(listing.paths, range(count), decode, statistics, pixels)
+    else:
+        logger.warning(
+            "%s pictures of %s fill more than half of the memory: they are decoded anew in each epoch; "
+            "data.num_workers=N shares this among processes",
+            f"{count:,}",
+            "x".join(map(str, shape)),
+        )
+        sample = range(0, count, max(1, count // _LOOKED_AT))
+        unreadable = _decode_all(listing.paths, sample, decode, statistics)
+    with new_array(folder, "readable", (count,), "u1") as readable:
+        readable[:] = [str(path) not in unreadable for path in listing.paths]
+    with new_array(folder, "statistics", statistics.shape, "f8") as kept:
+        kept[:] = statistics
+    commit(folder, key, {"unreadable": unreadable})
+
+
+def _decode_all(
+    paths: list[Path],
+    rows: range,
+    decode: Decode,
+    statistics: np.ndarray[Any, np.dtype[np.float64]],
+    pixels: Pixels | None = None,
+) -> dict[str, str]:
+    """Fill in statistics, and pixels if they are kept; return the unreadable files and why they are."""
+
+    def attempt(row: int) -> Pixels | str:
+        try:
+            return decode(paths[row])
+        except PictureError as error:
+            return str(error)
+
+    unreadable: dict[str, str] = {}
+    # Pillow lets go of the interpreter's lock while it decodes.
+    with quiet(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, _progress(len(rows)) as advance:
+        for first in range(0, len(rows), _CHUNK):
+            # Chunk by chunk, or the pictures that wait to be stored could fill the memory.
+            chunk = rows[first : first + _CHUNK]
+            for row, result in zip(chunk, pool.map(attempt, chunk), strict=True):
+                if isinstance(result, str):
+                    unreadable[str(paths[row])] = result
+                    continue
+                statistics[row] = picture_statistics(result[None])[0]
+                if pixels is not None:
+                    pixels[row] = result
+            advance(len(chunk))
+    if len(unreadable) > max(_FEW, len(rows) // 10):
+        raise UserError(f"too many unreadable files: {_report(unreadable, len(rows))}")
+    return unreadable
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    if total < _QUICK:
+        yield lambda _: None
+        return
+    text = f"Preparing {total:,} pictures"
+    if not console.is_terminal:
+        console.print(text, highlight=False)
+        yield lambda _: None
+        return
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(text, total=total)
+        yield partial(progress.advance, task)
+
+
+def _report(unreadable: dict[str, str], total: int) -> str:
+    lines = [f"{name}: {reason}" for name, reason in unreadable.items()]
+    head = f"{len(unreadable):,} of {total:,} pictures cannot be read and are left out:\n  "
+    return head + some_of(lines, _LISTED, "\n  ")

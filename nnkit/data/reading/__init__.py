@@ -1,0 +1,1 @@
+"""Files that a user names, read as rows, columns or objects."""

@@ -1,0 +1,1 @@
+"""Time series: windows of the past with the steps that follow them."""

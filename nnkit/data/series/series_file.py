@@ -1,0 +1,204 @@
+"""A series in a delimited file: one row a step of time, one column a channel."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnkit.data.reading.delimited import Dialect, read_dialect
+from nnkit.data.reading.frame import Column, Numbers, Texts, read_frame
+from nnkit.data.reading.user_files import find_file, unchanged
+from nnkit.data.series.time_column import check_order, find_time, say_unequal
+from nnkit.errors import UserError
+from nnkit.suggest import some_of
+
+_logger = logging.getLogger("nnkit")
+
+Gaps = Literal["refuse", "interpolate"]
+
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class SeriesSource:
+    """Where a series stands and how to read it.
+
+    Attributes:
+        path: The file, as the user gave it.
+        columns: The channels; None for all columns of numbers but the time.
+        gaps: Whether cells without a number are refused, or left NaN to be filled in.
+        delimiter: The character between two fields; None to find out.
+        encoding: The file's codec; None to find out.
+    """
+
+    path: str
+    columns: tuple[str, ...] | None = None
+    gaps: Gaps = "refuse"
+    delimiter: str | None = None
+    encoding: str | None = None
+
+
+class FileSeries(NamedTuple):
+    """A series as its file holds it.
+
+    Attributes:
+        names: Name of each channel.
+        values: (rows, channels); NaN where a cell holds no number, never in the first or last row.
+        fingerprint: SHA-256 of the file.
+    """
+
+    names: list[str]
+    values: NDArray[np.float64]
+    fingerprint: str
+
+
+class MissingColumnsError(UserError):
+    """A file lacks columns that are asked for.
+
+    Args:
+        message: The sentence that says so.
+        names: Those it lacks.
+        present: Those it has.
+    """
+
+    def __init__(self, message: str, names: list[str], present: list[str]) -> None:
+        super().__init__(message)
+        self.names = names
+        self.present = present
+
+
+def read_series(source: SeriesSource, say: bool = False, expected: str | None = None) -> FileSeries:
+    """Read a series whole.
+
+    Args:
+        source: Where it stands and how to read it.
+        say: Whether to log what was found out, left out or is to be filled in.
+        expected: SHA-256 the file must have; None admits any.
+
+    Raises:
+        UserError: If the file cannot be read, has changed, holds words or gaps, or its rows are not in order.
+    """
+    path = find_file(source.path)
+    found = unchanged(path, expected)
+    dialect = read_dialect(path, source.delimiter, source.encoding)
+    columns = read_frame(path, dialect).columns
+    if say:
+        _say_how_read(source, dialect)
+    chosen = _choose(source, columns, say)
+    _check_gaps(source, chosen, say)
+    return FileSeries(list(chosen), np.stack([column.values for column in chosen.values()], axis=1), found)
+
+
+def _say_how_read(source: SeriesSource, dialect: Dialect) -> None:
+    if source.encoding is None and dialect.encoding == "latin-1":
+        _logger.warning("%s is not in UTF-8; it is read as Latin-1 (data.encoding)", source.path)
+    if source.delimiter is None and dialect.delimiter != ",":
+        _logger.info("%s: fields are separated by %r (data.delimiter)", source.path, dialect.delimiter)
+    if dialect.decimal_comma:
+        _logger.info("%s: numbers are written with a decimal comma", source.path)
+
+
+def _choose(source: SeriesSource, columns: dict[str, Column], say: bool) -> dict[str, Numbers]:
+    """Return the channels, and look at the order of the rows if one of the other columns holds the time."""
+    named = source.columns or ()
+    absent = [name for name in named if name not in columns]
+    if absent:
+        text = f"{source.path} lacks {_listed(absent)}; its columns: {', '.join(list(columns)[:20])}"
+        raise MissingColumnsError(text, absent, list(columns))
+    others = {name: column for name, column in columns.items() if name not in named}
+    time = find_time(others, by_name=source.columns is None)
+    if time is not None:
+        check_order(source.path, *time, columns[time[0]])
+        if say:
+            say_unequal(source.path, *time, columns[time[0]])
+    if source.columns is None:
+        return _all_numbers(source.path, columns, time[0] if time else None, say)
+    chosen: dict[str, Numbers] = {}
+    for name in named:
+        column = columns[name]
+        if isinstance(column, Texts):
+            row, word = _first_word(column)
+            raise UserError(
+                f"{source.path}: column {name!r} holds words, not numbers ({word!r} in row {row:,} is the first)"
+            )
+        chosen[name] = column
+    return chosen
+
+
+def _first_word(column: Texts) -> tuple[int, str]:
+    row = int(np.argmax(column.codes >= 0))
+    return row + 1, column.values[column.codes[row]]
+
+
+def _all_numbers(title: str, columns: dict[str, Column], time: str | None, say: bool) -> dict[str, Numbers]:
+    chosen: dict[str, Numbers] = {}
+    left_out: dict[str, str] = {}
+    for name, column in columns.items():
+        if name == time:
+            left_out[name] = "it holds the time"
+        elif isinstance(column, Texts):
+            left_out[name] = f"it holds words, such as {_first_word(column)[1]!r}"
+        elif np.isnan(column.values).all():
+            left_out[name] = "it is empty"
+        else:
+            chosen[name] = column
+    for name, reason in left_out.items() if say else ():
+        _logger.log(
+            logging.INFO if name == time else logging.WARNING,
+            "%s: column %r is left out: %s",
+            *(title, name, reason),
+        )
+    if not chosen:
+        reasons = "; ".join(f"{name!r}: {reason}" for name, reason in left_out.items())
+        raise UserError(f"{title} has no column of numbers ({reasons})")
+    return chosen
+
+
+def _check_gaps(source: SeriesSource, columns: dict[str, Numbers], say: bool) -> None:
+    """Refuse gaps as the source says; those at the ends are never filled, as nothing is known on the other side."""
+    counts = {name: int(np.isnan(column.values).sum()) for name, column in columns.items()}
+    counts = {name: count for name, count in counts.items() if count}
+    if not counts:
+        return
+    total, listed = sum(counts.values()), _counted(counts)
+    first = min(counts, key=lambda name: int(np.argmax(np.isnan(columns[name].values))))
+    cells = f"{total:,} cells hold no number" if total > 1 else "1 cell holds no number"
+    where = f"the first is {_content(columns[first])} of column {first!r} (by column: {listed})"
+    if source.gaps == "refuse":
+        raise UserError(
+            f"{source.path}: {cells}; {where}\n    a run trained with data.gaps=interpolate fills gaps between two "
+            "numbers by straight lines"
+        )
+    for name in counts:
+        known = np.flatnonzero(~np.isnan(columns[name].values))
+        last = len(columns[name].values) - 1
+        if not len(known) or known[0] > 0 or known[-1] < last:
+            begins = len(known) and known[0] > 0
+            end = "begins" if begins else "ends"
+            rows = (1, known[0]) if begins else (known[-1] + 2 if len(known) else 1, last + 1)
+            raise UserError(
+                f"{source.path}: column {name!r} {end} without a number, rows {rows[0]:,} to "
+                f"{rows[1]:,}; such a gap cannot be filled in: cut these rows off or leave the column out"
+            )
+    if say:
+        _logger.warning("%s: %s, which is filled by straight lines; %s", source.path, cells, where)
+
+
+def _content(column: Numbers) -> str:
+    row = int(np.argmax(np.isnan(column.values))) + 1
+    text_row, text = column.first_text
+    return (
+        f"{text!r} in row {row:,}" if text_row == row else f"an empty, missing or infinite one in row {row:,}"
+    )
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return some_of([f"{name!r} {count:,}" for name, count in counts.items()], _LISTED)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:_LISTED])) + (" ..." if len(names) > _LISTED else "")
+    return f"the column {shown}" if len(names) == 1 else f"the columns {shown}"

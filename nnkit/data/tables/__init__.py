@@ -1,0 +1,1 @@
+"""Tables: columns of numbers and categories, one of them the target."""
