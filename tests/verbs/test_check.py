@@ -7,7 +7,7 @@ import pytest
 import samples
 
 from nnkit.analysis import timing
-from nnkit.cli.verbs.check import _duration, _made_up, _size
+from nnkit.analysis.requirements import format_bytes, format_duration, why_made_up
 from nnkit.config import compose
 from nnkit.data.download import fetch
 
@@ -46,7 +46,7 @@ def test_a_sound_config_on_a_fresh_machine(cli):
 
 def test_texts_that_are_not_at_hand_are_taken_as_long_as_they_may_be():
     config = compose(["data=langid"]).config
-    assert _made_up(config) == "data not at hand: every text taken as long as max_length"
+    assert why_made_up(config) == "data not at hand: every text taken as long as max_length"
 
 
 def test_where_the_data_are_at_hand_nothing_is_made_up(cli):
@@ -108,7 +108,7 @@ def test_what_is_wrong_is_said_and_nothing_written(cli, words, exit_code, hint):
     [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (20 * 2**20, "20 MiB"), (2**50, "1024 TiB")],
 )
 def test_sizes(size, text):
-    assert _size(size) == text
+    assert format_bytes(size) == text
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_sizes(size, text):
     ],
 )
 def test_durations(seconds, text):
-    assert _duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(

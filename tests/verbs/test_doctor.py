@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 import nnkit
-from nnkit.cli.verbs.doctor import advice, examine
+from nnkit.runs.doctor import advice, examine
 
 QUICK = ["data=iris", "model=mlp", "trainer.max_epochs=3", "trainer.num_threads=1", "logger=[]"]
 

@@ -1,0 +1,188 @@
+"""What a sound config asks of this machine: device, memory, time and disk; trains and downloads nothing."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from nnkit.analysis import timing
+from nnkit.analysis.dry_run import Rehearsal, pick_device, rehearse, settle_facts
+from nnkit.analysis.shapes import format_shape
+from nnkit.factory import build
+from nnkit.factory.memory import available_memory
+from nnkit.runs.optimization import count_steps, limited, resolve_precision
+from nnkit.runs.run import find_run
+from nnkit.runs.session import (
+    check_batches,
+    check_devices,
+    check_validation,
+    count_batches,
+    fix_arithmetic,
+)
+from nnkit.runs.training import check_output
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from nnkit.config import Composition
+    from nnkit.data.base import DataModule
+
+
+# Checkpoints beside those that are kept: the best one, and the one being written.
+_MORE_CHECKPOINTS = 2
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+class Requirement(NamedTuple):
+    """One requirement of a config, and whether this machine meets it.
+
+    Attributes:
+        what: Such as "memory, about".
+        result: What the config needs.
+        note: What is missing or worth knowing; empty for nothing.
+        is_missed: Whether this machine has too little.
+    """
+
+    what: str
+    result: str
+    note: str = ""
+    is_missed: bool = False
+
+
+def examine(composition: Composition) -> list[Requirement]:
+    """Return what a config asks of this machine.
+
+    Args:
+        composition: A config without mistakes; its batch size is lowered to the number of training samples.
+
+    Raises:
+        NnkitError: If the parts do not fit together, or a device or a directory is not to be had.
+    """
+    config = composition.config
+    check_devices(config)
+    check_output(Path(config.output_dir), config.name)
+    if config.init_from is not None:
+        find_run(config.init_from, Path(config.output_dir))
+    fix_arithmetic(config)
+    prepared = settle_facts(config, composition.typed_keys, hold_typed=True)
+    data = prepared or build(config.data, "data")
+    num_samples = _samples(config, data)
+    # A batch holds all samples at most.
+    size, config.data.batch_size = config.data.batch_size, min(config.data.batch_size, num_samples)
+    found = rehearse(config, composition.choices, math.ceil(num_samples / config.data.batch_size))
+    parameters = sum(layer.trainable for layer in found.layers)
+    device = f"{pick_device(config)}, {resolve_precision(config)}, {config.trainer.num_threads} threads"
+    memory, fits = _memory(composition, found)
+    return [
+        Requirement("config", "keys, values, types and how the parts go together"),
+        Requirement("data", "prepared" if prepared else "facts from the config, nothing fetched"),
+        Requirement("shapes", f"{format_shape(found.inputs)} -> {format_shape(found.layers[-1].output)}"),
+        Requirement("loss", f"{composition.choices['loss']}: one number, with a gradient"),
+        Requirement("parameters", f"{parameters:,} trained"),
+        Requirement("device", device),
+        memory,
+        *(_time(composition, found, data, num_samples) if fits else []),
+        *(
+            [Requirement("batch size", f"{size} is more than there are training samples")]
+            if size > num_samples
+            else []
+        ),
+        _disk(composition, found, num_samples),
+    ]
+
+
+def _samples(config: DictConfig, data: DataModule) -> int:
+    """Return the number of training samples; the splits must do for the validation and the lengths wanted."""
+    num_samples = data.num_train_samples()
+    # Where nothing is prepared, nothing is fetched for it either.
+    counts = {"train": math.ceil(num_samples / config.data.batch_size)}
+    if data.preprocessing:
+        check_validation(config, data)
+        counts = count_batches(data)
+    check_batches(config, counts)
+    return num_samples
+
+
+def _memory(composition: Composition, found: Rehearsal) -> tuple[Requirement, bool]:
+
+    need, free = found.memory, available_memory(pick_device(composition.config))
+    parts = {
+        "parameters": need.parameters,
+        "gradients": need.gradients,
+        "optimizer": need.optimizer,
+        "activations": need.activations,
+    }
+    result = " + ".join(f"{name} {format_bytes(size)}" for name, size in parts.items())
+    fits = free is None or need.total < free
+    word = f"{format_bytes(need.total)}" + (f" of {format_bytes(free)} free" if free is not None else "")
+    if not fits:
+        word += ": too little; try a smaller data.batch_size"
+    return Requirement("memory, about", result, word, not fits), fits
+
+
+def _time(
+    composition: Composition, found: Rehearsal, data: DataModule, num_samples: int
+) -> list[Requirement]:
+    config = composition.config
+    pace = timing.measure_pace(config, composition.choices, found, data)
+    # Where nothing is prepared, nothing is fetched for it either.
+    all_batches = (
+        len(data.train_dataloader())
+        if data.preprocessing
+        else math.ceil(num_samples / config.data.batch_size)
+    )
+    batches = limited(config.trainer.overfit_batches or config.trainer.limit_train_batches, all_batches)
+    per_epoch, steps = count_steps(config, all_batches)
+    epoch = pace.batch * batches + pace.epoch
+    result = f"{format_duration(epoch)}: {batches:,} batches of {format_duration(pace.batch)}"
+    findings = [Requirement("epoch, about", result, f"{num_samples:,} training samples")]
+    if math.isfinite(steps):
+        seconds = epoch * steps / per_epoch + pace.validation * timing.count_validations(config, all_batches)
+        apart = "test apart" if pace.validation else "validation and test apart"
+        findings.append(Requirement("run, about", f"{format_duration(seconds)}: {steps:,} steps", apart))
+    if not data.preprocessing:
+        findings.append(Requirement("time", "measured on a made-up batch", why_made_up(config)))
+    return findings
+
+
+def why_made_up(config: DictConfig) -> str:
+    """Return why a batch was made up, and what that does to the time of texts."""
+    longest = ": every text taken as long as max_length" if "max_length" in config.data else ""
+    return f"data not at hand{longest}"
+
+
+def _disk(composition: Composition, found: Rehearsal, num_samples: int) -> Requirement:
+    config = composition.config
+    one = found.memory.parameters + found.memory.optimizer
+    kept = [node.keep_last for node in (config.get("callbacks") or {}).values() if "keep_last" in node]
+    if not kept:
+        return Requirement("disk", "no checkpoints are kept (callbacks=[checkpoint] keeps them)")
+    _, steps = count_steps(config, math.ceil(num_samples / config.data.batch_size))
+    # There is at most one for each step, and one of the start.
+    count = int(min(kept[0] + _MORE_CHECKPOINTS, steps + 1))
+    need = one * count
+    place = Path(config.output_dir).absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    result = f"{count} checkpoints of {format_bytes(one)} in {config.output_dir}"
+    word = f"{format_bytes(need)} of {format_bytes(free)} free" + ("" if need < free else ": too little")
+    return Requirement("disk, about", result, word, need >= free)
+
+
+def format_bytes(count: float) -> str:
+    """Return a size as "723 KiB"."""
+    power = min(int(math.log2(max(count, 1)) // 10), len(_UNITS) - 1)
+    value = count / 1024**power
+    return f"{value:.1f} {_UNITS[power]}" if power and value < 10 else f"{value:.0f} {_UNITS[power]}"
+
+
+def format_duration(seconds: float) -> str:
+    """Return about two digits of a duration, as "7.9 ms"."""
+    for limit, unit, length in ((0.1, "ms", 1e-3), (100, "s", 1), (6000, "min", 60)):
+        if seconds < limit:
+            value = seconds / length
+            return f"{value:.2g} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{seconds / 3600:.1f} h"
