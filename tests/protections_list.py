@@ -90,9 +90,9 @@ PROTECTIONS = (
     ),
     Protection(
         "24 one directory, two processes",
-        "nnkit/runs/run.py",
-        """raise UserError(f"{self.path} is in use by process {self.record().get('pid', '?')}") from error""",
-        "pass",
+        "nnkit/files/locks.py",
+        "        raise UserError(busy()) from error\n",
+        "        pass\n",
         "tests/test_run.py::test_a_run_is_held_by_one_process",
     ),
     Protection(

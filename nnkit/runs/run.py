@@ -3,23 +3,19 @@
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from nnkit.errors import EnvironmentFault, UserError
-from nnkit.files import atomic
+from nnkit.files import atomic, locks
 from nnkit.files.git import commit
 from nnkit.files.json_limits import read_json
 from nnkit.files.layout import CONFIG, PREPROCESSING, RECORD
 from nnkit.files.paths import expand
-
-_LOCK = ".lock"
 
 
 def now() -> str:
@@ -72,7 +68,7 @@ class Run:
         """Return whether the directory holds no more than what a start that was killed leaves behind."""
         if not self.path.is_dir() or self.held():
             return False
-        left = {_LOCK, RECORD, PREPROCESSING}
+        left = {locks.LOCK, RECORD, PREPROCESSING}
         names = {entry.name.removesuffix(atomic.TEMPORARY) for entry in self.path.iterdir()}
         return names <= {*left, CONFIG} and not (self.path / CONFIG).exists()
 
@@ -149,41 +145,20 @@ class Run:
                         f"{path} is a link that leads out of the run: delete it, or put in its place what it leads to"
                     )
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Hold the directory for this process alone.
 
         Raises:
             UserError: If another process holds it, naming its process id.
+            EnvironmentFault: If the lock file cannot be written.
         """
-        lock = FileLock(self.path / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UserError(f"{self.path} is in use by process {self.record().get('pid', '?')}") from error
-        except OSError as error:
-            raise EnvironmentFault(
-                f"{self.path} cannot be locked for this process: {error.strerror or error}\n"
-                "    make the directory writable, or copy it to where you can write"
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+        return locks.locked(
+            self.path, lambda: f"{self.path} is in use by process {self.record().get('pid', '?')}"
+        )
 
     def held(self) -> bool:
-        """Return whether a process holds the directory; the lock is the kernel's, so it ends with its owner."""
-        lock = FileLock(self.path / _LOCK)
-        if not (self.path / _LOCK).exists():
-            return False
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return True
-        except OSError:
-            return False
-        lock.release()
-        return False
+        """Return whether a process holds the directory."""
+        return locks.is_held(self.path)
 
 
 def exists_already(path: Path) -> str:

@@ -10,10 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from nnkit.errors import EnvironmentFault, UserError
-from nnkit.files import atomic
+from nnkit.errors import UserError
+from nnkit.files import atomic, locks
 from nnkit.files.json_limits import parse_json, read_json
 from nnkit.files.paths import check_file, expand
 from nnkit.runs.run import Run, all_runs, find_run, now, versions
@@ -26,10 +24,10 @@ STATUS = "trials.jsonl"
 LOGS = "logs"
 # The study of a search, where no other storage is named.
 JOURNAL = "study.journal"
-_LOCK, _OWNER = ".lock", ".pid"
+_OWNER = ".pid"
 _log = logging.getLogger("nnkit")
 # What a start leaves behind that was killed, or refused, before the definition was written.
-BEGINNINGS = frozenset({_LOCK, _OWNER, JOURNAL})
+BEGINNINGS = frozenset({locks.LOCK, _OWNER, JOURNAL})
 
 
 class Sweep:
@@ -160,23 +158,13 @@ class Sweep:
             UserError: If another process holds it, naming its process id.
         """
         atomic.make_directory(self.path)
-        lock = FileLock(self.path / _LOCK)
-        owner = self.path / _OWNER
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            process = owner.read_text(encoding="utf-8") if owner.exists() else "?"
-            raise UserError(f"{self.path} is being run by process {process}") from error
-        except OSError as error:
-            raise EnvironmentFault(
-                f"{self.path} cannot be locked for this process: {error.strerror or error}\n"
-                "    make the directory writable, or copy it to where you can write"
-            ) from error
-        try:
-            atomic.write_atomic(owner, str(os.getpid()).encode())
+        with locks.locked(self.path, lambda: f"{self.path} is being run by process {self._owner()}"):
+            atomic.write_atomic(self.path / _OWNER, str(os.getpid()).encode())
             yield
-        finally:
-            lock.release()
+
+    def _owner(self) -> str:
+        owner = self.path / _OWNER
+        return owner.read_text(encoding="utf-8") if owner.exists() else "?"
 
 
 def _line(trial: Trial, outcome: Outcome) -> dict[str, Any]:
