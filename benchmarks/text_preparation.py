@@ -67,7 +67,7 @@ def prepare(path: Path, kind: str, cache: str) -> tuple[float, float, int]:
 
 def bpe_ratio(text: str) -> float:
     """Return the library's seconds over ours for one text, the median of alternating turns."""
-    from nnkit.data.tokenizing.tokenizers import learn_tokenizer, pieces
+    from nnkit.data.tokenizing import learn_tokenizer, pieces
 
     tokenizer = learn_tokenizer("bpe", pieces(text[:1_000_000], 100_000), max_vocab=4096, with_unknown=False)
     library = tokenizer._library  # type: ignore[attr-defined]

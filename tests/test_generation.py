@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nnkit.data.tokenizing.tokenizers import learn_tokenizer
+from nnkit.data.tokenizing import learn_tokenizer
 from nnkit.decoding.sampling import Sampling
 from nnkit.errors import UserError
 from nnkit.inference.generation import continuations, encode_prompt, whole

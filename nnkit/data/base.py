@@ -16,7 +16,7 @@ from nnkit.batches import Batch
 from nnkit.data.ahead import AheadLoader
 from nnkit.data.inspection import inspect
 from nnkit.data.sampler import BatchSampler, Draw
-from nnkit.data.tokenizing.tokenizers import tokenizer_from
+from nnkit.data.tokenizing import tokenizer_from
 from nnkit.errors import UserError
 from nnkit.machine import signals
 from nnkit.machine.faults import explained

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnkit.data.tokenizing.tokenizers import MARKS, Marked
+from nnkit.data.tokenizing import SPECIAL_TOKENS, WithSpecialTokens
 from nnkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def fill(
         )
     masked: Any = task
     pairs: Any = data
-    tokenizer: Marked = pairs.tokenizer
-    mark = MARKS[tokenizer.hidden]
+    tokenizer: WithSpecialTokens = pairs.tokenizer
+    mark = SPECIAL_TOKENS[tokenizer.mask_id]
     if following is None and mark not in prompt:
         raise UserError(
             f"{run} finds hidden words and does not write on, as it reads in both directions: write {mark} in the "
@@ -75,7 +75,7 @@ def fill(
     )
 
 
-def _filled_in(parts: Sequence[str], tokens: Iterator[int], tokenizer: Marked) -> str:
+def _filled_in(parts: Sequence[str], tokens: Iterator[int], tokenizer: WithSpecialTokens) -> str:
     """Put a token between any two parts of a text."""
     text = parts[0]
     for part in parts[1:]:

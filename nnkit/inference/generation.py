@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from nnkit.data.sampler import private_generator
-from nnkit.data.tokenizing.tokenizers import quoted
+from nnkit.data.tokenizing import quoted
 from nnkit.decoding.sampling import Sampling, generate
 from nnkit.errors import UserError
 
@@ -26,7 +26,7 @@ _OVERLAP = 16
 
 
 class Tokenizer(Protocol):
-    """What generation asks of a tokenizer; see `nnkit.data.tokenizing.tokenizers`."""
+    """What generation asks of a tokenizer; see `nnkit.data.tokenizing`."""
 
     vocab_size: int
     unknown: int | None
@@ -37,7 +37,7 @@ class Tokenizer(Protocol):
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""
 
-    def outsiders(self, text: str) -> list[str]:
+    def out_of_vocabulary(self, text: str) -> list[str]:
         """Return what of a text the vocabulary lacks."""
 
 
@@ -67,10 +67,10 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
         prompt.encode()
     except UnicodeEncodeError as error:
         raise UserError("the prompt is not UTF-8 text") from error
-    outsiders = tokenizer.outsiders(prompt)
-    if outsiders:
+    lacking = tokenizer.out_of_vocabulary(prompt)
+    if lacking:
         raise UserError(
-            f"the prompt holds what the vocabulary lacks: {quoted(outsiders)}; leave it out, or use what the "
+            f"the prompt holds what the vocabulary lacks: {quoted(lacking)}; leave it out, or use what the "
             "training text holds"
         )
     tokens: list[int] = tokenizer.encode(prompt).tolist() if prompt else []
@@ -84,7 +84,7 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
 
 def line_break(tokenizer: Tokenizer) -> list[int]:
     """Return the tokens of a line break, none if the vocabulary lacks it."""
-    tokens: list[int] = [] if tokenizer.outsiders("\n") else tokenizer.encode("\n").tolist()
+    tokens: list[int] = [] if tokenizer.out_of_vocabulary("\n") else tokenizer.encode("\n").tolist()
     return tokens
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.data.base import DataModule, Preprocessing
-from nnkit.data.tokenizing.tokenizers import Tokenizer, tokenizer_from
+from nnkit.data.tokenizing import Tokenizer, tokenizer_from
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.factory import target_class
 from nnkit.network import Network

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nnkit.batches import IGNORED, Batch, Sentences
-from nnkit.data.tokenizing.tokenizers import MARKS, Marked
+from nnkit.data.tokenizing import SPECIAL_TOKENS, WithSpecialTokens
 from nnkit.errors import UserError
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
@@ -132,7 +132,7 @@ class MaskedLM(Task):
         yield Ranking(names[0], tuple(texts))
 
     def hidden_tokens(
-        self, batch: Sentences, tokenizer: Marked, top_k: int
+        self, batch: Sentences, tokenizer: WithSpecialTokens, top_k: int
     ) -> tuple[list[list[Candidate]], list[float]]:
         """Rank the tokens that may be hidden in a batch of one, marks and the unknown token left out.
 
@@ -153,7 +153,7 @@ class MaskedLM(Task):
         logits, labels = logits.double().cpu(), labels.double().cpu()
         if not (torch.isfinite(logits).all() and torch.isfinite(labels).all()):
             raise UserError("the network's scores are not finite: it has diverged in training")
-        banned = [*range(len(MARKS)), *([] if tokenizer.unknown is None else [tokenizer.unknown])]
+        banned = [*range(len(SPECIAL_TOKENS)), *([] if tokenizer.unknown is None else [tokenizer.unknown])]
         logits[:, banned] = -torch.inf
         most = min(top_k, tokenizer.vocab_size - len(banned))
         ranked = logits.softmax(-1).topk(most, dim=-1)

@@ -13,7 +13,7 @@ from nnkit.data.datasets.pydocs_pairs import PyDocsPairs
 from nnkit.data.pairs.documents import cut_sentences
 from nnkit.data.pairs.text_pairs_file import TextPairsFile
 from nnkit.data.sampler import Draw
-from nnkit.data.tokenizing.tokenizers import MARKS
+from nnkit.data.tokenizing import SPECIAL_TOKENS
 from nnkit.errors import UserError
 
 PAD, CLS, SEP, MASK = range(4)
@@ -146,7 +146,7 @@ def test_of_the_tokens_15_percent_are_hidden_80_10_10(path):
         places[: chosen.shape[1]] += chosen.sum(0)
     assert hidden / words == pytest.approx(0.15, abs=0.01)
     spread = 5 * (0.1 * 0.9 / hidden) ** 0.5
-    same = 1 / (data.tokenizer.vocab_size - len(MARKS))
+    same = 1 / (data.tokenizer.vocab_size - len(SPECIAL_TOKENS))
     assert masked / hidden == pytest.approx(0.8, abs=1.5 * spread)
     # One in so many drawn at random is what stood there.
     assert kept / hidden == pytest.approx(0.1 + 0.1 * same, abs=spread)

@@ -53,7 +53,7 @@ def prepared(path, **options):
 
 def texts_of(data, split):
     """Return each text of a split with its label, read back from the batches."""
-    from nnkit.data.tokenizing.tokenizers import tokenizer_from
+    from nnkit.data.tokenizing import tokenizer_from
 
     tokenizer, names = tokenizer_from(data.preprocessing["tokenizer"]), data.preprocessing["class_names"]
     samples = data.split(split)

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import tokenizers as library
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nnkit.data.tokenizing.tokenizers import cut_before, learn_tokenizer, pieces, tokenizer_from
+from nnkit.data.tokenizing import cut_before, learn_tokenizer, pieces, tokenizer_from
 from nnkit.errors import UserError
 
 KINDS = ["characters", "bytes", "words", "bpe", "wordpiece"]
@@ -112,7 +113,7 @@ def test_what_loses_nothing_gives_back_any_text(all_kinds, text):
     for kind in ("bytes", "bpe"):
         tokenizer = all_kinds[kind]
         assert tokenizer.decode(tokenizer.encode(text).tolist()) == text
-        assert tokenizer.outsiders(text) == []
+        assert tokenizer.out_of_vocabulary(text) == []
 
 
 @QUICK
@@ -121,10 +122,10 @@ def test_characters_give_back_what_they_know_and_name_the_rest(text, other):
     strict, lenient = learnt("characters", [text]), learnt("characters", [text], with_unknown=True)
     assert strict.decode(strict.encode(text).tolist()) == text
     assert lenient.decode(lenient.encode(text).tolist()) == text
-    outsiders = list(dict.fromkeys(char for char in other if char not in text))
-    assert strict.outsiders(other) == lenient.outsiders(other) == outsiders
+    lacking = list(dict.fromkeys(char for char in other if char not in text))
+    assert strict.out_of_vocabulary(other) == lenient.out_of_vocabulary(other) == lacking
     assert [number == 0 for number in lenient.encode(other)] == [char not in text for char in other]
-    if outsiders:
+    if lacking:
         with pytest.raises(UserError, match="the vocabulary lacks"):
             strict.encode(other)
 
@@ -158,7 +159,7 @@ def test_the_most_frequent_characters_stay_and_the_rest_is_unknown():
 
 def test_unknown_words_are_named(all_kinds):
     for kind in ("words", "wordpiece"):
-        assert all_kinds[kind].outsiders("Speak жук speak жук ж") == ["жук", "ж"]
+        assert all_kinds[kind].out_of_vocabulary("Speak жук speak жук ж") == ["жук", "ж"]
         assert all_kinds[kind].encode("жук").tolist() == [all_kinds[kind].unknown]
 
 
@@ -196,8 +197,19 @@ def test_half_a_character_is_no_reason_to_stop(all_kinds):
     broken = "Speak\udcff"
     for kind in ("bytes", "words", "bpe", "wordpiece"):
         all_kinds[kind].encode(broken)
-        all_kinds[kind].outsiders(broken)
-    assert all_kinds["characters"].outsiders(broken) == ["\udcff"]
+        all_kinds[kind].out_of_vocabulary(broken)
+    assert all_kinds["characters"].out_of_vocabulary(broken) == ["\udcff"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "special_wordpiece"])
+def test_tokenizers_that_earlier_releases_saved_encode_as_they_did(kind):
+    saved = json.loads((Path(__file__).parent / "saved_tokenizers.json").read_text(encoding="utf-8"))[kind]
+    tokenizer = tokenizer_from(saved["spec"])
+    assert tokenizer.encode("We speak, 日本: to die?\nUnheard words.").tolist() == saved["ids"]
+    assert tokenizer.decode(saved["ids"]) == saved["decoded"]
+    assert [tokenizer.token_text(token) for token in saved["ids"]] == saved["tokens"]
+    assert (tokenizer.vocab_size, tokenizer.unknown) == (saved["vocab_size"], saved["unknown"])
+    assert tokenizer.spec() == saved["spec"]
 
 
 BAD_SPECS = [
@@ -249,7 +261,7 @@ def test_nothing_can_be_learnt_from_nothing(kind):
 
 FORKED = """
 import os
-from nnkit.data.tokenizing.tokenizers import learn_tokenizer
+from nnkit.data.tokenizing import learn_tokenizer
 tokenizer = learn_tokenizer("bpe", ["some words here\\n"] * 50, max_vocab=300, with_unknown=False)
 tokenizer.encode_batch(["some words"] * 100)
 child = os.fork()
@@ -275,7 +287,7 @@ def test_a_forked_process_encodes_and_nothing_is_warned_of():
 
 def test_the_library_is_imported_only_where_it_is_needed():
     code = (
-        "import sys\nfrom nnkit.data.tokenizing.tokenizers import learn_tokenizer\n"
+        "import sys\nfrom nnkit.data.tokenizing import learn_tokenizer\n"
         "learn_tokenizer('characters', ['ab'], max_vocab=None, with_unknown=False)\n"
         "assert 'tokenizers' not in sys.modules"
     )

@@ -179,7 +179,7 @@ def test_predict_ranks_what_is_hidden(cli, outputs):
     items = ["it goes [MASK] .", "the cat goes home .", "[MASK] goes [MASK] ."]
     code, out, err = cli("predict", "bert", *items, "--output-dir", outputs)
     assert code == 2
-    assert "the cat goes home .: nothing is hidden in it: write [MASK]" in err
+    assert "the cat goes home .: nothing is masked in it: write [MASK]" in err
     first, both = (json.loads(line) for line in out.splitlines())
     assert first["label"] == "home"
     assert both["label"] == both["top"][0]["label"]

@@ -14,7 +14,7 @@ from nnkit.data.download.sources import DataFile, Package, Published, collect, r
 from nnkit.data.pairs.base import PairData
 from nnkit.data.pairs.encoded_pairs import PairedTexts
 from nnkit.data.reading.user_files import find_file
-from nnkit.data.tokenizing.tokenizers import TokenizerKind
+from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import EnvironmentFault, UserError
 
 _logger = logging.getLogger("nnkit")

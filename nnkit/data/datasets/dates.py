@@ -7,7 +7,7 @@ from nnkit.data.datasets.cldr_names import babel_version
 from nnkit.data.datasets.date_formats import part_of, write_dates
 from nnkit.data.pairs.base import PairData
 from nnkit.data.pairs.encoded_pairs import PairedTexts
-from nnkit.data.tokenizing.tokenizers import TokenizerKind
+from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")

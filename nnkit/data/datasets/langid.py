@@ -5,7 +5,7 @@ import logging
 from nnkit.data.datasets.cldr_names import babel_version, collect_names, names_fingerprint, part_of
 from nnkit.data.text.labelled import Labelled
 from nnkit.data.text.labelled_texts import LabelledTexts
-from nnkit.data.tokenizing.tokenizers import TokenizerKind
+from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")

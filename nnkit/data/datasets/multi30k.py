@@ -9,7 +9,7 @@ from nnkit.data.pairs.base import PairData
 from nnkit.data.pairs.encoded_pairs import PairedTexts
 from nnkit.data.pairs.pair_files import read_parallel
 from nnkit.data.reading.user_files import unchanged
-from nnkit.data.tokenizing.tokenizers import TokenizerKind
+from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
 

@@ -14,7 +14,7 @@ from nnkit.data.datasets.docstrings import Document, gathered, named_documents
 from nnkit.data.datasets.library_chapters import chapter_of
 from nnkit.data.text.labelled import Labelled
 from nnkit.data.text.labelled_texts import LabelledTexts
-from nnkit.data.tokenizing.tokenizers import TokenizerKind
+from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
 
 # Raised when the same library gives other rows.

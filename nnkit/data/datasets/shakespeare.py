@@ -7,7 +7,7 @@ from nnkit.data.download.sources import DataFile, Published, collect, read_conte
 from nnkit.data.text.chunks import Windows
 from nnkit.data.text.long_text import LongText
 from nnkit.data.text.text_reading import Corpus, TextSource
-from nnkit.data.tokenizing.tokenizers import TokenizerKind
+from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import EnvironmentFault, UserError
 from nnkit.files.paths import expand
 

@@ -24,7 +24,7 @@ from nnkit.data.pairs.pair_tokenizers import (
 from nnkit.data.sampler import BatchSampler
 from nnkit.data.splits import check_fractions
 from nnkit.data.text.text_items import read_texts
-from nnkit.data.tokenizing.tokenizers import TokenizerKind
+from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")
@@ -251,11 +251,11 @@ class PairData(DataModule):
             raise UserError(f"there is nothing to read in it: {text[:40]!r}")
         if encoded.cut.any():
             self._say("longer than %d tokens and cut there: %r and maybe others", len(tokens), text[:40])
-        outsiders = self.tokenizers.outsiders(text)
-        if outsiders:
+        lacking = self.tokenizers.out_of_vocabulary(text)
+        if lacking:
             self._say(
                 "not in the training sources, counts as unknown: %s in %r; maybe in others as well",
-                *(outsiders, text[:40]),
+                *(lacking, text[:40]),
             )
         return tokens
 

@@ -17,7 +17,7 @@ from nnkit.data.pairs.documents import DocumentRule, SentenceRule, read_document
 from nnkit.data.sampler import private_generator
 from nnkit.data.text.text_cache import PARTS, Scan
 from nnkit.data.text.text_reading import Corpus, shown
-from nnkit.data.tokenizing.tokenizers import Marked, TokenizerKind, learn_tokenizer
+from nnkit.data.tokenizing import TokenizerKind, WithSpecialTokens, learn_tokenizer
 from nnkit.errors import UserError
 
 # Documents that are encoded at once.
@@ -105,7 +105,7 @@ def vocabulary_of(documents: Documents, kind: TokenizerKind, max_vocab: int | No
 
     def prepare() -> None:
         texts = _TrainingSentences(documents)
-        learnt = learn_tokenizer(kind, texts, max_vocab=max_vocab, with_unknown=True, markers=True)
+        learnt = learn_tokenizer(kind, texts, max_vocab=max_vocab, with_unknown=True, special_tokens=True)
         commit(folder, key, {"tokenizer": learnt.spec()})
 
     spec: dict[str, Any] = prepared(folder, key, prepare).facts["tokenizer"]
@@ -125,7 +125,7 @@ class _TrainingSentences:
                     yield from sentences
 
 
-def tokens_of(documents: Documents, tokenizer: Marked) -> Prepared:
+def tokens_of(documents: Documents, tokenizer: WithSpecialTokens) -> Prepared:
     """Return documents as token numbers, memory-mapped, and what each part holds.
 
     Args:
@@ -168,7 +168,11 @@ class _Encoded:
 
 
 def _encode(
-    documents: Documents, tokenizer: Marked, parts: NDArray[np.uint8], file: IO[bytes], dtype: np.dtype[Any]
+    documents: Documents,
+    tokenizer: WithSpecialTokens,
+    parts: NDArray[np.uint8],
+    file: IO[bytes],
+    dtype: np.dtype[Any],
 ) -> _Encoded:
     """Write the tokens of all sentences to a file, and return where sentences and documents begin and end."""
     counts = {part: dict.fromkeys(("documents", "sentences", "tokens", "unknown"), 0) for part in PARTS}

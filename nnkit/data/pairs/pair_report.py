@@ -8,7 +8,7 @@ from nnkit.data.base import Split
 from nnkit.data.pairs.encoded_pairs import EncodedPairs, PairedTexts
 from nnkit.data.pairs.pair_tokenizers import PairTokenizers
 from nnkit.data.text.encoded_texts import EncodedTexts
-from nnkit.data.tokenizing.tokenizers import Tokenizer, quoted
+from nnkit.data.tokenizing import Tokenizer, quoted
 
 _logger = logging.getLogger("nnkit")
 
@@ -73,6 +73,6 @@ def _say_unknown(
 ) -> None:
     count = int((encoded.tokens == unknown).sum()) if unknown is not None else 0
     if count:
-        strange = dict.fromkeys(outsider for text in texts for outsider in tokenizer.outsiders(text))
+        strange = dict.fromkeys(word for text in texts for word in tokenizer.out_of_vocabulary(text))
         what = f"{side} tokens are not in the vocabulary and count as unknown: {quoted([*strange])}"
         _say_share(count, len(encoded.tokens), what)

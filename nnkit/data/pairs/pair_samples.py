@@ -12,7 +12,7 @@ from nnkit.data.base import Samples
 from nnkit.data.buckets import LengthSampler
 from nnkit.data.counted_random import uniform
 from nnkit.data.sampler import Draw
-from nnkit.data.tokenizing.tokenizers import MARKS, Marked
+from nnkit.data.tokenizing import SPECIAL_TOKENS, WithSpecialTokens
 
 # [CLS] first [SEP] second [SEP].
 NUM_MARKS = 3
@@ -75,7 +75,7 @@ class PairSamples(Samples):
         self,
         texts: EncodedDocuments,
         rows: Numbers,
-        tokenizer: Marked,
+        tokenizer: WithSpecialTokens,
         max_length: int,
         *,
         seed: int,
@@ -174,14 +174,14 @@ class PairSamples(Samples):
         places = np.where(in_first, cut.first[:, None] + steps - 1, cut.second[:, None] + steps - middle - 1)
         # Padding is number 0, the first mark.
         inputs = np.where(words, self._tokens[np.where(words, places, 0)], 0).astype(np.int64)
-        inputs[:, 0] = self._tokenizer.begin
-        inputs[(steps == middle) | (steps == last)] = self._tokenizer.end
+        inputs[:, 0] = self._tokenizer.cls_id
+        inputs[(steps == middle) | (steps == last)] = self._tokenizer.sep_id
         mask = steps <= last
         return inputs, words, ((steps > middle) & mask).astype(np.int64), mask
 
 
 def hide(
-    inputs: Numbers, words: NDArray[np.bool_], drawn: NDArray[np.float64], tokenizer: Marked
+    inputs: Numbers, words: NDArray[np.bool_], drawn: NDArray[np.float64], tokenizer: WithSpecialTokens
 ) -> tuple[Numbers, Numbers]:
     """Hide 15 % of the tokens of each text, at least one: 80 % of them as [MASK], 10 % as any other, 10 % not at all.
 
@@ -200,8 +200,8 @@ def hide(
     np.put_along_axis(chosen, order, np.arange(words.shape[1]) < counts[:, None], axis=1)
     target = np.where(chosen, inputs, IGNORED)
     how = drawn[..., 1]
-    other = len(MARKS) + _below(drawn[..., 2], tokenizer.vocab_size - len(MARKS))
-    shown = np.where(how < _AS_MASK, tokenizer.hidden, np.where(how < _AS_MASK + _AS_OTHER, other, inputs))
+    other = len(SPECIAL_TOKENS) + _below(drawn[..., 2], tokenizer.vocab_size - len(SPECIAL_TOKENS))
+    shown = np.where(how < _AS_MASK, tokenizer.mask_id, np.where(how < _AS_MASK + _AS_OTHER, other, inputs))
     return np.where(chosen, shown, inputs), target
 
 
@@ -211,14 +211,14 @@ def _below(drawn: NDArray[np.float64], count: Any) -> Numbers:
     return numbers
 
 
-def written_pair(tokenizer: Marked, first: str, second: str | None) -> Sentences:
+def written_pair(tokenizer: WithSpecialTokens, first: str, second: str | None) -> Sentences:
     """Return a batch of one text, or of a pair of texts, in which [MASK] hides a token; its target there is 0."""
-    parts = [tokenizer.encode_hidden(text) for text in (first, second) if text is not None]
-    rows = [np.concatenate([part, [tokenizer.end]]) for part in parts]
-    inputs = torch.from_numpy(np.concatenate([[tokenizer.begin], *rows]).astype(np.int64))[None]
+    parts = [tokenizer.encode_masked(text) for text in (first, second) if text is not None]
+    rows = [np.concatenate([part, [tokenizer.sep_id]]) for part in parts]
+    inputs = torch.from_numpy(np.concatenate([[tokenizer.cls_id], *rows]).astype(np.int64))[None]
     segments = torch.zeros_like(inputs)
     segments[:, 1 + len(rows[0]) :] = 1
-    hidden = torch.full_like(inputs, IGNORED).masked_fill(inputs == tokenizer.hidden, 0)
+    hidden = torch.full_like(inputs, IGNORED).masked_fill(inputs == tokenizer.mask_id, 0)
     zero = torch.zeros(1, dtype=torch.int64)
     return Sentences(inputs, torch.ones_like(inputs, dtype=torch.bool), segments, hidden, zero, zero)
 

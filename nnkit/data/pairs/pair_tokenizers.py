@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from nnkit.data.text.encoded_texts import EncodedTexts, encode_texts
-from nnkit.data.tokenizing.tokenizers import (
+from nnkit.data.tokenizing import (
     Tokenizer,
     TokenizerKind,
     check_tokenizer,
@@ -85,9 +85,9 @@ class PairTokenizers:
             for token in tokens
         ]
 
-    def outsiders(self, source: str) -> str:
+    def out_of_vocabulary(self, source: str) -> str:
         """Return what of a source is not in the vocabulary, for a sentence; "" if there is nothing."""
-        return quoted(self.source.outsiders(source)) if self.source.unknown is not None else ""
+        return quoted(self.source.out_of_vocabulary(source)) if self.source.unknown is not None else ""
 
 
 def check_pair_tokenizers(

@@ -16,7 +16,13 @@ from nnkit.data.splits import check_fractions
 from nnkit.data.text.text_cache import PARTS, Scan, scan
 from nnkit.data.text.text_items import read_texts
 from nnkit.data.text.text_reading import Corpus
-from nnkit.data.tokenizing.tokenizers import MARKS, Marked, TokenizerKind, check_tokenizer, tokenizer_from
+from nnkit.data.tokenizing import (
+    SPECIAL_TOKENS,
+    TokenizerKind,
+    WithSpecialTokens,
+    check_tokenizer,
+    tokenizer_from,
+)
 from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")
@@ -80,7 +86,7 @@ class SentencePairs(DataModule):
             num_workers=num_workers,
             seed=seed,
         )
-        check_tokenizer(tokenizer, max_vocab, markers=True)
+        check_tokenizer(tokenizer, max_vocab, special_tokens=True)
         check_fractions(val_fraction, test_fraction)
         least = NUM_MARKS + 2
         if max_length < least:
@@ -94,7 +100,7 @@ class SentencePairs(DataModule):
             "test_fraction": test_fraction,
             "split_seed": split_seed,
         }
-        self._tokenizer: Marked | None = None
+        self._tokenizer: WithSpecialTokens | None = None
         self._encoded: tuple[EncodedDocuments, Any] | None = None
 
     @abstractmethod
@@ -111,7 +117,7 @@ class SentencePairs(DataModule):
         return {}
 
     @property
-    def tokenizer(self) -> Marked:
+    def tokenizer(self) -> WithSpecialTokens:
         """The tokenizer, from `preprocessing`.
 
         Raises:
@@ -119,8 +125,10 @@ class SentencePairs(DataModule):
         """
         if self._tokenizer is None:
             tokenizer = tokenizer_from(self.preprocessing["tokenizer"])
-            if not isinstance(tokenizer, Marked):
-                raise UserError(f"the vocabulary has no {', '.join(MARKS)}, which pairs of sentences need")
+            if not isinstance(tokenizer, WithSpecialTokens):
+                raise UserError(
+                    f"the vocabulary has no {', '.join(SPECIAL_TOKENS)}, which pairs of sentences need"
+                )
             self._tokenizer = tokenizer
         return self._tokenizer
 
@@ -205,9 +213,10 @@ class SentencePairs(DataModule):
         Args:
             items: Texts; paths of files with one on each line (.csv and .jsonl: under text); "-" for standard input.
         """
+        mask = SPECIAL_TOKENS[self.tokenizer.mask_id]
         for name, text, reason in read_texts(items, "text"):
-            if not reason and MARKS[self.tokenizer.hidden] not in text:
-                reason = f"nothing is hidden in it: write {MARKS[self.tokenizer.hidden]} where a word is to be found"
+            if not reason and mask not in text:
+                reason = f"nothing is masked in it: write {mask} where a word is to be found"
             try:
                 yield name, reason or self.written(text)
             except UserError as error:
@@ -224,7 +233,7 @@ class SentencePairs(DataModule):
             raise UserError(
                 f"it has {batch.inputs.shape[1]:,} tokens, marks included, and the run was trained on at most {most}"
             )
-        words = batch.inputs > self.tokenizer.end
+        words = batch.inputs > self.tokenizer.sep_id
         if any(not words[batch.segments == part].any() for part in range(1 if second is None else 2)):
             raise UserError("there is nothing to read: the text has no words")
         return batch

@@ -7,7 +7,7 @@ from nnkit.data.pairs.base import PairData
 from nnkit.data.pairs.encoded_pairs import PairedTexts
 from nnkit.data.pairs.pair_files import read_columns, read_parallel
 from nnkit.data.reading.user_files import find_file, unchanged
-from nnkit.data.tokenizing.tokenizers import TokenizerKind
+from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
 
 

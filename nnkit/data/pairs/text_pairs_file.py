@@ -6,7 +6,7 @@ from nnkit.data.pairs.documents import DocumentRule, SentenceRule
 from nnkit.data.pairs.sentence_pairs import SentencePairs
 from nnkit.data.text.text_paths import check_encoding, named_texts
 from nnkit.data.text.text_reading import Corpus
-from nnkit.data.tokenizing.tokenizers import TokenizerKind
+from nnkit.data.tokenizing import TokenizerKind
 
 
 class TextPairsFile(SentencePairs):

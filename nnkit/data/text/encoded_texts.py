@@ -11,7 +11,7 @@ from torch import Tensor
 from nnkit.batches import Tokens
 from nnkit.data.base import Samples
 from nnkit.data.sampler import Draw
-from nnkit.data.tokenizing.tokenizers import Marked, Tokenizer
+from nnkit.data.tokenizing import Tokenizer, WithSpecialTokens
 
 # Texts that are encoded at once.
 _CHUNK = 10_000
@@ -39,15 +39,15 @@ def encode_texts(
     """Encode texts and cut them to `max_length` tokens.
 
     Args:
-        tokenizer: Encodes them; with markers a `Marked` one.
+        tokenizer: Encodes them; with markers a `WithSpecialTokens` one.
         texts: The texts.
         max_length: Tokens of a text at most, marks included.
         markers: Whether [CLS] stands before and [SEP] behind each text that has a token.
     """
     begin, end = np.empty(0, np.int32), np.empty(0, np.int32)
     if markers:
-        assert isinstance(tokenizer, Marked)
-        begin, end = np.array([tokenizer.begin], np.int32), np.array([tokenizer.end], np.int32)
+        assert isinstance(tokenizer, WithSpecialTokens)
+        begin, end = np.array([tokenizer.cls_id], np.int32), np.array([tokenizer.sep_id], np.int32)
     most = max_length - len(begin) - len(end)
     encoded = list(
         chain.from_iterable(

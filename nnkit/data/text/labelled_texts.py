@@ -16,7 +16,7 @@ from nnkit.data.splits import check_fractions
 from nnkit.data.text.encoded_texts import EncodedTexts, TextSamples, encode_texts
 from nnkit.data.text.labelled import Classified, Labelled, classify
 from nnkit.data.text.text_items import read_texts
-from nnkit.data.tokenizing.tokenizers import (
+from nnkit.data.tokenizing import (
     Tokenizer,
     TokenizerKind,
     check_tokenizer,
@@ -80,7 +80,7 @@ class LabelledTexts(DataModule):
         super().__init__(
             batch_size=batch_size, eval_batch_size=eval_batch_size, num_workers=num_workers, seed=seed
         )
-        check_tokenizer(tokenizer, max_vocab, markers=markers)
+        check_tokenizer(tokenizer, max_vocab, special_tokens=markers)
         check_fractions(val_fraction, test_fraction)
         # Between the marks there is a token.
         least = 3 if markers else 1
@@ -155,7 +155,7 @@ class LabelledTexts(DataModule):
             [classified.texts[row] for row in classified.rows["train"].tolist()],
             max_vocab=self.max_vocab,
             with_unknown=True,
-            markers=self.markers,
+            special_tokens=self.markers,
         )
 
     def _encode(
@@ -183,7 +183,7 @@ class LabelledTexts(DataModule):
         num_unknown = int((encoded.tokens == tokenizer.unknown).sum()) if tokenizer.unknown is not None else 0
         if num_unknown:
             strange = dict.fromkeys(
-                outsider for text in classified.texts for outsider in tokenizer.outsiders(text)
+                word for text in classified.texts for word in tokenizer.out_of_vocabulary(text)
             )
             _logger.log(
                 logging.WARNING if num_unknown > _MUCH * num_tokens else logging.INFO,
@@ -282,5 +282,5 @@ def _say_read(tokenizer: Tokenizer, text: str, encoded: EncodedTexts, said: set[
         said.add("unknown")
         _logger.warning(
             "not in the training texts, counts as unknown: %s in %r; maybe in others as well",
-            *(quoted(tokenizer.outsiders(text)), text[:40]),
+            *(quoted(tokenizer.out_of_vocabulary(text)), text[:40]),
         )

@@ -14,7 +14,7 @@ from nnkit.data.text.chunks import EvaluationBlocks, TrainingWindows, Windows
 from nnkit.data.text.prompts import read_texts
 from nnkit.data.text.text_cache import PARTS, PartEnds, Scan, scan, tokens_of, vocabulary_of
 from nnkit.data.text.text_reading import Corpus
-from nnkit.data.tokenizing.tokenizers import Tokenizer, TokenizerKind, check_tokenizer, tokenizer_from
+from nnkit.data.tokenizing import Tokenizer, TokenizerKind, check_tokenizer, tokenizer_from
 from nnkit.errors import UserError
 from nnkit.suggest import some_of
 

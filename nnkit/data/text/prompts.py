@@ -10,7 +10,7 @@ import torch
 from nnkit.batches import Blocks
 from nnkit.data.reading.user_files import is_file
 from nnkit.data.text.text_reading import read_text
-from nnkit.data.tokenizing.tokenizers import Tokenizer, quoted
+from nnkit.data.tokenizing import Tokenizer, quoted
 from nnkit.errors import NnkitError
 
 _logger = logging.getLogger("nnkit")
@@ -72,7 +72,7 @@ def _batch(name: str, text: str, tokenizer: Tokenizer) -> Blocks | str:
     whole, text = text, text[:_MAX_CHARACTERS]
     numbers = tokenizer.encode(text)
     if tokenizer.unknown is not None and len(numbers) and (numbers == tokenizer.unknown).all():
-        return f"nothing of it is in the vocabulary: {quoted(tokenizer.outsiders(text))}"
+        return f"nothing of it is in the vocabulary: {quoted(tokenizer.out_of_vocabulary(text))}"
     if len(numbers) < 2:
         return f"at least 2 tokens are needed, one to predict from the other; it has {len(numbers)}"
     starts = [*tokenizer.starts(text).tolist(), len(text)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nnkit.data.cache import Prepared, cache_dir, commit, explained, new_array, prepared
 from nnkit.data.download.sources import fingerprint
 from nnkit.data.text.text_reading import Corpus, Measure, read_all, shown, whole_words
-from nnkit.data.tokenizing.tokenizers import Tokenizer, TokenizerKind, learn_tokenizer, next_cut
+from nnkit.data.tokenizing import Tokenizer, TokenizerKind, learn_tokenizer, next_cut
 from nnkit.errors import EnvironmentFault
 
 PARTS = ("train", "val", "test")

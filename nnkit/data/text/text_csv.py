@@ -9,7 +9,7 @@ from nnkit.data.reading.user_files import find_file, open_bytes, unchanged
 from nnkit.data.text.labelled import Labelled
 from nnkit.data.text.labelled_texts import LabelledTexts
 from nnkit.data.text.text_columns import choose_columns
-from nnkit.data.tokenizing.tokenizers import TokenizerKind
+from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")

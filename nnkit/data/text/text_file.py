@@ -6,7 +6,7 @@ from nnkit.data.text.chunks import Windows
 from nnkit.data.text.long_text import LongText
 from nnkit.data.text.text_paths import check_encoding, named_texts
 from nnkit.data.text.text_reading import Corpus
-from nnkit.data.tokenizing.tokenizers import TokenizerKind
+from nnkit.data.tokenizing import TokenizerKind
 
 
 class TextFile(LongText):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
 from nnkit.data.download.fetch import console
-from nnkit.data.tokenizing.tokenizers import cut_before
+from nnkit.data.tokenizing import cut_before
 from nnkit.errors import EnvironmentFault, UserError
 
 Advance = Callable[[int], None]

@@ -1,8 +1,9 @@
-"""What every tokenizer does: text to numbers and back, and a description that JSON can hold."""
+"""The contract of tokenizers: text to token ids and back, special tokens, and where a text can be cut."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +13,19 @@ from nnkit.suggest import some_of
 
 TokenizerKind = Literal["characters", "bytes", "words", "bpe", "wordpiece"]
 
-# A spec that claims more comes from elsewhere; the largest vocabularies in use have a quarter of it.
+# A spec may come from elsewhere; the largest vocabularies in use have a quarter of this.
 MAX_VOCAB = 1_000_000
+# Devlin et al. 2019, section 3 and appendix A.1. Padding is the first one, so that its id is 0.
+SPECIAL_TOKENS: Final = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")
 
 
 class Tokenizer(ABC):
-    """Turns text into token numbers and back.
+    """Turns text into token ids and back.
 
     Attributes:
         vocab_size: Number of different tokens.
-        unknown: Number of the token that stands for what is not in the vocabulary; None where every text can be
-            encoded (bytes, bpe) or an outsider is refused (characters learnt without one).
+        unknown: Id of the token for what is out of vocabulary; None where every text can be encoded (bytes, bpe), and
+            where such a text is refused (characters learnt without an unknown token).
     """
 
     vocab_size: int
@@ -30,47 +33,111 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def encode(self, text: str) -> NDArray[np.int32]:
-        """Return the token numbers of a text, (tokens,) int32.
+        """Return the token ids of a text, (tokens,) int32.
 
         Raises:
-            UserError: If a character is not in the vocabulary and there is no unknown token.
+            UserError: If a character is out of vocabulary and there is no unknown token.
         """
 
-    @abstractmethod
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Return the token numbers of each text; the same as `encode` one by one, and faster."""
+        """Return the token ids of each text, as `encode` does one by one; most tokenizers are faster this way."""
+        return [self.encode(text) for text in texts]
 
     @abstractmethod
     def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of token numbers.
+        """Return the text of token ids.
 
-        What is left of a character cut in two is shown as U+FFFD, so that the text of a growing sequence can be
-        shown as it grows. Characters, bytes and bpe give back exactly what was encoded; words and wordpiece
-        give back the words, with blanks set by rule.
+        An incomplete character is decoded to U+FFFD, so that the text of a growing sequence can be shown as it grows.
+        Characters, bytes and bpe give back exactly what was encoded; words and wordpiece give back the words, with
+        blanks set by rule.
         """
 
     @abstractmethod
     def starts(self, text: str) -> NDArray[np.int64]:
         """Return the place in a text at which each of its tokens begins, (tokens,), in characters.
 
-        Of tokens that share a character, each begins at it.
+        Tokens that share a character begin at the same place.
         """
 
     @abstractmethod
-    def outsiders(self, text: str) -> list[str]:
+    def out_of_vocabulary(self, text: str) -> list[str]:
         """Return the characters or words of a text that are not in the vocabulary, each once, in their order."""
 
     @abstractmethod
     def token_text(self, token: int) -> str:
-        """Return what one token looks like, for tables: blanks and control characters made visible."""
+        """Return a token as tables show it: blanks and control characters made visible."""
 
     @abstractmethod
     def spec(self) -> dict[str, Any]:
         """Return plain JSON data from which `tokenizer_from` makes this tokenizer again."""
 
 
+class WithSpecialTokens(Tokenizer):
+    """A tokenizer of any kind with BERT's special tokens; its own ids follow theirs.
+
+    `encode` never makes a special token of text, even where the text looks like one.
+
+    Args:
+        inner: Encodes the text itself.
+
+    Attributes:
+        cls_id: Id of [CLS], which begins a text.
+        sep_id: Id of [SEP], which ends a text.
+        mask_id: Id of [MASK], which replaces a masked token.
+    """
+
+    def __init__(self, inner: Tokenizer) -> None:
+        self.inner = inner
+        self.vocab_size = inner.vocab_size + len(SPECIAL_TOKENS)
+        self.unknown = None if inner.unknown is None else inner.unknown + len(SPECIAL_TOKENS)
+        self.cls_id, self.sep_id, self.mask_id = map(SPECIAL_TOKENS.index, ("[CLS]", "[SEP]", "[MASK]"))
+
+    def encode(self, text: str) -> NDArray[np.int32]:
+        """Return the token ids of a text, without special tokens."""
+        return self.inner.encode(text) + np.int32(len(SPECIAL_TOKENS))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Return the token ids of each text, without special tokens."""
+        return [ids + np.int32(len(SPECIAL_TOKENS)) for ids in self.inner.encode_batch(texts)]
+
+    def encode_masked(self, text: str) -> NDArray[np.int32]:
+        """Return the token ids of a text in which each [MASK] is a masked token."""
+        first, *others = map(self.encode, text.split(SPECIAL_TOKENS[self.mask_id]))
+        mask = np.array([self.mask_id], np.int32)
+        return np.concatenate([first, *(row for ids in others for row in (mask, ids))])
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text, each special token as a word of its own."""
+        parts: list[str] = []
+        for is_special, run in groupby(tokens, lambda token: token < len(SPECIAL_TOKENS)):
+            if is_special:
+                parts += [SPECIAL_TOKENS[token] for token in run]
+            else:
+                parts.append(self.inner.decode([token - len(SPECIAL_TOKENS) for token in run]))
+        return " ".join(parts)
+
+    def starts(self, text: str) -> NDArray[np.int64]:
+        """Return where each token of a text begins."""
+        return self.inner.starts(text)
+
+    def out_of_vocabulary(self, text: str) -> list[str]:
+        """Return what the vocabulary of the inner tokenizer lacks."""
+        return self.inner.out_of_vocabulary(text)
+
+    def token_text(self, token: int) -> str:
+        """Return the special token, or the inner tokenizer's text."""
+        if token < len(SPECIAL_TOKENS):
+            return SPECIAL_TOKENS[token]
+        return self.inner.token_text(token - len(SPECIAL_TOKENS))
+
+    def spec(self) -> dict[str, Any]:
+        """Return the inner tokenizer's spec."""
+        # Runs of earlier releases have this kind in their preprocessing.json.
+        return {"kind": "marked", "of": self.inner.spec()}
+
+
 def visible(text: str) -> str:
-    """Return a text on one line, with marks for blanks and escapes for what cannot be printed."""
+    """Return a text on one line, with signs for blanks and escapes for what cannot be printed."""
     return "".join("␣" if char == " " else char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
@@ -80,11 +147,7 @@ def quoted(texts: Sequence[str], most: int = 8) -> str:
 
 
 def strings_of(spec: dict[str, Any], key: str) -> list[str]:
-    """Return a list of strings from a spec that may come from elsewhere.
-
-    Raises:
-        UserError: If it is no such list, or too long.
-    """
+    """Return a list of strings from a spec that may come from elsewhere; a UserError if it is none, or too long."""
     value = spec.get(key)
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
         raise UserError(f"the tokenizer's {key} must be a list of strings, not {_short(value)}")
@@ -94,11 +157,7 @@ def strings_of(spec: dict[str, Any], key: str) -> list[str]:
 
 
 def refuse_repeated(vocabulary: Sequence[str]) -> None:
-    """Refuse a vocabulary that is empty or holds an entry twice.
-
-    Raises:
-        UserError: If it does.
-    """
+    """Raise a UserError if a vocabulary is empty or holds an entry twice."""
     if not vocabulary:
         raise UserError("the tokenizer's vocabulary is empty")
     if len(set(vocabulary)) < len(vocabulary):
@@ -108,3 +167,48 @@ def refuse_repeated(vocabulary: Sequence[str]) -> None:
 def _short(value: object) -> str:
     shown = repr(value)
     return shown if len(shown) <= 40 else f"{shown[:40]}..."
+
+
+def cut_before(text: str, end: int, start: int = 0) -> int | None:
+    """Return the last place in a text where it can be cut without changing the tokens on either side.
+
+    That is before white space that follows something else: words end there, byte-level BPE never merges across it,
+    and no rule for the token before looks at what comes after.
+
+    Args:
+        text: The text.
+        end: Where to cut at the latest.
+        start: Where to cut at the earliest, exclusive.
+
+    Returns:
+        The place, above start and at most end; None if there is none.
+    """
+    while end > start:
+        place = max(text.rfind(" ", start + 1, end + 1), text.rfind("\n", start + 1, end + 1))
+        if place < 0:
+            return None
+        if not text[place - 1].isspace():
+            return place
+        end = place - 1
+    return None
+
+
+def pieces(text: str, size: int) -> Iterator[str]:
+    """Cut a text before white space into pieces of about `size` characters, which joined are the text."""
+    start = 0
+    while len(text) - start > size:
+        place = cut_before(text, start + size, start)
+        if place is None:
+            # One word, or one run of blanks, is longer than a piece.
+            place = next_cut(text, start + size)
+        yield text[start:place]
+        start = place
+    yield text[start:]
+
+
+def next_cut(text: str, start: int) -> int:
+    """Return the first place after `start` where a text can be cut; its end if there is none."""
+    for place in range(start + 1, len(text)):
+        if text[place] in " \n" and not text[place - 1].isspace():
+            return place
+    return len(text)

@@ -1,4 +1,4 @@
-"""Tokenizers by the Hugging Face library: words, byte-level BPE and WordPiece, learnt the same way every time."""
+"""Tokenizers of the Hugging Face library: words, byte-level BPE and WordPiece; equal texts give equal vocabularies."""
 
 import functools
 import json
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nnkit.data.tokenizing.base import Tokenizer, refuse_repeated, strings_of, visible
-from nnkit.data.tokenizing.pieces import pieces
+from nnkit.data.tokenizing.base import Tokenizer, pieces, refuse_repeated, strings_of, visible
 from nnkit.data.tokenizing.plain import count_code_points
 from nnkit.errors import UserError
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     import tokenizers
 
 UNKNOWN: Final = "[UNK]"
-# Without a word from the user: enough for a small corpus, and logits that a small machine can afford.
+# Defaults: enough for a small corpus, with logits that a small machine can afford.
 DEFAULT_VOCAB: Final = {"words": 20_000, "bpe": 4_096, "wordpiece": 4_096}
 # BERT's own bound: rarer characters, such as those of other scripts, have no token.
 _MAX_ALPHABET: Final = 1_000
@@ -34,8 +33,8 @@ class LibraryTokenizer(Tokenizer):
 
     Args:
         kind: words, bpe or wordpiece.
-        vocabulary: Text of each token, by number.
-        merges: Of bpe: pairs of tokens, separated by a blank, in the order in which they are merged.
+        vocabulary: Text of each token, by id.
+        merges: For bpe: pairs of tokens, separated by a blank, in the order in which they are merged.
     """
 
     def __init__(self, kind: str, vocabulary: list[str], merges: Sequence[str] = ()) -> None:
@@ -43,9 +42,9 @@ class LibraryTokenizer(Tokenizer):
         self._vocabulary = vocabulary
         self._merges = list(merges)
         self.vocab_size = len(vocabulary)
-        numbers = {text: number for number, text in enumerate(vocabulary)}
-        self.unknown = None if kind == "bpe" else numbers[UNKNOWN]
-        self._library = _empty(kind, numbers, [_pair(merge) for merge in self._merges])
+        ids = {text: token for token, text in enumerate(vocabulary)}
+        self.unknown = None if kind == "bpe" else ids[UNKNOWN]
+        self._library = _empty(kind, ids, [tuple(merge.split(" ")) for merge in self._merges])
 
     @classmethod
     def learn(cls, kind: str, texts: Iterable[str], max_vocab: int | None) -> "LibraryTokenizer":
@@ -53,7 +52,7 @@ class LibraryTokenizer(Tokenizer):
 
         Args:
             kind: words, bpe or wordpiece.
-            texts: The texts, or stretches of one, cut where no word is cut. Those of wordpiece are gone through twice.
+            texts: The texts, or pieces of one that cut no word. Wordpiece reads them twice.
             max_vocab: Tokens at most; None: `DEFAULT_VOCAB`.
         """
         size = max_vocab or DEFAULT_VOCAB[kind]
@@ -62,17 +61,13 @@ class LibraryTokenizer(Tokenizer):
         trainer = _trainer(kind, size, texts)
         library = _empty(kind, {UNKNOWN: 0} if kind != "bpe" else {}, [])
         library.train_from_iterator(texts, trainer)
-        numbers = library.get_vocab()
-        vocabulary = sorted(numbers, key=numbers.__getitem__)
+        ids = library.get_vocab()
+        vocabulary = sorted(ids, key=ids.__getitem__)
         return cls(kind, vocabulary, _merges_of(library) if kind == "bpe" else ())
 
     @classmethod
     def restore(cls, spec: dict[str, Any]) -> "LibraryTokenizer":
-        """Make it from its spec.
-
-        Raises:
-            UserError: If it is no such spec.
-        """
+        """Make it from its spec; a UserError if it is none."""
         kind, vocabulary = spec["kind"], strings_of(spec, "vocabulary")
         refuse_repeated(vocabulary)
         merges = strings_of(spec, "merges") if kind == "bpe" else []
@@ -87,7 +82,7 @@ class LibraryTokenizer(Tokenizer):
                 left, blank, right = merge.partition(" ")
                 if not blank or not {left, right, left + right} <= known:
                     raise UserError(
-                        f"the tokenizer's merges hold {merge[:80]!r}, which joins no two of its tokens"
+                        f"the tokenizer's merges hold {merge[:80]!r}, which does not join two of its tokens"
                     )
         return cls(kind, vocabulary, merges)
 
@@ -109,11 +104,11 @@ class LibraryTokenizer(Tokenizer):
         return "".join(_joined([self._vocabulary[token] for token in tokens], self._kind == "wordpiece"))
 
     def starts(self, text: str) -> NDArray[np.int64]:
-        """Return where each token of a text begins; a blank belongs to the token before or after it by kind."""
+        """Return where each token of a text begins; the kind decides whether a blank belongs to the token after it."""
         encoding = self._library.encode(_encodable(text), add_special_tokens=False)
         return np.array([start for start, _ in encoding.offsets], np.int64)
 
-    def outsiders(self, text: str) -> list[str]:
+    def out_of_vocabulary(self, text: str) -> list[str]:
         """Return the words that become the unknown token."""
         if self.unknown is None:
             return []
@@ -133,7 +128,7 @@ class LibraryTokenizer(Tokenizer):
 
 @functools.cache
 def _library() -> Any:
-    """Import the library, and keep its threads from being used, or warned of, in a process that was forked."""
+    """Import the library, and turn its threads off in forked processes, which would warn of them or hang."""
     import tokenizers
 
     if _PARALLELISM not in os.environ:
@@ -142,22 +137,22 @@ def _library() -> Any:
     return tokenizers
 
 
-def _empty(kind: str, numbers: dict[str, int], merges: list[tuple[str, str]]) -> "tokenizers.Tokenizer":
-    """Return the library's tokenizer with what its kind does to a text before and after."""
+def _empty(kind: str, ids: dict[str, int], merges: list[tuple[str, ...]]) -> "tokenizers.Tokenizer":
+    """Return the library's tokenizer with the pre-tokenizer and decoder of its kind."""
     library = _library()
     cut, models = library.pre_tokenizers, library.models
     made: tokenizers.Tokenizer
     if kind == "bpe":
-        made = library.Tokenizer(models.BPE(vocab=numbers, merges=merges))
+        made = library.Tokenizer(models.BPE(vocab=ids, merges=merges))
         made.pre_tokenizer = cut.ByteLevel(add_prefix_space=False)
         made.decoder = library.decoders.ByteLevel()
     elif kind == "words":
-        made = library.Tokenizer(models.WordLevel(vocab=numbers, unk_token=UNKNOWN))
-        # Words, runs of signs, and ends of lines, which a model of text is to learn as well.
+        made = library.Tokenizer(models.WordLevel(vocab=ids, unk_token=UNKNOWN))
+        # Words, runs of signs, and line breaks, which a language model learns as well.
         pattern = library.Regex(r"\n|\w+|[^\w\s]+")
         made.pre_tokenizer = cut.Split(pattern, behavior="removed", invert=True)
     else:
-        made = library.Tokenizer(models.WordPiece(vocab=numbers, unk_token=UNKNOWN))
+        made = library.Tokenizer(models.WordPiece(vocab=ids, unk_token=UNKNOWN))
         made.normalizer = library.normalizers.BertNormalizer(strip_accents=False, lowercase=False)
         made.pre_tokenizer = cut.BertPreTokenizer()
     return made
@@ -169,7 +164,7 @@ def _trainer(kind: str, size: int, texts: Iterable[str]) -> Any:
         return trainers.BpeTrainer(vocab_size=size, initial_alphabet=_alphabet(), show_progress=False)
     if kind == "words":
         return trainers.WordLevelTrainer(vocab_size=size, special_tokens=[UNKNOWN], show_progress=False)
-    # Left alone, the trainer numbers the continuing characters in the order of a hash map, another one each time.
+    # By itself the trainer numbers the continuing characters in the order of a hash map, which changes each time.
     counts = count_code_points(texts)
     order = np.argsort(-counts, kind="stable")[: min(_MAX_ALPHABET, max(size // 4, 1))]
     alphabet = sorted(chr(point) for point in order.tolist() if counts[point] and not chr(point).isspace())
@@ -190,11 +185,6 @@ def _alphabet() -> list[str]:
 def _merges_of(library: "tokenizers.Tokenizer") -> list[str]:
     merges: list[list[str]] = json.loads(library.to_str())["model"]["merges"]
     return [" ".join(merge) for merge in merges]
-
-
-def _pair(merge: str) -> tuple[str, str]:
-    left, _, right = merge.partition(" ")
-    return left, right
 
 
 def _encodable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Tokenizers that need nothing learnt but a list: characters, and the bytes of UTF-8."""
+"""Tokenizers of characters and of bytes of UTF-8."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -18,8 +18,8 @@ class Characters(Tokenizer):
     """One token a character (a Unicode code point), looked up in a table.
 
     Args:
-        vocabulary: The characters, each once; their order is that of the numbers.
-        with_unknown: Whether number 0 stands for every other character; otherwise others are refused.
+        vocabulary: The characters, each once, in the order of their ids.
+        with_unknown: Whether id 0 stands for every other character; otherwise others are refused.
     """
 
     def __init__(self, vocabulary: str, with_unknown: bool) -> None:
@@ -37,7 +37,7 @@ class Characters(Tokenizer):
         """Take every character of the texts, in the order of their code points.
 
         Args:
-            texts: The texts, or stretches of one.
+            texts: The texts, or pieces of one.
             max_vocab: Tokens at most, the unknown one included; the most frequent characters stay.
             with_unknown: As for `Characters`; there is one in any case where characters had to go.
         """
@@ -52,11 +52,7 @@ class Characters(Tokenizer):
 
     @classmethod
     def restore(cls, spec: dict[str, Any]) -> "Characters":
-        """Make it from its spec.
-
-        Raises:
-            UserError: If it is no such spec.
-        """
+        """Make it from its spec; a UserError if it is none."""
         vocabulary, with_unknown = spec.get("vocabulary"), spec.get("with_unknown")
         if not isinstance(vocabulary, str) or not isinstance(with_unknown, bool):
             raise UserError(
@@ -67,20 +63,20 @@ class Characters(Tokenizer):
 
     def encode(self, text: str) -> NDArray[np.int32]:
         """Look every character up; see `Tokenizer.encode`."""
-        numbers: NDArray[np.int32] = self._table.take(code_points(text), mode="clip")
-        if numbers.size and numbers.min() < 0:
+        ids: NDArray[np.int32] = self._table.take(code_points(text), mode="clip")
+        if ids.size and ids.min() < 0:
             if self.unknown is None:
-                outsiders = self.outsiders(text)
-                noun = "a character" if len(outsiders) == 1 else "characters"
-                raise UserError(f"the text has {noun} that the vocabulary lacks: {quoted(outsiders)}")
-            np.maximum(numbers, self.unknown, out=numbers)
-        return numbers
+                lacking = self.out_of_vocabulary(text)
+                noun = "a character" if len(lacking) == 1 else "characters"
+                raise UserError(f"the text has {noun} that the vocabulary lacks: {quoted(lacking)}")
+            np.maximum(ids, self.unknown, out=ids)
+        return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Look the characters of all texts up at once."""
-        numbers = self.encode("".join(texts))
+        ids = self.encode("".join(texts))
         ends = np.cumsum([len(text) for text in texts], dtype=np.int64).tolist()
-        return [numbers[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the characters; the unknown one as U+FFFD."""
@@ -90,7 +86,7 @@ class Characters(Tokenizer):
         """Return the place of each character."""
         return np.arange(len(text))
 
-    def outsiders(self, text: str) -> list[str]:
+    def out_of_vocabulary(self, text: str) -> list[str]:
         """Return the characters that the vocabulary lacks."""
         points = code_points(text)
         missing = points[self._table.take(points, mode="clip") < 0]
@@ -119,12 +115,8 @@ class Bytes(Tokenizer):
         """Return the bytes; half a surrogate pair, which only broken input holds, is written as its own bytes."""
         return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8).astype(np.int32)
 
-    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Return the bytes of each text."""
-        return [self.encode(text) for text in texts]
-
     def decode(self, tokens: Sequence[int]) -> str:
-        """Read the bytes as UTF-8; what is none becomes U+FFFD."""
+        """Read the bytes as UTF-8; invalid ones become U+FFFD."""
         return bytes(tokens).decode("utf-8", errors="replace")
 
     def starts(self, text: str) -> NDArray[np.int64]:
@@ -132,7 +124,7 @@ class Bytes(Tokenizer):
         points = code_points(text)
         return np.repeat(np.arange(len(text)), 1 + sum(points >= most for most in (0x80, 0x800, 0x10000)))
 
-    def outsiders(self, text: str) -> list[str]:
+    def out_of_vocabulary(self, text: str) -> list[str]:
         """Return nothing: every text can be encoded."""
         return []
 
@@ -141,7 +133,7 @@ class Bytes(Tokenizer):
         return visible(chr(token)) if token < 0x80 else f"\\x{token:02x}"
 
     def spec(self) -> dict[str, Any]:
-        """Return the kind; there is nothing else to know."""
+        """Return the kind."""
         return {"kind": "bytes"}
 
 
