@@ -34,7 +34,18 @@ def notices(protection: Protection, tree: Path) -> bool | None:
     try:
         # What is tested is the copy, whatever is installed.
         environment = {**os.environ, "PYTHONPATH": str(tree)}
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", protection.test]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-n",
+            "0",
+            "-p",
+            "no:cacheprovider",
+            protection.test,
+        ]
         done = subprocess.run(
             command, cwd=tree, env=environment, capture_output=True, text=True, check=False, timeout=_TIMEOUT
         )

@@ -58,7 +58,7 @@ PROTECTIONS = (
         "nnkit/runs/run.py",
         "path.mkdir(exist_ok=cls(path).is_shell())",
         "path.mkdir(exist_ok=False)",
-        "tests/test_resuming.py::test_a_start_that_was_killed_leaves_no_name_taken",
+        "tests/runs/test_resuming.py::test_a_start_that_was_killed_leaves_no_name_taken",
     ),
     Protection(
         "5 signal: the finished step is saved",
@@ -93,7 +93,7 @@ PROTECTIONS = (
         "nnkit/files/locks.py",
         "        raise UserError(busy()) from error\n",
         "        pass\n",
-        "tests/test_run.py::test_a_run_is_held_by_one_process",
+        "tests/runs/test_run.py::test_a_run_is_held_by_one_process",
     ),
     Protection(
         "24 three runs in one second",
@@ -541,7 +541,7 @@ PROTECTIONS = (
         "nnkit/data/pictures/base.py",
         "        _check_classes(store)\n",
         "",
-        "tests/data/test_picture_data.py::test_classes_out_of_range_are_counted",
+        "tests/data/pictures/test_picture_data.py::test_classes_out_of_range_are_counted",
     ),
     Protection(
         "13 bad data",
@@ -590,21 +590,21 @@ PROTECTIONS = (
         "nnkit/data/download/sources.py",
         "    if len(content) > bound:",
         "    if False:",
-        "tests/data/test_sources.py",
+        "tests/data/download/test_sources.py",
     ),
     Protection(
         "15 archives and headers that lie",
         "nnkit/data/pictures/idx.py",
         "    if math.prod(shape) > _MAX_BYTES:",
         "    if False:",
-        "tests/data/test_idx.py",
+        "tests/data/pictures/test_idx.py",
     ),
     Protection(
         "15 archives and headers that lie",
         "nnkit/data/download/fetch.py",
         "            if entry.size > members[name]:",
         "            if False:",
-        "tests/data/test_fetch.py",
+        "tests/data/download/test_fetch.py",
     ),
     Protection(
         "16 worker processes",
@@ -695,7 +695,7 @@ PROTECTIONS = (
         "nnkit/config/keys.py",
         "    if not adds and not exists(config, key):\n        return _unknown(config, key, override)\n",
         "    if not adds and not exists(config, key):\n        return None\n",
-        "tests/test_wrong_command_lines.py",
+        "tests/cli/test_wrong_command_lines.py",
     ),
     Protection(
         "25 two prepare the data",

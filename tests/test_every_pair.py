@@ -19,6 +19,8 @@ from nnkit.data.datasets.mnist import MNIST
 from nnkit.data.pictures import idx
 from nnkit.runs.resuming import resume
 
+pytestmark = pytest.mark.slow
+
 FEW = [
     "trainer.max_steps=2",
     "trainer.num_threads=1",

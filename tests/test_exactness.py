@@ -14,6 +14,8 @@ from nnkit.errors import ConfigError
 from nnkit.runs import fit as fitting
 from nnkit.runs.resuming import resume
 
+pytestmark = pytest.mark.slow
+
 BASE = [
     "trainer.num_threads=1",
     "trainer.log_every_n_steps=2",

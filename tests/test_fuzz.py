@@ -22,6 +22,8 @@ from nnkit.cli import command as cli
 from nnkit.config import catalog
 from nnkit.config.keys import all_keys
 
+pytestmark = pytest.mark.slow
+
 MORE = int(os.environ.get("NNKIT_FUZZ", "1"))
 BASE = ["data=iris", "model=mlp"]
 

@@ -8,6 +8,8 @@ import pytest
 
 import nnkit
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 # An odd number of batches, accumulated in pairs: validation in mid-epoch falls inside an accumulation window.

@@ -12,6 +12,8 @@ from nnkit import config as configs
 from nnkit.errors import EnvironmentFault
 from nnkit.factory import memory
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["data=digits", "model=mlp", "model.hidden=[4]", "trainer.max_steps=2", "callbacks=[]", "logger=[]"]
 READ = [
     "precision",

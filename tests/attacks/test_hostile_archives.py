@@ -1,7 +1,7 @@
 """FAULTS class 15: archives and packed files unpack to nothing but what is expected of them.
 
-More of them: tests/data/test_fetch.py (paths, links and sizes in a tar archive), test_sources.py (gzip bombs, wrong
-hashes), test_idx.py (headers that lie), test_mnist.py (the wheel and its pickle), test_image_files.py (pictures).
+More of them: tests/data/download/test_fetch.py (paths, links and sizes in a tar archive), test_sources.py (gzip bombs,
+wrong hashes), test_idx.py (headers that lie), test_mnist.py (the wheel and its pickle), test_image_files.py (pictures).
 """
 
 import gzip

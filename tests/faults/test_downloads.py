@@ -1,6 +1,6 @@
 """A download that goes wrong is retried, leaves nothing and is explained; with a valid cache none is needed (class 14).
 
-The parts are tested in tests/data/test_fetch.py and test_sources.py; this is what a user sees.
+The parts are tested in tests/data/download/test_fetch.py and test_sources.py; this is what a user sees.
 """
 
 import errno

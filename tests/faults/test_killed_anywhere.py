@@ -16,6 +16,8 @@ from nnkit.checkpoint.store import CheckpointStore
 from nnkit.runs.resuming import resume, resume_held
 from nnkit.runs.run import Run
 
+pytestmark = pytest.mark.slow
+
 WORDS = [
     "data=digits",
     "data.subset=0.25",

@@ -18,6 +18,8 @@ from nnkit.files.layout import CONFIG, METRICS, PREPROCESSING, RECORD
 from nnkit.runs.resuming import resume
 from nnkit.runs.run import Run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def powered(monkeypatch, tmp_path):

@@ -24,6 +24,8 @@ from nnkit.machine import signals
 from nnkit.runs.resuming import resume
 from nnkit.runs.run import Run
 
+pytestmark = pytest.mark.slow
+
 # 11 steps an epoch, a validation in its middle and one at its end.
 WORDS = [
     "data=digits",

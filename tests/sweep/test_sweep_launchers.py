@@ -16,6 +16,8 @@ from nnkit.config import catalog
 from nnkit.sweep.directory import Sweep
 from nnkit.sweep.job import Job
 
+pytestmark = pytest.mark.slow
+
 TABLE = Path(nnkit.__file__).parent / "data" / "datasets" / "files" / "iris.csv"
 FEW = [
     "model=mlp_small",

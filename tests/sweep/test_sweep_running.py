@@ -16,6 +16,8 @@ from nnkit.runs.run import Run
 from nnkit.sweep.directory import Sweep, find_sweep
 from nnkit.sweep.trials import DONE, KILLED, STARTED, Outcome, Trial
 
+pytestmark = pytest.mark.slow
+
 QUICK = [
     "data=iris",
     "data.val_fraction=0.2",

@@ -24,7 +24,7 @@ from nnkit.data.text.text_reading import read_text, whole_words
 from nnkit.errors import EnvironmentFault, UserError
 
 WORDS = ("the", "cat", "saw", "a", "dog", "and", "went", "home", "naïve", "日本")
-COPY = Path(__file__).parents[3] / "shared" / "data" / "tinyshakespeare.txt"
+COPY = Path(__file__).parents[4] / "shared" / "data" / "tinyshakespeare.txt"
 needs_copy = pytest.mark.skipif(not COPY.is_file(), reason=f"there is no copy of Tiny Shakespeare at {COPY}")
 
 
