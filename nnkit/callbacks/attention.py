@@ -99,7 +99,7 @@ class AttentionPictures(Callback):
 
 
 def attention_layers(network: nn.Module) -> dict[str, Any]:
-    """Return the layers that can record their weights, by name; see `nnkit.layers.attention.Attention`."""
+    """Return the layers that can record their weights, by name; see `nnkit.layers.attention.MultiHead`."""
     return {
         name: module
         for name, module in network.named_modules()
