@@ -5,7 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -21,7 +21,9 @@ from nnkit.errors import UserError
 from nnkit.losses.scoring import Share, number_of, total_weight
 from nnkit.network import Network
 from nnkit.tasks.predictions import Prediction
-from nnkit.ui.drawing import Picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # A sum and what to divide it by, for each of a task's totals.
 Totals = Mapping[str, Share]
@@ -157,8 +159,8 @@ class Task(LightningModule, ABC):
         """
         return ()
 
-    def pictures(self, kept: Sequence[Tensor], preprocessing: Mapping[str, Any]) -> dict[str, Picture]:
-        """Return what is to be seen after a validation, by name.
+    def pictures(self, kept: Sequence[Tensor], preprocessing: Mapping[str, Any]) -> dict[str, "Figure"]:
+        """Return the figures to show after a validation, by name.
 
         Args:
             kept: What `pictured` returned for all batches, one after the other.
