@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nnkit.batches import Batch
-from nnkit.data.ahead import AheadLoader
+from nnkit.data.base import Loader
 from nnkit.errors import UserError
 from nnkit.losses.scoring import Share, number_of, total_weight
 from nnkit.network import Network
@@ -197,7 +197,7 @@ class Task(LightningModule, ABC):
             self.divisors = None
             return
         loader = self.trainer.train_dataloader
-        assert isinstance(loader, AheadLoader)
+        assert isinstance(loader, Loader)
         begins = batch_idx % every == 0
         # The last window of an epoch may be shorter.
         count = int(min(every, self.trainer.num_training_batches - batch_idx)) if begins else 1
