@@ -6,8 +6,8 @@ from pathlib import Path
 from random import Random
 
 from nnkit import config as configs
-from nnkit import factory
 from nnkit.config import catalog
+from nnkit.runs import preflight
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import samples
@@ -52,7 +52,7 @@ def _absolute(word: str) -> str:
 
 def _fits(model: str, words: list[str]) -> bool:
     composition, problems = configs.examine([f"model={model}", *words])
-    return composition is not None and not problems and not factory.problems(composition)
+    return composition is not None and not problems and not preflight.problems(composition)
 
 
 def _settings(model: str, random: Random) -> list[str]:

@@ -38,9 +38,10 @@ import nnkit.cli.verbs.check
 import nnkit.cli.verbs.train
 import nnkit.network
 import nnkit.runs.fit
+import nnkit.runs.preflight
 import nnkit.runs.session
 import nnkit.runs.training
-from nnkit import cli, factory
+from nnkit import cli
 from nnkit import config as configs
 from nnkit.config import catalog
 from nnkit.config.keys import all_keys
@@ -218,7 +219,7 @@ def bases(folder: Path) -> list[tuple[str, ...]]:
         for kind in samples.KINDS:
             words = _pairing(model, kind, folder)
             composed, problems = configs.examine(words)
-            if not problems and not factory.problems(composed):
+            if not problems and not nnkit.runs.preflight.problems(composed):
                 found.append(words)
     known.write_text(json.dumps(found))
     return found
@@ -394,7 +395,7 @@ def _judge(mutation: Mutation, output: Any) -> str:
     output.seek(0)
     output.truncate()
     # It has just been asked of the same words.
-    factory.problems = lambda composition: []
+    nnkit.runs.preflight.problems = lambda composition: []
     trained = _run("train", words)
     output.flush()
     if isinstance(trained, str):

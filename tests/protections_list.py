@@ -251,7 +251,7 @@ PROTECTIONS = (
     ),
     Protection(
         "6 full disk",
-        "nnkit/runs/training.py",
+        "nnkit/runs/preflight.py",
         "    if not existing.is_dir():\n",
         "    if False:\n",
         "tests/faults/test_full_disk.py::test_an_output_dir_that_is_a_file_is_refused_before_data_are_loaded",
@@ -510,7 +510,7 @@ PROTECTIONS = (
     ),
     Protection(
         "13 bad data",
-        "nnkit/data/base.py",
+        "nnkit/data/inspection.py",
         "if num_classes is not None and not",
         "if False and not",
         "tests/faults/test_bad_data.py::test_samples_of_the_users_own_data_are_looked_through",

@@ -8,12 +8,11 @@ import torch
 
 import nnkit
 from nnkit import config as configs
-from nnkit import factory
 from nnkit.analysis.shapes import network_layers
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.config import catalog
 from nnkit.inference.prediction import Unreadable
-from nnkit.runs import evaluation
+from nnkit.runs import evaluation, preflight
 from nnkit.runs.reopen import open_run
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -42,14 +41,14 @@ def pairs():
 def fitting(words):
     """Compose a config; None if it is refused."""
     composition, problems = configs.examine(words)
-    if composition is None or problems or factory.problems(composition):
+    if composition is None or problems or preflight.problems(composition):
         return None
     return composition
 
 
 def compose_and_check(words):
     composition = configs.compose(words)
-    assert factory.problems(composition) == []
+    assert preflight.problems(composition) == []
     return composition
 
 
@@ -97,7 +96,7 @@ def test_each_model_trains_saves_loads_and_tests(model, data):
 @pytest.mark.parametrize("model", ["rnn", "lstm", "gru"])
 def test_a_body_that_looks_ahead_is_refused_where_the_next_token_is_predicted(model):
     words = [f"model={model}", *samples.words("text"), "model.bidirectional=true"]
-    problems = factory.problems(configs.compose(words))
+    problems = preflight.problems(configs.compose(words))
     assert [problem.key for problem in problems] == ["model.bidirectional"]
     assert "looks ahead" in problems[0].text
     assert fitting([f"model={model}", *samples.words("texts"), "model.bidirectional=true"])
@@ -105,7 +104,7 @@ def test_a_body_that_looks_ahead_is_refused_where_the_next_token_is_predicted(mo
 
 @pytest.mark.parametrize("model", ["bert", "bilstm", "transformer_encoder"])
 def test_a_model_that_looks_ahead_is_refused_as_a_language_model(model):
-    problems = factory.problems(configs.compose([f"model={model}", *samples.words("text")]))
+    problems = preflight.problems(configs.compose([f"model={model}", *samples.words("text")]))
     assert len(problems) == 1
     assert "looks ahead" in problems[0].text
 
@@ -127,7 +126,7 @@ def _takes(model):
 
 
 def test_more_tokens_than_the_model_reads_are_refused():
-    problems = factory.problems(configs.compose(["model=gpt", *samples.words("text"), "model.max_len=8"]))
+    problems = preflight.problems(configs.compose(["model=gpt", *samples.words("text"), "model.max_len=8"]))
     assert [problem.key for problem in problems] == ["data.block_size"]
     assert "12 tokens are more than the model reads" in problems[0].text
 
@@ -138,7 +137,7 @@ def test_each_loss_trains_or_is_refused_with_a_reason(loss):
     for data in ("digits", "diabetes"):
         words = [f"data={data}", f"loss={loss}", *QUICK]
         composition, problems = configs.examine(words)
-        problems = [*problems, *factory.problems(composition)]
+        problems = [*problems, *preflight.problems(composition)]
         if problems:
             assert any("loss" in problem.key for problem in problems)
             continue

@@ -12,11 +12,11 @@ from PIL import Image
 
 import nnkit
 from nnkit import config as configs
-from nnkit import factory
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.config import catalog
 from nnkit.data.datasets.mnist import MNIST
 from nnkit.data.pictures import idx
+from nnkit.runs import preflight
 from nnkit.runs.resuming import resume
 
 pytestmark = pytest.mark.slow
@@ -172,7 +172,7 @@ def test_every_model_is_trained_resumed_and_tested_or_refused_with_what_fits(dat
         words = [f"model={model}", *typed, *samples.small(model), *FEW, f"output_dir={model}"]
         words += own_vocabularies(model, data)
         composed, problems = configs.examine(words)
-        problems = problems or factory.problems(composed)
+        problems = problems or preflight.problems(composed)
         said = "\n".join(map(str, problems))
         assert bool(problems) == bool(expected), f"{model}: {said}"
         for text in expected:

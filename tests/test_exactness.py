@@ -6,12 +6,12 @@ from exactness import assert_same_end, cut
 
 import nnkit
 from nnkit import config as configs
-from nnkit import factory
 from nnkit.checkpoint.compare import differences
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.config import catalog
 from nnkit.errors import ConfigError
 from nnkit.runs import fit as fitting
+from nnkit.runs import preflight
 from nnkit.runs.resuming import resume
 
 pytestmark = pytest.mark.slow
@@ -126,7 +126,7 @@ def sound(words):
         composition = configs.compose(words)
     except ConfigError:
         return None
-    return None if factory.problems(composition) else composition
+    return None if preflight.problems(composition) else composition
 
 
 # A preset in another size has nothing that the model it is a preset of has not.

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from nnkit.config.migration import migrate
 from nnkit.config.references import follow
 from nnkit.errors import NnkitError, UserError
 from nnkit.files.layout import CONFIG
@@ -182,7 +183,7 @@ def _config(run: Run) -> dict[str, Any]:
         content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, ValueError, NnkitError, yaml.YAMLError):
         return {}
-    return dict(_flat(content, "")) if isinstance(content, dict) else {}
+    return dict(_flat(migrate(content), "")) if isinstance(content, dict) else {}
 
 
 def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:

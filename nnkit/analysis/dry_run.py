@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from nnkit import config as configs
 from nnkit.analysis.shapes import Layer, counting_saved, example_batch, looks_at_values, walk, without_values
 from nnkit.errors import UserError
-from nnkit.factory import build, target_class
-from nnkit.factory.nodes import signature
+from nnkit.factory import build
 from nnkit.runs.optimization import check_optimizer
 from nnkit.runs.session import make_session
-from nnkit.runs.transfer import prepare
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -62,39 +57,6 @@ class Rehearsal:
     layers: list[Layer]
     inputs: tuple[int, ...]
     memory: Memory
-
-
-def settle_facts(
-    config: DictConfig, typed: Collection[str] = (), *, hold_typed: bool = False
-) -> DataModule | None:
-    """Fill in the facts the network depends on, preparing the data only where the config does not have them.
-
-    Args:
-        config: A composed config.
-        typed: Keys that the user has set on the command line.
-        hold_typed: Whether a fact that was typed is held against the data, which are prepared for it.
-
-    Returns:
-        The prepared data, None where there was no need.
-    """
-    _fill_in_defaults(config)
-    content = configs.plain(config)
-    referred = set(re.findall(r"\$\{data\.(\w+)\}", str((content["model"]["embeds"], content["head"]))))
-    names: tuple[str, ...] = getattr(target_class(config.data, "data"), "fact_names", ())
-    held = typed if hold_typed else ()
-    open_ = {name for name in names if config.data.get(name) is None or f"data.{name}" in held}
-    return prepare(config, typed)[0] if referred & open_ else None
-
-
-def _fill_in_defaults(config: DictConfig) -> None:
-    """Give the options of the data that were deleted the default they then have, so that they can be read here."""
-    parameters, _ = signature(target_class(config.data, "data"))
-    missing = {
-        name: parameter.default
-        for name, parameter in parameters.items()
-        if name not in config.data and isinstance(parameter.default, int | float | str)
-    }
-    configs.set_values(config.data, **missing)
 
 
 def make_task(config: DictConfig, choices: dict[str, Any], device: str) -> Task:

@@ -8,20 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnkit.analysis import timing
-from nnkit.analysis.dry_run import Rehearsal, pick_device, rehearse, settle_facts
+from nnkit.analysis.dry_run import Rehearsal, pick_device, rehearse
 from nnkit.analysis.shapes import format_shape
-from nnkit.factory import build
 from nnkit.factory.memory import available_memory
 from nnkit.runs.optimization import count_steps, limited, resolve_precision
-from nnkit.runs.run import find_run
-from nnkit.runs.session import (
-    check_batches,
-    check_devices,
-    check_validation,
-    count_batches,
-    fix_arithmetic,
-)
-from nnkit.runs.training import check_output
+from nnkit.runs.preflight import look
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -60,15 +51,8 @@ def examine(composition: Composition) -> list[Requirement]:
     Raises:
         NnkitError: If the parts do not fit together, or a device or a directory is not to be had.
     """
-    config = composition.config
-    check_devices(config)
-    check_output(Path(config.output_dir), config.name)
-    if config.init_from is not None:
-        find_run(config.init_from, Path(config.output_dir))
-    fix_arithmetic(config)
-    prepared = settle_facts(config, composition.typed_keys, hold_typed=True)
-    data = prepared or build(config.data, "data")
-    num_samples = _samples(config, data)
+    config, looked = composition.config, look(composition)
+    data, num_samples = looked.data, looked.num_samples
     # A batch holds all samples at most.
     size, config.data.batch_size = config.data.batch_size, min(config.data.batch_size, num_samples)
     found = rehearse(config, composition.choices, math.ceil(num_samples / config.data.batch_size))
@@ -77,7 +61,7 @@ def examine(composition: Composition) -> list[Requirement]:
     memory, fits = _memory(composition, found)
     return [
         Requirement("config", "keys, values, types and how the parts go together"),
-        Requirement("data", "prepared" if prepared else "facts from the config, nothing fetched"),
+        Requirement("data", "prepared" if looked.is_prepared else "facts from the config, nothing fetched"),
         Requirement("shapes", f"{format_shape(found.inputs)} -> {format_shape(found.layers[-1].output)}"),
         Requirement("loss", f"{composition.choices['loss']}: one number, with a gradient"),
         Requirement("parameters", f"{parameters:,} trained"),
@@ -91,18 +75,6 @@ def examine(composition: Composition) -> list[Requirement]:
         ),
         _disk(composition, found, num_samples),
     ]
-
-
-def _samples(config: DictConfig, data: DataModule) -> int:
-    """Return the number of training samples; the splits must do for the validation and the lengths wanted."""
-    num_samples = data.num_train_samples()
-    # Where nothing is prepared, nothing is fetched for it either.
-    counts = {"train": math.ceil(num_samples / config.data.batch_size)}
-    if data.preprocessing:
-        check_validation(config, data)
-        counts = count_batches(data)
-    check_batches(config, counts)
-    return num_samples
 
 
 def _memory(composition: Composition, found: Rehearsal) -> tuple[Requirement, bool]:

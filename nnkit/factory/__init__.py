@@ -1,6 +1,6 @@
 """From config nodes to objects: fenced, checked, then constructed."""
 
 from nnkit.factory.construct import build, build_network, refuse_untrusted, target_class
-from nnkit.factory.soundness import loss_target, problems
+from nnkit.factory.soundness import loss_target
 
-__all__ = ["build", "build_network", "loss_target", "problems", "refuse_untrusted", "target_class"]
+__all__ = ["build", "build_network", "loss_target", "refuse_untrusted", "target_class"]

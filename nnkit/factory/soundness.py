@@ -1,22 +1,22 @@
-"""Is a composed config sound? Every node checked, built for trial, and held against the others."""
+"""What is checked of a composed config beside its single nodes: plain keys, facts, and how the parts go together.
+
+`nnkit.runs.preflight` calls these in its order.
+"""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from nnkit.config import Composition
+from nnkit.config import Composition, catalog
 from nnkit.config.keys import sources_of
 from nnkit.config.veil import veil
 from nnkit.errors import ConfigError, Problem
-from nnkit.factory.facts import fact_problems
-from nnkit.factory.listed import missing
 from nnkit.factory.nodes import INJECTED, Node, nodes_of, read_node
-from nnkit.factory.trainer_checks import trainer_problems
-from nnkit.factory.trial import TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH, try_all, try_trainer
+from nnkit.factory.trial import TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH
 from nnkit.factory.typecheck import UNKNOWN
 from nnkit.suggest import hint
 
@@ -25,53 +25,30 @@ _MAX_SEED = 2**32 - 1
 _LENGTHS = ("block_size", "eval_block_size", "max_length")
 # Of more outputs no batch is made for trial: a number without sense must not cost memory.
 _MAX_TRIED = 1_000_000
+# No class, column or word has a higher number; names are made up for as many classes as the config says.
+_MAX_FACT = 10_000_000
+_REFERENCE = "${data."
 
 
-def problems(composition: Composition) -> list[Problem]:
-    """Return every mistake of a composed config; builds parts of it for trial and writes nothing.
-
-    Args:
-        composition: From `nnkit.config.compose`; facts about the data may still be null.
-    """
-    config = composition.config.copy()
+def for_trial(config: DictConfig) -> DictConfig:
+    """Return a copy of a composed config in which the length of the run is filled in as far as a trial needs it."""
+    config = config.copy()
     OmegaConf.set_struct(config, False)
     for name, steps in (("total_steps", TRIAL_STEPS), ("steps_per_epoch", TRIAL_STEPS_PER_EPOCH)):
         if config.fit.get(name) is None:
             config.fit[name] = steps
-    everything, found = _read_all(config)
-    nodes = {key: node for key, node in everything.items() if node.is_sound}
-    partial = [node for node in everything.values() if not node.is_sound]
-    found += try_all(nodes, _num_outputs(config), target_for(config), partial)
-    plain = [*_plain_keys(config), *_class_weights(config)]
-    # The seed also arrives as an argument of the data, where it would be reported by its type alone.
-    found = [problem for problem in found if problem.key not in {other.key for other in plain}] + plain
-    said = {problem.key for problem in found}
-    found += [problem for problem in trainer_problems(composition.config) if problem.key not in said]
-    if "trainer" in everything:
-        trainer = everything["trainer"]
-        wrong = {problem.key.removeprefix("trainer.").split(".")[0] for problem in found}
-        rest = {name: value for name, value in trainer.arguments.items() if name not in wrong}
-        found += try_trainer(replace(trainer, arguments=rest))
-    acting = {key: (node.target, node.group) for key, node in nodes.items()}
-    found += missing(acting, has_loggers=bool(config.get("logger")))
-    if not composition.broken:
-        found += fact_problems(composition, config, nodes.get("data"))
-        found += _fitting(config, composition.choices, nodes)
-    wrong = {problem.key for problem in found} | composition.broken
-    # What is wrong with a value is not said again where the value arrives.
-    kept = [
-        problem
-        for problem in found
-        if not composition.is_broken(problem.key) and not wrong & sources_of(config, problem.key)
-    ]
-    return [
-        replace(problem, where=problem.where or composition.where(problem.key))
-        for problem in veil(config, kept)
-    ]
+    return config
 
 
-def _read_all(config: DictConfig) -> tuple[dict[str, Node], list[Problem]]:
-    """Check every node by itself; a value that is taken from another key is that key's mistake."""
+def read_all(config: DictConfig) -> tuple[dict[str, Node], list[Problem]]:
+    """Check every node by itself; a value that is taken from another key is that key's mistake.
+
+    Args:
+        config: From `for_trial`.
+
+    Returns:
+        The nodes whose class is known, by key, and one problem for each mistake.
+    """
     nodes: dict[str, Node] = {}
     found: dict[str, Problem] = {}
     for key, group, content in nodes_of(config):
@@ -114,7 +91,8 @@ def _class_weights(config: DictConfig) -> Iterator[Problem]:
         yield Problem("loss.class_weights", text, "null weighs all alike")
 
 
-def _num_outputs(config: DictConfig) -> int | None:
+def num_outputs(config: DictConfig) -> int | None:
+    """Return the classes, or real values a sample, that the network puts out; None if that is not known yet."""
     data = config.data
     count = data.get("num_classes") or data.get("num_outputs")
     if not {"num_classes", "num_outputs"} & set(data):
@@ -123,8 +101,14 @@ def _num_outputs(config: DictConfig) -> int | None:
     return count if isinstance(count, int) and 0 < count <= _MAX_TRIED else None
 
 
-def _fitting(config: DictConfig, choices: Mapping[str, Any], nodes: Mapping[str, Node]) -> Iterator[Problem]:
-    """Hold the loss and the monitored metric against the task."""
+def misfits(config: DictConfig, choices: Mapping[str, Any], nodes: Mapping[str, Node]) -> Iterator[Problem]:
+    """Hold the loss and the monitored metric against the task, and the lengths of texts against the model.
+
+    Args:
+        config: A composed config.
+        choices: The option of each group.
+        nodes: The sound nodes by key.
+    """
     if target_for(config) is None:
         yield _loss_problem(config, choices)
     yield from _lengths(config)
@@ -161,7 +145,8 @@ def _loss_problem(config: DictConfig, choices: Mapping[str, Any]) -> Problem:
     return Problem("loss", text, "leave loss= out: the task chooses one that fits")
 
 
-def _plain_keys(config: DictConfig) -> Iterator[Problem]:
+def plain_problems(config: DictConfig) -> Iterator[Problem]:
+    """Yield what is wrong with the keys outside the groups, and with the weights of the classes."""
     seed = config.seed
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= _MAX_SEED:
         yield Problem("seed", f"must be a whole number from 0 to {_MAX_SEED}, not {seed!r}", "seed=0")
@@ -183,6 +168,7 @@ def _plain_keys(config: DictConfig) -> Iterator[Problem]:
     if parts is not None and not are_names:
         text = f"must be a list of parts of the network, not {parts!r}"
         yield Problem("freeze", text, "freeze=[embed] or freeze=[embed,body.layers.0]")
+    yield from _class_weights(config)
 
 
 def _directory_name(name: Any) -> Problem | None:
@@ -193,3 +179,90 @@ def _directory_name(name: Any) -> Problem | None:
         return None
     text = f"must be the plain name of a directory, not {name!r}"
     return Problem("name", text, "such as name=first_try; output_dir= says where it stands")
+
+
+def fact_problems(composition: Composition, config: DictConfig, data: Node | None) -> Iterator[Problem]:
+    """Yield what is wrong with facts in the config, and with arguments that must follow them.
+
+    Args:
+        composition: The composition, for the options that were chosen.
+        config: Its config.
+        data: The checked node of the data; None if something is wrong with it.
+    """
+    names = getattr(data.target, "fact_names", ()) if data is not None else ()
+    for name in names:
+        if name not in config.data:
+            text = "is a fact about the data and must be listed, null where the data say it"
+            yield Problem(f"data.{name}", text, f"+data.{name}=null")
+        value = config.data.get(name)
+        is_count = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_FACT
+        if value is not None and not is_count:
+            text = (
+                f"must be a whole number from 1 to {_MAX_FACT}, or null where the data say it, not {value!r}"
+            )
+            yield Problem(f"data.{name}", text)
+        elif value is not None:
+            yield from _contradiction(composition, config, name)
+    for group in ("head", "model"):
+        option = composition.choices.get(group)
+        if isinstance(option, str):
+            yield from _chosen(config, group, catalog.read(group, option, composition.config_dir))
+
+
+def _contradiction(composition: Composition, config: DictConfig, name: str) -> Iterator[Problem]:
+    """Hold a fact against the one that the file of the dataset gives."""
+    option = composition.choices.get("data")
+    known = (
+        catalog.read("data", option, composition.config_dir).get(name) if isinstance(option, str) else None
+    )
+    if known is not None and _follows(config, known) != config.data[name]:
+        text = f"{config.data[name]} was given, the data have {_follows(config, known)}"
+        yield Problem(f"data.{name}", text, "leave it out")
+
+
+def _chosen(config: DictConfig, group: str, content: dict[str, Any]) -> Iterator[Problem]:
+    """Refuse other values of the arguments that refer to the data in the file of a head or an embed."""
+    key, node = group, config[group]
+    if group == "model":
+        (kind,) = config.model.embeds or ("",)
+        content = (content.get("embeds") or {}).get(kind) or {}
+        key, node = f"model.embeds.{kind}", config.model.embeds.get(kind)
+    # A model that does not take the data is refused for that, and a value where keys must stand as well.
+    given: Any = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else {}
+    for name, wanted in content.items():
+        if _REFERENCE not in str(wanted) or name not in given:
+            continue
+        known = _follows(config, wanted)
+        if given[name] != known:
+            said = "the data say it when they are read" if known is None else f"the data have {known}"
+            yield Problem(f"{key}.{name}", f"{given[name]!r} was given, {said}", "leave it out")
+
+
+def _follows(config: DictConfig, wanted: Any) -> Any:
+    """Return what a value of an option file refers to."""
+    if isinstance(wanted, list):
+        return [_follows(config, item) for item in wanted]
+    if isinstance(wanted, str) and wanted.startswith(_REFERENCE):
+        return config.data.get(wanted[len(_REFERENCE) : -1])
+    return wanted
+
+
+def explained(composition: Composition, config: DictConfig, found: Sequence[Problem]) -> list[Problem]:
+    """Return problems without the mere consequences of others, each with its place, no secret written out.
+
+    Args:
+        composition: The composition.
+        config: Its config, as it was checked.
+        found: As found.
+    """
+    wrong = {problem.key for problem in found} | composition.broken
+    # What is wrong with a value is not said again where the value arrives.
+    kept = [
+        problem
+        for problem in found
+        if not composition.is_broken(problem.key) and not wrong & sources_of(config, problem.key)
+    ]
+    return [
+        replace(problem, where=problem.where or composition.where(problem.key))
+        for problem in veil(config, kept)
+    ]

@@ -19,9 +19,9 @@ from nnkit.errors import ConfigError, UserError
 from nnkit.files import atomic
 from nnkit.files.layout import CONFIG
 from nnkit.machine import signals
+from nnkit.runs import preflight
 from nnkit.runs.fit import Loaded, Result, fit
 from nnkit.runs.run import Run, cpu_capability, find_run, now, start_record, versions
-from nnkit.runs.session import check_devices, fix_arithmetic, make_session, prepare_data
 from nnkit.runs.transfer import take_again
 from nnkit.ui import report
 
@@ -90,13 +90,12 @@ def resume_held(
     if newest is not None:
         check_belongs(run, config, newest)
     changes, problems = configs.change(config, words, allowed)
-    problems = problems or factory.problems(Composition(config, dict(choices)))
+    composition = Composition(config, dict(choices))
+    problems = problems or preflight.problems(composition)
     if problems:
         raise ConfigError([replace(problem, where=problem.where or "config.yaml") for problem in problems])
     newest = _lengthen(run, record, newest, changes)
-    check_devices(config)
-    fix_arithmetic(config)
-    session = make_session(config, choices, prepare_data(config, run.preprocessing()))
+    session = preflight.preflight_again(composition, run)
     if newest is not None:
         _check_weights(run, session, newest)
     elif config.init_from is not None:

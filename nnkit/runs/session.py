@@ -16,11 +16,10 @@ from lightning.pytorch import Callback, Trainer
 from nnkit import config as configs
 from nnkit.checkpoint.plugin import StoreIO
 from nnkit.data.base import DataModule, Preprocessing
-from nnkit.errors import ConfigError, EnvironmentFault, Problem
+from nnkit.errors import ConfigError, Problem
 from nnkit.factory import build, build_network, loss_target
 from nnkit.runs.optimization import (
     count_steps,
-    limited,
     make_optimizer,
     make_scheduler,
     resolve_precision,
@@ -71,28 +70,6 @@ def _has_matrix_units() -> bool:
     return capabilities is not None and bool(capabilities().get("amx_bf16"))
 
 
-def check_devices(config: DictConfig) -> None:
-    """Refuse a device this machine does not have.
-
-    Raises:
-        EnvironmentFault: If a GPU is demanded where there is none, or more of them than there are.
-    """
-    wanted, count = str(config.trainer.accelerator), config.trainer.devices
-    available = torch.cuda.device_count()
-    missing = {
-        "cuda": available == 0,
-        "gpu": available == 0 and not torch.backends.mps.is_available(),
-        "mps": not torch.backends.mps.is_available(),
-    }
-    if missing.get(wanted, False):
-        raise EnvironmentFault(
-            f"trainer.accelerator={wanted}: PyTorch finds no such device here\n"
-            "    type trainer.accelerator=auto to take what there is, or cpu"
-        )
-    if wanted in ("cuda", "gpu") and isinstance(count, int) and count > max(available, 1):
-        raise EnvironmentFault(f"trainer.devices={count}: there are {available} GPUs here")
-
-
 def prepare_data(
     config: DictConfig, preprocessing: Preprocessing | None = None, heritage: Preprocessing | None = None
 ) -> DataModule:
@@ -134,63 +111,6 @@ def fix_logging(config: DictConfig, num_batches: int) -> None:
     total = count_steps(config, num_batches)[1]
     every = _LOG_EVERY if math.isinf(total) else max(1, min(_LOG_EVERY, int(total) // _POINTS))
     configs.set_values(config.trainer, log_every_n_steps=every)
-
-
-def check_validation(config: DictConfig, data: DataModule) -> None:
-    """Refuse what follows a validation metric where nothing is held out for validation.
-
-    Raises:
-        ConfigError: If early stopping or a plateau schedule would wait for a metric that never comes.
-    """
-    if len(data.split("val")):
-        return
-    waiting = [f"callbacks.{name}" for name in config.get("callbacks") or {} if name == "early_stopping"]
-    if "ReduceLROnPlateau" in config.scheduler.get("_target_", ""):
-        waiting.append("scheduler")
-    if waiting:
-        answer = "hold a part out with data.val_fraction=0.1"
-        raise ConfigError(
-            [
-                Problem(key, f"follows {config.monitor}, but nothing is held out for validation", answer)
-                for key in waiting
-            ]
-        )
-
-
-def count_batches(data: DataModule) -> dict[str, int]:
-    """Return the number of batches of each split of prepared data."""
-    return {
-        "train": len(data.train_dataloader()),
-        "val": len(data.val_dataloader()),
-        "test": len(data.test_dataloader()),
-    }
-
-
-def check_batches(config: DictConfig, counts: Mapping[str, int]) -> None:
-    """Refuse a share of the batches that is less than one, and a validation that no epoch is long enough for.
-
-    Args:
-        config: A composed config.
-        counts: Batches of each split (train, val, test) as far as they are known, train at least.
-
-    Raises:
-        ConfigError: With each of them.
-    """
-    trainer, problems = config.trainer, []
-    limits = {f"limit_{name}_batches": count for name, count in counts.items()}
-    for key, count in {**limits, "overfit_batches": counts["train"]}.items():
-        share = trainer[key]
-        if isinstance(share, float) and share > 0 and int(count * share) == 0 < count:
-            text = f"{share} of {count} batches is none"
-            problems.append(Problem(f"trainer.{key}", text, f"a count: trainer.{key}=1"))
-    interval = trainer.val_check_interval
-    length = limited(trainer.overfit_batches or trainer.limit_train_batches, counts["train"])
-    if trainer.check_val_every_n_epoch is not None and isinstance(interval, int) and interval > length > 0:
-        text = f"an epoch has {length} batches, and {interval} are never reached"
-        hint = "trainer.check_val_every_n_epoch=null counts on over the epochs"
-        problems.append(Problem("trainer.val_check_interval", text, hint))
-    if problems:
-        raise ConfigError(problems)
 
 
 def make_session(config: DictConfig, choices: Mapping[str, Any], data: DataModule) -> Session:

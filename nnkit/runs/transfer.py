@@ -40,35 +40,44 @@ class Source:
     learnt: Preprocessing
 
 
-def prepare(config: DictConfig, typed: Collection[str] = ()) -> tuple[DataModule, Source | None]:
+def source_of(config: DictConfig) -> Source | None:
+    """Return the run that `init_from` names; None if it names none.
+
+    Raises:
+        UserError: If there is no such run, or what its data module learnt cannot be read.
+    """
+    if config.init_from is None:
+        return None
+    run = find_run(config.init_from, Path(config.output_dir))
+    return Source(run, run.preprocessing())
+
+
+def prepare(config: DictConfig, source: Source | None, typed: Collection[str] = ()) -> DataModule:
     """Prepare the data of a new run, with what the weights that it starts from rest on, such as their vocabulary.
 
     Args:
         config: A composed config; facts about the data are filled in, and the tokenizer that comes along.
+        source: From `source_of`.
         typed: Keys that the user has set on the command line.
-
-    Returns:
-        The data, and the run that `init_from` names, if it names one.
 
     Raises:
         ConfigError: If another tokenizer was typed.
-        UserError: If there is no such run, or its vocabulary does not do for these data.
+        UserError: If the vocabulary of the other run does not do for these data.
     """
-    if config.init_from is None:
-        return prepare_data(config), None
-    run = find_run(config.init_from, Path(config.output_dir))
-    source = Source(run, run.preprocessing())
+    if source is None:
+        return prepare_data(config)
     inherited: tuple[str, ...] = getattr(target_class(config.data, "data"), "inherited", ())
     missing = [key for key in inherited if key not in source.learnt]
     if missing:
+        where, what = report.shorten(source.run.path), missing[0].replace("_", " ")
         raise UserError(
-            f"init_from: {report.shorten(run.path)} has no {missing[0].replace('_', ' ')} that could come along with "
+            f"init_from: {where} has no {what} that could come along with "
             "its weights, and these data need one\n    name a run that was trained on data of the same kind"
         )
     _adopt(config.data, {key: tokenizer_from(source.learnt[key]) for key in inherited}, typed)
     data = prepare_data(config, heritage={key: source.learnt[key] for key in inherited})
     _check_vocabulary(data, source)
-    return data, source
+    return data
 
 
 def _adopt(node: DictConfig, tokenizers: Mapping[str, Tokenizer], typed: Collection[str]) -> None:
@@ -118,7 +127,7 @@ def take_weights(session: Session, source: Source) -> dict[str, Any]:
 
     Args:
         session: The parts of the new run; its network is changed in place.
-        source: From `prepare`.
+        source: From `source_of`.
 
     Returns:
         Plain data for the run's record: run, checkpoint, its hash, how many tensors were taken, which stay fresh.

@@ -116,7 +116,7 @@ def sweep_elsewhere(flags: Flags) -> int:
     chosen = choose([word for word in flags.overrides if _SETTING.match(word)])
     draws = chosen.sweeper != "basic"
     _check_space(space, draws, chosen)
-    plan = examine(space, draws, config_dir)
+    plan = examine(space, draws, config_dir, here=False)
     count = 0 if draws else sum(1 for _ in grid(space.axes))
     settings = Settings(tuple(own), Launcher(chosen.places(count or start.cores())), Sweeper(), frozenset())
     definition = start.define(settings, space, draws, plan, config_dir)

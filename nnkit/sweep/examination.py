@@ -39,23 +39,26 @@ class Plan:
     validates: bool
 
 
-def examine(space: Space, search: bool, config_dir: str | None) -> Plan:
+def examine(space: Space, search: bool, config_dir: str | None, here: bool = True) -> Plan:
     """Compose and check every trial of a grid, or every value of a space that is searched.
 
     Args:
         space: The words.
         search: Whether settings are drawn from the space.
         config_dir: A directory of more option files.
+        here: Whether the trials run on this machine, whose devices they then need.
 
     Raises:
         ConfigError: With each mistake once, however many trials share it.
+        UserError: If there is no run to start from.
+        EnvironmentFault: If a device is missing.
     """
     trials = list(_samples(space.axes) if search else grid(space.axes))
     found: dict[tuple[str, str, str], Problem] = {}
     plan: Plan | None = None
     with configs.loading_once(), _checking(len(trials)):
         for trial in trials:
-            mistakes, one = _check(space.fixed, trial, config_dir, search)
+            mistakes, one = _check([*space.fixed, *trial.words], config_dir, search, here)
             for problem in mistakes:
                 found.setdefault((problem.key, problem.text, problem.where), problem)
             plan = plan or one
@@ -65,15 +68,16 @@ def examine(space: Space, search: bool, config_dir: str | None) -> Plan:
 
 
 def _check(
-    fixed: Sequence[str], trial: Trial, config_dir: str | None, search: bool
+    words: Sequence[str], config_dir: str | None, search: bool, here: bool
 ) -> tuple[list[Problem], Plan | None]:
-    from nnkit import factory
+    from nnkit.runs import preflight
     from nnkit.runs.optimization import task_of
+    from nnkit.runs.transfer import source_of
 
-    composition, problems = configs.examine([*fixed, *trial.words], config_dir)
+    composition, problems = configs.examine(words, config_dir)
     if composition is None:
         return problems, None
-    problems = [*problems, *factory.problems(composition)]
+    problems = [*problems, *preflight.problems(composition)]
     if problems:
         return problems, None
     config = composition.config
@@ -81,6 +85,9 @@ def _check(
     if search and not validates:
         text = "a search compares settings by a validation part, and these data have none by themselves"
         return [Problem("data.val_fraction", text, "data.val_fraction=0.2")], None
+    if here:
+        preflight.check_devices(config)
+    source_of(config)
     devices = config.trainer.devices
     plan = Plan(
         monitor=str(config.monitor),

@@ -189,7 +189,7 @@ def check_place(path: Path) -> None:
         UserError: If something else stands there.
         EnvironmentFault: If it cannot be written.
     """
-    from nnkit.runs.training import check_output
+    from nnkit.runs.preflight import check_output
 
     check_output(path, None)
     inside = {one.name.removesuffix(TEMPORARY) for one in path.iterdir()} if path.is_dir() else set()

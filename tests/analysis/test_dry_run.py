@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from nnkit.analysis.dry_run import Memory, make_task, pick_device, rehearse, settle_facts
+from nnkit.analysis.dry_run import Memory, make_task, pick_device, rehearse
 from nnkit.analysis.shapes import counting_saved, example_batch
 from nnkit.config import compose
 from nnkit.errors import UserError
 from nnkit.factory.memory import available_memory
+from nnkit.runs.preflight import settle_facts
 
 
 def size_of(tensors):

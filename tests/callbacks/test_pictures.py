@@ -14,7 +14,7 @@ from nnkit.callbacks import pictures
 from nnkit.callbacks.pictures import TensorBoardPictures
 from nnkit.runs.reopen import open_run
 from nnkit.tasks.classification import first_kernels
-from nnkit.ui import figures
+from nnkit.ui import drawing
 
 WORDS = ["callbacks=[checkpoint,pictures]", "trainer.max_epochs=2", "trainer.num_threads=1"]
 
@@ -39,11 +39,10 @@ def images(run):
 
 def test_a_classification_of_pictures_has_all_three(monkeypatch):
     drawn = []
-    grid = figures.image_grid
     monkeypatch.setattr(
-        figures,
-        "image_grid",
-        lambda tiles, captions=(), side=84: drawn.append((tiles, captions)) or grid(tiles, captions, side),
+        drawing,
+        "grid",
+        lambda tiles, captions=(), tile_size=84: drawn.append((tiles, captions)) or tiles[0],
     )
     result = nnkit.train(
         ["data=digits", "model=mlp", "model.hidden=[12]", *WORDS, "callbacks.pictures.num_wrong=3"]
@@ -69,11 +68,10 @@ def test_a_classification_of_pictures_has_all_three(monkeypatch):
 
 def test_a_table_has_its_confusion_only(monkeypatch):
     counts = []
-    draw = figures.confusion_matrix
     monkeypatch.setattr(
-        figures,
+        drawing,
         "confusion_matrix",
-        lambda confusion, names: counts.append((confusion, names)) or draw(confusion, names),
+        lambda confusion, names: counts.append((confusion, names)) or np.zeros((4, 4, 3), np.uint8),
     )
     result = nnkit.train(["data=iris", "data.val_fraction=0.2", *WORDS])
     assert set(images(result.run)) == {"val/confusion"}
@@ -84,11 +82,10 @@ def test_a_table_has_its_confusion_only(monkeypatch):
 
 def test_a_regression_has_its_scatter(monkeypatch):
     points = []
-    draw = figures.scatter
     monkeypatch.setattr(
-        figures,
+        drawing,
         "scatter",
-        lambda truth, predicted: points.append((truth, predicted)) or draw(truth, predicted),
+        lambda truth, predicted: points.append((truth, predicted)) or np.zeros((4, 4, 3), np.uint8),
     )
     result = nnkit.train(["data=diabetes", "data.val_fraction=0.2", *WORDS])
     assert set(images(result.run)) == {"val/predicted_over_true"}

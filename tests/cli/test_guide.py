@@ -5,11 +5,11 @@ import shlex
 
 import pytest
 
-from nnkit import factory
 from nnkit.cli import main
 from nnkit.cli.command import VERBS
 from nnkit.cli.guide import print_guide, print_train_help
 from nnkit.config import compose
+from nnkit.runs import preflight
 
 
 def shown_commands(capsys):
@@ -36,7 +36,7 @@ def test_every_command_shown_can_be_typed(capsys):
     for verb, *words in commands:
         assert verb in VERBS
         if verb in ("train", "check"):
-            assert factory.problems(compose(words)) == []
+            assert preflight.problems(compose(words)) == []
 
 
 def test_each_line_fits_a_terminal_of_eighty_columns(capsys):

@@ -1,7 +1,6 @@
 """Nodes to objects: what is built, what is said against a config, and that trying leaves no trace."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -10,24 +9,12 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from nnkit import factory as building
 from nnkit.config import catalog, compose, examine
-from nnkit.data.tables.base import TableData
-from nnkit.data.tables.table_file import TableSource
 from nnkit.errors import ConfigError
 from nnkit.factory import build, build_network, loss_target
 from nnkit.factory.nodes import signature
 from nnkit.network import Network
-
-OF_TABLES = {
-    "targets",
-    "val_fraction",
-    "test_fraction",
-    "batch_size",
-    "eval_batch_size",
-    "num_workers",
-    "seed",
-}
+from nnkit.runs import preflight
 
 
 class Recorder(nn.Module):
@@ -59,25 +46,6 @@ class Child(Recorder):
         super().__init__(**arguments)
 
 
-class Plain(TableData):
-    """A data module with a constructor of its own."""
-
-    def __init__(self, *, extra: int = 0, **common: Any) -> None:
-        super().__init__(**common)
-        self.extra = extra
-
-    def source(self) -> TableSource:
-        return TableSource("")
-
-
-@dataclass(kw_only=True, eq=False)
-class Options(TableData):
-    """A data module that is a dataclass of its options; the seed of the split is none of them."""
-
-    more: str = ""
-    split_seed: int = field(default=3, init=False)
-
-
 class Bare(nn.Module):
     pass
 
@@ -107,7 +75,7 @@ def node(name, **arguments):
 
 def problems(*overrides):
     composition, found = examine(list(overrides))
-    return [*found, *building.problems(composition)]
+    return [*found, *preflight.problems(composition)]
 
 
 # ------------------------------------------------------------------------------------------------------ building
@@ -186,8 +154,6 @@ def test_a_reference_to_nothing_is_a_mistake_of_the_config():
     [
         (Recorder, {"size", "shape", "options", "names", "weight", "free"}, False),
         (Child, {"extra", "size", "shape", "options", "names", "weight", "free"}, False),
-        (Plain, {"extra", "split_seed", *OF_TABLES}, False),
-        (Options, {"more", *OF_TABLES}, False),
         (Bare, set(), False),
         (Swallows, {"a"}, True),
         (Unresolvable, {"a", "b"}, False),
@@ -265,7 +231,7 @@ def test_every_callback_is_sound():
 def test_looking_leaves_no_trace():
     composition = compose(["model=mlp", "model.dropout=0.5", "optimizer.lr=-1"])
     before, text = torch.get_rng_state(), composition.to_yaml()
-    assert len(building.problems(composition)) == 1
+    assert len(preflight.problems(composition)) == 1
     assert torch.equal(torch.get_rng_state(), before)
     assert composition.to_yaml() == text
 

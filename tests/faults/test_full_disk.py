@@ -14,9 +14,9 @@ from warm import Warm, command
 from nnkit.checkpoint.formats import FORMAT
 from nnkit.checkpoint.plugin import StoreIO
 from nnkit.checkpoint.store import CheckpointStore
+from nnkit.data.datasets.iris import Iris
 from nnkit.errors import EnvironmentFault
 from nnkit.files.layout import METRICS
-from nnkit.runs import training
 from nnkit.runs.resuming import resume
 from nnkit.runs.run import Run
 
@@ -113,10 +113,10 @@ def test_a_log_that_cannot_be_read_ends_resume_with_a_sentence(cli, halfway, ope
 def no_data(monkeypatch):
     """Loading data is an error."""
 
-    def prepare_data(*arguments):
+    def prepare(self):
         raise AssertionError("the data are loaded although nothing can be written")
 
-    monkeypatch.setattr(training, "prepare", prepare_data)
+    monkeypatch.setattr(Iris, "prepare", prepare)
 
 
 @pytest.mark.parametrize("place", ["taken", "taken/below"])

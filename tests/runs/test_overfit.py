@@ -29,11 +29,10 @@ class Seen(Callback):
 
 def train(*words):
     from nnkit import config as configs
-    from nnkit import factory
-    from nnkit.runs import training
+    from nnkit.runs import preflight, training
 
     composition, problems = configs.examine([*WORDS, *words])
-    assert not [*problems, *factory.problems(composition)]
+    assert not [*problems, *preflight.problems(composition)]
     seen = Seen()
     return training.train(composition, show=False, extra=[seen]).run, seen.epochs
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from nnkit.cli.verbs.summary import sound
+from nnkit import config as configs
 from nnkit.ui.terminal import show, table
 
 
@@ -16,9 +16,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for nnkit train: model=lenet5")
     parser.add_argument("--config-dir", metavar="DIR", help="a directory with more option files")
     given = parser.parse_args(arguments)
-    composition = sound(given.overrides, given.config_dir)
+    composed = configs.examine(given.overrides, given.config_dir)
     from nnkit.analysis.requirements import examine
+    from nnkit.runs.preflight import sound
 
+    composition = sound(*composed)
     found = examine(composition)
     chosen = composition.choices
     title = "  ".join(f"{group}={chosen[group]}" for group in ("model", "data", "loss", "optimizer"))

@@ -6,7 +6,6 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from nnkit import config as configs
-from nnkit.errors import ConfigError
 from nnkit.ui.terminal import show
 
 if TYPE_CHECKING:
@@ -24,29 +23,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for nnkit train: model=lenet5")
     parser.add_argument("--config-dir", metavar="DIR", help="a directory with more option files")
     given = parser.parse_args(arguments)
-    composition = sound(given.overrides, given.config_dir)
-    from nnkit.analysis.dry_run import settle_facts
+    composed = configs.examine(given.overrides, given.config_dir)
     from nnkit.analysis.shapes import network_layers
+    from nnkit.runs.preflight import settle_facts, sound
+    from nnkit.runs.transfer import source_of
 
-    settle_facts(composition.config, composition.typed_keys)
+    composition = sound(*composed)
+    settle_facts(composition.config, source_of(composition.config), composition.typed_keys)
     _print(composition, network_layers(composition.config))
     return 0
-
-
-def sound(overrides: list[str], config_dir: str | None) -> Composition:
-    """Compose a config and refuse it if anything is wrong with it.
-
-    Raises:
-        ConfigError: With every mistake.
-    """
-    composition, problems = configs.examine(overrides, config_dir)
-    if composition is not None:
-        from nnkit import factory
-
-        problems = [*problems, *factory.problems(composition)]
-    if problems or composition is None:
-        raise ConfigError(problems)
-    return composition
 
 
 def _print(composition: Composition, layers: list[Layer]) -> None:
