@@ -64,7 +64,7 @@ def ngram_bits(train: NDArray[np.int64], test: NDArray[np.int64], order: int, vo
 
 
 def _numbers(text: NDArray[np.int64], length: int, vocab_size: int) -> NDArray[np.int64]:
-    """Return each stretch of this length as one number."""
+    """Return each substring of this length as one number."""
     count = len(text) - length + 1
     return sum(
         (text[place : place + count] * vocab_size ** (length - 1 - place) for place in range(length)),

@@ -20,7 +20,7 @@ COMMAND = ["model=lenet5", "data=mnist", f"data.batch_size={BATCH}", "optimizer=
 
 
 def textbook_network() -> nn.Sequential:
-    """LeNet-5 as it stands in tutorials."""
+    """LeNet-5 as tutorials write it."""
     return nn.Sequential(
         nn.Conv2d(1, 6, 5, padding=2), nn.Tanh(), nn.MaxPool2d(2),
         nn.Conv2d(6, 16, 5), nn.Tanh(), nn.MaxPool2d(2),

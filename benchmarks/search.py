@@ -5,7 +5,7 @@ python benchmarks/search.py --kill          # the search is killed in its middle
 python benchmarks/search.py --seed 1 --pruner hyperband --output outputs/search-1
 
 Two sweeps of LeNet-5 on a twentieth of MNIST over the same space, with as many trials each: settings drawn at
-random, each trained to its end; and settings drawn by TPE, of which a pruner ends the hopeless ones early. Printed are
+random, each trained to its end; and settings drawn by TPE, the hopeless ones ended early by a pruner. Printed are
 the training steps, the best value of those that trained to their end, and the ratio of the steps. Both are ordinary
 sweeps below --output: the same command goes on where it was interrupted, and shows again what has ended. Exit status 1
 if the best is worse than the random search's, or the steps are more than 0.6 of its.

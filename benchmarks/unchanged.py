@@ -59,7 +59,7 @@ def metrics() -> dict[str, dict[str, str]]:
 
 
 def messages() -> dict[str, str]:
-    """Return what is said to the wrong command lines of the tests."""
+    """Return the messages for the wrong command lines of the tests."""
     from test_wrong_command_lines import FOUR, LINES, SIX, TWO
 
     from nnkit.cli import main

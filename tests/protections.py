@@ -1,6 +1,6 @@
-"""Take each protection out and see its test fail: python tests/protections.py [CLASS ...]
+"""Take each protection out and see its test fail: python tests/protections.py [--jobs N] [CLASS ...]
 
-Works on a copy of the tree. One line a protection: the class of faults it is against, whether its test noticed, and the
+Works on copies of the tree. One line a protection: the class of faults it is against, whether its test noticed, and the
 test. Exit status 1 if one was not noticed, or its text is no longer in the file.
 """
 
@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 from protections_list import PROTECTIONS, Protection
 
@@ -58,6 +60,18 @@ def notices(protection: Protection, tree: Path) -> bool | None:
     return done.returncode == 1
 
 
+def copy_of_the_tree(folder: Path) -> Path:
+    """Copy what the tests need to a new folder."""
+    folder.mkdir()
+    for name in _COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy(source, folder / name)
+    return folder
+
+
 def main() -> int:
     """Take out every protection, or those against the classes named."""
     parser = argparse.ArgumentParser(
@@ -66,22 +80,25 @@ def main() -> int:
     parser.add_argument(
         "classes", nargs="*", metavar="CLASS", help="numbers of classes of faults; default: all"
     )
-    wanted = parser.parse_args().classes
-    chosen = [one for one in PROTECTIONS if not wanted or one.fault.split()[0] in wanted]
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="tests at a time (default: 1)")
+    given = parser.parse_args()
+    chosen = [one for one in PROTECTIONS if not given.classes or one.fault.split()[0] in given.classes]
     missed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder) / "nnkit"
-        tree.mkdir()
-        for name in _COPIED:
-            source = ROOT / name
-            if source.is_dir():
-                shutil.copytree(source, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-            elif source.exists():
-                shutil.copy(source, tree / name)
-        for protection in chosen:
-            noticed = notices(protection, tree)
-            missed += not noticed
-            word = {True: "noticed", False: "NOT NOTICED", None: "NOT FOUND"}[noticed]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(given.jobs) as pool:
+        trees: SimpleQueue[Path] = SimpleQueue()
+        for number in range(given.jobs):
+            trees.put(copy_of_the_tree(Path(folder) / f"nnkit{number}"))
+
+        def noticed(protection: Protection) -> bool | None:
+            tree = trees.get()
+            try:
+                return notices(protection, tree)
+            finally:
+                trees.put(tree)
+
+        for protection, found in zip(chosen, pool.map(noticed, chosen), strict=True):
+            missed += not found
+            word = {True: "noticed", False: "NOT NOTICED", None: "NOT FOUND"}[found]
             print(f"{word:12} {protection.fault:55} {protection.test}", flush=True)
     print(f"{len(chosen) - missed} of {len(chosen)} protections are noticed when they are taken out")
     return 1 if missed else 0

@@ -510,7 +510,7 @@ PROTECTIONS = (
     ),
     Protection(
         "13 bad data",
-        "nnkit/data/inspection.py",
+        "nnkit/data/base.py",
         "if num_classes is not None and not",
         "if False and not",
         "tests/faults/test_bad_data.py::test_samples_of_the_users_own_data_are_looked_through",

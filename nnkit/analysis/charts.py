@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nnkit.analysis.comparison import Row
@@ -18,7 +15,7 @@ from nnkit.runs.run import Run
 from nnkit.sweep.directory import Sweep
 from nnkit.sweep.statistics import summarize
 from nnkit.sweep.trials import DONE, PRUNED
-from nnkit.ui.terminal import printable
+from nnkit.ui import figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +26,7 @@ _NAMED = 10
 _LONGEST_LABEL = 70
 _LOSS = "loss"
 _LARGEST = 1e300
-_DOTS_PER_INCH = 150
+_PANEL = (640, 480)
 
 # Step -> value.
 Curve = Mapping[int, float]
@@ -58,7 +55,9 @@ def learning_curves(rows: Sequence[Row], names: Sequence[str], form: str) -> byt
     metrics = [name for name in wanted if any(_of(log, name) for group in logs for log in group)]
     if not metrics:
         raise UserError("--curves: none of these runs has logged a loss or the metric it is judged by")
-    with _figure(len(metrics), form) as (figure, panels, written):
+    with figures.style():
+        figure = figures.new_figure(_PANEL[0] * len(metrics), _PANEL[1])
+        panels = figure.subplots(1, len(metrics), squeeze=False)[0]
         for axes, metric in zip(panels, metrics, strict=True):
             # The best last, so that it lies above the others.
             for place in reversed(range(len(rows))):
@@ -66,8 +65,7 @@ def learning_curves(rows: Sequence[Row], names: Sequence[str], form: str) -> byt
             axes.set_xlabel("step")
             axes.set_ylabel(metric)
         _legend(figure, names)
-        figure.savefig(written, **_saving(form))
-        return written.getvalue()
+        return figures.to_file(figure, form)
 
 
 def search_history(sweep: Sweep, form: str) -> bytes:
@@ -93,7 +91,9 @@ def search_history(sweep: Sweep, form: str) -> bytes:
             found[entry.outcome.state].append((number, value))
     if not found[DONE] and not found[PRUNED]:
         raise UserError(f"--history: no trial of {sweep.path} has ended with {definition.monitor}")
-    with _figure(1, form) as (figure, (axes,), written):
+    with figures.style():
+        figure = figures.new_figure(*_PANEL)
+        axes = figure.subplots()
         best = _best_so_far(found[DONE], definition.mode == "max")
         if best:
             # To the last trial, though that was pruned.
@@ -104,10 +104,9 @@ def search_history(sweep: Sweep, form: str) -> bytes:
             axes.plot(*zip(*found[PRUNED], strict=True), "x", color="0.6", markersize=5, label="pruned")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("trial")
-        axes.set_ylabel(printable(definition.monitor))
+        axes.set_ylabel(figures.legible([definition.monitor], _LONGEST_LABEL)[0])
         axes.legend(frameon=False)
-        figure.savefig(written, **_saving(form))
-        return written.getvalue()
+        return figures.to_file(figure, form)
 
 
 def _best_so_far(points: Sequence[tuple[int, float]], higher: bool) -> list[tuple[int, float]]:
@@ -183,37 +182,11 @@ def _draw_row(axes: Axes, place: int, runs: Sequence[Mapping[str, Curve]]) -> No
             axes.fill_between(shared, low, high, color=look["color"], alpha=0.15, linewidth=0)
 
 
-def _label(name: str) -> str:
-    plain = printable(name)
-    return plain if len(plain) <= _LONGEST_LABEL else f"{plain[: _LONGEST_LABEL - 3]}..."
-
-
 def _legend(figure: Figure, names: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
-    lines = [
-        Line2D([], [], color=f"C{place}", label=_label(name)) for place, name in enumerate(names[:_NAMED])
-    ]
+    shown = figures.legible(names[:_NAMED], _LONGEST_LABEL)
+    lines = [Line2D([], [], color=f"C{place}", label=name) for place, name in enumerate(shown)]
     more = f"   grey: {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     title = f"dashed: training   solid: validation{more}"
     figure.legend(handles=lines, title=title, loc="outside lower center", frameon=False, fontsize="small")
-
-
-def _saving(form: str) -> dict[str, Any]:
-    """Return how to save a picture, so that the same data yield the same bytes."""
-    return {"format": form, "dpi": _DOTS_PER_INCH, "metadata": {"Date": None} if form == "svg" else {}}
-
-
-@contextmanager
-def _figure(panels: int, form: str) -> Iterator[tuple[Figure, Sequence[Axes], io.BytesIO]]:
-    """Set matplotlib up for names of any origin: no formulas, no complaint about a letter the font lacks."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    settings: Any = {"text.parse_math": False, "svg.hashsalt": "nnkit"}
-    settings |= {"axes.spines.top": False, "axes.spines.right": False}
-    with mpl.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure = Figure(figsize=(6.4 * panels, 4.8), layout="constrained")
-        axes = figure.subplots(1, panels, squeeze=False)[0]
-        yield figure, list(axes), io.BytesIO()

@@ -13,7 +13,7 @@ from typing_extensions import override
 from nnkit.batches import IGNORED, Batch, Pairs, Sentences, Tokens
 from nnkit.callbacks.board import event_writer
 from nnkit.tasks.base import Task
-from nnkit.ui import drawing
+from nnkit.ui import figures
 
 # Drawing takes at most this share of the time: epochs of some milliseconds do not all get their picture.
 _MAX_SHARE = 0.05
@@ -92,14 +92,16 @@ class AttentionPictures(Callback):
             maps = _maps(weights, crossing, self._sample, getattr(trainer, "datamodule", None))
             single = len(maps) == len(weights)
             across = math.ceil(math.sqrt(len(maps))) if single else len(maps) // len(weights)
-            picture = drawing.heat_maps(maps, across, _CELL if single else _SMALL_CELL)
-            event_writer(trainer).add_image("val/attention", picture, step, dataformats="HWC")
+            figure = figures.heat_maps(maps, across, _CELL if single else _SMALL_CELL)
+            event_writer(trainer).add_image(
+                "val/attention", figures.to_pixels(figure), step, dataformats="HWC"
+            )
         self._drawn_at = time.perf_counter()
         self._cost = self._drawn_at - start
 
 
 def attention_layers(network: nn.Module) -> dict[str, Any]:
-    """Return the layers that can record their weights, by name; see `nnkit.layers.attention.Attention`."""
+    """Return the layers that can record their weights, by name; see `nnkit.layers.attention.MultiHead`."""
     return {
         name: module
         for name, module in network.named_modules()
@@ -151,7 +153,7 @@ def recorded(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
     return {name: weights[0].float().cpu() for name, weights in found.items()}
 
 
-def _maps(weights: dict[str, Tensor], crossing: set[str], sample: Any, data: Any) -> list[drawing.HeatMap]:
+def _maps(weights: dict[str, Tensor], crossing: set[str], sample: Any, data: Any) -> list[figures.HeatMap]:
     """Return a map for each head where there are few of them, one a layer where there are many."""
     counts = {len(heads) for heads in weights.values()}
     by_head = len(counts) == 1 and sum(map(len, weights.values())) <= _MAX_HEADS
@@ -164,7 +166,7 @@ def _maps(weights: dict[str, Tensor], crossing: set[str], sample: Any, data: Any
         parts = {title: shown.mean(0)}
         if by_head and len(shown) > 1:
             parts = {f"{title}, head {number + 1}": head for number, head in enumerate(shown)}
-        maps += [drawing.HeatMap(head, values.numpy(), rows, columns) for head, values in parts.items()]
+        maps += [figures.HeatMap(head, values.numpy(), rows, columns) for head, values in parts.items()]
     return maps
 
 

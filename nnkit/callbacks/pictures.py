@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from nnkit.callbacks.board import event_writer
 from nnkit.tasks.base import Task
+from nnkit.ui import figures
 
 # Drawing takes at most this share of the time: epochs of some milliseconds do not all get their pictures.
 _MAX_SHARE = 0.05
@@ -101,7 +102,7 @@ class TensorBoardPictures(Callback):
         assert isinstance(pl_module, Task)
         kept = [torch.cat(values) for values in zip(*self._kept, strict=True)]
         learnt = getattr(getattr(trainer, "datamodule", None), "preprocessing", {})
-        for name, picture in pl_module.pictures(kept, learnt).items():
-            board.add_image(name, picture, step, dataformats="HWC")
+        for name, figure in pl_module.pictures(kept, learnt).items():
+            board.add_image(name, figures.to_pixels(figure), step, dataformats="HWC")
         self._drawn_at = time.perf_counter()
         self._cost = self._drawn_at - start

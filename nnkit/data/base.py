@@ -2,20 +2,25 @@
 
 import logging
 import sys
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDataLoaderIter
 
-from nnkit.batches import Batch
-from nnkit.data.ahead import AheadLoader
-from nnkit.data.inspection import inspect
+from nnkit.batches import Batch, listed, not_finite
 from nnkit.data.sampler import BatchSampler, Draw
+from nnkit.data.splits import Split as Split
+from nnkit.data.splits import check_fractions, split_rows
 from nnkit.data.tokenizing import tokenizer_from
 from nnkit.errors import UserError
 from nnkit.machine import signals
@@ -30,7 +35,6 @@ _START = "fork" if sys.platform == "linux" else None
 
 logger = logging.getLogger("nnkit")
 
-Split = Literal["train", "val", "test"]
 Preprocessing = dict[str, Any]
 
 
@@ -57,65 +61,148 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
-class Loader(AheadLoader):
-    """A loader whose worker processes no signal reaches that is meant for this process, also by way of the group."""
+class Loader(DataLoader[Batch]):
+    """torch's loader, with a view of the batches that come next; nothing is read ahead unless it is asked for.
+
+    Gradient accumulation needs that view: what a batch weighs depends on all batches of its window. A signal that is
+    meant for this process, or its group, does not reach the worker processes.
+    """
+
+    _ahead: "_Ahead"
 
     def __iter__(self) -> _BaseDataLoaderIter:
-        """Start the worker processes, if that has not been done."""
+        """Begin a pass; start the worker processes, if that has not been done."""
         with signals.held_back():
-            return super().__iter__()
+            self._ahead = _Ahead(super().__iter__())
+        # To whoever iterates it is the iterator that it wraps.
+        return cast(_BaseDataLoaderIter, self._ahead)
+
+    def peek(self, count: int) -> list[Batch]:
+        """Return the batch handed out last and those that follow it, `count` in all or as many as there are."""
+        return self._ahead.peek(count)
+
+
+class _Ahead(Iterator[Batch]):
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        self._batches = batches
+        self._queue: deque[Batch] = deque()
+        self._current: Batch | None = None
+
+    def __next__(self) -> Batch:
+        self._current = self._queue.popleft() if self._queue else next(self._batches)
+        return self._current
+
+    def peek(self, count: int) -> list[Batch]:
+        assert self._current is not None
+        self._queue.extend(islice(self._batches, max(count - 1 - len(self._queue), 0)))
+        return [self._current, *islice(self._queue, count - 1)]
 
 
 def _begin_worker(number: int) -> None:
     signals.end_with_parent_only()
 
 
+def inspect(
+    part: str, size: int, batches: Iterable[Batch], num_classes: int | None = None, seconds: float = 1.0
+) -> None:
+    """Refuse samples that cannot be learnt from; where they are many, the first ones must do.
+
+    Args:
+        part: What the samples are for, such as "training".
+        size: Samples in all.
+        batches: Batches of them, in order.
+        num_classes: Number of classes that targets number, None where targets are something else.
+        seconds: Time after which the rest is left to the guards of the training loop.
+
+    Raises:
+        UserError: If numbers are not finite or a class is out of range; says how many, and which.
+    """
+    bad: dict[str, list[int]] = {}
+    outside: dict[int, int] = {}
+    seen, end = 0, time.monotonic() + seconds
+    for batch in batches:
+        seen += len(batch.indices)
+        for name, mask in not_finite(batch).items():
+            bad.setdefault(name, []).extend(batch.indices[mask].tolist())
+        if num_classes is not None and not batch.target.is_floating_point():
+            wrong = (batch.target < 0) | (batch.target >= num_classes)
+            wrong = wrong.reshape(len(batch.indices), -1).any(1)
+            outside.update(zip(batch.indices[wrong].tolist(), batch.target[wrong].tolist(), strict=True))
+        if time.monotonic() > end:
+            break
+    of = f"of {size:,}" if seen == size else f"of the first {seen:,} of {size:,}"
+    said = [
+        f"{len(samples):,} {of} have {name} that are NaN or infinite: samples {listed(samples)}"
+        for name, samples in bad.items()
+    ]
+    if outside:
+        said.append(
+            f"{len(outside):,} {of} have a class outside 0 to {(num_classes or 0) - 1}, such as "
+            f"{next(iter(outside.values()))}: samples {listed(list(outside))}"
+        )
+    if said:
+        raise UserError(f"the {part} samples cannot be used\n    " + "\n    ".join(said))
+
+
+@dataclass(kw_only=True, eq=False)
 class DataModule(LightningDataModule, ABC):
     """Base of all datasets: `prepare` learns `preprocessing`, `samples` opens a split with it.
 
+    A subclass is a dataclass of its options, decorated like this one; `__post_init__` checks them and calls its base's.
+
     Preparation happens once, before the model is built, and may read the user's file or the network. What it learnt
     (class names, scalers, encodings, split seed, fingerprint) is `preprocessing`: plain data that JSON can hold,
-    saved with the run. After `restore(preprocessing)`, `facts`, `samples` and `read` work as in the training run.
+    saved with the run. After `setup_data(preprocessing)`, `facts`, `samples` and `read` work as in the training run.
 
-    Args:
+    Attributes:
         batch_size: Samples in a training batch.
-        eval_batch_size: Samples in a validation or test batch; default: the larger of batch_size and 512.
+        eval_batch_size: Samples in a validation or test batch; None: the larger of batch_size and 512.
         num_workers: Worker processes; 0 gathers in this process, the fastest where the data fit in memory.
         seed: Seed of the sample order and of augmentation.
 
     Raises:
-        ValueError: If a size is out of range.
+        ValueError: If an option is out of range.
     """
 
-    # Config keys of the data node that are facts about the dataset, not arguments of the constructor.
+    batch_size: int = 64
+    eval_batch_size: int | None = None
+    num_workers: int = 0
+    seed: int = 0
+
+    # Config keys of the data node that are facts about the dataset, not options.
     fact_names: ClassVar[tuple[str, ...]] = ()
     # Whether `prepare` vouches for every number and class, so that the samples need not be looked through.
     vouched: ClassVar[bool] = False
     # Keys of `preprocessing` that the weights of a network rest on. Where a run starts from the weights of another,
     # what that one learnt comes along as `heritage`; `prepare` uses it instead of learning it.
     inherited: ClassVar[tuple[str, ...]] = ()
+    # Samples of a validation or test batch where `eval_batch_size` is None, unless `batch_size` is more.
+    least_eval_batch: ClassVar[int] = 512
+    # Names of the options that the split follows from, val_fraction and test_fraction among them if there are any.
+    split_by: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(
-        self, *, batch_size: int = 64, eval_batch_size: int | None = None, num_workers: int = 0, seed: int = 0
-    ) -> None:
+    def __post_init__(self) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        if eval_batch_size is not None and eval_batch_size < 1:
-            raise ValueError(f"eval_batch_size must be at least 1, not {eval_batch_size}")
-        if num_workers < 0:
-            raise ValueError(f"num_workers must be at least 0, not {num_workers}")
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size or max(batch_size, 512)
-        self.num_workers = num_workers
-        self.seed = seed
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
+        if self.eval_batch_size is not None and self.eval_batch_size < 1:
+            raise ValueError(f"eval_batch_size must be at least 1, not {self.eval_batch_size}")
+        if self.num_workers < 0:
+            raise ValueError(f"num_workers must be at least 0, not {self.num_workers}")
+        self.eval_batch_size = self.eval_batch_size or max(self.batch_size, self.least_eval_batch)
         self.preprocessing: Preprocessing = {}
         self.heritage: Preprocessing = {}
-        self._opened: dict[Split, Samples] = {}
+        self.forget()
+        options = self.split_options
+        check_fractions(options.get("val_fraction") or 0.0, options.get("test_fraction") or 0.0)
         self._loaders: list[DataLoader[Batch]] = []
         self._resume_at = (0, 0)
         # Whether every epoch has the batches of the first.
         self.repeats_epoch = False
+
+    def forget(self) -> None:
+        """Drop what has been read; a subclass that keeps more drops that as well."""
+        self._opened: dict[Split, Samples] = {}
 
     @abstractmethod
     def prepare(self) -> Preprocessing:
@@ -152,10 +239,47 @@ class DataModule(LightningDataModule, ABC):
         Raises:
             UserError: If nothing can be learnt from them.
         """
-        self.preprocessing = self.prepare() if preprocessing is None else preprocessing
-        self._opened.clear()
+        self.forget()
+        self.preprocessing = preprocessing or {}
         if preprocessing is None:
+            self.preprocessing = self.prepare()
             self.check()
+
+    @property
+    def split_options(self) -> dict[str, Any]:
+        """The options named by `split_by`: those that the run was prepared with, the module's own before."""
+        known = self.preprocessing
+        return {name: known[name] if name in known else getattr(self, name) for name in self.split_by}
+
+    def split_rows(self, num_rows: int, classes: Tensor | None = None) -> dict[Split, Tensor]:
+        """Split rows at random as `split_options` says; see `nnkit.data.splits.split_rows`."""
+        options = self.split_options
+        fractions = options["val_fraction"], options["test_fraction"]
+        return split_rows(num_rows, *fractions, options["split_seed"], classes)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has been prepared yet, so that what is odd about the data is to be logged."""
+        return not self.preprocessing
+
+    def unchanged(self, title: str, fingerprint: str, more: str = "") -> str:
+        """Return the fingerprint of the data, which must be that of the run if one has been prepared.
+
+        Args:
+            title: What messages call the data; singular.
+            fingerprint: SHA-256 of the data as they are now.
+            more: What else a message about a change says, such as a way out.
+
+        Raises:
+            UserError: If it is another one.
+        """
+        expected = self.preprocessing.get("fingerprint", fingerprint)
+        if expected != fingerprint:
+            raise UserError(
+                f"{title} has changed since this run was prepared: its SHA-256 was {expected[:12]}, now it is "
+                f"{fingerprint[:12]}{more}"
+            )
+        return fingerprint
 
     def check(self) -> None:
         """Refuse samples that nothing can be learnt from: too few, not finite, classes out of range.
@@ -255,11 +379,15 @@ class DataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the validation split."""
-        return self._loader("val", self.eval_batch_size, None)
+        return self._evaluation_loader("val")
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the test split."""
-        return self._loader("test", self.eval_batch_size, None)
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, name: Split) -> DataLoader[Batch]:
+        assert self.eval_batch_size is not None
+        return self._loader(name, self.eval_batch_size, None)
 
     def make_sampler(self, samples: Samples, batch_size: int, seed: int | None) -> BatchSampler:
         """Return what deals the samples of a split out to batches, shuffled by the seed if there is one."""

@@ -1,11 +1,14 @@
 """Training, validation and test rows as a pure function of a seed, stratified where there are classes."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-from nnkit.data.base import Split
 from nnkit.data.sampler import private_generator
 from nnkit.errors import UserError
+
+Split = Literal["train", "val", "test"]
 
 
 def check_fractions(val_fraction: float, test_fraction: float) -> None:

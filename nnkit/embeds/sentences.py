@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from nnkit.layers.checks import check_positive
-from nnkit.layers.initialisation import draw_small
+from nnkit.layers.transformer import draw_small
 
 
 class Sentences(nn.Module):

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from nnkit.layers.activation import ActivationName, activation_layer
 from nnkit.layers.checks import check_positive
-from nnkit.layers.initialisation import draw_small
+from nnkit.layers.transformer import draw_small
 
 _EPS = 1e-12
 

@@ -1,4 +1,4 @@
-"""Attention with several heads, by whichever of torch's kernels is faster, its weights at hand when asked for."""
+"""Multi-head attention, of a sequence to itself or to a memory (Vaswani et al. 2017, section 3.2)."""
 
 import math
 
@@ -13,39 +13,63 @@ from nnkit.layers.positions import rotate
 # Keys and values of the steps read so far, (batch, heads, time, dim / heads) each.
 Cache = tuple[Tensor, Tensor]
 
-# Up to so many keys, products of reduced precision make attention written out faster than the fused kernel of a CPU.
+# Up to this number of keys, products of reduced precision make the written-out formula faster on a CPU.
 _SHORT = 256
 
 
-class Attention(nn.Module):
-    """Scaled dot-product attention of a sequence to itself, or to a memory (Vaswani et al. 2017, section 3.2).
+def scaled_dot_product(
+    query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None, dropout_p: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Compute Attention(Q, K, V) = softmax(Q K^T / sqrt(d_k)) V (equation 1), written out.
 
-    Queries, keys and values of self-attention come from one product; of a memory, keys and values do.
+    Args:
+        query: (batch, heads, time, width).
+        key: (batch, heads, keys, width).
+        value: (batch, heads, keys, width).
+        allowed: True where a step may attend to a key, bool; (batch, 1, 1, keys) or (time, keys). None: everywhere.
+        dropout_p: Probability that a weight is set to zero.
+
+    Returns:
+        The mixed values (batch, heads, time, width), and the weights (batch, heads, time, keys).
+    """
+    batch, heads, time, width = query.shape
+    # Minus infinity in the softmax's input makes a weight of exactly 0 (section 3.2.3).
+    bias = query.new_zeros(())
+    if allowed is not None:
+        bias = query.new_zeros(allowed.shape).masked_fill_(~allowed, -math.inf)
+    if bias.ndim == 4:
+        bias = bias.expand(-1, heads, -1, -1).flatten(0, 1)  # (batch * heads, 1, keys)
+    # One batch of products for all heads, which also adds the bias: a quarter faster than four dimensions.
+    query, key, value = (each.flatten(0, 1) for each in (query, key, value))  # (batch * heads, ..., width)
+    # Without the scale, scores grow with the width and the softmax saturates (section 3.2.1).
+    scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=1 / math.sqrt(width))
+    weights = scores.softmax(-1)  # (batch * heads, time, keys); each row adds up to 1
+    mixed = torch.bmm(dropout(weights, dropout_p), value)  # (batch * heads, time, width)
+    return mixed.view(batch, heads, time, width), weights.view(batch, heads, time, -1)
+
+
+class MultiHead(nn.Module):
+    """Base of both kinds of attention: heads, each of width dim / num_heads, and the projection of their results.
 
     Args:
         dim: Width of the features.
-        num_heads: Heads, each of width dim / num_heads.
+        num_heads: Heads; they divide `dim`.
         dropout: Probability that an attention weight is set to zero while training.
-        bias: Whether the projections have one.
-        memory_dim: Width of the memory that is attended to; None: the sequence attends to itself.
 
     Attributes:
         record: Whether the next call keeps its weights.
-        weights: Those of the last call that was recorded, (batch, heads, time, keys).
+        weights: The weights of the last recorded call, (batch, heads, time, keys).
+        is_cross: Whether it attends to a memory.
 
     Raises:
         ValueError: If a number is out of range or the heads do not divide the width.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        *,
-        dropout: float = 0.0,
-        bias: bool = True,
-        memory_dim: int | None = None,
-    ) -> None:
+    is_cross: bool
+    # W^O of section 3.2.2; made after the other projections, whose initial weights are drawn first.
+    out: nn.Linear
+
+    def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         check_positive("dim", dim)
         check_positive("num_heads", num_heads)
@@ -53,15 +77,43 @@ class Attention(nn.Module):
         if dim % num_heads:
             raise ValueError(f"num_heads must divide dim, {dim}; {num_heads} does not")
         self.num_heads, self.dropout = num_heads, dropout
-        self.is_cross = memory_dim is not None
-        if memory_dim is None:
-            self.query_key_value = nn.Linear(dim, 3 * dim, bias=bias)
-        else:
-            self.query = nn.Linear(dim, dim, bias=bias)
-            self.key_value = nn.Linear(memory_dim, 2 * dim, bias=bias)
-        self.out = nn.Linear(dim, dim, bias=bias)
         self.record = False
         self.weights: Tensor | None = None
+
+    def _split(self, vectors: Tensor) -> Tensor:
+        """Map (batch, time, dim) to (batch, heads, time, dim / heads)."""
+        return vectors.reshape(*vectors.shape[:2], self.num_heads, -1).transpose(1, 2)
+
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
+        """Mix values in each head; map heads back to (batch, time, dim)."""
+        dropout_p = self.dropout if self.training else 0.0
+        written_out = self.record or _is_faster_written_out(query, key.shape[2], dropout_p)
+        allowed, causal = _allowed(query, key.shape[2], mask, causal, as_tensor=written_out)
+        if written_out:
+            mixed, weights = scaled_dot_product(query, key, value, allowed, dropout_p)
+            if self.record:
+                self.weights = weights.detach()
+        else:  # the same formula in one kernel of torch's, which keeps no weights
+            mixed = functional.scaled_dot_product_attention(
+                query, key, value, attn_mask=allowed, dropout_p=dropout_p, is_causal=causal
+            )
+        joined = mixed.transpose(1, 2).flatten(2)  # Concat(head_1, ..., head_h): (batch, time, dim)
+        result: Tensor = self.out(joined)
+        return result
+
+
+class SelfAttention(MultiHead):
+    """Attention of each step to the steps of its own sequence; arguments as `MultiHead`."""
+
+    is_cross = False
+
+    def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0) -> None:
+        super().__init__(dim, num_heads, dropout=dropout)
+        # W^Q, W^K and W^V of all heads in one matrix: one product instead of 3 * num_heads.
+        self.query_key_value = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
 
     def forward(
         self,
@@ -72,97 +124,86 @@ class Attention(nn.Module):
         rotation: tuple[Tensor, Tensor] | None = None,
         cache: Cache | None = None,
     ) -> tuple[Tensor, Cache]:
-        """Let each step of features (batch, time, dim) gather from the steps of the sequence.
+        """Map features (batch, time, dim) to (batch, time, dim).
 
         Args:
             features: One vector a step.
-            mask: True where a key may be attended to, (batch, keys) bool; None: everywhere.
-            causal: Whether a step sees those before it and itself only.
-            rotation: Turns queries and keys; see `nnkit.layers.positions.rotations`.
-            cache: Keys and values of the steps before; the new ones are appended.
+            mask: True where a key may be attended to, (batch, keys) bool, padded on the right; None: everywhere.
+            causal: Whether a step attends only to earlier steps and itself.
+            rotation: Rotates queries and keys; see `nnkit.layers.positions.rotations`.
+            cache: Keys and values of the earlier steps; the new ones are appended.
 
         Returns:
-            (batch, time, dim), and the keys and values to go on from.
+            The features, and the keys and values to continue with.
         """
-        query, key, value = map(self._split, self.query_key_value(features).chunk(3, dim=-1))
+        query, key, value = self.query_key_value(features).chunk(3, dim=-1)  # (batch, time, dim) each
+        query, key, value = self._split(query), self._split(key), self._split(value)
         if rotation is not None:
             query, key = rotate(query, rotation), rotate(key, rotation)
         if cache is not None:
+            # (batch, heads, earlier + time, dim / heads)
             key, value = torch.cat([cache[0], key], dim=2), torch.cat([cache[1], value], dim=2)
         return self._attend(query, key, value, mask, causal), (key, value)
 
-    def look_up(
+
+class CrossAttention(MultiHead):
+    """Attention of each step to a memory, what an encoder made of its source; further arguments as `MultiHead`.
+
+    Args:
+        memory_dim: Width of the memory.
+    """
+
+    is_cross = True
+
+    def __init__(self, dim: int, num_heads: int, memory_dim: int, *, dropout: float = 0.0) -> None:
+        super().__init__(dim, num_heads, dropout=dropout)
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(memory_dim, 2 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(
         self, features: Tensor, memory: Tensor, mask: Tensor | None = None, cache: Cache | None = None
     ) -> tuple[Tensor, Cache]:
-        """Let each step of features (batch, time, dim) gather from a memory (batch, keys, memory_dim).
+        """Map features (batch, time, dim) to (batch, time, dim).
 
         Args:
             features: One vector a step.
-            memory: What is attended to.
+            memory: What is attended to, (batch, keys, memory_dim).
             mask: True where the memory may be attended to, (batch, keys) bool; None: everywhere.
             cache: What an earlier call for the same memory returned, so that it is not projected again.
 
         Returns:
-            (batch, time, dim), and the keys and values of the memory.
+            The features, and the keys and values of the memory.
         """
         if cache is None:
-            key, value = map(self._split, self.key_value(memory).chunk(2, dim=-1))
-            cache = key, value
-        return self._attend(self._split(self.query(features)), *cache, mask, causal=False), cache
-
-    def _split(self, vectors: Tensor) -> Tensor:
-        """Map (batch, time, dim) to (batch, heads, time, dim / heads)."""
-        return vectors.reshape(*vectors.shape[:2], self.num_heads, -1).transpose(1, 2)
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        time, num_keys = query.shape[2], key.shape[2]
-        # One step sees all that is there.
-        causal = causal and time > 1
-        # Padding stands on the right, where a causal step does not look anyway.
-        seen = None if mask is None or causal else mask[:, None, None, :]
-        drop = self.dropout if self.training else 0.0
-        written_out = self.record or _faster_written_out(query, num_keys, drop)
-        if causal and (written_out or time < num_keys):
-            seen = torch.ones(time, num_keys, dtype=torch.bool, device=query.device).tril(num_keys - time)
-            causal = False
-        if written_out:
-            mixed = self._written_out(query, key, value, seen, drop)
-        else:
-            mixed = functional.scaled_dot_product_attention(
-                query, key, value, attn_mask=seen, dropout_p=drop, is_causal=causal
-            )
-        result: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
-        return result
-
-    def _written_out(
-        self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, drop: float
-    ) -> Tensor:
-        batch, heads, time, width = query.shape
-        # One batch of products for all heads, which adds what rules keys out on the way: a quarter faster.
-        ruled_out = query.new_zeros(())
-        if seen is not None:
-            ruled_out = query.new_zeros(seen.shape).masked_fill_(~seen, -math.inf)
-        if ruled_out.ndim == 4:
-            ruled_out = ruled_out.expand(-1, heads, -1, -1).flatten(0, 1)
-        scores = torch.baddbmm(
-            ruled_out,
-            query.flatten(0, 1),
-            key.flatten(0, 1).transpose(1, 2),
-            alpha=1 / math.sqrt(width),
-        )
-        weights = scores.softmax(-1)
-        if self.record:
-            self.weights = weights.detach().view(batch, heads, time, -1)
-        mixed = torch.bmm(dropout(weights, drop), value.flatten(0, 1))
-        return mixed.view(batch, heads, time, width)
+            key, value = self.key_value(memory).chunk(2, dim=-1)  # (batch, keys, dim) each
+            cache = self._split(key), self._split(value)
+        query = self._split(self.query(features))
+        return self._attend(query, *cache, mask), cache
 
 
-def _faster_written_out(query: Tensor, num_keys: int, drop: float) -> bool:
-    """Return whether products and a softmax beat torch's fused kernel, which does not use a CPU's bfloat16 units."""
+def _allowed(
+    query: Tensor, num_keys: int, mask: Tensor | None, causal: bool, *, as_tensor: bool
+) -> tuple[Tensor | None, bool]:
+    """Return which keys each step may attend to, and whether torch's kernel is to make the causal triangle itself."""
+    time = query.shape[2]
+    if causal and time > 1:
+        # A mask adds nothing: padding is on the right, later than every real step.
+        if not as_tensor and time == num_keys:
+            return None, True
+        # With a cache, step t of the new ones has num_keys - time earlier steps before it.
+        triangle = torch.ones(time, num_keys, dtype=torch.bool, device=query.device).tril(num_keys - time)
+        return triangle, False
+    # One causal step is the last of all: it attends to every key.
+    return None if mask is None else mask[:, None, None, :], False
+
+
+def _is_faster_written_out(query: Tensor, num_keys: int, dropout_p: float) -> bool:
+    """Return whether the written-out formula beats torch's fused kernel, which uses no bfloat16 units of a CPU."""
     if query.device.type != "cpu":
         return False
-    if drop:
-        # The fused kernel knows no dropout, and torch's way around it draws a number for each weight.
+    if dropout_p:
+        # The fused kernel of a CPU has no dropout; torch's substitute draws a whole number for each weight.
         return True
     if num_keys > _SHORT:
         return False

@@ -1,32 +1,27 @@
 """What the Elman network, the LSTM and the GRU share: layers, directions, lengths, and a summary."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
-from nnkit.layers.pooling import pool
-from nnkit.layers.sequence import SequenceBody
+from nnkit.layers.sequence import SequenceBody, pool
 
 Pooling = Literal["last", "mean", "max"]
-POOLINGS = ("last", "mean", "max")
-
-# Makes torch's layers: width of the input, number of layers, dropout between them.
-MakeLayers = Callable[[int, int, float], nn.RNNBase]
 
 
 class Recurrent(SequenceBody):
-    """A stack of torch's recurrent layers that padding does not change.
+    """A stack of torch's recurrent layers whose features do not depend on padding.
 
-    Forwards, what stands behind the last step cannot reach the steps before it. Backwards, each sequence is turned
-    round within its own length, which is exact as packing is, and twice as fast on a CPU. Dropout acts between layers
-    and on the last one's output, never from one step to the next (Zaremba et al. 2014, "Recurrent neural network
-    regularization").
+    Forwards, padding behind the last step cannot reach the steps before it. Backwards, each sequence is reversed within
+    its own length, which is exact as packing is, and twice as fast on a CPU. Dropout acts between layers and on the
+    last one's output, never from one step to the next (Zaremba et al. 2014, "Recurrent neural network regularization",
+    section 3.2).
 
     Args:
-        make_layers: Makes `nn.RNN`, `nn.LSTM` or `nn.GRU` with `batch_first`.
+        make_layers: `nn.RNN`, `nn.LSTM` or `nn.GRU`, or what takes their arguments.
         dim_in: Width of the input.
         dim: Width of the hidden state, in each direction.
         num_layers: Layers on top of each other.
@@ -41,7 +36,7 @@ class Recurrent(SequenceBody):
 
     def __init__(
         self,
-        make_layers: MakeLayers,
+        make_layers: Callable[..., nn.RNNBase],
         dim_in: int,
         dim: int,
         num_layers: int,
@@ -54,30 +49,33 @@ class Recurrent(SequenceBody):
         for name, value in (("dim_in", dim_in), ("dim", dim), ("num_layers", num_layers)):
             check_positive(name, value)
         check_dropout(dropout)
-        check_choice("pooling", pooling, POOLINGS)
+        check_choice("pooling", pooling, get_args(Pooling))
         self.causal = not bidirectional
-        self.pooling = pooling
+        self.pooling: Pooling = pooling
         self.dim_out = 2 * dim if bidirectional else dim
         self.dropout = nn.Dropout(dropout)
         if bidirectional:
+            # Schuster and Paliwal 1997: each layer reads both directions of the layer below.
             widths = [dim_in] + [2 * dim] * (num_layers - 1)
-            layers = [nn.ModuleList([make_layers(width, 1, 0.0) for _ in range(2)]) for width in widths]
+            pairs = [[make_layers(width, dim, batch_first=True) for _ in range(2)] for width in widths]
+            self.layers = nn.ModuleList(nn.ModuleList(pair) for pair in pairs)
         else:
             # One call for all layers: a GPU works on several of them at once.
             between = dropout if num_layers > 1 else 0.0
-            layers = [nn.ModuleList([make_layers(dim_in, num_layers, between)])]
-        self.layers = nn.ModuleList(layers)
+            stack = make_layers(dim_in, dim, num_layers, dropout=between, batch_first=True)
+            self.layers = nn.ModuleList([nn.ModuleList([stack])])
 
     def forward(self, features: Tensor, mask: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
         """Map features (batch, time, dim_in) to (batch, time, dim_out); see `SequenceBody`."""
         if self.causal:
-            features, state = self._directions(0)[0](features, state)
+            features, state = self._directions(0)[0](features, state)  # (batch, time, dim)
             return self.dropout(features), state
         for number in range(len(self.layers)):
             forwards, backwards = self._directions(number)
-            ahead, _ = forwards(features)
-            behind, _ = backwards(_turned_round(features, mask))
-            features = self.dropout(torch.cat([ahead, _turned_round(behind, mask)], dim=-1))
+            ahead, _ = forwards(features)  # (batch, time, dim)
+            behind, _ = backwards(_reversed(features, mask))
+            behind = _reversed(behind, mask)  # (batch, time, dim), back in the order of the input
+            features = self.dropout(torch.cat([ahead, behind], dim=-1))  # (batch, time, 2 * dim)
         return features, None
 
     def _directions(self, number: int) -> nn.ModuleList:
@@ -90,17 +88,37 @@ class Recurrent(SequenceBody):
         if self.pooling != "last" or self.causal:
             return pool(features, mask, self.pooling)
         # Backwards, the last step that was read is the first one.
-        half = self.dim_out // 2
-        ahead, behind = features[..., :half], features[..., half:]
+        ahead, behind = features.chunk(2, dim=-1)  # (batch, time, dim) each
         return torch.cat([pool(ahead, mask, "last"), pool(behind, mask, "first")], dim=-1)
 
 
-def _turned_round(features: Tensor, mask: Tensor | None) -> Tensor:
-    """Reverse each sequence of (batch, time, dim) within its length; what is padded stays behind it."""
+def _reversed(features: Tensor, mask: Tensor | None) -> Tensor:
+    """Reverse each sequence of (batch, time, dim) within its length; padding stays behind it."""
     if mask is None:
         return features.flip(1)
-    steps = torch.arange(features.shape[1], device=features.device)
-    places = mask.sum(1, keepdim=True) - 1 - steps
+    steps = torch.arange(features.shape[1], device=features.device)  # (time,)
+    places = mask.sum(1, keepdim=True) - 1 - steps  # (batch, time)
     # Behind the end they are negative: there every step keeps its place.
     places = torch.where(places < 0, steps, places)
     return features.gather(1, places.unsqueeze(-1).expand_as(features))
+
+
+class LSTMLayers(nn.LSTM):
+    """torch's LSTM, computed in float32 where a CPU has no bfloat16 kernel for it.
+
+    Under autocast torch hands an LSTM on a CPU to oneDNN, which on processors without AVX-512 raises "could not create
+    a primitive descriptor". Arguments, names of weights, and results are those of `torch.nn.LSTM`.
+    """
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """Map features (batch, time, width) and a state to features and a state; see `torch.nn.LSTM`."""
+        if input.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or _has_bfloat16():
+            return super().forward(input, hx)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.float(), None if hx is None else tuple(one.float() for one in hx))
+
+
+def _has_bfloat16() -> bool:
+    """Return whether oneDNN computes bfloat16 on this CPU, or does not compute at all."""
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return not available or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -1,8 +1,9 @@
-"""What all bodies that read sequences share."""
+"""Bases of all bodies that read sequences, and how they sum a sequence up."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 
@@ -11,7 +12,7 @@ class SequenceBody(nn.Module, ABC):
 
     Attributes:
         dim_out: Width of the features of each step.
-        causal: Whether what is said of step t never depends on steps after t.
+        causal: Whether the features of step t never depend on steps after t.
         ties_head: Whether the family scores tokens with the vectors that it reads them by, unless the user says
             otherwise (Press and Wolf 2017, "Using the output embedding to improve language models").
     """
@@ -22,12 +23,12 @@ class SequenceBody(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: Tensor, mask: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
-        """Map features (batch, time, dim_in) to (batch, time, dim_out) and the state to go on from.
+        """Map features (batch, time, dim_in) to (batch, time, dim_out) and the state to continue with.
 
         Args:
             features: One vector a step.
             mask: True where there is a step, (batch, time) bool, padded on the right; None: everywhere.
-            state: What an earlier call returned, to go on where that ended; only without a mask.
+            state: What an earlier call returned, to continue where that ended; only without a mask.
         """
 
     @abstractmethod
@@ -59,14 +60,36 @@ class EncoderDecoder(nn.Module, ABC):
     def decode(
         self, prefix: Tensor, memory: Tensor, mask: Tensor | None = None, state: Any = None
     ) -> tuple[Tensor, Any]:
-        """Map what is written so far (batch, time, dim_in) to (batch, time, dim_out) and the state to go on from.
+        """Map what is written so far (batch, time, dim_in) to (batch, time, dim_out) and the state to continue with.
 
-        What is said of step t depends on the memory and on steps up to t only.
+        The features of step t depend on the memory and on steps up to t only.
 
         Args:
-            prefix: One vector for each token, the beginning mark first.
+            prefix: One vector for each token, the beginning-of-sequence token first.
             memory: What `encode` returned.
             mask: That of the source.
-            state: What an earlier call returned, to go on where that ended; nested tuples and lists of tensors, each
+            state: What an earlier call returned, to continue where that ended; nested tuples and lists of tensors, each
                 with the batch as its first dimension.
         """
+
+
+def pool(features: Tensor, mask: Tensor | None, how: Literal["first", "last", "mean", "max"]) -> Tensor:
+    """Sum up features (batch, time, dim) in one vector a sequence, (batch, dim).
+
+    Args:
+        features: One vector a step.
+        mask: True where there is a step, (batch, time) bool, padded on the right; None: everywhere.
+        how: The "first" or the "last" step, or the "mean" or the "max" over all.
+    """
+    if how == "first":
+        return features[:, 0]
+    if how == "last":
+        if mask is None:
+            return features[:, -1]
+        return features[torch.arange(len(features), device=features.device), mask.sum(1) - 1]
+    if mask is None:
+        return features.mean(1) if how == "mean" else features.amax(1)
+    real = mask.unsqueeze(-1)  # (batch, time, 1)
+    if how == "max":
+        return features.masked_fill(~real, -torch.inf).amax(1)
+    return features.masked_fill(~real, 0.0).sum(1) / real.sum(1)

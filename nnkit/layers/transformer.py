@@ -1,71 +1,66 @@
 """The layers of a Transformer: attention and a feed-forward network, each with a residual connection."""
 
-from collections.abc import Callable
-from typing import Any
-
 from torch import Tensor, nn
 
 from nnkit.layers.activation import ActivationName, activation_layer
-from nnkit.layers.attention import Attention, Cache
-from nnkit.layers.checks import check_dropout, check_positive
+from nnkit.layers.attention import Cache, CrossAttention, SelfAttention
+from nnkit.layers.checks import check_positive
 from nnkit.layers.dropout import Dropout
 
 
 class FeedForward(nn.Sequential):
-    """Two linear layers with an activation between them, applied to each step (Vaswani et al. 2017, eq. 2).
+    """FFN(x) = activation(x W_1 + b_1) W_2 + b_2, applied to each step by itself (Vaswani et al. 2017, equation 2).
 
     Args:
         dim: Width of the features.
         hidden: Width between the layers.
-        activation: Name of the activation.
-        dropout: Probability that a hidden unit is set to zero while training.
-        bias: Whether the layers have one.
+        activation: Name of the activation; ReLU in the paper.
     """
 
-    def __init__(
-        self, dim: int, hidden: int, activation: ActivationName, *, dropout: float = 0.0, bias: bool = True
-    ) -> None:
+    def __init__(self, dim: int, hidden: int, activation: ActivationName) -> None:
         check_positive("hidden", hidden)
-        check_dropout(dropout)
         super().__init__(
-            nn.Linear(dim, hidden, bias=bias),
+            nn.Linear(dim, hidden),  # (batch, time, hidden)
             activation_layer(activation),
-            Dropout(dropout),
-            nn.Linear(hidden, dim, bias=bias),
+            nn.Identity(),  # keeps the name of the second layer's weights in checkpoints, "3.weight"
+            nn.Linear(hidden, dim),  # (batch, time, dim)
         )
 
 
 class TransformerLayer(nn.Module):
     """One layer of a Transformer: self-attention, attention to a memory if there is one, and a feed-forward network.
 
-    Around each of them leads a residual connection. Its sum is normalised (post-norm, as in Vaswani et al. 2017), or
-    what goes into it is (pre-norm, as in GPT-2).
+    Each of the three has a residual connection and a normalisation. Post-norm is the order of Vaswani et al. 2017,
+    section 3.1; pre-norm that of GPT-2 (Radford et al. 2019, section 2.3), whose gradients need no long warm-up (Xiong
+    et al. 2020, "On layer normalization in the Transformer architecture").
 
     Args:
+        dim: Width of the features.
         attention: Of the sequence to itself.
         feed_forward: Applied to each step.
-        make_norm: Makes a normalisation layer.
         memory_attention: Of the sequence to a memory; None for an encoder or a language model.
         norm_first: Whether pre-norm.
-        dropout: Probability that a number of what is added to the residual is set to zero while training.
+        dropout: Probability that a number of what is added to the residual is set to zero while training (section 5.4).
+        eps: Added to the variance in each normalisation.
     """
 
     def __init__(
         self,
-        attention: Attention,
-        feed_forward: nn.Module,
-        make_norm: Callable[[], nn.Module],
+        dim: int,
+        attention: SelfAttention,
+        feed_forward: FeedForward,
         *,
-        memory_attention: Attention | None = None,
+        memory_attention: CrossAttention | None = None,
         norm_first: bool = False,
         dropout: float = 0.0,
+        eps: float = 1e-5,
     ) -> None:
         super().__init__()
-        self.attention, self.attention_norm = attention, make_norm()
+        self.attention, self.attention_norm = attention, nn.LayerNorm(dim, eps=eps)
         self.memory_attention = memory_attention
         if memory_attention is not None:
-            self.memory_norm = make_norm()
-        self.feed_forward, self.feed_forward_norm = feed_forward, make_norm()
+            self.memory_norm = nn.LayerNorm(dim, eps=eps)
+        self.feed_forward, self.feed_forward_norm = feed_forward, nn.LayerNorm(dim, eps=eps)
         self.norm_first = norm_first
         self.dropout = Dropout(dropout)
 
@@ -84,43 +79,49 @@ class TransformerLayer(nn.Module):
 
         Args:
             features: One vector a step.
-            mask: As in `Attention.forward`, like `causal` and `rotation`.
-            causal: As in `Attention.forward`.
-            rotation: As in `Attention.forward`.
-            memory: What a decoder looks things up in, (batch, keys, memory_dim).
+            mask: As in `SelfAttention.forward`, like `causal` and `rotation`.
+            causal: As in `SelfAttention.forward`.
+            rotation: As in `SelfAttention.forward`.
+            memory: What a decoder attends to, (batch, keys, memory_dim).
             memory_mask: True where the memory may be attended to, (batch, keys) bool.
-            cache: What the call for the steps before returned.
+            cache: What the call for the earlier steps returned.
 
         Returns:
-            The features, and what the call for the next steps wants: caches of both attentions.
+            The features, and the caches of both attentions for the call for the next steps.
         """
-        own, looked_up = cache or (None, None)
-
-        def attend(inputs: Tensor) -> tuple[Tensor, Any]:
-            found: tuple[Tensor, Any] = self.attention(
-                inputs, mask=mask, causal=causal, rotation=rotation, cache=own
-            )
-            return found
-
-        features, own = self._around(features, self.attention_norm, attend)
-        attention = self.memory_attention
-        if attention is not None:
-            assert memory is not None
-
-            def look_up(inputs: Tensor) -> tuple[Tensor, Any]:
-                return attention.look_up(inputs, memory, memory_mask, looked_up)
-
-            features, looked_up = self._around(features, self.memory_norm, look_up)
-        features, _ = self._around(features, self.feed_forward_norm, lambda x: (self.feed_forward(x), None))
-        assert own is not None
-        return features, (own, looked_up)
-
-    def _around(
-        self, features: Tensor, norm: nn.Module, inner: Callable[[Tensor], tuple[Tensor, Any]]
-    ) -> tuple[Tensor, Any]:
+        x, (own, of_memory) = features, cache or (None, None)
         if self.norm_first:
-            change, kept = inner(norm(features))
-            return features + self.dropout(change), kept
-        change, kept = inner(features)
-        result: Tensor = norm(features + self.dropout(change))
-        return result, kept
+            # Pre-norm, x + Sublayer(LayerNorm(x)): nothing on the way of the residual is ever normalised.
+            change, own = self.attention(
+                self.attention_norm(x), mask=mask, causal=causal, rotation=rotation, cache=own
+            )
+            x = x + self.dropout(change)
+            if self.memory_attention is not None:
+                change, of_memory = self.memory_attention(self.memory_norm(x), memory, memory_mask, of_memory)
+                x = x + self.dropout(change)
+            x = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        else:
+            # Post-norm, LayerNorm(x + Sublayer(x)).
+            change, own = self.attention(x, mask=mask, causal=causal, rotation=rotation, cache=own)
+            x = self.attention_norm(x + self.dropout(change))
+            if self.memory_attention is not None:
+                change, of_memory = self.memory_attention(x, memory, memory_mask, of_memory)
+                x = self.memory_norm(x + self.dropout(change))
+            x = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+        assert own is not None
+        return x, (own, of_memory)
+
+
+def draw_small(module: nn.Module) -> None:
+    """Draw matrices and token vectors as BERT's published code does; biases begin at zero.
+
+    The distribution is normal with a standard deviation of 0.02 (its initializer_range), cut at two deviations.
+
+    Args:
+        module: Its linear layers and embeddings are changed in place, its normalisation layers are not.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            nn.init.trunc_normal_(part.weight, std=0.02, a=-0.04, b=0.04)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)

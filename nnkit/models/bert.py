@@ -1,4 +1,4 @@
-"""BERT: an encoder of Transformer layers that reads a text in both directions."""
+"""BERT: an encoder of Transformer layers that reads a text in both directions at once."""
 
 from typing import Any, ClassVar
 
@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from nnkit.layers.activation import ActivationName
-from nnkit.layers.attention import Attention
+from nnkit.layers.attention import SelfAttention
 from nnkit.layers.checks import check_dropout, check_positive
 from nnkit.layers.dropout import Dropout
-from nnkit.layers.initialisation import draw_small
 from nnkit.layers.sequence import SequenceBody
-from nnkit.layers.transformer import FeedForward, TransformerLayer
+from nnkit.layers.transformer import FeedForward, TransformerLayer, draw_small
 
 # So small that it only keeps a division by zero away, as in the published code.
 _EPS = 1e-12
@@ -21,8 +20,8 @@ class BERT(SequenceBody):
     """Post-norm Transformer encoder with learnt positions.
 
     Devlin et al. 2019, "BERT: Pre-training of deep bidirectional transformers for language understanding", section 3:
-    vectors of token, sentence and position are added and normalised, every step sees every other, and the first one,
-    [CLS], stands for the whole through a layer of its own, the pooler.
+    vectors of token, segment and position are added (figure 2) and normalised, every step attends to every other, and
+    the first one, [CLS], represents the whole through a layer of its own, the pooler.
 
     Args:
         dim_in: Width of the vectors of tokens; another width than `dim` is projected to it.
@@ -31,7 +30,7 @@ class BERT(SequenceBody):
         num_heads: Heads of each attention; they divide `dim`.
         max_len: Steps that can be told apart, and the most that are read.
         dropout: Probability that a number is set to zero while training: of the normalised sum, of attention weights,
-            and of what each layer adds.
+            and of what each layer adds (appendix A.2).
         activation: Of the feed-forward networks, whose hidden width is four times `dim`, and of the masked-LM head.
 
     Raises:
@@ -63,10 +62,11 @@ class BERT(SequenceBody):
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(
-                Attention(dim, num_heads, dropout=dropout),
-                FeedForward(dim, 4 * dim, activation),
-                lambda: nn.LayerNorm(dim, eps=_EPS),
+                dim,
+                SelfAttention(dim, num_heads, dropout=dropout),
+                FeedForward(dim, 4 * dim, activation),  # the paper's feed-forward size, 4H
                 dropout=dropout,
+                eps=_EPS,
             )
             for _ in range(num_layers)
         )
@@ -78,13 +78,14 @@ class BERT(SequenceBody):
         length = features.shape[1]
         if length > self.max_len:
             raise ValueError(f"{length} steps are more than max_len, {self.max_len}")
-        places = self.positions(torch.arange(length, device=features.device))
-        features = self.dropout(self.norm(self.project(features) + places))
+        positions = self.positions(torch.arange(length, device=features.device))  # (time, dim)
+        # The embed has added the vectors of token and segment; figure 2 adds the third.
+        x = self.dropout(self.norm(self.project(features) + positions))  # (batch, time, dim)
         for layer in self.layers:
-            features, _ = layer(features, mask=mask)
-        return features, None
+            x, _ = layer(x, mask=mask)
+        return x, None
 
     def summary(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return what the pooler makes of the first step, (batch, dim)."""
+        """Return what the pooler makes of the first step, [CLS]: (batch, dim)."""
         pooled: Tensor = self.pooler(features[:, 0])
         return pooled.tanh()

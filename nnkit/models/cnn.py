@@ -1,7 +1,7 @@
-"""Plain convolutional network for pictures of any size."""
+"""Plain convolutional network for images of any size."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,19 +10,17 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 from nnkit.layers.activation import ActivationName, activation_layer
 from nnkit.layers.checks import check_all_positive, check_choice, check_dropout, check_positive
 
-Norm = Literal["batch", "none"]
-
 
 class CNN(nn.Module):
     """Blocks of convolution, normalisation, activation and max pooling, then the mean over what is left.
 
-    The mean over all positions (Lin et al. 2014, "Network in network") makes the features independent of
-    the pictures' size. A block's convolution keeps the size; its pooling divides it, rounding up, so that
-    no picture is too small.
+    The mean over all positions (Lin et al. 2014, "Network in network", section 3.2) makes the features independent of
+    the images' size. A block's convolution keeps the size; the pooling behind it divides it, rounding up, so that no
+    image is too small.
 
     Args:
-        dim_in: Channels of a picture.
-        channels: Maps of each block, from the picture on.
+        dim_in: Channels of an image.
+        channels: Maps of each block, from the image on.
         kernel_size: Height and width of the kernels in pixels; odd.
         pool: Factor by which each block but the last shrinks its maps; 1 keeps their size.
         norm: "batch" normalises each convolution's maps, "none" leaves them.
@@ -40,7 +38,7 @@ class CNN(nn.Module):
         channels: Sequence[int] = (32, 64, 128),
         kernel_size: int = 3,
         pool: int = 2,
-        norm: Norm = "batch",
+        norm: Literal["batch", "none"] = "batch",
         activation: ActivationName = "relu",
         dropout: float = 0.0,
     ) -> None:
@@ -52,7 +50,7 @@ class CNN(nn.Module):
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, so that maps keep their size, not {kernel_size}")
         check_positive("pool", pool)
-        check_choice("norm", norm, get_args(Norm))
+        check_choice("norm", norm, ("batch", "none"))
         check_dropout(dropout)
         blocks: list[nn.Module] = []
         for inputs, outputs in zip((dim_in, *channels), channels, strict=False):
@@ -64,15 +62,15 @@ class CNN(nn.Module):
         self.dim_out = channels[-1]
         convert_conv2d_weight_memory_format(self, torch.channels_last)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Map pictures (batch, dim_in, height, width) to features (batch, dim_out)."""
-        maps = self.blocks(pictures)  # (batch, dim_out, height / pool^(blocks - 1), ...)
-        features: Tensor = self.dropout(maps.mean((-2, -1)))
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (batch, dim_in, height, width) to features (batch, dim_out)."""
+        maps = self.blocks(images)  # (batch, dim_out, height / pool^(blocks - 1), ...)
+        features: Tensor = self.dropout(maps.mean((-2, -1)))  # (batch, dim_out)
         return features
 
 
-def _block(dim_in: int, dim_out: int, kernel_size: int, norm: Norm, name: ActivationName) -> nn.Sequential:
-    # Batch norm subtracts the mean, and a bias with it.
+def _block(dim_in: int, dim_out: int, kernel_size: int, norm: str, name: ActivationName) -> nn.Sequential:
+    # Padding of half the kernel keeps the size. Batch normalisation subtracts the mean, and a bias with it.
     convolution = nn.Conv2d(dim_in, dim_out, kernel_size, padding=kernel_size // 2, bias=norm == "none")
     normalise = nn.BatchNorm2d(dim_out) if norm == "batch" else nn.Identity()
     return nn.Sequential(convolution, normalise, activation_layer(name))

@@ -1,4 +1,4 @@
-"""GPT: a decoder of Transformer layers that says what comes next."""
+"""GPT: a decoder of Transformer layers that predicts the next token."""
 
 import math
 from typing import Any, ClassVar, Literal
@@ -7,15 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from nnkit.layers.activation import ActivationName
-from nnkit.layers.attention import Attention
+from nnkit.layers.attention import SelfAttention
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
 from nnkit.layers.dropout import Dropout
-from nnkit.layers.pooling import pool
 from nnkit.layers.positions import rotary_dim, rotations
-from nnkit.layers.sequence import SequenceBody
+from nnkit.layers.sequence import SequenceBody, pool
 from nnkit.layers.transformer import FeedForward, TransformerLayer
-
-Positions = Literal["learned", "rotary"]
 
 # Standard deviation of weights before training (Radford et al. 2018, section 4.1).
 _STD = 0.02
@@ -24,6 +21,7 @@ _STD = 0.02
 class GPT(SequenceBody):
     """Pre-norm Transformer decoder, as GPT-2.
 
+    Radford et al. 2018, "Improving language understanding by generative pre-training", equation 2, as changed by
     Radford et al. 2019, "Language models are unsupervised multitask learners", section 2.3: layer normalisation moved
     to the input of each block, one more after the last, and weights that lead back to the residual divided by
     sqrt(2 * num_layers) at the start.
@@ -36,7 +34,7 @@ class GPT(SequenceBody):
         max_len: Steps that can be told apart, and the most that are read.
         dropout: Probability that a number is set to zero while training: of the sum of vectors and positions, of
             attention weights, and of what each layer adds.
-        positions: "learned" vectors that are added, as in GPT-2, or "rotary": queries and keys turned by an angle (Su
+        positions: "learned" vectors that are added, as in GPT-2, or "rotary": queries and keys rotated by an angle (Su
             et al. 2021).
         activation: Of the feed-forward networks; their hidden width is four times `dim`.
 
@@ -56,7 +54,7 @@ class GPT(SequenceBody):
         num_heads: int = 4,
         max_len: int = 256,
         dropout: float = 0.0,
-        positions: Positions = "learned",
+        positions: Literal["learned", "rotary"] = "learned",
         activation: ActivationName = "gelu",
     ) -> None:
         super().__init__()
@@ -66,18 +64,14 @@ class GPT(SequenceBody):
         check_choice("positions", positions, ("learned", "rotary"))
         self.dim_out, self.max_len = dim, max_len
         self.project = nn.Identity() if dim_in == dim else nn.Linear(dim_in, dim, bias=False)
-        self.head_dim = 0
-        self.positions: nn.Embedding | None = None
-        if positions == "learned":
-            self.positions = nn.Embedding(max_len, dim)
-        else:
-            self.head_dim = rotary_dim(dim, num_heads)
+        self.head_dim = rotary_dim(dim, num_heads) if positions == "rotary" else 0
+        self.positions = nn.Embedding(max_len, dim) if positions == "learned" else None  # W_p
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(
-                Attention(dim, num_heads, dropout=dropout),
+                dim,
+                SelfAttention(dim, num_heads, dropout=dropout),
                 FeedForward(dim, 4 * dim, activation),
-                lambda: nn.LayerNorm(dim),
                 norm_first=True,
                 dropout=dropout,
             )
@@ -89,6 +83,7 @@ class GPT(SequenceBody):
     def _initialise(self, num_layers: int) -> None:
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
+                # 2 * num_layers outputs are added to the residual; their sum keeps the size of one.
                 leads_back = name.endswith(("attention.out.weight", "feed_forward.3.weight"))
                 nn.init.normal_(parameter, std=_STD / math.sqrt(2 * num_layers) if leads_back else _STD)
             elif name.endswith("bias"):
@@ -100,28 +95,21 @@ class GPT(SequenceBody):
         The state holds keys and values of each layer, (batch, heads, time, dim / heads) each.
         """
         start = 0 if state is None else state[0][0][0].shape[2]
-        length = features.shape[1]
-        if start + length > self.max_len:
-            raise ValueError(f"{start + length} steps are more than max_len, {self.max_len}")
-        features = self.project(features)
-        rotation = None
+        end = start + features.shape[1]
+        if end > self.max_len:
+            raise ValueError(f"{end} steps are more than max_len, {self.max_len}")
+        x, rotation = self.project(features), None  # (batch, time, dim): U W_e
         if self.positions is None:
-            rotation = rotations(start, length, self.head_dim, features)
+            rotation = rotations(start, end - start, self.head_dim, x)
         else:
-            steps = torch.arange(start, start + length, device=features.device)
-            features = features + self.positions(steps)
-        features = self.dropout(features)
+            x = x + self.positions(torch.arange(start, end, device=x.device))  # h_0 = U W_e + W_p
+        x = self.dropout(x)
         caches = []
-        for number, layer in enumerate(self.layers):
-            features, cache = layer(
-                features,
-                causal=True,
-                rotation=rotation,
-                cache=None if state is None else state[number],
-            )
+        for layer, cache in zip(self.layers, state or [None] * len(self.layers), strict=True):
+            x, cache = layer(x, causal=True, rotation=rotation, cache=cache)  # h_l = block(h_(l-1))
             caches.append(cache)
-        return self.norm(features), caches
+        return self.norm(x), caches
 
     def summary(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the features of the last step, (batch, dim)."""
+        """Return the features of the last step, (batch, dim): the only one that attends to the whole sequence."""
         return pool(features, mask, "last")

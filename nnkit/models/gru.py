@@ -9,7 +9,15 @@ class GRU(Recurrent):
     """Gated recurrent unit, on torch's fused cells.
 
     Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder for statistical machine translation",
-    in the form whose reset gate acts after the matrix product, as cuDNN has it.
+    section 2.3, where * is the product number by number::
+
+        r_t = sigmoid(W_r x_t + U_r h_(t-1) + b_r)    reset gate, equation 5
+        z_t = sigmoid(W_z x_t + U_z h_(t-1) + b_z)    update gate, equation 6
+        n_t = tanh(W x_t + b + r_t * (U h_(t-1) + c)) candidate, equation 8
+        h_t = z_t * h_(t-1) + (1 - z_t) * n_t         state, equation 7
+
+    Equation 8 resets the state before the product with U, U (r_t * h_(t-1)); cuDNN, and therefore torch, resets the
+    product. The paper has no biases.
 
     Args:
         dim_in: Width of the input.
@@ -34,11 +42,5 @@ class GRU(Recurrent):
         pooling: Pooling = "last",
     ) -> None:
         super().__init__(
-            lambda width, layers, between: nn.GRU(width, dim, layers, dropout=between, batch_first=True),
-            dim_in,
-            dim,
-            num_layers,
-            bidirectional=bidirectional,
-            dropout=dropout,
-            pooling=pooling,
+            nn.GRU, dim_in, dim, num_layers, bidirectional=bidirectional, dropout=dropout, pooling=pooling
         )

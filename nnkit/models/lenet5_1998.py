@@ -7,7 +7,8 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from nnkit.layers.checks import check_positive
 
-# Table I of the paper: which maps of S2 (rows) each of the 16 maps of C3 (columns) sees.
+# Table I of the paper: which maps of S2 (rows) each of the 16 maps of C3 (columns) reads. That the columns differ
+# breaks the symmetry: each map of C3 is forced to extract other features.
 C3_TABLE = (
     "X...XXX..XXXX.XX",
     "XX...XXX..XXXX.X",
@@ -19,7 +20,7 @@ C3_TABLE = (
 
 
 class LeNet1998(nn.Module):
-    """The convolutional network C1 S2 C3 S4 C5 F6 of LeCun et al. 1998, for pictures of 32x32 pixels.
+    """The convolutional network C1 S2 C3 S4 C5 F6 of LeCun et al. 1998, for images of 32x32 pixels.
 
     "Gradient-based learning applied to document recognition", Proceedings of the IEEE 86(11), section II.B:
     subsampling with a trainable coefficient and bias for each map, the connection table of C3, the scaled
@@ -28,7 +29,7 @@ class LeNet1998(nn.Module):
     brings their mean near 0 and their variance near 1; here standardised pixels stand for them.
 
     Args:
-        dim_in: Channels of a picture; 1 in the paper.
+        dim_in: Channels of an image; 1 in the paper.
 
     Raises:
         ValueError: If dim_in is below 1.
@@ -37,29 +38,35 @@ class LeNet1998(nn.Module):
     def __init__(self, dim_in: int) -> None:
         super().__init__()
         check_positive("dim_in", dim_in)
-        self.c1 = nn.Conv2d(dim_in, 6, kernel_size=5)
-        self.s2 = Subsampling(6)
-        self.c3 = TableConvolution(C3_TABLE, kernel_size=5)
-        self.s4 = Subsampling(16)
+        # With the numbers of trainable parameters that section II.B counts.
+        self.c1 = nn.Conv2d(dim_in, 6, kernel_size=5)  # 156
+        self.s2 = Subsampling(6)  # 12
+        self.c3 = TableConvolution(C3_TABLE, kernel_size=5)  # 1,516
+        self.s4 = Subsampling(16)  # 32
         # A 5x5 convolution over 5x5 maps has one position: it is a linear layer, and faster as one.
-        self.c5 = nn.Linear(16 * 5 * 5, 120)
-        self.f6 = nn.Linear(120, 84)
+        self.c5 = nn.Linear(16 * 5 * 5, 120)  # 48,120
+        self.f6 = nn.Linear(120, 84)  # 10,164
         self.dim_out = 84
         for layer, fan_in in ((self.c1, 25 * dim_in), (self.c5, 400), (self.f6, 120)):
             for parameter in layer.parameters():
                 initialise(parameter, fan_in)
         convert_conv2d_weight_memory_format(self, torch.channels_last)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Map pictures (batch, dim_in, 32, 32) to features (batch, 84)."""
-        maps = self.s2(scaled_tanh(self.c1(pictures)))  # (batch, 6, 28, 28) -> (batch, 6, 14, 14)
-        maps = self.s4(scaled_tanh(self.c3(maps)))  # (batch, 16, 10, 10) -> (batch, 16, 5, 5)
-        features = scaled_tanh(self.c5(maps.flatten(1)))  # (batch, 120)
-        return scaled_tanh(self.f6(features))  # (batch, 84)
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (batch, dim_in, 32, 32) to features (batch, 84)."""
+        x = scaled_tanh(self.c1(images))  # (batch, 6, 28, 28)
+        x = self.s2(x)  # (batch, 6, 14, 14)
+        x = scaled_tanh(self.c3(x))  # (batch, 16, 10, 10)
+        x = self.s4(x)  # (batch, 16, 5, 5)
+        x = scaled_tanh(self.c5(x.flatten(1)))  # (batch, 120)
+        return scaled_tanh(self.f6(x))  # (batch, 84): equation 5, x_i = f(a_i)
 
 
 def scaled_tanh(inputs: Tensor) -> Tensor:
-    """Squash with 1.7159 tanh(2/3 a), which maps +-1 to +-1, where its curvature is largest (appendix A)."""
+    """Squash with f(a) = A tanh(S a), equation 6, where A = 1.7159 and S = 2/3.
+
+    It maps +-1 to +-1, where its curvature is largest (appendix A).
+    """
     return torch.tanh(inputs * (2 / 3)) * 1.7159
 
 
@@ -91,7 +98,7 @@ class Subsampling(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Map maps (batch, num_maps, height, width) to (batch, num_maps, height / 2, width / 2)."""
         # Scaling the mean by four times the coefficient is scaling the sum, on a quarter of the pixels.
-        means = functional.avg_pool2d(maps, 2)
+        means = functional.avg_pool2d(maps, 2)  # (batch, num_maps, height / 2, width / 2)
         return scaled_tanh(torch.addcmul(_per_map(self.bias), means, _per_map(4 * self.coefficient)))
 
 
@@ -100,7 +107,7 @@ def _per_map(values: Tensor) -> Tensor:
 
 
 class TableConvolution(nn.Module):
-    """A convolution in which each output map sees only some of the input maps.
+    """A convolution in which each output map reads only some of the input maps.
 
     Only the kernels that exist are parameters. They are set into a dense kernel with zeros elsewhere at each
     forward pass: one convolution over everything is faster than one for each output map.
@@ -115,7 +122,7 @@ class TableConvolution(nn.Module):
     def __init__(self, table: tuple[str, ...], kernel_size: int) -> None:
         super().__init__()
         num_inputs, num_outputs = len(table), len(table[0])
-        # For each output map the input maps it sees, in the order in which the dense kernel holds them.
+        # For each output map the input maps it reads, in the order in which the dense kernel holds them.
         seen = [[i for i in range(num_inputs) if table[i][o] == "X"] for o in range(num_outputs)]
         places = [o * num_inputs + i for o, inputs in enumerate(seen) for i in inputs]
         self.register_buffer("places", torch.tensor(places), persistent=False)
@@ -130,6 +137,7 @@ class TableConvolution(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Map maps (batch, in, height, width) to (batch, out, height - kernel + 1, width - kernel + 1)."""
         outputs, inputs, *kernel = self.shape
+        # (out * in, kernel, kernel), zero where table I has no X
         dense = self.weight.new_zeros(outputs * inputs, *kernel).index_copy(0, self.places, self.weight)
         # Laid out as the maps are, or the convolution copies the maps instead of this small kernel.
         dense = dense.view(self.shape).contiguous(memory_format=torch.channels_last)

@@ -10,10 +10,10 @@ from nnkit.layers.checks import check_all_positive, check_dropout, check_positiv
 
 
 class MLP(nn.Module):
-    """Linear layers, each followed by an activation and dropout.
+    """Linear layers, each followed by an activation and dropout: h_l = dropout(activation(W_l h_(l-1) + b_l)).
 
-    With no hidden layer it hands its input on, and the network is the head alone: linear or logistic
-    regression.
+    Rumelhart, Hinton and Williams 1986, "Learning representations by back-propagating errors". With no hidden layer it
+    returns its input, and the network is the head alone: linear or logistic regression.
 
     Args:
         dim_in: Width of the input.
@@ -37,7 +37,7 @@ class MLP(nn.Module):
         check_positive("dim_in", dim_in)
         check_all_positive("hidden", hidden)
         check_dropout(dropout)
-        widths = [dim_in, *hidden]
+        widths = [dim_in, *hidden]  # h_0 is the input
         self.layers = nn.Sequential(
             *(_layer(wide, narrow, activation, dropout) for wide, narrow in pairwise(widths))
         )

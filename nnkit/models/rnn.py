@@ -1,5 +1,6 @@
 """Elman network."""
 
+from functools import partial
 from typing import Literal
 
 from torch import nn
@@ -11,7 +12,10 @@ from nnkit.layers.recurrent import Pooling, Recurrent
 class RNN(Recurrent):
     """Elman network, on torch's fused cells.
 
-    Elman 1990, "Finding structure in time": h_t = tanh(W x_t + U h_(t-1) + b).
+    Elman 1990, "Finding structure in time": hidden units read the input together with their own last activations, the
+    context units::
+
+        h_t = tanh(W x_t + U h_(t-1) + b)
 
     Args:
         dim_in: Width of the input.
@@ -39,9 +43,7 @@ class RNN(Recurrent):
     ) -> None:
         check_choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
-            lambda width, layers, between: nn.RNN(
-                width, dim, layers, dropout=between, batch_first=True, nonlinearity=nonlinearity
-            ),
+            partial(nn.RNN, nonlinearity=nonlinearity),
             dim_in,
             dim,
             num_layers,

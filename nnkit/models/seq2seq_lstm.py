@@ -1,4 +1,4 @@
-"""An encoder-decoder of LSTMs with attention: one reads the source both ways, the other writes and looks at it."""
+"""An encoder-decoder of LSTMs with attention: one reads the source in both directions, the other writes the target."""
 
 import math
 from abc import ABC, abstractmethod
@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
-from nnkit.layers.lstm import LSTMLayers
-from nnkit.layers.recurrent import Recurrent
+from nnkit.layers.recurrent import LSTMLayers, Recurrent
 from nnkit.layers.sequence import EncoderDecoder
 
 AttentionName = Literal["luong", "bahdanau"]
@@ -22,24 +21,26 @@ class Seq2SeqLSTM(EncoderDecoder):
     """Encoder-decoder of long short-term memories with attention.
 
     The encoder reads in both directions; h_j are its states, the memory. The decoder's states are s_t, the first made
-    of what the encoder ends with, and c_t is the mean of the memory weighted by the softmax of scores.
+    from the encoder's last ones, and the context c_t is the mean of the memory weighted by the softmax of scores
+    (equations 5 and 6 of Bahdanau et al. 2015).
 
-    - "luong" looks once s_t is known: score(s_t, h_j) = s_t . W h_j, "general" in Luong et al. 2015, "Effective
-      approaches to attention-based neural machine translation", without their input feeding, so that one call of a
-      fused kernel reads the whole target in training.
-    - "bahdanau" looks before: score(s_(t-1), h_j) = v . tanh(W s_(t-1) + U h_j), and c_t goes into the step beside the
-      token (Bahdanau et al. 2015, "Neural machine translation by jointly learning to align and translate"), step by
-      step in training too.
+    - "luong" attends once s_t is known: score(s_t, h_j) = s_t . W h_j, "general" in equation 8 of Luong et al. 2015,
+      "Effective approaches to attention-based neural machine translation", without their input feeding, so that one
+      call of a fused kernel reads the whole target in training.
+    - "bahdanau" attends before: score(s_(t-1), h_j) = v . tanh(W s_(t-1) + U h_j), and c_t goes into the step beside
+      the token (Bahdanau et al. 2015, "Neural machine translation by jointly learning to align and translate"), step
+      by step in training too.
 
-    Of both, tanh(W [s_t; c_t]) is scored. Both papers use other cells or outputs; here only what looks differs.
+    The features of both are tanh(W [c_t; s_t]) (equation 5 of Luong et al.). Both papers use other cells or outputs;
+    here only the attention differs.
 
     Args:
         dim_in: Width of the vectors of tokens.
         dim: Width of the hidden state, of the encoder in each direction.
         num_layers: Layers of the encoder, and of the decoder.
-        attention: How the decoder looks at the source.
-        dropout: Probability that a hidden unit is set to zero while training, between layers, and of what the encoder
-            and the decoder put out.
+        attention: How the decoder attends to the source.
+        dropout: Probability that a hidden unit is set to zero while training, between layers, and in the outputs of the
+            encoder and the decoder.
 
     Raises:
         ValueError: If a value is out of range.
@@ -60,19 +61,16 @@ class Seq2SeqLSTM(EncoderDecoder):
         check_dropout(dropout)
         check_choice("attention", attention, get_args(AttentionName))
         self.dim_out, self.num_layers = dim, num_layers
-
-        def layers(width: int, count: int, between: float) -> LSTMLayers:
-            return LSTMLayers(width, dim, count, dropout=between, batch_first=True)
-
         self.encoder = Recurrent(
-            layers, dim_in, dim, num_layers, bidirectional=True, dropout=dropout, pooling="last"
+            LSTMLayers, dim_in, dim, num_layers, bidirectional=True, dropout=dropout, pooling="last"
         )
-        memory_dim = self.encoder.dim_out
+        memory_dim = self.encoder.dim_out  # 2 * dim
         self.first = nn.Linear(memory_dim, 2 * num_layers * dim)
         self.feeds = attention == "bahdanau"
-        self.attention: _LookUp = (Additive if self.feeds else General)(dim, memory_dim)
+        self.attention: Alignment = (Additive if self.feeds else General)(dim, memory_dim)
         width = dim_in + memory_dim if self.feeds else dim_in
-        self.decoder = layers(width, num_layers, dropout if num_layers > 1 else 0.0)
+        between = dropout if num_layers > 1 else 0.0
+        self.decoder = LSTMLayers(width, dim, num_layers, dropout=between, batch_first=True)
         self.out = nn.Linear(dim + memory_dim, dim)
         self.dropout = nn.Dropout(dropout)
 
@@ -89,21 +87,22 @@ class Seq2SeqLSTM(EncoderDecoder):
         The state holds hidden and cell state of the layers, (batch, layers, dim) each, and the keys of the memory.
         """
         hidden, cell, keys = self._first_state(memory, mask) if state is None else state
-        # torch has the layers first.
+        # torch has the layers first: (layers, batch, dim).
         layers = hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous()
         if self.feeds:
             steps, context, weights, layers = self._step_by_step(prefix, layers, keys, memory, mask)
         else:
-            steps, layers = self.decoder(prefix, layers)
-            context, weights = self.attention(steps, keys, memory, mask)
+            steps, layers = self.decoder(prefix, layers)  # s_t for all t: (batch, time, dim)
+            context, weights = self.attention(steps, keys, memory, mask)  # c_t: (batch, time, 2 * dim)
         if self.attention.record:
             self.attention.weights = weights.detach().unsqueeze(1)
-        features: Tensor = self.dropout(torch.tanh(self.out(torch.cat([steps, context], dim=-1))))
-        return features, (layers[0].transpose(0, 1), layers[1].transpose(0, 1), keys)
+        features = torch.tanh(self.out(torch.cat([steps, context], dim=-1)))  # Luong: equation 5
+        return self.dropout(features), (layers[0].transpose(0, 1), layers[1].transpose(0, 1), keys)
 
     def _first_state(self, memory: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        ends = self.first(self.encoder.summary(memory, mask))
-        hidden, cell = ends.unflatten(-1, (2, self.num_layers, -1)).unbind(1)
+        ends = self.first(self.encoder.summary(memory, mask))  # (batch, 2 * layers * dim)
+        hidden, cell = ends.unflatten(-1, (2, self.num_layers, -1)).unbind(1)  # (batch, layers, dim) each
+        # The first hidden state is squashed like all others (Bahdanau: appendix A.2.2).
         return hidden.tanh(), cell, self.attention.key(memory)
 
     def _step_by_step(
@@ -112,16 +111,16 @@ class Seq2SeqLSTM(EncoderDecoder):
         """Return states, contexts and weights of all steps, the time second, and the layers' last state."""
         found: list[tuple[Tensor, Tensor, Tensor]] = []
         for time in range(prefix.shape[1]):
-            token = prefix[:, time : time + 1]
-            top = layers[0][-1].unsqueeze(1)
-            context, weights = self.attention(top, keys, memory, mask)
-            step, layers = self.decoder(torch.cat([token, context], dim=-1), layers)
+            token = prefix[:, time : time + 1]  # (batch, 1, dim_in)
+            top = layers[0][-1].unsqueeze(1)  # s_(t-1): (batch, 1, dim)
+            context, weights = self.attention(top, keys, memory, mask)  # c_t: (batch, 1, 2 * dim)
+            step, layers = self.decoder(torch.cat([token, context], dim=-1), layers)  # s_t: (batch, 1, dim)
             found.append((step, context, weights))
         steps, contexts, all_weights = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
         return steps, contexts, all_weights, layers
 
 
-class _LookUp(nn.Module, ABC):
+class Alignment(nn.Module, ABC):
     """Attention with one head whose values are the memory itself.
 
     Args:
@@ -130,8 +129,8 @@ class _LookUp(nn.Module, ABC):
 
     Attributes:
         record: Whether the next call of the decoder keeps its weights.
-        weights: Those of the last call that was recorded, (batch, 1, time, source_time).
-        is_cross: What is looked at is the source.
+        weights: The weights of the last recorded call, (batch, 1, time, source_time).
+        is_cross: It attends to a memory.
     """
 
     is_cross = True
@@ -150,23 +149,23 @@ class _LookUp(nn.Module, ABC):
         self, queries: Tensor, keys: Tensor, memory: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return contexts (batch, time, memory_dim) and weights (batch, time, source_time)."""
-        scores = self.scores(queries, keys)
+        scores = self.scores(queries, keys)  # e_tj: (batch, time, source_time)
         if mask is not None:
             scores = scores.masked_fill(~mask.unsqueeze(1), -math.inf)
-        weights = scores.softmax(-1)
-        return weights @ memory, weights
+        weights = scores.softmax(-1)  # alpha_tj (Bahdanau: equation 6; Luong: equation 7)
+        return weights @ memory, weights  # c_t = sum over j of alpha_tj h_j (Bahdanau: equation 5)
 
 
-class General(_LookUp):
-    """The "general" score of Luong et al. 2015, section 3.1."""
+class General(Alignment):
+    """The "general" score of Luong et al. 2015, equation 8: s_t . W h_j, where the keys are W h_j."""
 
     def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Return the products of queries and keys."""
         return queries @ keys.transpose(1, 2)
 
 
-class Additive(_LookUp):
-    """The alignment model of Bahdanau et al. 2015, appendix A.1.2."""
+class Additive(Alignment):
+    """The alignment model of Bahdanau et al. 2015, appendix A.1.2: v . tanh(W s_(t-1) + U h_j), with keys U h_j."""
 
     def __init__(self, dim: int, memory_dim: int) -> None:
         super().__init__(dim, memory_dim)
@@ -174,7 +173,7 @@ class Additive(_LookUp):
         self.energy = nn.Linear(dim, 1, bias=False)
 
     def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Return what a layer makes of the sums of queries and keys."""
-        sums = self.query(queries).unsqueeze(2) + keys.unsqueeze(1)
+        """Return v . tanh(the sum of a query and a key), for each query and each key."""
+        sums = self.query(queries).unsqueeze(2) + keys.unsqueeze(1)  # (batch, time, source_time, dim)
         energies: Tensor = self.energy(sums.tanh()).squeeze(-1)
         return energies

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from nnkit.layers.activation import ActivationName
-from nnkit.layers.attention import Attention
+from nnkit.layers.attention import CrossAttention, SelfAttention
 from nnkit.layers.checks import check_dropout, check_positive
 from nnkit.layers.dropout import Dropout
 from nnkit.layers.positions import rotary_dim, rotations, sinusoids
@@ -17,9 +17,9 @@ from nnkit.layers.transformer import FeedForward, TransformerLayer
 class Transformer(EncoderDecoder):
     """Encoder and decoder of Vaswani et al. 2017, "Attention is all you need".
 
-    Vectors are multiplied by sqrt(dim) and sinusoids added (sections 3.4 and 3.5). Dropout acts on these sums and on
-    what each sub-layer adds (section 5.4). As in the paper nothing is normalised after the last layer, except with
-    `norm_first`, where nothing else would.
+    Figure 1: a stack of layers reads the source, another writes the target and attends to what the first one made of
+    the source, the memory. Dropout acts on the sums of vectors and positions and on what each sub-layer adds (section
+    5.4). As in the paper nothing is normalised after the last layer, except with `norm_first`.
 
     Args:
         dim_in: Width of the vectors of tokens; another width than `dim` is projected to it.
@@ -30,7 +30,7 @@ class Transformer(EncoderDecoder):
         dropout: Probability that a number is set to zero while training.
         norm_first: Normalise what goes into a sub-layer (Xiong et al. 2020) instead of its sum with the residual.
         activation: Of the feed-forward networks.
-        rotary: Turn queries and keys of self-attention as well, so that it sees how far apart steps are (Su et al.
+        rotary: Rotate queries and keys of self-attention as well, which makes it depend on distances (Su et al.
             2021); the sinusoids stay for attention to the memory.
 
     Raises:
@@ -61,19 +61,28 @@ class Transformer(EncoderDecoder):
         self.dropout = Dropout(dropout)
         self.rotary_dim = rotary_dim(dim, num_heads) if rotary else 0
 
-        def layer(memory_attention: Attention | None) -> TransformerLayer:
-            return TransformerLayer(
-                Attention(dim, num_heads),
-                FeedForward(dim, hidden or 4 * dim, activation),
-                lambda: nn.LayerNorm(dim),
-                memory_attention=memory_attention,
+        hidden = hidden or 4 * dim
+        self.encoder = nn.ModuleList(
+            TransformerLayer(
+                dim,
+                SelfAttention(dim, num_heads),
+                FeedForward(dim, hidden, activation),
                 norm_first=norm_first,
                 dropout=dropout,
             )
-
-        self.encoder = nn.ModuleList(layer(None) for _ in range(num_layers))
+            for _ in range(num_layers)
+        )
         self.decoder = nn.ModuleList(
-            layer(Attention(dim, num_heads, memory_dim=dim)) for _ in range(num_layers)
+            TransformerLayer(
+                dim,
+                # The first to be made: biases are drawn in this order.
+                memory_attention=CrossAttention(dim, num_heads, memory_dim=dim),
+                attention=SelfAttention(dim, num_heads),
+                feed_forward=FeedForward(dim, hidden, activation),
+                norm_first=norm_first,
+                dropout=dropout,
+            )
+            for _ in range(num_layers)
         )
         self.encoder_norm = nn.LayerNorm(dim) if norm_first else nn.Identity()
         self.decoder_norm = nn.LayerNorm(dim) if norm_first else nn.Identity()
@@ -83,11 +92,10 @@ class Transformer(EncoderDecoder):
 
     def encode(self, source: Tensor, mask: Tensor | None = None) -> Tensor:
         """Map a source (batch, source_time, dim_in) to its memory (batch, source_time, dim)."""
-        features = self._placed(source, 0)
-        rotation = self._rotation(source, 0)
+        x, rotation = self._placed(source, 0)
         for layer in self.encoder:
-            features, _ = layer(features, mask=mask, rotation=rotation)
-        memory: Tensor = self.encoder_norm(features)
+            x, _ = layer(x, mask=mask, rotation=rotation)
+        memory: Tensor = self.encoder_norm(x)
         return memory
 
     def decode(
@@ -98,25 +106,17 @@ class Transformer(EncoderDecoder):
         The state holds keys and values of each layer, its own and those of the memory.
         """
         start = 0 if state is None else state[0][0][0].shape[2]
-        features = self._placed(prefix, start)
-        rotation = self._rotation(prefix, start)
+        x, rotation = self._placed(prefix, start)
         caches = []
-        for number, layer in enumerate(self.decoder):
-            features, cache = layer(
-                features,
-                causal=True,
-                rotation=rotation,
-                memory=memory,
-                memory_mask=mask,
-                cache=None if state is None else state[number],
-            )
+        for layer, cache in zip(self.decoder, state or [None] * len(self.decoder), strict=True):
+            # Causal, so that step t depends on the tokens before it only (section 3.2.3).
+            x, cache = layer(x, causal=True, rotation=rotation, memory=memory, memory_mask=mask, cache=cache)
             caches.append(cache)
-        return self.decoder_norm(features), caches
+        return self.decoder_norm(x), caches
 
-    def _placed(self, vectors: Tensor, start: int) -> Tensor:
-        features = self.project(vectors) * math.sqrt(self.dim)
-        placed: Tensor = self.dropout(features + sinusoids(start, features.shape[1], self.dim, features))
-        return placed
-
-    def _rotation(self, vectors: Tensor, start: int) -> tuple[Tensor, Tensor] | None:
-        return rotations(start, vectors.shape[1], self.rotary_dim, vectors) if self.rotary_dim else None
+    def _placed(self, vectors: Tensor, start: int) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Return vectors with their positions, (batch, time, dim), and what rotates queries and keys."""
+        x = self.project(vectors) * math.sqrt(self.dim)  # (batch, time, dim); section 3.4
+        time = x.shape[1]
+        placed: Tensor = self.dropout(x + sinusoids(start, time, self.dim, x))  # section 3.5
+        return placed, rotations(start, time, self.rotary_dim, vectors) if self.rotary_dim else None

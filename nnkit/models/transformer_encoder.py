@@ -1,26 +1,26 @@
-"""The encoder of the Transformer by itself, for sequences that are put into classes."""
+"""The encoder of the Transformer by itself, to classify sequences and, cut into patches, images."""
 
 from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
 from nnkit.layers.activation import ActivationName
-from nnkit.layers.attention import Attention
+from nnkit.layers.attention import SelfAttention
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
 from nnkit.layers.dropout import Dropout
-from nnkit.layers.pooling import pool
 from nnkit.layers.positions import sinusoids
-from nnkit.layers.sequence import SequenceBody
+from nnkit.layers.sequence import SequenceBody, pool
 from nnkit.layers.transformer import FeedForward, TransformerLayer
 
 Summary = Literal["mean", "max", "first"]
 
 
 class TransformerEncoder(SequenceBody):
-    """Transformer layers in which every step sees every other.
+    """Transformer layers in which every step attends to every other.
 
-    Vaswani et al. 2017, "Attention is all you need"; over patches of pictures as Dosovitskiy et al. 2021, "An image is
-    worth 16x16 words". Pre-norm by default, which trains without a long warm-up (Xiong et al. 2020).
+    Vaswani et al. 2017, "Attention is all you need"; over patches of images equations 1 to 4 of Dosovitskiy et al.
+    2021, "An image is worth 16x16 words", but with sinusoids as positions and the mean of all steps by default instead
+    of a class token. Pre-norm by default, which trains without a long warm-up (Xiong et al. 2020).
 
     Args:
         dim_in: Width of the steps; another width than `dim` is projected to it.
@@ -58,14 +58,15 @@ class TransformerEncoder(SequenceBody):
             check_positive(name, value)
         check_dropout(dropout)
         check_choice("pooling", pooling, get_args(Summary))
-        self.dim_out, self.pooling = dim, pooling
+        self.dim_out = dim
+        self.pooling: Summary = pooling
         self.project = nn.Identity() if dim_in == dim else nn.Linear(dim_in, dim)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(
-                Attention(dim, num_heads),
+                dim,
+                SelfAttention(dim, num_heads),
                 FeedForward(dim, hidden or 4 * dim, activation),
-                lambda: nn.LayerNorm(dim),
                 norm_first=norm_first,
                 dropout=dropout,
             )
@@ -75,12 +76,11 @@ class TransformerEncoder(SequenceBody):
 
     def forward(self, features: Tensor, mask: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
         """Map features (batch, time, dim_in) to (batch, time, dim); see `SequenceBody`. There is no state."""
-        features = self.project(features)
-        places = sinusoids(0, features.shape[1], self.dim_out, features)
-        features = self.dropout(features + places)
+        x = self.project(features)  # (batch, time, dim)
+        x = self.dropout(x + sinusoids(0, x.shape[1], self.dim_out, x))  # equation 1
         for layer in self.layers:
-            features, _ = layer(features, mask=mask)
-        return self.norm(features), None
+            x, _ = layer(x, mask=mask)  # equations 2 and 3
+        return self.norm(x), None  # equation 4
 
     def summary(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Sum up features (batch, time, dim) as `pooling` says, (batch, dim)."""

@@ -5,7 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -16,12 +16,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nnkit.batches import Batch
-from nnkit.data.ahead import AheadLoader
+from nnkit.data.base import Loader
 from nnkit.errors import UserError
 from nnkit.losses.scoring import Share, number_of, total_weight
 from nnkit.network import Network
 from nnkit.tasks.predictions import Prediction
-from nnkit.ui.drawing import Picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # A sum and what to divide it by, for each of a task's totals.
 Totals = Mapping[str, Share]
@@ -157,8 +159,8 @@ class Task(LightningModule, ABC):
         """
         return ()
 
-    def pictures(self, kept: Sequence[Tensor], preprocessing: Mapping[str, Any]) -> dict[str, Picture]:
-        """Return what is to be seen after a validation, by name.
+    def pictures(self, kept: Sequence[Tensor], preprocessing: Mapping[str, Any]) -> dict[str, "Figure"]:
+        """Return the figures to show after a validation, by name.
 
         Args:
             kept: What `pictured` returned for all batches, one after the other.
@@ -195,7 +197,7 @@ class Task(LightningModule, ABC):
             self.divisors = None
             return
         loader = self.trainer.train_dataloader
-        assert isinstance(loader, AheadLoader)
+        assert isinstance(loader, Loader)
         begins = batch_idx % every == 0
         # The last window of an epoch may be shorter.
         count = int(min(every, self.trainer.num_training_batches - batch_idx)) if begins else 1

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +16,10 @@ from nnkit.errors import UserError
 from nnkit.losses.scoring import at_least_32_bits, evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
 from nnkit.tasks.predictions import Ranking
-from nnkit.ui import drawing
+from nnkit.ui import figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MAX_KERNELS = 64
 
@@ -127,26 +130,25 @@ class Classification(Task):
         # Texts of several lengths cannot be kept side by side, and nobody would see anything in them.
         return (inputs if inputs.ndim == 4 else inputs[:, :0]), batch.target[rows], predicted[rows]
 
-    def pictures(
-        self, kept: Sequence[Tensor], preprocessing: Mapping[str, Any]
-    ) -> dict[str, drawing.Picture]:
+    def pictures(self, kept: Sequence[Tensor], preprocessing: Mapping[str, Any]) -> dict[str, "Figure"]:
         """Return the confusion matrix, the kernels of the first layer that sees images, and wrong answers."""
-        names, found = self.class_names, {}
+        found = {}
         if self.confusion is not None:
-            found["val/confusion"] = drawing.confusion_matrix(self.confusion.numpy(), names)
+            found["val/confusion"] = figures.confusion_matrix(self.confusion.numpy(), self.class_names)
         if not kept:
             return found
         images, truth, predicted = kept
         kernels = first_kernels(self.network, images.shape[1:])
         if kernels is not None:
-            found["first_layer"] = drawing.grid(
-                [drawing.to_bytes(kernel) for kernel in kernels], tile_size=48
-            )
+            found["first_layer"] = figures.image_grid([*map(figures.to_bytes, kernels)], side=48)
         if len(images) and images.ndim == 4:
             tiles = [_visible(image.float().numpy(), preprocessing) for image in images]
-            pairs = zip(truth.tolist(), predicted.tolist(), strict=True)
+            pairs, names = (
+                zip(truth.tolist(), predicted.tolist(), strict=True),
+                figures.legible(self.class_names),
+            )
             captions = [(f"true {names[true]}", f"said {names[said]}") for true, said in pairs]
-            found["val/wrong"] = drawing.grid(tiles, captions)
+            found["val/wrong"] = figures.image_grid(tiles, captions)
         return found
 
 
@@ -166,13 +168,13 @@ def macro_f1(confusion: Tensor) -> Tensor:
     return (2 * confusion.diagonal()[there] / sizes[there]).mean()
 
 
-def _visible(picture: NDArray[Any], learnt: Mapping[str, Any]) -> drawing.Picture:
+def _visible(picture: NDArray[Any], learnt: Mapping[str, Any]) -> figures.Pixels:
     """Undo the normalisation of one picture (channels, height, width)."""
     mean, std = learnt.get("mean"), learnt.get("std")
     if mean is None or std is None or len(mean) != len(picture):
-        return drawing.to_bytes(picture)
+        return figures.to_bytes(picture)
     scale, offset = np.asarray(std).reshape(-1, 1, 1), np.asarray(mean).reshape(-1, 1, 1)
-    return drawing.clip_to_bytes((picture * scale + offset) * 255)
+    return figures.clip_to_bytes((picture * scale + offset) * 255)
 
 
 def first_kernels(network: nn.Module, shape: torch.Size) -> NDArray[Any] | None:

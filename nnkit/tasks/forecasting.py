@@ -1,7 +1,7 @@
 """Forecasting: all steps of the horizon at once, scored in the user's units."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -10,7 +10,10 @@ from nnkit.batches import Batch
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import CONSTANT, Task, Totals, nothing, on_cpu
 from nnkit.tasks.predictions import Estimate
-from nnkit.ui import drawing
+from nnkit.ui import figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MAX_FORECASTS = 4
 
@@ -131,9 +134,7 @@ class Forecasting(Task):
         rows = (batch.indices.cpu() % truth.shape[1] == 0).nonzero().squeeze(-1)
         return truth[rows], self.last_outputs[..., 0][rows]
 
-    def pictures(
-        self, kept: Sequence[Tensor], preprocessing: Mapping[str, Any]
-    ) -> dict[str, drawing.Picture]:
+    def pictures(self, kept: Sequence[Tensor], preprocessing: Mapping[str, Any]) -> dict[str, "Figure"]:
         """Return forecasts beside what came."""
         truth, predicted = (values.float().numpy() for values in kept)
-        return {"val/forecast": drawing.curves(truth, predicted)}
+        return {"val/forecast": figures.forecasts(truth, predicted)}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +11,10 @@ from nnkit.batches import Batch
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import CONSTANT, Task, Totals, nothing, on_cpu
 from nnkit.tasks.predictions import Estimate
-from nnkit.ui import drawing
+from nnkit.ui import figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MAX_POINTS = 2000
 
@@ -110,12 +113,10 @@ class Regression(Task):
         assert self.last_outputs is not None
         return self.in_units(batch.target)[:, 0], self.last_outputs[:, 0]
 
-    def pictures(
-        self, kept: Sequence[Tensor], preprocessing: Mapping[str, Any]
-    ) -> dict[str, drawing.Picture]:
+    def pictures(self, kept: Sequence[Tensor], preprocessing: Mapping[str, Any]) -> dict[str, "Figure"]:
         """Return predicted values over true ones."""
         truth, predicted = (values.float().numpy() for values in kept)
-        return {"val/predicted_over_true": drawing.scatter(truth, predicted)}
+        return {"val/predicted_over_true": figures.scatter(truth, predicted)}
 
 
 def _r2(squared: Tensor, variance: Tensor, count: Tensor) -> Tensor:

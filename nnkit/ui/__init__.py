@@ -1,1 +1,1 @@
-"""What a user sees: terminal, tables, drawings, messages."""
+"""What a user sees: terminal, tables, figures, messages."""

@@ -14,7 +14,7 @@ from nnkit.callbacks import pictures
 from nnkit.callbacks.pictures import TensorBoardPictures
 from nnkit.runs.reopen import open_run
 from nnkit.tasks.classification import first_kernels
-from nnkit.ui import drawing
+from nnkit.ui import figures
 
 WORDS = ["callbacks=[checkpoint,pictures]", "trainer.max_epochs=2", "trainer.num_threads=1"]
 
@@ -39,10 +39,11 @@ def images(run):
 
 def test_a_classification_of_pictures_has_all_three(monkeypatch):
     drawn = []
+    grid = figures.image_grid
     monkeypatch.setattr(
-        drawing,
-        "grid",
-        lambda tiles, captions=(), tile_size=84: drawn.append((tiles, captions)) or tiles[0],
+        figures,
+        "image_grid",
+        lambda tiles, captions=(), side=84: drawn.append((tiles, captions)) or grid(tiles, captions, side),
     )
     result = nnkit.train(
         ["data=digits", "model=mlp", "model.hidden=[12]", *WORDS, "callbacks.pictures.num_wrong=3"]
@@ -68,10 +69,11 @@ def test_a_classification_of_pictures_has_all_three(monkeypatch):
 
 def test_a_table_has_its_confusion_only(monkeypatch):
     counts = []
+    draw = figures.confusion_matrix
     monkeypatch.setattr(
-        drawing,
+        figures,
         "confusion_matrix",
-        lambda confusion, names: counts.append((confusion, names)) or np.zeros((4, 4, 3), np.uint8),
+        lambda confusion, names: counts.append((confusion, names)) or draw(confusion, names),
     )
     result = nnkit.train(["data=iris", "data.val_fraction=0.2", *WORDS])
     assert set(images(result.run)) == {"val/confusion"}
@@ -82,10 +84,11 @@ def test_a_table_has_its_confusion_only(monkeypatch):
 
 def test_a_regression_has_its_scatter(monkeypatch):
     points = []
+    draw = figures.scatter
     monkeypatch.setattr(
-        drawing,
+        figures,
         "scatter",
-        lambda truth, predicted: points.append((truth, predicted)) or np.zeros((4, 4, 3), np.uint8),
+        lambda truth, predicted: points.append((truth, predicted)) or draw(truth, predicted),
     )
     result = nnkit.train(["data=diabetes", "data.val_fraction=0.2", *WORDS])
     assert set(images(result.run)) == {"val/predicted_over_true"}

@@ -1,6 +1,7 @@
 """Nodes to objects: what is built, what is said against a config, and that trying leaves no trace."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -10,11 +11,23 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from nnkit.config import catalog, compose, examine
+from nnkit.data.tables.base import TableData
+from nnkit.data.tables.table_file import TableSource
 from nnkit.errors import ConfigError
 from nnkit.factory import build, build_network, loss_target
 from nnkit.factory.nodes import signature
 from nnkit.network import Network
 from nnkit.runs import preflight
+
+OF_TABLES = {
+    "targets",
+    "val_fraction",
+    "test_fraction",
+    "batch_size",
+    "eval_batch_size",
+    "num_workers",
+    "seed",
+}
 
 
 class Recorder(nn.Module):
@@ -44,6 +57,25 @@ class Needs(nn.Module):
 class Child(Recorder):
     def __init__(self, extra: int = 0, **arguments: Any) -> None:
         super().__init__(**arguments)
+
+
+class Plain(TableData):
+    """A data module with a constructor of its own."""
+
+    def __init__(self, *, extra: int = 0, **common: Any) -> None:
+        super().__init__(**common)
+        self.extra = extra
+
+    def source(self) -> TableSource:
+        return TableSource("")
+
+
+@dataclass(kw_only=True, eq=False)
+class Options(TableData):
+    """A data module that is a dataclass of its options; the seed of the split is none of them."""
+
+    more: str = ""
+    split_seed: int = field(default=3, init=False)
 
 
 class Bare(nn.Module):
@@ -154,6 +186,8 @@ def test_a_reference_to_nothing_is_a_mistake_of_the_config():
     [
         (Recorder, {"size", "shape", "options", "names", "weight", "free"}, False),
         (Child, {"extra", "size", "shape", "options", "names", "weight", "free"}, False),
+        (Plain, {"extra", "split_seed", *OF_TABLES}, False),
+        (Options, {"more", *OF_TABLES}, False),
         (Bare, set(), False),
         (Swallows, {"a"}, True),
         (Unresolvable, {"a", "b"}, False),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from nnkit.layers.attention import Attention
+from nnkit.layers.attention import CrossAttention, SelfAttention
 from nnkit.layers.positions import rotations
 
 BATCH, TIME, KEYS, DIM, HEADS = 2, 6, 9, 12, 3
@@ -23,7 +23,7 @@ def drawn(*shape):
 
 def layer(**arguments):
     torch.manual_seed(0)
-    return Attention(DIM, HEADS, **arguments)
+    return SelfAttention(DIM, HEADS, **arguments)
 
 
 def by_loops(query, key, value, may_see):
@@ -70,35 +70,32 @@ def test_self_attention_is_the_softmax_of_the_products(causal, precision):
     )
 
 
-def test_looking_up_a_memory_is_the_softmax_of_the_products():
-    attention, inputs, memory = layer(memory_dim=7), drawn(BATCH, TIME, DIM), drawn(BATCH, KEYS, 7)
+def test_attention_to_a_memory_is_the_softmax_of_the_products():
+    torch.manual_seed(0)
+    attention, inputs, memory = CrossAttention(DIM, HEADS, 7), drawn(BATCH, TIME, DIM), drawn(BATCH, KEYS, 7)
     with torch.no_grad():
         key, value = attention.key_value(memory).chunk(2, dim=-1)
         expected, weights = by_loops(
             attention.query(inputs), key, value, lambda sample, _, other: MEMORY_MASK[sample, other]
         )
         attention.record = True
-        output, cache = attention.look_up(inputs, memory, MEMORY_MASK)
-        again, _ = attention.look_up(inputs, torch.zeros_like(memory), MEMORY_MASK, cache)
+        output, cache = attention(inputs, memory, MEMORY_MASK)
+        again, _ = attention(inputs, torch.zeros_like(memory), MEMORY_MASK, cache)
     torch.testing.assert_close(output, attention.out(expected), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(attention.weights, weights, atol=1e-5, rtol=1e-5)
     assert torch.equal(output, again)
 
 
 @causality
-@pytest.mark.parametrize("bias", [False, True])
-def test_outputs_weights_and_gradients_are_those_of_torch(causal, bias):
-    attention = layer(bias=bias)
-    theirs = nn.MultiheadAttention(DIM, HEADS, bias=bias, batch_first=True)
+def test_outputs_weights_and_gradients_are_those_of_torch(causal):
+    attention = layer()
+    theirs = nn.MultiheadAttention(DIM, HEADS, batch_first=True)
     pairs = [
         (attention.query_key_value.weight, theirs.in_proj_weight),
         (attention.out.weight, theirs.out_proj.weight),
+        (attention.query_key_value.bias, theirs.in_proj_bias),
+        (attention.out.bias, theirs.out_proj.bias),
     ]
-    if bias:
-        pairs += [
-            (attention.query_key_value.bias, theirs.in_proj_bias),
-            (attention.out.bias, theirs.out_proj.bias),
-        ]
     with torch.no_grad():
         for ours, other in pairs:
             other.copy_(ours)
@@ -153,4 +150,4 @@ def test_dropout_acts_on_weights_while_training_only():
 @pytest.mark.parametrize("wrong", [{"num_heads": 5}, {"num_heads": 0}, {"dim": 0}, {"dropout": 1.5}])
 def test_what_cannot_be_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Attention(**{"dim": DIM, "num_heads": HEADS, **wrong})
+        SelfAttention(**{"dim": DIM, "num_heads": HEADS, **wrong})

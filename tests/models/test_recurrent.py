@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from nnkit.embeds.tokens import Tokens
 from nnkit.heads.classifier import Classifier
 from nnkit.heads.language_model import LanguageModel
-from nnkit.layers.lstm import LSTMLayers
+from nnkit.layers.recurrent import LSTMLayers
 from nnkit.models.gru import GRU
 from nnkit.models.lstm import LSTM
 from nnkit.models.rnn import RNN

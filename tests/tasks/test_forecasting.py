@@ -15,7 +15,6 @@ from nnkit.batches import Series
 from nnkit.cli.verbs import predict as verb
 from nnkit.data.sampler import Draw
 from nnkit.tasks.forecasting import Forecasting
-from nnkit.ui.drawing import curves
 
 QUICK = [
     "trainer.num_threads=1",
@@ -184,14 +183,3 @@ def test_forecasts_are_drawn_beside_what_came():
     events = EventAccumulator(str(result.run.path / "tensorboard"), size_guidance={"images": 0})
     events.Reload()
     assert events.Tags()["images"] == ["val/forecast"]
-
-
-def test_a_forecast_that_is_true_covers_the_truth():
-    truth = np.stack([np.sin(np.arange(20) / 3), np.linspace(0, 1, 20)])
-    same, other = curves(truth, truth), curves(truth, truth - 0.5)
-    assert same.shape[0] > 2 * 160
-    grey = [(np.abs(picture[:170, 60:360].astype(int) - 128).max(2) == 0).sum() for picture in (same, other)]
-    # Only the frame is grey where the forecast lies on the truth.
-    assert grey[0] < grey[1]
-    assert curves(np.array([[np.nan, 1.0]]), np.array([[1.0, np.inf]])).ndim == 3
-    assert curves(np.array([[2.0]]), np.array([[2.0]])).ndim == 3

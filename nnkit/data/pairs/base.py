@@ -100,7 +100,7 @@ class PairData(DataModule):
         self.max_length = max_length
         self.max_tokens = max_tokens
         self.buckets = buckets
-        self.split_options = {
+        self._split_options = {
             "val_fraction": val_fraction,
             "test_fraction": test_fraction,
             "split_seed": split_seed,
@@ -131,7 +131,7 @@ class PairData(DataModule):
     def prepare(self) -> Preprocessing:
         """Read the pairs, split them, and learn the vocabularies from the training ones."""
         paired = self.load(None)
-        rows = paired.deal(self.split_options)
+        rows = paired.deal(self._split_options)
         self._tokenizers = self._vocabularies(paired, rows["train"].tolist())
         with self.speaking_of_heritage():
             pairs, kept = self._open(paired, self._tokenizers, rows, self.max_length)
@@ -143,7 +143,7 @@ class PairData(DataModule):
             "max_length": self.max_length,
             # Room for answers somewhat longer than any that was learnt from.
             "max_target_len": longest + longest // 4 + 1,
-            **({} if paired.parts else self.split_options),
+            **({} if paired.parts else self._split_options),
             "counts": {name: len(part) for name, part in kept.items()},
             "fingerprint": paired.fingerprint,
         }

@@ -95,7 +95,7 @@ class SentencePairs(DataModule):
             )
         self._kind, self._max_vocab = tokenizer, max_vocab
         self.max_length = max_length
-        self.split_options = {
+        self._split_options = {
             "val_fraction": val_fraction,
             "test_fraction": test_fraction,
             "split_seed": split_seed,
@@ -146,14 +146,14 @@ class SentencePairs(DataModule):
     def prepare(self) -> Preprocessing:
         """Read the text, learn a vocabulary, and encode it; or find this done in the cache."""
         rules = {"documents": self.documents, "sentences": self.sentences}
-        found = self._documents({**rules, **self.split_options})
+        found = self._documents({**rules, **self._split_options})
         spec = self.heritage.get("tokenizer") or vocabulary_of(found, self._kind, self._max_vocab)
         self.preprocessing = {
             "tokenizer": spec,
             "max_length": self.max_length,
             "is_next": IS_NEXT,
             **rules,
-            **self.split_options,
+            **self._split_options,
             **({"origin": self.origin()} if self.origin() else {}),
             "sources": found.scanned.sources,
             "fingerprint": found.scanned.fingerprint,

@@ -3,6 +3,7 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,10 +13,16 @@ from torch import Tensor
 from nnkit.batches import Table
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.sampler import Draw
-from nnkit.data.splits import check_fractions, split_rows
-from nnkit.data.tables.columns import Features, encode, gather, learn_columns, mean_and_std, num_features
-from nnkit.data.tables.table_file import LoadedTable, TableSource, load_table
-from nnkit.data.tables.table_rows import read_table_rows
+from nnkit.data.tables.columns import (
+    ColumnOptions,
+    Features,
+    encode,
+    gather,
+    learn_columns,
+    mean_and_std,
+    num_features,
+)
+from nnkit.data.tables.table_file import LoadedTable, TableSource, load_table, read_table_rows
 from nnkit.data.tables.targets import Target
 from nnkit.errors import UserError
 
@@ -49,6 +56,7 @@ class TableSamples(Samples):
         return Table(gather(self._features, rows), self._targets.index_select(0, rows), draw.indices)
 
 
+@dataclass(kw_only=True, eq=False)
 class TableData(DataModule):
     """Base of datasets of tables: a subclass says which file it is and what to do with its columns.
 
@@ -57,53 +65,42 @@ class TableData(DataModule):
     Targets that are real values are standardised as well; `preprocessing["target"]` holds the mean and the
     standard deviation that take them back.
 
-    Args:
+    Attributes:
         targets: Types of target the task learns from, ``${task.targets}``: "index" makes the target a class,
             "real" a real value.
-        val_fraction: Share of the rows held out for validation; 0: none; default: a tenth, and none of a table of
+        val_fraction: Share of the rows held out for validation; 0: none; None: a tenth, and none of a table of
             fewer than 1,000 rows, where the best of many checkpoints would be the luckiest.
         test_fraction: Share of the rows held out for the test.
         split_seed: Seed of the split; the split does not depend on `seed`.
-        batch_size: As in `DataModule`, like the rest.
-        eval_batch_size: As in `DataModule`.
-        num_workers: As in `DataModule`.
-        seed: As in `DataModule`.
 
     Raises:
-        ValueError: If an argument is out of range, or the task does not fit the target.
+        ValueError: If an option is out of range, or the task does not fit the target.
     """
+
+    targets: Sequence[str] = ("index",)
+    val_fraction: float | None = None
+    test_fraction: float = 0.2
+    split_seed: int = 0
+    batch_size: int = 32
 
     fact_names = ("num_features", "num_classes", "num_outputs")
     vouched = True
+    split_by = ("val_fraction", "test_fraction", "split_seed")
     # What the target is where that is certain.
     holds: ClassVar[Literal["index", "real"] | None] = None
 
-    def __init__(
-        self,
-        *,
-        targets: Sequence[str] = ("index",),
-        val_fraction: float | None = None,
-        test_fraction: float = 0.2,
-        split_seed: int = 0,
-        batch_size: int = 32,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            batch_size=batch_size, eval_batch_size=eval_batch_size, num_workers=num_workers, seed=seed
-        )
-        check_fractions(val_fraction or 0.0, test_fraction)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         wanted = self.holds or "index or real"
-        if not set(targets) & ({self.holds} if self.holds else {"index", "real"}):
+        if not set(self.targets) & ({self.holds} if self.holds else {"index", "real"}):
             task = {"index": "task=classification", "real": "task=regression"}.get(wanted, "another task")
             raise ValueError(
-                f"targets must contain {wanted}, not {', '.join(targets)}: this table goes with {task}"
+                f"targets must contain {wanted}, not {', '.join(self.targets)}: this table goes with {task}"
             )
-        self.classes = "index" in targets
-        self.val_fraction = val_fraction
-        self.test_fraction = test_fraction
-        self.split_seed = split_seed
+
+    def forget(self) -> None:
+        """Drop the table."""
+        super().forget()
         self._loaded: LoadedTable | None = None
         self._encoded: tuple[Features, Tensor, dict[Split, Tensor]] | None = None
 
@@ -111,20 +108,16 @@ class TableData(DataModule):
     def source(self) -> TableSource:
         """Return where the table is and how to read it; nothing is read."""
 
-    def setup_data(self, preprocessing: Preprocessing | None = None) -> None:
-        """Prepare the data, or take over what an earlier run learnt."""
-        self._loaded = self._encoded = None
-        super().setup_data(preprocessing)
+    def _load(self) -> LoadedTable:
+        return load_table(self.source(), "index" in self.targets, self.unchanged, say=self.is_new)
 
     def prepare(self) -> Preprocessing:
         """Read the table, split it, and learn from the training rows how to encode its columns."""
         source = self.source()
-        loaded = self._loaded = load_table(source, self.classes, say=True)
-        options = self._split_options(len(loaded.target.kept))
-        rows = _split(loaded.target, options)
+        loaded = self._loaded = self._load()
+        rows = self._split(loaded.target)
         counts = {name: len(part) for name, part in rows.items()}
-        training = rows["train"].numpy()
-        learnt, dropped = learn_columns(loaded.columns, training, source.columns)
+        learnt, dropped = learn_columns(loaded.columns, rows["train"].numpy(), source.columns)
         _logger.info(
             "%s: %d rows to train on, %d for validation, %d for the test (data.split_seed=%d)",
             *(source.path, counts["train"], counts["val"], counts["test"], self.split_seed),
@@ -141,20 +134,24 @@ class TableData(DataModule):
             "columns": learnt,
             "dropped": dropped,
             **self._learn_target(loaded, rows["train"]),
-            **options,
+            **self.split_options,
             "counts": counts,
             "fingerprint": loaded.fingerprint,
         }
 
-    def _split_options(self, num_rows: int) -> dict[str, Any]:
-        val_fraction = self.val_fraction
-        if val_fraction is None:
-            val_fraction = 0.1 if num_rows >= _MIN_ROWS_TO_VALIDATE else 0.0
-        return {
-            "val_fraction": val_fraction,
-            "test_fraction": self.test_fraction,
-            "split_seed": self.split_seed,
-        }
+    @property
+    def split_options(self) -> dict[str, Any]:
+        """As in `DataModule`; once the table is read, its size tells whether there is a validation part by default."""
+        options = super().split_options
+        if options["val_fraction"] is None and self._loaded is not None:
+            enough = len(self._loaded.target.kept) >= _MIN_ROWS_TO_VALIDATE
+            options["val_fraction"] = 0.1 if enough else 0.0
+        return options
+
+    def _split(self, target: Target) -> dict[Split, Tensor]:
+        classes = None if target.class_names is None else target.values[target.kept]
+        dealt = self.split_rows(len(target.kept), classes)
+        return {name: target.kept[rows] for name, rows in dealt.items()}
 
     def _learn_target(self, loaded: LoadedTable, training: Tensor) -> dict[str, Any]:
         name, target = loaded.target_name, loaded.target
@@ -179,16 +176,14 @@ class TableData(DataModule):
             UserError: If the file is gone or has changed since.
         """
         if self._encoded is None:
-            loaded = self._loaded or load_table(
-                self.source(), self.classes, expected=self.preprocessing["fingerprint"]
-            )
+            loaded = self._loaded or self._load()
             features = encode(loaded.columns, self.preprocessing["columns"], loaded.num_rows)
             targets = loaded.target.values
             if loaded.target.class_names is None:
                 scale = self.preprocessing["target"]
                 mean, std = torch.tensor(scale["mean"]).double(), torch.tensor(scale["std"]).double()
                 targets = ((targets[:, None] - mean) / std).to(torch.float32)
-            self._encoded = features, targets, _split(loaded.target, self.preprocessing)
+            self._encoded = features, targets, self._split(loaded.target)
             # The raw columns are as large as the features, and nobody needs them again.
             self._loaded = None
         features, targets, rows = self._encoded
@@ -207,9 +202,12 @@ class TableData(DataModule):
                 yield item, str(error)
 
 
-def _split(target: Target, options: dict[str, Any]) -> dict[Split, Tensor]:
-    classes = None if target.class_names is None else target.values[target.kept]
-    dealt = split_rows(
-        len(target.kept), options["val_fraction"], options["test_fraction"], options["split_seed"], classes
-    )
-    return {name: target.kept[rows] for name, rows in dealt.items()}
+class ShippedTable(TableData):
+    """A table that comes with nnkit; a subclass names its file and its target."""
+
+    file: ClassVar[str]
+    target: ClassVar[str]
+
+    def source(self) -> TableSource:
+        """Return the file that comes with nnkit; all of its columns are read."""
+        return TableSource(str(SHIPPED / self.file), target=self.target, columns=ColumnOptions(drop=()))

@@ -1,20 +1,45 @@
-"""A table's file in memory: its target told from the other columns, and all that is odd about it said."""
+"""A table's file: read whole to train on, what is odd about it logged, or row by row to predict."""
 
 import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from nnkit.data.reading.delimited import Dialect, read_dialect, read_header, unique_names
-from nnkit.data.reading.frame import Column, Frame, Numbers, read_frame
-from nnkit.data.reading.user_files import find_file, unchanged
-from nnkit.data.tables.columns import ColumnOptions
+from nnkit.batches import Table
+from nnkit.data.cache import sha256_of
+from nnkit.data.reading.delimited import (
+    Dialect,
+    num_fields,
+    read_dialect,
+    read_header,
+    read_rows,
+    unique_names,
+)
+from nnkit.data.reading.frame import Column, Frame, Numbers, Texts, parse_number, parse_text, read_frame
+from nnkit.data.reading.user_files import find_file
+from nnkit.data.tables.columns import (
+    MAX_SCORE,
+    ColumnOptions,
+    LearntColumn,
+    NumberColumn,
+    encode,
+    gather,
+)
 from nnkit.data.tables.targets import Target, read_target
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.suggest import absent
 
 _logger = logging.getLogger("nnkit")
+
+# Rows encoded at once.
+_CHUNK = 1024
+
+# What is read from a row: a number or text (None if missing) for each column in turn.
+_Values = list[float | str | None]
 
 
 @dataclass(frozen=True)
@@ -58,22 +83,22 @@ class LoadedTable:
 
 
 def load_table(
-    source: TableSource, classes: bool, say: bool = False, expected: str | None = None
+    source: TableSource, classes: bool, unchanged: Callable[[str, str], str], *, say: bool
 ) -> LoadedTable:
     """Read a table.
 
     Args:
         source: Where it stands and how to read it.
         classes: Whether the target is a class or a real value.
+        unchanged: `DataModule.unchanged`, called before the file is read.
         say: Whether to log what was found out, renamed, left out or counted as missing.
-        expected: SHA-256 the file must have; None admits any.
 
     Raises:
         UserError: If the file cannot be read or has changed.
         ConfigError: If it lacks a column that the source names, or the target cannot be what it is to be.
     """
     path = find_file(source.path)
-    found = unchanged(path, expected)
+    found = unchanged(str(path), sha256_of(path))
     dialect = read_dialect(path, source.delimiter, source.encoding)
     header = read_header(path, dialect)
     if len(header) == 1:
@@ -86,13 +111,11 @@ def load_table(
     as_text = [*source.categorical, name] if classes else [*source.categorical]
     frame = read_frame(path, dialect, as_text)
     target = read_target(name, frame.columns[name], classes)
+    columns = {other: column for other, column in frame.columns.items() if other != name}
     if say:
         _say_how_read(source, dialect, header, name)
         _say_target(frame, name, target)
-        _say_cells(
-            {other: column for other, column in frame.columns.items() if other != name}, frame.num_rows
-        )
-    columns = {other: column for other, column in frame.columns.items() if other != name}
+        _say_cells(columns, frame.num_rows)
     return LoadedTable(name, target, columns, frame.num_rows, found)
 
 
@@ -157,11 +180,11 @@ def _say_cells(columns: dict[str, Column], num_rows: int) -> None:
     for name, column in columns.items():
         if isinstance(column, Numbers):
             _say_no_numbers(name, column)
-            absent = int(np.isnan(column.values).sum())
+            count = int(np.isnan(column.values).sum())
         else:
-            absent = int((column.codes < 0).sum())
-        if absent:
-            missing.append(f"{name!r} {absent:,}")
+            count = int((column.codes < 0).sum())
+        if count:
+            missing.append(f"{name!r} {count:,}")
     if missing:
         _logger.warning(
             "missing in %s rows: %s%s; a number takes the median and is marked, a text is a category of its own",
@@ -178,3 +201,101 @@ def _say_no_numbers(name: str, column: Numbers) -> None:
         )
     if column.num_infinite:
         _logger.warning("column %r: %d infinite numbers count as missing", name, column.num_infinite)
+
+
+def read_table_rows(
+    item: str, delimiter: str | None, encoding: str | None, learnt: Sequence[LearntColumn]
+) -> Iterator[tuple[str, Table | str]]:
+    """Read the rows of a CSV file with a header.
+
+    Args:
+        item: The file's path.
+        delimiter: The character between two fields, or None to find out.
+        encoding: The file's codec, or None to find out.
+        learnt: The columns a model was trained on, from `learn_columns`; the file may hold others.
+
+    Yields:
+        For each row ``item:row``, counted from 1 below the header, and a batch of one (target and index are
+        0) or the sentence that says what is wrong with it.
+
+    Raises:
+        UserError: If the file as a whole cannot be read, or lacks columns.
+    """
+    path = find_file(item)
+    dialect = read_dialect(path, delimiter, encoding)
+    names = unique_names(read_header(path, dialect))
+    lacking = [spec["name"] for spec in learnt if spec["name"] not in names]
+    if lacking:
+        raise UserError(
+            f"{item} lacks {len(lacking)} of the {len(learnt)} columns the model was trained on: "
+            f"{', '.join(lacking[:20])}{' ...' if len(lacking) > 20 else ''}"
+        )
+    places = [names.index(spec["name"]) for spec in learnt]
+    rows = read_rows(path, dialect)
+    next(rows)
+    number, said = 0, set[str]()
+    while chunk := list(islice(rows, _CHUNK)):
+        parsed = [
+            _parse(row, places, learnt, dialect.decimal_comma)
+            if len(row) == len(names)
+            else f"line {line}: {num_fields(len(row))}, the header has {len(names)}"
+            for line, row in chunk
+        ]
+        tables = iter(_encode([values for values in parsed if not isinstance(values, str)], learnt, said))
+        for values in parsed:
+            number += 1
+            yield f"{item}:{number}", values if isinstance(values, str) else next(tables)
+    if not number:
+        raise UserError(f"{item} holds column names but no rows")
+
+
+def _parse(
+    row: list[str], places: Sequence[int], learnt: Sequence[LearntColumn], decimal_comma: bool
+) -> _Values | str:
+    values: _Values = []
+    for spec, place in zip(learnt, places, strict=True):
+        if spec["kind"] == "category":
+            values.append(parse_text(row[place]))
+            continue
+        number = parse_number(row[place], decimal_comma)
+        if number is None or np.isinf(number):
+            return f"column {spec['name']!r} must hold a number, not {row[place].strip()!r}"
+        values.append(number)
+    return values
+
+
+def _say_outlier(values: NDArray[np.float64], spec: NumberColumn, said: set[str]) -> None:
+    far = values[np.abs(values - spec["mean"]) > MAX_SCORE * spec["std"]]
+    if len(far) and spec["name"] not in said:
+        said.add(spec["name"])
+        _logger.warning(
+            "column %r: %g lies more than %g standard deviations from the training rows (mean %g, standard "
+            "deviation %g); is it in the same unit?",
+            *(spec["name"], far[0], MAX_SCORE, spec["mean"], spec["std"]),
+        )
+
+
+def _encode(rows: list[_Values], learnt: Sequence[LearntColumn], said: set[str]) -> Iterator[Table]:
+    columns: dict[str, Column] = {}
+    for place, spec in enumerate(learnt):
+        cells = [row[place] for row in rows]
+        if spec["kind"] == "number":
+            values = np.array(cells, dtype=np.float64)
+            columns[spec["name"]] = Numbers(values)
+            _say_outlier(values, spec, said)
+            continue
+        codes: dict[str, int] = {}
+        numbers = [codes.setdefault(cell, len(codes)) if isinstance(cell, str) else -1 for cell in cells]
+        columns[spec["name"]] = Texts(np.array(numbers, dtype=np.int32), list(codes))
+        unseen = next((text for text in codes if text not in spec["categories"]), None)
+        # Where rare categories were taken together, an unseen one is no news.
+        if unseen is not None and not spec["other"] and spec["name"] not in said:
+            said.add(spec["name"])
+            _logger.warning(
+                "column %r: %r is not in the training rows; it counts as other, as all do that are not there",
+                *(spec["name"], unseen),
+            )
+    inputs = gather(encode(columns, learnt, len(rows)), torch.arange(len(rows)))
+    zero = torch.zeros(1, dtype=torch.int64)
+    for row in inputs:
+        yield Table(row.unsqueeze(0), zero, zero)

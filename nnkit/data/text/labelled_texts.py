@@ -95,7 +95,7 @@ class LabelledTexts(DataModule):
         self.max_length = max_length
         self.markers = markers
         self.max_tokens = max_tokens
-        self.split_options = {
+        self._split_options = {
             "val_fraction": val_fraction,
             "test_fraction": test_fraction,
             "split_seed": split_seed,
@@ -122,7 +122,7 @@ class LabelledTexts(DataModule):
     def prepare(self) -> Preprocessing:
         """Read the texts, split them, and learn vocabulary and classes from the training ones."""
         labelled = self.load(None)
-        classified = classify(labelled, self.split_options, say=True)
+        classified = classify(labelled, self._split_options, say=True)
         tokenizer = self._vocabulary(classified)
         with self.speaking_of_heritage():
             encoded, classified = self._encode(
@@ -141,7 +141,7 @@ class LabelledTexts(DataModule):
             "columns": labelled.columns,
             "max_length": self.max_length,
             "markers": self.markers,
-            **({} if labelled.parts else self.split_options),
+            **({} if labelled.parts else self._split_options),
             "counts": counts,
             "fingerprint": labelled.fingerprint,
         }
