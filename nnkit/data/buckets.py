@@ -6,7 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from nnkit.data.sampler import BatchSampler, private_generator
+from nnkit.data.counted_random import private_generator
+from nnkit.data.sampler import BatchSampler
 
 # How far from its length a sample is sorted, drawn anew each epoch: samples of about one length change places.
 JITTER = 0.025

@@ -7,17 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-# Multiplier of splitmix64: spreads (seed, epoch) over the generator's 64-bit seeds.
-_GOLDEN = 0x9E3779B97F4A7C15
-
-
-def private_generator(*numbers: int) -> torch.Generator:
-    """Return a generator seeded from a tuple of integers, apart from torch's global one."""
-    state = 0
-    for number in numbers:
-        state = ((state ^ (number & (2**64 - 1))) * _GOLDEN + 1) % 2**64
-        state ^= state >> 31
-    return torch.Generator().manual_seed(state)
+from nnkit.data.counted_random import private_generator
 
 
 class Draw(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nnkit.data.sampler import private_generator
+from nnkit.data.counted_random import private_generator
 from nnkit.errors import UserError
 
 Split = Literal["train", "val", "test"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from nnkit.data.sampler import private_generator
+from nnkit.data.counted_random import private_generator
 from nnkit.data.tokenizing import quoted
 from nnkit.decoding.sampling import Sampling, generate
 from nnkit.errors import UserError

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nnkit.data.sampler import BatchSampler, private_generator
+from nnkit.data.sampler import BatchSampler
 
 
 def order(sampler):
@@ -65,12 +65,3 @@ def test_without_a_seed_the_order_is_kept_and_no_epoch_is_given():
     draws = list(BatchSampler(10, 4))
     assert torch.cat([draw.indices for draw in draws]).tolist() == list(range(10))
     assert {draw.epoch for draw in draws} == {None}
-
-
-def test_private_generators_of_near_seeds_differ():
-    firsts = {
-        torch.randint(2**31, (1,), generator=private_generator(a, b)).item()
-        for a in range(8)
-        for b in range(8)
-    }
-    assert len(firsts) == 64

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import torch
 
 from nnkit.data.base import Split
-from nnkit.data.sampler import private_generator
+from nnkit.data.counted_random import private_generator
 
 if TYPE_CHECKING:
     from babel import Locale

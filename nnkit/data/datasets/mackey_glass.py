@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from nnkit.data.base import Preprocessing
-from nnkit.data.sampler import private_generator
+from nnkit.data.counted_random import private_generator
 from nnkit.data.series.base import LoadedSeries, Values, WindowedSeries
 from nnkit.data.series.series_file import SeriesSource, read_series
 from nnkit.errors import UserError

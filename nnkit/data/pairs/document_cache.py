@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from nnkit.data.cache import Arrays, Prepared, cache_dir, commit, explained, new_array, prepared
+from nnkit.data.counted_random import private_generator
 from nnkit.data.pairs.documents import DocumentRule, SentenceRule, read_documents
-from nnkit.data.sampler import private_generator
 from nnkit.data.text.text_cache import PARTS, Scan
 from nnkit.data.text.text_reading import Corpus, shown
 from nnkit.data.tokenizing import TokenizerKind, WithSpecialTokens, learn_tokenizer

@@ -9,11 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# splitmix64 (Steele, Lea and Flood 2014): a counter goes in, 64 well mixed bits come out.
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
-_LANE_BITS = 16
+from nnkit.data.counted_random import coarse_uniform
 
 
 @dataclass(frozen=True)
@@ -93,48 +89,18 @@ class Augment:
         Returns:
             A new tensor of the same shape and range: float32 after a rotation, uint8 otherwise.
         """
-        bits = random_bits(seed, epoch, index)
+        drawn = coarse_uniform(seed, epoch, index.numpy())
         if self.rotate:
-            pixels = _rotate(pixels, self.rotate * (2 * _lane(bits, 0) - 1))
+            pixels = _rotate(pixels, self.rotate * (2 * drawn[0] - 1))
         if self.flip:
-            flipped = torch.from_numpy(_lane(bits, 1) < 0.5)
+            flipped = torch.from_numpy(drawn[1] < 0.5)
             pixels = torch.where(flipped.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
         if self.shift:
             padded = functional.pad(pixels, [self.shift] * 4)
-            pixels = _move(padded, self.shift, _lane(bits, 2), _lane(bits, 3))
+            pixels = _move(padded, self.shift, drawn[2], drawn[3])
         if self.crop:
-            more = _mix(bits)
-            pixels = _move(_mirror(pixels, self.crop), self.crop, _lane(more, 0), _lane(more, 1))
+            pixels = _move(_mirror(pixels, self.crop), self.crop, drawn[4], drawn[5])
         return pixels
-
-
-def random_bits(seed: int, epoch: int, index: Tensor) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """Hash (seed, epoch, index) to 64 random bits a sample.
-
-    Args:
-        seed: Any integer.
-        epoch: Any integer from 0.
-        index: Sample numbers, (batch,) int64.
-
-    Returns:
-        Bits, (batch,) uint64.
-    """
-    # NumPy, because its calls on a few dozen numbers cost a third of torch's.
-    stream = _mix(_mix(np.array([seed & (2**64 - 1)], np.uint64)) + np.uint64(epoch))
-    return _mix(index.numpy().view(np.uint64) ^ stream)
-
-
-def _mix(counter: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    bits = counter * _GOLDEN + _GOLDEN
-    bits = (bits ^ (bits >> np.uint64(30))) * _MIX_1
-    bits = (bits ^ (bits >> np.uint64(27))) * _MIX_2
-    return bits ^ (bits >> np.uint64(31))
-
-
-def _lane(bits: np.ndarray[Any, np.dtype[np.uint64]], lane: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return one of four independent uniform numbers in [0, 1) a sample."""
-    part = (bits >> np.uint64(lane * _LANE_BITS)) & np.uint64(2**_LANE_BITS - 1)
-    return part / float(2**_LANE_BITS)
 
 
 def _move(padded: Tensor, margin: int, down: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> Tensor:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from nnkit.batches import IGNORED, Blocks
 from nnkit.data.base import Samples
-from nnkit.data.sampler import Draw, private_generator
+from nnkit.data.counted_random import private_generator
+from nnkit.data.sampler import Draw
 
 # Keeps the starts of windows apart from the order of samples, which is drawn from (seed, epoch).
 _WINDOWS = 0x77696E646F7773

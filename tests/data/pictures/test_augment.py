@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnkit.data.pictures.augment import Augment, random_bits
+from nnkit.data.pictures.augment import Augment
 
 ALL = Augment(shift=2, crop=3, flip=True, rotate=20.0)
 
@@ -97,17 +97,6 @@ def test_the_pictures_and_the_global_generator_are_left_alone():
     ALL(pixels, 0, 0, torch.arange(40))
     assert torch.equal(pixels, copy)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_the_bits_are_even_and_uncorrelated():
-    bits = random_bits(0, 0, torch.arange(4096))
-    matrix = np.stack([(bits >> np.uint64(place)) & np.uint64(1) for place in range(64)]).astype(float)
-    # 64 means and 2,016 correlations of 4,096 coin flips: five standard deviations.
-    assert np.abs(matrix.mean(axis=1) - 0.5).max() < 5 * 0.5 / 64
-    correlation = np.corrcoef(matrix) - np.eye(64)
-    assert np.abs(correlation).max() < 5 / 64
-    other = random_bits(0, 1, torch.arange(4096))
-    assert len(set(bits.tolist()) | set(other.tolist())) == 8192
 
 
 @pytest.mark.parametrize("options", [None, {}, {"shift": 0, "crop": 0, "flip": False, "rotate": 0}])
