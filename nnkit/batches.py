@@ -172,6 +172,15 @@ def is_padded(batch: Batch) -> bool:
     return "mask" in batch._fields
 
 
+def first_of(batch: Batch) -> Batch:
+    """Return the first sample of a batch as a batch of one; where it has a mask, without what the mask leaves out."""
+    one: Batch = type(batch)(*(part[:1] for part in batch))
+    if not is_padded(one):
+        return one
+    length = int(one._asdict()["mask"].sum())
+    return type(one)(*(part[:, :length] if part.ndim > 1 else part for part in one))
+
+
 def join(batches: Sequence[Batch]) -> Batch:
     """Put batches of one kind together; texts are padded to the longest."""
     columns: Iterable[tuple[Tensor, ...]] = zip(*batches, strict=True)

@@ -67,6 +67,9 @@ def test_a_task_of_the_users_own_with_its_batch_and_metric_does_what_ours_do(pro
     for name, epochs in (("short", 2), ("long", 30)):
         code, _, err = nnkit(project, "train", *command, f"name={name}", f"trainer.max_epochs={epochs}")
         assert code == 0, err
+    code, out, err = nnkit(project, "check", *command)
+    assert code == 0, err
+    assert "64 x 2" in out
     record = json.loads((project / "outputs/long/run.json").read_text())
     assert record["better"]["weighted_accuracy"] == "max"
     assert record["metrics"]["test/weighted_accuracy"] > 0.7

@@ -45,7 +45,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DryRun:
     """A training step on the meta device.
 
     Attributes:
@@ -87,7 +87,7 @@ def _without_kernels(config: DictConfig, device: str) -> DictConfig:
     return config
 
 
-def rehearse(config: DictConfig, choices: dict[str, Any], num_batches: int = 100) -> Rehearsal:
+def dry_run(config: DictConfig, choices: dict[str, Any], num_batches: int = 100) -> DryRun:
     """Take one training step without values: the batch through the network, the loss, the optimizer.
 
     Args:
@@ -100,10 +100,10 @@ def rehearse(config: DictConfig, choices: dict[str, Any], num_batches: int = 100
         ShapeError: If a layer cannot take what the one before it gives.
         UserError: If the loss cannot take the outputs and the targets, or gives no single number.
     """
-    return without_values(lambda device: _rehearse_on(device, config, choices, num_batches))
+    return without_values(lambda device: _dry_run_on(device, config, choices, num_batches))
 
 
-def _rehearse_on(device: str, config: DictConfig, choices: dict[str, Any], num_batches: int) -> Rehearsal:
+def _dry_run_on(device: str, config: DictConfig, choices: dict[str, Any], num_batches: int) -> DryRun:
     task = make_task(config, choices, device)
     batch = example_batch(config, config.data.batch_size, device)
     layers = walk(task.network, *batch.network_inputs())
@@ -121,7 +121,7 @@ def _rehearse_on(device: str, config: DictConfig, choices: dict[str, Any], num_b
         optimizer=sum(_bytes(value) for value in _state_tensors(optimizer)),
         activations=max(kept, _bytes(batch.inputs)),
     )
-    return Rehearsal(layers, tuple(batch.inputs.shape), memory)
+    return DryRun(layers, tuple(batch.inputs.shape), memory)
 
 
 def _score(task: Task, batch: Any, output: tuple[int, ...]) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnkit.analysis import timing
-from nnkit.analysis.dry_run import Rehearsal, pick_device, rehearse
+from nnkit.analysis.dry_run import DryRun, dry_run, pick_device
 from nnkit.analysis.shapes import format_shape
 from nnkit.factory.memory import available_memory
 from nnkit.runs.optimization import count_steps, limited, resolve_precision
@@ -55,7 +55,7 @@ def examine(composition: Composition) -> list[Requirement]:
     data, num_samples = looked.data, looked.num_samples
     # A batch holds all samples at most.
     size, config.data.batch_size = config.data.batch_size, min(config.data.batch_size, num_samples)
-    found = rehearse(config, composition.choices, math.ceil(num_samples / config.data.batch_size))
+    found = dry_run(config, composition.choices, math.ceil(num_samples / config.data.batch_size))
     parameters = sum(layer.trainable for layer in found.layers)
     device = f"{pick_device(config)}, {resolve_precision(config)}, {config.trainer.num_threads} threads"
     memory, fits = _memory(composition, found)
@@ -77,7 +77,7 @@ def examine(composition: Composition) -> list[Requirement]:
     ]
 
 
-def _memory(composition: Composition, found: Rehearsal) -> tuple[Requirement, bool]:
+def _memory(composition: Composition, found: DryRun) -> tuple[Requirement, bool]:
 
     need, free = found.memory, available_memory(pick_device(composition.config))
     parts = {
@@ -94,9 +94,7 @@ def _memory(composition: Composition, found: Rehearsal) -> tuple[Requirement, bo
     return Requirement("memory, about", result, word, not fits), fits
 
 
-def _time(
-    composition: Composition, found: Rehearsal, data: DataModule, num_samples: int
-) -> list[Requirement]:
+def _time(composition: Composition, found: DryRun, data: DataModule, num_samples: int) -> list[Requirement]:
     config = composition.config
     pace = timing.measure_pace(config, composition.choices, found, data)
     # Where nothing is prepared, nothing is fetched for it either.
@@ -125,7 +123,7 @@ def why_made_up(config: DictConfig) -> str:
     return f"data not at hand{longest}"
 
 
-def _disk(composition: Composition, found: Rehearsal, num_samples: int) -> Requirement:
+def _disk(composition: Composition, found: DryRun, num_samples: int) -> Requirement:
     config = composition.config
     one = found.memory.parameters + found.memory.optimizer
     kept = [node.keep_last for node in (config.get("callbacks") or {}).values() if "keep_last" in node]

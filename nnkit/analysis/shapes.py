@@ -11,19 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnkit.batches import (
-    IGNORED,
-    Batch,
-    Blocks,
-    Pairs,
-    Pictures,
-    Sentences,
-    Series,
-    Table,
-    Tokens,
-)
+from nnkit.batches import Batch
 from nnkit.errors import UserError
-from nnkit.factory import build_network, loss_target
+from nnkit.factory import build_network
+from nnkit.runs.optimization import task_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -180,61 +171,14 @@ def format_shape(shape: tuple[int, ...]) -> str:
 
 
 def example_batch(config: DictConfig, size: int, device: str = "meta") -> Batch:
-    """Return a batch as the data would give it: right shapes and types, values drawn at random.
+    """Return a batch as the task of a run would be given it; see `nnkit.tasks.base.Task.example_batch`.
 
     Args:
         config: A composed config, the facts about the data filled in.
         size: Samples in it.
         device: "meta" for shapes without values.
     """
-    data = config.data
-    indices = torch.arange(size, device=device)
-    if data.kind in _EXAMPLE_TEXTS:
-        return _EXAMPLE_TEXTS[data.kind](data, size, indices)
-    if loss_target(config) == "real":
-        target = torch.randn(size, data.num_outputs, device=device)
-    else:
-        target = indices % data.num_classes
-    if data.kind == "pictures":
-        shape = (data.in_channels, data.height, data.width)
-        return Pictures(torch.randn(size, *shape, device=device), target, indices)
-    if data.kind == "series":
-        return Series(torch.randn(size, data.window, data.num_channels, device=device), target, indices)
-    return Table(torch.randn(size, data.num_features, device=device), target, indices)
-
-
-def _example_text(data: DictConfig, size: int, indices: Tensor) -> Batch:
-    if "block_size" in data:
-        tokens = _some_tokens(indices, data.block_size, data.vocab_size)
-        return Blocks(tokens, tokens, torch.ones(size, device=indices.device), indices)
-    tokens = _some_tokens(indices, data.max_length, data.vocab_size)
-    return Tokens(tokens, torch.ones_like(tokens, dtype=torch.bool), indices % data.num_classes, indices)
-
-
-def _example_pairs(data: DictConfig, size: int, indices: Tensor) -> Batch:
-    source = _some_tokens(indices, data.max_length, data.source_vocab_size)
-    target = _some_tokens(indices, data.max_length, data.vocab_size)
-    return Pairs(source, torch.ones_like(source, dtype=torch.bool), target, target, target[:, None], indices)
-
-
-def _example_sentences(data: DictConfig, size: int, indices: Tensor) -> Batch:
-    tokens = _some_tokens(indices, data.max_length, data.vocab_size)
-    mask = torch.ones_like(tokens, dtype=torch.bool)
-    # As many as are hidden in training.
-    hidden = torch.arange(data.max_length, device=indices.device).expand_as(tokens) % 7 == 0
-    target = tokens.masked_fill(~hidden, IGNORED)
-    return Sentences(tokens, mask, torch.zeros_like(tokens), target, indices % 2, indices)
-
-
-def _some_tokens(indices: Tensor, length: int, vocab_size: int) -> Tensor:
-    return (indices[:, None] + torch.arange(length, device=indices.device)) % vocab_size
-
-
-_EXAMPLE_TEXTS: dict[str, Callable[[DictConfig, int, Tensor], Batch]] = {
-    "tokens": _example_text,
-    "pairs": _example_pairs,
-    "sentences": _example_sentences,
-}
+    return task_of(config).example_batch(config.data, size, device)
 
 
 @contextmanager

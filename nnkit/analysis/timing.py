@@ -18,7 +18,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
-from nnkit.analysis.dry_run import Rehearsal, make_task, pick_device
+from nnkit.analysis.dry_run import DryRun, make_task, pick_device
 from nnkit.analysis.shapes import example_batch
 from nnkit.batches import Batch
 from nnkit.data.sampler import BatchSampler
@@ -65,7 +65,7 @@ class Pace:
 
 
 def measure_pace(
-    config: DictConfig, choices: dict[str, Any], found: Rehearsal, data: DataModule, budget: float = 1.2
+    config: DictConfig, choices: dict[str, Any], found: DryRun, data: DataModule, budget: float = 1.2
 ) -> Pace:
     """Measure a few real steps and a piece of the validation.
 
@@ -130,7 +130,7 @@ class _Timer:
             resolve_precision(config)
         )
 
-    def training(self, batches: Iterator[Batch], found: Rehearsal, budget: float) -> float:
+    def training(self, batches: Iterator[Batch], found: DryRun, budget: float) -> float:
         """Return the mean seconds of a training batch: texts of several lengths take their time.
 
         A large batch is cut to some of its rows and its time scaled up.

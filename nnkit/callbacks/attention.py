@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from typing_extensions import override
 
-from nnkit.batches import IGNORED, Batch, Pairs, Sentences, Tokens
+from nnkit.batches import Batch
 from nnkit.callbacks.board import event_writer
 from nnkit.tasks.base import Task
 from nnkit.ui import figures
@@ -65,7 +64,7 @@ class AttentionPictures(Callback):
             and event_writer(trainer) is not None
             and attention_layers(pl_module.network)
         ):
-            self._sample = first_sample(batch)
+            self._sample = pl_module.first_sample(batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw, if it is time; averaged weights are still in place where there are any."""
@@ -87,9 +86,7 @@ class AttentionPictures(Callback):
         assert isinstance(pl_module, Task)
         weights = recorded(pl_module.network, self._sample)
         if weights:
-            layers = attention_layers(pl_module.network)
-            crossing = {name for name in weights if getattr(layers[name], "is_cross", False)}
-            maps = _maps(weights, crossing, self._sample, getattr(trainer, "datamodule", None))
+            maps = attention_maps(pl_module, weights, self._sample, getattr(trainer, "datamodule", None))
             single = len(maps) == len(weights)
             across = math.ceil(math.sqrt(len(maps))) if single else len(maps) // len(weights)
             figure = figures.heat_maps(maps, across, _CELL if single else _SMALL_CELL)
@@ -107,19 +104,6 @@ def attention_layers(network: nn.Module) -> dict[str, Any]:
         for name, module in network.named_modules()
         if hasattr(module, "record") and hasattr(module, "weights")
     }
-
-
-def first_sample(batch: Batch) -> Batch:
-    """Return the first sample of a batch as a batch of one, without padding."""
-    one = type(batch)(*(part[:1] for part in batch))
-    if isinstance(one, Tokens | Pairs | Sentences):
-        length = int(one.mask.sum())
-        padded = ("inputs", "mask", "segments") if isinstance(one, Sentences) else ("inputs", "mask")
-        one = one._replace(**{name: getattr(one, name)[:, :length] for name in padded})
-    if isinstance(one, Pairs):
-        written = int((one.target != IGNORED).sum())
-        one = one._replace(prefix=one.prefix[:, :written])
-    return one
 
 
 def recorded(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -153,42 +137,29 @@ def recorded(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
     return {name: weights[0].float().cpu() for name, weights in found.items()}
 
 
-def _maps(weights: dict[str, Tensor], crossing: set[str], sample: Any, data: Any) -> list[figures.HeatMap]:
-    """Return a map for each head where there are few of them, one a layer where there are many."""
+def attention_maps(task: Task, weights: dict[str, Tensor], sample: Batch, data: Any) -> list[figures.HeatMap]:
+    """Return a map for each head where there are few of them, one a layer where there are many.
+
+    Args:
+        task: Names the steps.
+        weights: By the layer's name, (heads, steps, steps attended to); see `recorded`.
+        sample: What they are of, a batch of one.
+        data: The data module of the run; None: steps are numbered.
+    """
+    layers = attention_layers(task.network)
     counts = {len(heads) for heads in weights.values()}
     by_head = len(counts) == 1 and sum(map(len, weights.values())) <= _MAX_HEADS
     maps = []
     for name, heads in weights.items():
         # A network that has diverged is for others to stop.
         shown = heads[:, :_MAX_STEPS, :_MAX_STEPS].nan_to_num(0.0, 0.0, 0.0)
-        rows, columns = _axes(name, heads.shape[1:], name in crossing, sample, data)
+        is_cross = getattr(layers[name], "is_cross", False)
+        rows, columns = (
+            names[:_MAX_STEPS] for names in task.attention_axes(name, is_cross, heads.shape[1:], sample, data)
+        )
         title = name.removeprefix("body.")
         parts = {title: shown.mean(0)}
         if by_head and len(shown) > 1:
             parts = {f"{title}, head {number + 1}": head for number, head in enumerate(shown)}
         maps += [figures.HeatMap(head, values.numpy(), rows, columns) for head, values in parts.items()]
     return maps
-
-
-def _axes(
-    name: str, sizes: Sequence[int], crosses: bool, sample: Any, data: Any
-) -> tuple[list[str], list[str]]:
-    """Return what the steps are that look, and those that are looked at."""
-    steps, keys = sizes
-    if not isinstance(sample, Pairs):
-        names = _texts(sample.inputs, steps, data)
-        return names, names
-    if crosses:
-        return _texts(sample.prefix, steps, data, target=True), _texts(sample.inputs, keys, data)
-    reads = "encoder" in name.split(".")
-    names = _texts(sample.inputs if reads else sample.prefix, steps, data, target=not reads)
-    return names, names
-
-
-def _texts(tokens: Tensor, length: int, data: Any, *, target: bool = False) -> list[str]:
-    shown = min(length, _MAX_STEPS)
-    if tokens.ndim != 2 or tokens.is_floating_point() or tokens.shape[1] != length or data is None:
-        # Patches of a picture, windows of a series.
-        return [str(number + 1) for number in range(shown)]
-    texts: list[str] = data.token_texts(tokens[0, :shown].tolist(), target=target)
-    return texts

@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from nnkit.batches import Batch
+from nnkit.batches import Batch, first_of
 from nnkit.data.base import Loader
 from nnkit.errors import UserError
 from nnkit.losses.scoring import Share, number_of, total_weight
@@ -129,6 +129,36 @@ class Task(LightningModule, ABC):
     def results(self) -> dict[str, Tensor]:
         """Return the metrics of what `evaluate` has seen, named as in `metrics`, and clear them."""
 
+    @classmethod
+    def example_batch(cls, facts: Mapping[str, Any], size: int, device: str = "cpu") -> Batch:
+        """Return a batch as the data give it: right shapes and types, values drawn at random.
+
+        Args:
+            facts: The config of the data, with their facts.
+            size: Samples in it.
+            device: "meta" for shapes without values.
+        """
+        raise UserError(f"the task {cls.__name__} has no method example_batch, which check and summary need")
+
+    def first_sample(self, batch: Batch) -> Batch:
+        """Return the first sample of a batch as a batch of one, without its padding."""
+        return first_of(batch)
+
+    def attention_axes(
+        self, layer: str, is_cross: bool, sizes: Sequence[int], sample: Batch, data: Any
+    ) -> tuple[list[str], list[str]]:
+        """Return the names of the steps that attend in a layer, and of those attended to.
+
+        Args:
+            layer: Name of the layer.
+            is_cross: Whether it attends to another text than its own.
+            sizes: How many steps there are of both.
+            sample: What the network was called with, a batch of one.
+            data: The data module of the run; None: all names are numbers.
+        """
+        names = step_names(sample.inputs, sizes[0], data)
+        return names, names
+
     def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Prediction]:
         """Yield what the network says of each item of a batch, as a user reads it.
 
@@ -144,19 +174,11 @@ class Task(LightningModule, ABC):
         raise UserError(f"the task {type(self).__name__} has no method predict, which nnkit predict needs")
 
     def most_pictured(self, num_wrong: int) -> int:
-        """Return how many samples of a validation `pictures` draws, at most.
-
-        Args:
-            num_wrong: Wrong answers that the user wants to see.
-        """
+        """Return how many samples of a validation `pictures` draws, at most, `num_wrong` wrong answers."""
         return 0
 
     def pictured(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Return what `pictures` draws of the batch that was evaluated last.
-
-        Returns:
-            Tensors with a row for each sample that is chosen, (samples, ...) each.
-        """
+        """Return what `pictures` draws of the batch evaluated last, (samples, ...) each."""
         return ()
 
     def pictures(self, kept: Sequence[Tensor], preprocessing: Mapping[str, Any]) -> dict[str, "Figure"]:
@@ -352,6 +374,14 @@ class Task(LightningModule, ABC):
 def counted(right: Tensor) -> Share:
     """Return how many of some answers, (answers,) bool, are right, and how many there are."""
     return right.sum().float(), number_of(right)
+
+
+def step_names(inputs: Tensor, length: int, data: Any, *, target: bool = False) -> list[str]:
+    """Return the texts of tokens (1, length), or the numbers of steps that are no tokens: patches, windows."""
+    if inputs.ndim != 2 or inputs.is_floating_point() or inputs.shape[1] != length or data is None:
+        return [str(number + 1) for number in range(length)]
+    texts: list[str] = data.token_texts(inputs[0].tolist(), target=target)
+    return texts
 
 
 def nothing(*shape: int) -> Tensor:

@@ -15,6 +15,7 @@ from nnkit.batches import Batch
 from nnkit.errors import UserError
 from nnkit.losses.scoring import at_least_32_bits, evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
+from nnkit.tasks.examples import example_for
 from nnkit.tasks.predictions import Ranking
 from nnkit.ui import figures
 
@@ -99,6 +100,11 @@ class Classification(Task):
         self.counts.reset()
         self._eval_loss = nothing(2)
         return results
+
+    @classmethod
+    def example_batch(cls, facts: Mapping[str, Any], size: int, device: str = "cpu") -> Batch:
+        """Return samples of any kind with a class each; see `Task.example_batch`."""
+        return example_for(torch.arange(size, device=device) % facts["num_classes"], facts)
 
     def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Ranking]:
         """Yield the most probable classes of each item.

@@ -1,7 +1,7 @@
 """Language modelling: the next token at every step of a text."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional
 from nnkit.batches import IGNORED, Batch, Blocks
 from nnkit.losses.scoring import at_least_32_bits, evaluation_share, is_log_likelihood, training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
+from nnkit.tasks.examples import example_tokens
 from nnkit.tasks.predictions import Estimate
 
 
@@ -86,6 +87,12 @@ class LanguageModeling(Task):
         plain = is_log_likelihood(self.loss)
         surprise = loss if plain else functional.cross_entropy(logits, target, reduction="sum")
         return on_cpu((loss, weight, surprise, scored.sum()))
+
+    @classmethod
+    def example_batch(cls, facts: Mapping[str, Any], size: int, device: str = "cpu") -> Batch:
+        """Return blocks of tokens; see `Task.example_batch`."""
+        tokens = example_tokens(size, facts["block_size"], facts["vocab_size"], device)
+        return Blocks(tokens, tokens, torch.ones(size, device=device), torch.arange(size, device=device))
 
     def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Estimate]:
         """Yield how surprising a text is; its first token is read and not scored."""

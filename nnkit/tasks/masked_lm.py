@@ -1,6 +1,6 @@
 """Masked language modelling with next-sentence prediction: BERT's pre-training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -11,6 +11,7 @@ from nnkit.data.tokenizing import SPECIAL_TOKENS, WithSpecialTokens
 from nnkit.errors import UserError
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
+from nnkit.tasks.examples import example_tokens
 from nnkit.tasks.predictions import Ranking
 
 # Number of a token and its probability.
@@ -122,6 +123,17 @@ class MaskedLM(Task):
         results = dict(zip(self.totals, means, strict=True))
         results["loss"] = results["mlm_loss"] + results["next_sentence_loss"]
         return {name: results[name].float() for name in self.metrics}
+
+    @classmethod
+    def example_batch(cls, facts: Mapping[str, Any], size: int, device: str = "cpu") -> Batch:
+        """Return pairs of sentences, as many of their tokens masked as in training; see `Task.example_batch`."""
+        tokens = example_tokens(size, facts["max_length"], facts["vocab_size"], device)
+        masked = torch.arange(facts["max_length"], device=device).expand_as(tokens) % 7 == 0
+        target = tokens.masked_fill(~masked, IGNORED)
+        indices = torch.arange(size, device=device)
+        return Sentences(
+            tokens, torch.ones_like(masked), torch.zeros_like(tokens), target, indices % 2, indices
+        )
 
     def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Ranking]:
         """Yield the most probable choices of the tokens that are hidden in a text."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from nnkit.batches import Batch
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import CONSTANT, Task, Totals, nothing, on_cpu
+from nnkit.tasks.examples import example_for
 from nnkit.tasks.predictions import Estimate
 from nnkit.ui import figures
 
@@ -94,6 +95,11 @@ class Regression(Task):
         self._eval_loss = nothing(2)
         self._sums = nothing(5, len(self.mean))
         return {name: value.float() for name, value in results.items()}
+
+    @classmethod
+    def example_batch(cls, facts: Mapping[str, Any], size: int, device: str = "cpu") -> Batch:
+        """Return samples with real targets; see `Task.example_batch`."""
+        return example_for(torch.randn(size, facts["num_outputs"], device=device), facts)
 
     def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Estimate]:
         """Yield the predicted values of each item, in the user's units."""

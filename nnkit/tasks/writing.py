@@ -1,7 +1,7 @@
 """What tasks share in which one text is read and another is written."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -11,7 +11,8 @@ from torch.nn import functional
 from nnkit.batches import IGNORED, Batch, Pairs
 from nnkit.decoding.beam import Answer, Beam, search
 from nnkit.losses.scoring import training_share
-from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
+from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu, step_names
+from nnkit.tasks.examples import example_tokens
 from nnkit.tasks.predictions import Written
 
 Tokens = tuple[int, ...]
@@ -170,6 +171,33 @@ class Writing(Task):
             beam=beam,
             banned=[data.begin] if unknown is None else [data.begin, unknown],
         )
+
+    @classmethod
+    def example_batch(cls, facts: Mapping[str, Any], size: int, device: str = "cpu") -> Batch:
+        """Return pairs of texts; see `Task.example_batch`."""
+        source = example_tokens(size, facts["max_length"], facts["source_vocab_size"], device)
+        target = example_tokens(size, facts["max_length"], facts["vocab_size"], device)
+        mask, indices = torch.ones_like(source, dtype=torch.bool), torch.arange(size, device=device)
+        return Pairs(source, mask, target, target, target[:, None], indices)
+
+    def first_sample(self, batch: Batch) -> Batch:
+        """Return the first pair of a batch as a batch of one, without its padding."""
+        assert isinstance(batch, Pairs)
+        one = Pairs(*(part[:1] for part in batch))
+        read, written = int(one.mask.sum()), int((one.target != IGNORED).sum())
+        return one._replace(
+            inputs=one.inputs[:, :read], mask=one.mask[:, :read], prefix=one.prefix[:, :written]
+        )
+
+    def attention_axes(
+        self, layer: str, is_cross: bool, sizes: Sequence[int], sample: Batch, data: Any
+    ) -> tuple[list[str], list[str]]:
+        """Return source tokens for the encoder, target tokens for the decoder, both where it attends to the source."""
+        assert isinstance(sample, Pairs)
+        in_encoder = "encoder" in layer.split(".")
+        tokens = sample.inputs if in_encoder else sample.prefix
+        names = step_names(tokens, sizes[0], data, target=not in_encoder)
+        return names, step_names(sample.inputs, sizes[1], data) if is_cross else names
 
     def predict(self, names: Sequence[str], batch: Batch, data: Vocabulary, top_k: int) -> Iterator[Written]:
         """Yield the answer to each item, searched for as in the test."""

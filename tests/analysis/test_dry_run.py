@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nnkit.analysis.dry_run import Memory, make_task, pick_device, rehearse
+from nnkit.analysis.dry_run import Memory, dry_run, make_task, pick_device
 from nnkit.analysis.shapes import counting_saved, example_batch
 from nnkit.config import compose
 from nnkit.errors import UserError
@@ -29,7 +29,7 @@ def size_of(tensors):
 def test_memory_is_that_of_a_real_step(words):
     composition = compose([*words, "data.batch_size=8"])
     config = composition.config
-    found = rehearse(config, composition.choices).memory
+    found = dry_run(config, composition.choices).memory
     task = make_task(config, composition.choices, "cpu")
     batch = example_batch(config, 8, "cpu")
     with counting_saved(task) as saved:
@@ -55,7 +55,7 @@ def test_memory_is_that_of_a_real_step(words):
 def test_the_config_is_left_as_it_is():
     composition = compose(["data=digits"])
     before = composition.to_yaml()
-    rehearse(composition.config, composition.choices)
+    dry_run(composition.config, composition.choices)
     assert composition.to_yaml() == before
 
 
@@ -69,7 +69,7 @@ def test_the_config_is_left_as_it_is():
 def test_a_loss_that_does_not_fit_is_named(words, reason):
     composition = compose(["data=iris", "data.batch_size=16", *words])
     with pytest.raises(UserError, match=reason):
-        rehearse(composition.config, composition.choices)
+        dry_run(composition.config, composition.choices)
 
 
 def test_facts_are_prepared_only_where_the_network_needs_them(tmp_path):

@@ -7,7 +7,7 @@ import samples
 import torch
 
 from nnkit.analysis import timing
-from nnkit.analysis.dry_run import rehearse
+from nnkit.analysis.dry_run import dry_run
 from nnkit.analysis.timing import count_validations, measure_pace
 from nnkit.config import compose
 from nnkit.runs.session import prepare_data
@@ -19,7 +19,7 @@ SMALL = ["model=lstm", "model.dim=128", "data.batch_size=16", "trainer.accelerat
 def prepared(words):
     composition = compose(words)
     data = prepare_data(composition.config)
-    return composition, rehearse(composition.config, composition.choices), data
+    return composition, dry_run(composition.config, composition.choices), data
 
 
 def write_texts(path, length, count=80):

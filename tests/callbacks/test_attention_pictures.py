@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import nnkit
 from nnkit.batches import IGNORED, Pairs, Tokens
-from nnkit.callbacks.attention import AttentionPictures, attention_layers, first_sample, recorded
+from nnkit.callbacks.attention import AttentionPictures, attention_layers, attention_maps, recorded
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.config.changes import is_harmless
 from nnkit.embeds.pair_tokens import PairTokens
@@ -23,6 +24,8 @@ from nnkit.heads.language_model import LanguageModel
 from nnkit.models.transformer import Transformer
 from nnkit.models.transformer_encoder import TransformerEncoder
 from nnkit.network import Network
+from nnkit.tasks.classification import Classification
+from nnkit.tasks.seq2seq import Seq2Seq
 
 TEXT = "the cat sees a dog and the dog sees the cat\n" * 40
 WORDS = [
@@ -91,6 +94,11 @@ def test_pictures_may_be_changed_when_a_run_goes_on():
     assert is_harmless("callbacks.attention.every_n_epochs")
 
 
+def task(kind, network, **arguments):
+    made = dict(loss=nn.CrossEntropyLoss(), target="index", make_optimizer=None, make_scheduler=None)
+    return kind(network=network, **made, **arguments)
+
+
 def tokens(*lengths):
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     return Tokens(
@@ -105,7 +113,7 @@ def test_what_is_recorded_is_the_softmax_of_the_products():
     )
     network.train()
     network.body.norm.eval()
-    sample = first_sample(tokens(4, 7))
+    sample = task(Classification, network, num_classes=3).first_sample(tokens(4, 7))
     assert sample.inputs.shape == (1, 4)
     before = torch.get_rng_state()
     (weights,) = recorded(network, sample).values()
@@ -129,9 +137,7 @@ def test_what_is_recorded_is_the_softmax_of_the_products():
             torch.testing.assert_close(weights[head, row], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_an_encoder_decoder_has_source_and_target_on_its_axes(monkeypatch):
-    drawn = []
-    monkeypatch.setattr("nnkit.ui.figures.heat_maps", lambda maps, *_: drawn.extend(maps))
+def test_an_encoder_decoder_has_source_and_target_on_its_axes():
     torch.manual_seed(0)
     network = Network(
         PairTokens(9, 9, dim=8),
@@ -153,12 +159,9 @@ def test_an_encoder_decoder_has_source_and_target_on_its_axes(monkeypatch):
         def token_texts(self, numbers, *, target):
             return [f"{'target' if target else 'source'} {number}" for number in numbers]
 
-    from nnkit.callbacks.attention import _maps
-
-    sample = first_sample(pairs)
-    weights = recorded(network, sample)
-    crossing = {name for name in weights if "memory" in name}
-    maps = {one.title: one for one in _maps(weights, crossing, sample, Data())}
+    translator = task(Seq2Seq, network)
+    sample = translator.first_sample(pairs)
+    maps = {one.title: one for one in attention_maps(translator, recorded(network, sample), sample, Data())}
     source, written = [f"source {n}" for n in range(5)], ["target 0", "target 3", "target 4"]
     assert {title: (one.rows, one.columns) for title, one in maps.items()} == {
         "encoder.0.attention": (source, source),
