@@ -531,7 +531,7 @@ PROTECTIONS = (
     ),
     Protection(
         "13 bad data",
-        "nnkit/data/pictures/idx_pictures.py",
+        "nnkit/data/pictures/idx.py",
         "    if outside:\n",
         "    if False:\n",
         "tests/faults/test_bad_data.py::test_labels_of_picture_files_out_of_range_are_counted",
@@ -539,7 +539,7 @@ PROTECTIONS = (
     Protection(
         "13 bad data",
         "nnkit/data/pictures/base.py",
-        "        _check_classes(store)\n",
+        "        _check_classes(pictures)\n",
         "",
         "tests/data/pictures/test_picture_data.py::test_classes_out_of_range_are_counted",
     ),

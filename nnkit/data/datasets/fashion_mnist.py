@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nnkit.data.download.fetch import apt_download
 from nnkit.data.download.sources import Package, Published, read_content
-from nnkit.data.pictures.idx_pictures import IdxPictures, four_files
+from nnkit.data.pictures.idx import IdxPictures, four_files
 from nnkit.data.pictures.image_files import centre_ink, load, to_array
 
 _PACKAGE = "dataset-fashion-mnist"
@@ -29,7 +29,7 @@ def _from_debian(folder: Path) -> dict[str, bytes]:
 
 
 class FashionMNIST(IdxPictures):
-    """70,000 articles of clothing, 28x28 grey, 10 classes; arguments as in `IdxPictures`.
+    """70,000 articles of clothing, 28x28 grey, 10 classes.
 
     Xiao, Rasul and Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
     Algorithms", 2017.

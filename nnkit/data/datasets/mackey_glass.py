@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from nnkit.data.base import Preprocessing
 from nnkit.data.counted_random import private_generator
 from nnkit.data.series.base import LoadedSeries, Values, WindowedSeries
 from nnkit.data.series.series_file import SeriesSource, read_series
@@ -24,68 +24,37 @@ _NOISE_SEED = 1977
 _MOST = 1_000_000
 
 
+@dataclass(kw_only=True, eq=False)
 class MackeyGlass(WindowedSeries):
     """Values of dx/dt = 0.2 x(t - tau) / (1 + x(t - tau)^10) - 0.1 x(t), one each unit of time.
 
     M. C. Mackey and L. Glass, "Oscillation and chaos in physiological control systems", Science 197, 1977. The
     equation models the number of blood cells; it is chaotic from tau = 16.8 on. The first 1,000 units are left out.
 
-    Args:
+    Attributes:
         num_steps: Length of the series.
         tau: The delay, a multiple of 0.1.
         noise: Standard deviation of Gaussian noise that is added; the series itself has one of about 0.23.
-        window: As in `WindowedSeries`, like the rest.
-        horizon: As in `WindowedSeries`.
-        stride: As in `WindowedSeries`.
-        val_fraction: As in `WindowedSeries`.
-        test_fraction: As in `WindowedSeries`.
-        batch_size: As in `WindowedSeries`.
-        eval_batch_size: As in `WindowedSeries`.
-        num_workers: As in `WindowedSeries`.
-        seed: As in `WindowedSeries`.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If an option is out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        num_steps: int = 10_000,
-        tau: float = 17.0,
-        noise: float = 0.0,
-        window: int = 64,
-        horizon: int = 50,
-        stride: int = 1,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.2,
-        batch_size: int = 64,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            window=window,
-            horizon=horizon,
-            stride=stride,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
-        if not 1 <= num_steps <= _MOST:
-            raise ValueError(f"num_steps must lie between 1 and {_MOST:,}, not {num_steps}")
-        if not 0 < tau <= _WARM_UP or abs(tau * _FINE - round(tau * _FINE)) > 1e-6:
-            raise ValueError(f"tau must be a multiple of 0.1 from 0.1 to {_WARM_UP}, not {tau}")
-        if not 0 <= noise < float("inf"):
-            raise ValueError(f"noise must be at least 0, not {noise}")
-        self.num_steps = num_steps
-        self.tau = tau
-        self.noise = noise
+    num_steps: int = 10_000
+    tau: float = 17.0
+    noise: float = 0.0
+    horizon: int = 50
 
-    def load(self, learnt: Preprocessing | None) -> LoadedSeries:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.num_steps <= _MOST:
+            raise ValueError(f"num_steps must lie between 1 and {_MOST:,}, not {self.num_steps}")
+        if not 0 < self.tau <= _WARM_UP or abs(self.tau * _FINE - round(self.tau * _FINE)) > 1e-6:
+            raise ValueError(f"tau must be a multiple of 0.1 from 0.1 to {_WARM_UP}, not {self.tau}")
+        if not 0 <= self.noise < float("inf"):
+            raise ValueError(f"noise must be at least 0, not {self.noise}")
+
+    def load(self) -> LoadedSeries:
         """Compute the series."""
         values = integrate(self.num_steps, self.tau)
         if self.noise:
@@ -93,12 +62,11 @@ class MackeyGlass(WindowedSeries):
             values = values + self.noise * drawn.numpy()
         # Rounded: the last bits of the noise are a processor's own.
         fingerprint = hashlib.sha256(np.round(values, 9).tobytes()).hexdigest()
-        if learnt is not None and learnt["fingerprint"] != fingerprint:
-            raise UserError(
-                "the Mackey-Glass series is not the one this run was prepared with: data.num_steps, data.tau, "
-                "data.noise or nnkit's integration has changed"
-            )
-        return LoadedSeries("the Mackey-Glass series", ["x"], ["x"], values[:, None], fingerprint)
+        title = "the Mackey-Glass series"
+        self.unchanged(
+            title, fingerprint, "; data.num_steps, data.tau, data.noise or the integration is another"
+        )
+        return LoadedSeries(title, ["x"], ["x"], values[:, None], fingerprint)
 
     def read_values(self, item: str, names: Sequence[str]) -> Values:
         """Read a CSV file with one column of numbers, whatever its name."""

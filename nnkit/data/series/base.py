@@ -3,6 +3,7 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,6 @@ from torch import Tensor
 from nnkit.batches import Series
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.sampler import Draw
-from nnkit.data.splits import check_fractions
 from nnkit.data.tables.columns import mean_and_std
 from nnkit.errors import UserError
 
@@ -67,6 +67,7 @@ class WindowSamples(Samples):
         return Series(self._values[starts + self._before], target.flatten(1), draw.indices)
 
 
+@dataclass(kw_only=True, eq=False)
 class WindowedSeries(DataModule):
     """Base of datasets of series: a subclass says which series it is, and how a user's file of it is read.
 
@@ -76,58 +77,42 @@ class WindowedSeries(DataModule):
     channel is standardised with mean and standard deviation of the training part; one that is constant there is
     only centred.
 
-    Args:
+    Attributes:
         window: Steps the model reads.
         horizon: Steps to forecast, those right after the window.
         stride: Steps between two training windows; validation and test take every window.
         val_fraction: Share of the steps held out for validation.
         test_fraction: Share of the steps held out for the test, the last ones.
-        batch_size: As in `DataModule`, like the rest.
-        eval_batch_size: As in `DataModule`.
-        num_workers: As in `DataModule`.
-        seed: As in `DataModule`.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If an option is out of range.
     """
+
+    window: int = 64
+    horizon: int = 1
+    stride: int = 1
+    val_fraction: float = 0.1
+    test_fraction: float = 0.2
 
     fact_names = ("num_channels", "num_outputs")
     vouched = True
+    split_by = ("window", "horizon", "stride", "val_fraction", "test_fraction")
 
-    def __init__(
-        self,
-        *,
-        window: int = 64,
-        horizon: int = 1,
-        stride: int = 1,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.2,
-        batch_size: int = 64,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            batch_size=batch_size, eval_batch_size=eval_batch_size, num_workers=num_workers, seed=seed
-        )
-        for name, value in (("window", window), ("horizon", horizon), ("stride", stride)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
-        check_fractions(val_fraction, test_fraction)
-        self.window = window
-        self.horizon = horizon
-        self.stride = stride
-        self.val_fraction = val_fraction
-        self.test_fraction = test_fraction
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("window", "horizon", "stride"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    def forget(self) -> None:
+        """Drop the series."""
+        super().forget()
         self._loaded: LoadedSeries | None = None
         self._scaled: Tensor | None = None
 
     @abstractmethod
-    def load(self, learnt: Preprocessing | None) -> LoadedSeries:
-        """Read or compute the series.
-
-        Args:
-            learnt: What an earlier run learnt from it; None the first time, when what is odd about it is said.
+    def load(self) -> LoadedSeries:
+        """Read or compute the series; what is odd about it is logged where the module `is_new`.
 
         Raises:
             UserError: If it cannot be had, or is no longer the one that was learnt from.
@@ -141,22 +126,10 @@ class WindowedSeries(DataModule):
             UserError: If they cannot be read.
         """
 
-    def setup_data(self, preprocessing: Preprocessing | None = None) -> None:
-        """Prepare the data, or take over what an earlier run learnt."""
-        self._loaded = self._scaled = None
-        super().setup_data(preprocessing)
-
     def prepare(self) -> Preprocessing:
         """Load the series, cut it into parts, and learn the scale of each channel from the training part."""
-        series = self._loaded = self.load(None)
-        num_steps = len(series.values)
-        options: dict[str, Any] = {
-            "window": self.window,
-            "horizon": self.horizon,
-            "stride": self.stride,
-            "val_fraction": self.val_fraction,
-            "test_fraction": self.test_fraction,
-        }
+        series = self._loaded = self.load()
+        num_steps, options = len(series.values), self.split_options
         if not _suffices(num_steps, options):
             raise UserError(_too_short(series.title, num_steps, options))
         bounds = cut(num_steps, self.val_fraction, self.test_fraction)
@@ -172,12 +145,8 @@ class WindowedSeries(DataModule):
         counts = {name: len(_starts(bound, name, options)) for name, bound in bounds.items()}
         _logger.info(
             "%s: %s steps of %d channels; %s windows to train on, %s for validation, %s for the test",
-            *(
-                series.title,
-                f"{num_steps:,}",
-                len(series.names),
-                *(f"{count:,}" for count in counts.values()),
-            ),
+            *(series.title, f"{num_steps:,}", len(series.names)),
+            *(f"{count:,}" for count in counts.values()),
         )
         return {
             "channels": [
@@ -209,7 +178,8 @@ class WindowedSeries(DataModule):
         """
         learnt = self.preprocessing
         if self._scaled is None:
-            series = self._loaded or self.load(learnt)
+            series = self._loaded or self.load()
+            self.unchanged(series.title, series.fingerprint)
             self._scaled = self._standardised(_filled(series, learnt))
             self._loaded = None
         names = [channel["name"] for channel in learnt["channels"]]

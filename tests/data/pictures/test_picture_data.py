@@ -7,9 +7,8 @@ import torch
 from PIL import Image
 
 from nnkit.data.pictures.augment import Augment
-from nnkit.data.pictures.base import PictureData, PictureSamples, Store
+from nnkit.data.pictures.base import PictureData, PictureSamples, PictureSet, picture_statistics
 from nnkit.data.pictures.image_files import load, to_array
-from nnkit.data.pictures.statistics import picture_statistics
 from nnkit.data.sampler import Draw
 from nnkit.errors import UserError
 
@@ -21,18 +20,11 @@ class Things(PictureData):
     fingerprint = "one"
     parts = None
 
-    def __init__(self, **options):
-        defaults = {
-            "val_fraction": 0.1,
-            "test_fraction": 0.2,
-            "split_seed": 0,
-            "subset": None,
-            "augment": None,
-        }
-        super().__init__(shape=(3, 8, 6), **{**defaults, **options})
+    shape = (3, 8, 6)
 
     def open(self):
-        return Store(
+        return PictureSet(
+            title="things",
             pixels=PIXELS,
             targets=TARGETS,
             statistics=torch.from_numpy(picture_statistics(PIXELS.numpy())),
@@ -165,7 +157,14 @@ def test_classes_out_of_range_are_counted(monkeypatch):
 def test_data_that_changed_since_are_refused():
     data = Things()
     data.setup_data(things().preprocessing | {"fingerprint": "another"})
-    with pytest.raises(UserError, match="the data have changed since this run was prepared"):
+    with pytest.raises(
+        UserError, match=r"things has changed since this run was prepared: its SHA-256 was another,"
+    ):
+        data.split("test")
+    data.setup_data(things().preprocessing | {"class_names": ["a", "b", "z"]})
+    with pytest.raises(
+        UserError, match=r"things has changed .*: its classes were a, b, z, now they are a, b, c"
+    ):
         data.split("test")
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnkit.data.pictures.statistics import normalisation, picture_statistics
+from nnkit.data.pictures.base import normalisation, picture_statistics
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (50, 3, 6, 5), dtype=np.uint8)
 
