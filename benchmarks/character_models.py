@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 import nnkit
-from nnkit.data.text.text_reading import read_all
+from nnkit.data.text.corpus import read_all
 
 
 def bare_bits(model: BareLSTM, tokens: torch.Tensor) -> float:

@@ -24,7 +24,7 @@ TURNS = 7
 ENCODED = 4_000_000
 CHILD = """
 import json, resource, sys, time
-from nnkit.data.text.text_file import TextFile
+from nnkit.data.text.long_text import TextFile
 began = time.perf_counter()
 data = TextFile(path=sys.argv[1], tokenizer=sys.argv[2])
 data.setup_data()
@@ -35,7 +35,7 @@ peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps([seconds, peak, data.tokenizer.vocab_size]))
 """
 BASELINE = """
-import resource, nnkit.data.text.text_file
+import resource, nnkit.data.text.long_text
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 

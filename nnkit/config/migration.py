@@ -7,17 +7,19 @@ ADDED: dict[str, Any] = {"auto_resume": False, "freeze": None}
 
 # Modules that classes named by `_target_` lived in, and where they live now.
 MOVED = {
-    f"nnkit.data.{name}": f"nnkit.data.{room}.{name}"
-    for room, names in {
-        "datasets": (
+    f"nnkit.data.{name}": f"nnkit.data.{place.format(name)}"
+    for place, names in {
+        "datasets.{}": (
             "breast_cancer cmudict dates diabetes digits fashion_mnist iris langid mackey_glass mnist multi30k"
             " pydocs pydocs_pairs pydocs_topics shakespeare wine"
         ),
-        "pairs": "text_pairs text_pairs_file",
-        "pictures": "image_folder",
-        "series": "series_csv",
-        "tables": "csv",
-        "text": "jsonl text_csv text_file",
+        "pairs.sentence_pairs": "text_pairs_file",
+        "pairs.text_pairs": "text_pairs",
+        "pictures.image_folder": "image_folder",
+        "series.series_csv": "series_csv",
+        "tables.csv": "csv",
+        "text.labelled_files": "jsonl text_csv",
+        "text.long_text": "text_file",
     }.items()
     for name in names.split()
 }

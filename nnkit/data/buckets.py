@@ -90,13 +90,13 @@ def _ends_within(lengths: Tensor, max_tokens: int, jitter: float) -> list[int]:
     return ends[1:]
 
 
-def padding_share(lengths: Tensor, batches: Sequence[Tensor]) -> float:
+def padding_share(sides: Sequence[Tensor], batches: Sequence[Tensor]) -> float:
     """Return which share of the steps of these batches is padding, from 0 to 1.
 
     Args:
-        lengths: Length of each sample, (n,) int64.
+        sides: Length of each sample, (n,) int64; of pairs, those of both sides.
         batches: Sample numbers of each batch.
     """
-    padded = sum(len(rows) * int(lengths[rows].max()) for rows in batches)
-    filled = sum(int(lengths[rows].sum()) for rows in batches)
+    padded = sum(len(rows) * int(lengths[rows].max()) for rows in batches for lengths in sides)
+    filled = sum(int(lengths[rows].sum()) for rows in batches for lengths in sides)
     return 1 - filled / padded if padded else 0.0

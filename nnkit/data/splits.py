@@ -1,7 +1,10 @@
 """Training, validation and test rows as a pure function of a seed, stratified where there are classes."""
 
+import hashlib
+from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,6 +12,21 @@ from nnkit.data.counted_random import private_generator
 from nnkit.errors import UserError
 
 Split = Literal["train", "val", "test"]
+# The splits, and what sentences call them.
+SPLIT_TITLES: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
+SPLITS: tuple[Split, ...] = tuple(SPLIT_TITLES)
+
+
+def rows_of(splits: Sequence[Split]) -> dict[Split, Tensor]:
+    """Return the rows of each split, int64, where the split of every row is settled."""
+    names = np.array(splits)
+    return {split: torch.from_numpy(np.flatnonzero(names == split)) for split in SPLITS}
+
+
+def split_by_hash(text: str, of: int, num_test: int = 1, num_val: int = 1) -> Split:
+    """Return the split that the SHA-256 of a text puts it into: `num_test` in `of` are test, `num_val` validation."""
+    number = int(hashlib.sha256(text.encode()).hexdigest(), 16) % of
+    return "test" if number < num_test else "val" if number < num_test + num_val else "train"
 
 
 def check_fractions(val_fraction: float, test_fraction: float) -> None:

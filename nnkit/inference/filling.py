@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnkit.data.tokenizing import SPECIAL_TOKENS, WithSpecialTokens
+from nnkit.data.tokenizing import SPECIAL_TOKENS, BertTokenizer
 from nnkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def fill(
         )
     masked: Any = task
     pairs: Any = data
-    tokenizer: WithSpecialTokens = pairs.tokenizer
+    tokenizer: BertTokenizer = pairs.tokenizer
     mark = SPECIAL_TOKENS[tokenizer.mask_id]
     if following is None and mark not in prompt:
         raise UserError(
@@ -62,7 +62,7 @@ def fill(
             f'prompt, such as --prompt "The {mark} statement"\n    --next "..." asks whether a sentence follows the '
             "prompt\n    nnkit train data=pydocs trains a language model, which writes on"
         )
-    batch = pairs.written(prompt, following)
+    batch = pairs.masked(prompt, following)
     found, labels = masked.hidden_tokens(batch, tokenizer, top_k)
     texts = [prompt] if following is None else [prompt, following]
     best = iter([row[0][0] for row in found])
@@ -75,7 +75,7 @@ def fill(
     )
 
 
-def _filled_in(parts: Sequence[str], tokens: Iterator[int], tokenizer: WithSpecialTokens) -> str:
+def _filled_in(parts: Sequence[str], tokens: Iterator[int], tokenizer: BertTokenizer) -> str:
     """Put a token between any two parts of a text."""
     text = parts[0]
     for part in parts[1:]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nnkit.batches import IGNORED, Batch, Sentences
-from nnkit.data.tokenizing import SPECIAL_TOKENS, WithSpecialTokens
+from nnkit.data.tokenizing import SPECIAL_TOKENS, BertTokenizer
 from nnkit.errors import UserError
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
@@ -144,7 +144,7 @@ class MaskedLM(Task):
         yield Ranking(names[0], tuple(texts))
 
     def hidden_tokens(
-        self, batch: Sentences, tokenizer: WithSpecialTokens, top_k: int
+        self, batch: Sentences, tokenizer: BertTokenizer, top_k: int
     ) -> tuple[list[list[Candidate]], list[float]]:
         """Rank the tokens that may be hidden in a batch of one, marks and the unknown token left out.
 

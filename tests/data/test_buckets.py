@@ -31,7 +31,7 @@ def test_each_sample_once_an_epoch_with_little_padding_in_as_many_batches(length
         padded = sum(len(rows) * max(lengths[rows].tolist()) for rows in batches)
         waste = 1 - int(lengths.sum()) / padded
         assert waste < 0.1
-        assert padding_share(lengths, [torch.tensor(rows) for rows in batches]) == pytest.approx(waste)
+        assert padding_share([lengths], [torch.tensor(rows) for rows in batches]) == pytest.approx(waste)
 
 
 def test_batches_have_the_size_asked_for(lengths):

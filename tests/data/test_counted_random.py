@@ -9,7 +9,7 @@ from nnkit.data.counted_random import coarse_uniform, private_generator, uniform
 from nnkit.data.pictures.augment import Augment
 from nnkit.data.sampler import BatchSampler, Draw
 from nnkit.data.splits import split_rows
-from nnkit.data.text.chunks import TrainingWindows
+from nnkit.data.text.samples import TrainingWindows
 
 SAMPLES = np.array([0, 5])
 PLACES = np.array([0, 1, 2**40])

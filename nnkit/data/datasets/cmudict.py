@@ -11,8 +11,8 @@ from nnkit.data.base import Split
 from nnkit.data.cache import cache_dir, locked
 from nnkit.data.download.fetch import pip_download, wheel_member
 from nnkit.data.download.sources import DataFile, Package, Published, collect, read_content, verified
-from nnkit.data.pairs.base import PairData
-from nnkit.data.pairs.encoded_pairs import PairedTexts
+from nnkit.data.pairs.pair_data import PairData
+from nnkit.data.pairs.samples import PairedTexts
 from nnkit.data.reading.user_files import find_file
 from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import EnvironmentFault, UserError
@@ -135,7 +135,7 @@ class CMUdict(PairData):
             sources=list(spoken),
             targets=[list(ways) for ways in spoken.values()],
             fingerprint=found,
-            parts=[part_of(word) for word in spoken],
+            splits=[part_of(word) for word in spoken],
         )
 
     def _fetched(self) -> bytes:

@@ -5,8 +5,8 @@ import logging
 
 from nnkit.data.datasets.cldr_names import babel_version
 from nnkit.data.datasets.date_formats import part_of, write_dates
-from nnkit.data.pairs.base import PairData
-from nnkit.data.pairs.encoded_pairs import PairedTexts
+from nnkit.data.pairs.pair_data import PairData
+from nnkit.data.pairs.samples import PairedTexts
 from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
 
@@ -98,5 +98,5 @@ class Dates(PairData):
             sources=[text for text, _ in dates],
             targets=[(answer,) for answer in answers],
             fingerprint=found,
-            parts=[part_of(day) for _, day in dates],
+            splits=[part_of(day) for _, day in dates],
         )

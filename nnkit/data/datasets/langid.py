@@ -3,8 +3,7 @@
 import logging
 
 from nnkit.data.datasets.cldr_names import babel_version, collect_names, names_fingerprint, part_of
-from nnkit.data.text.labelled import Labelled
-from nnkit.data.text.labelled_texts import LabelledTexts
+from nnkit.data.text.labelled_texts import Labelled, LabelledTexts
 from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
 
@@ -73,10 +72,10 @@ class LangID(LabelledTexts):
                 f"{expected[:12]}, now it is {found[:12]}; install the version of Babel that prepared it"
             )
         return Labelled(
-            source="langid",
+            title="langid",
             columns={"text": "text", "target": "language"},
             texts=[name.text.strip() for name in names],
             labels=[name.language for name in names],
             fingerprint=found,
-            parts=[part_of(name.concept) for name in names],
+            splits=[part_of(name.concept) for name in names],
         )

@@ -5,9 +5,9 @@ from typing import Literal, get_args
 
 from nnkit.data.base import Split
 from nnkit.data.download.sources import fingerprint
-from nnkit.data.pairs.base import PairData
-from nnkit.data.pairs.encoded_pairs import PairedTexts
-from nnkit.data.pairs.pair_files import read_parallel
+from nnkit.data.pairs.pair_data import PairData
+from nnkit.data.pairs.samples import PairedTexts
+from nnkit.data.pairs.text_pairs import read_parallel
 from nnkit.data.reading.user_files import unchanged
 from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
@@ -108,13 +108,13 @@ class Multi30k(PairData):
                 f"the files in {self.root} have changed since this run was prepared: the SHA-256 was "
                 f"{str(expected)[:12]}, now it is {found[:12]}"
             )
-        read = {part: read_parallel(*sides, say=expected is None) for part, sides in paths.items()}
+        read = {part: read_parallel(*sides, report=expected is None) for part, sides in paths.items()}
         return PairedTexts(
             title=f"Multi30k, {self.languages[0]} to {self.languages[1]}",
             sources=[text for sides in read.values() for text in sides.sources],
             targets=[(text,) for sides in read.values() for text in sides.targets],
             fingerprint=found,
-            parts=[part for part, sides in read.items() for _ in sides.sources],
+            splits=[part for part, sides in read.items() for _ in sides.sources],
         )
 
 

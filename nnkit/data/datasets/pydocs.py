@@ -4,8 +4,8 @@ import platform
 from pathlib import Path
 
 from nnkit.data.datasets.docstrings import documents, gathered
+from nnkit.data.text.corpus import Corpus, TextSource
 from nnkit.data.text.long_text import LongText
-from nnkit.data.text.text_reading import Corpus, TextSource
 
 # Raised when the same library gives another text.
 _FORMAT = 1

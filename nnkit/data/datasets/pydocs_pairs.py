@@ -8,7 +8,7 @@ from pathlib import Path
 from nnkit.data.datasets.docstrings import gathered, named_documents
 from nnkit.data.pairs.documents import cut_sentences, paragraphs
 from nnkit.data.pairs.sentence_pairs import SentencePairs
-from nnkit.data.text.text_reading import Corpus, TextSource
+from nnkit.data.text.corpus import Corpus, TextSource
 
 # Raised when the same library gives another text.
 _FORMAT = 1

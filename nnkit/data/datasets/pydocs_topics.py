@@ -12,8 +12,7 @@ from typing import Any
 from nnkit.data.base import Split
 from nnkit.data.datasets.docstrings import Document, gathered, named_documents
 from nnkit.data.datasets.library_chapters import chapter_of
-from nnkit.data.text.labelled import Labelled
-from nnkit.data.text.labelled_texts import LabelledTexts
+from nnkit.data.text.labelled_texts import Labelled, LabelledTexts
 from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
 
@@ -90,12 +89,12 @@ class PyDocsTopics(LabelledTexts):
             )
         rows: list[dict[str, Any]] = [json.loads(line) for line in content.splitlines()]
         return Labelled(
-            source="Python's documentation",
+            title="Python's documentation",
             columns={"text": "text", "target": "topic"},
             texts=[row["text"] for row in rows],
             labels=[row["topic"] for row in rows],
             fingerprint=found,
-            parts=[row["part"] for row in rows],
+            splits=[row["part"] for row in rows],
         )
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from nnkit.data.cache import cache_dir, explained, locked, replacing
 from nnkit.data.download.sources import DataFile, Published, collect, read_content, verified
-from nnkit.data.text.chunks import Windows
+from nnkit.data.text.corpus import Corpus, TextSource
 from nnkit.data.text.long_text import LongText
-from nnkit.data.text.text_reading import Corpus, TextSource
+from nnkit.data.text.samples import Windows
 from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import EnvironmentFault, UserError
 from nnkit.files.paths import expand

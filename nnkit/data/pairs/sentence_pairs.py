@@ -1,4 +1,4 @@
-"""What data for BERT's pre-training share: documents as tokens, dealt out to pairs of sentences."""
+"""Data for BERT's pre-training: documents as token ids, from which sentence pairs are drawn."""
 
 import logging
 from abc import abstractmethod
@@ -9,17 +9,21 @@ import numpy as np
 
 from nnkit.batches import Sentences
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
-from nnkit.data.pairs.document_cache import Documents, tokens_of, vocabulary_of
-from nnkit.data.pairs.documents import DocumentRule, SentenceRule
-from nnkit.data.pairs.pair_samples import NUM_MARKS, EncodedDocuments, PairSampler, PairSamples, written_pair
-from nnkit.data.splits import check_fractions
-from nnkit.data.text.text_cache import PARTS, Scan, scan
-from nnkit.data.text.text_items import read_texts
-from nnkit.data.text.text_reading import Corpus
+from nnkit.data.pairs.documents import DocumentRule, Documents, EncodedDocuments, SentenceRule
+from nnkit.data.pairs.sentence_samples import (
+    NUM_SPECIAL,
+    SentencePairSampler,
+    SentencePairSamples,
+    masked_pair,
+)
+from nnkit.data.splits import SPLITS, check_fractions
+from nnkit.data.text.corpus import Corpus, check_encoding, named_texts
+from nnkit.data.text.items import read_texts
+from nnkit.data.text.token_cache import refuse_changed, scan
 from nnkit.data.tokenizing import (
     SPECIAL_TOKENS,
+    BertTokenizer,
     TokenizerKind,
-    WithSpecialTokens,
     check_tokenizer,
     tokenizer_from,
 )
@@ -35,24 +39,24 @@ _MUCH = 0.03
 
 
 class SentencePairs(DataModule):
-    """Base of data for BERT: a subclass says which files the documents stand in.
+    """Base of data for BERT: a subclass names the files of the documents.
 
-    Whole documents are dealt out to the parts, those of one sentence left out. The vocabulary is learnt from the
-    training documents. Tokens are prepared once, kept in the cache, and mapped into memory; pairs, and what of them is
-    hidden, are drawn anew each epoch, see `PairSamples`. Batches hold pairs of similar length.
+    Each document is in one split; those of one sentence are left out. The vocabulary is learnt from the training
+    documents. Token ids are prepared once, kept in the cache, and mapped into memory; pairs and their masked tokens
+    are drawn anew each epoch, see `SentencePairSamples`. Batches hold pairs of similar length.
 
     Args:
         tokenizer: characters, bytes, words, bpe or wordpiece.
-        max_vocab: Tokens at most, the four marks included; None: every character, 20,000 words, 4,096 of bpe and
+        max_vocab: Tokens at most, the four special ones included; None: every character, 20,000 words, 4,096 of bpe and
             wordpiece.
-        max_length: Tokens of a pair, at most, marks included.
+        max_length: Tokens of a pair, at most, special ones included.
         val_fraction: Share of the documents held out for validation; 0: none.
         test_fraction: Share of the documents held out for the test; 0: none.
         split_seed: Seed of the split; the split does not depend on `seed`.
         batch_size: Pairs in a training batch.
         eval_batch_size: Pairs in a validation or test batch; None: batch_size, as logits are large.
         num_workers: Worker processes; 0 is the fastest here.
-        seed: Seed of pairs, hidden tokens and order.
+        seed: Seed of pairs, masked tokens and order.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -88,10 +92,10 @@ class SentencePairs(DataModule):
         )
         check_tokenizer(tokenizer, max_vocab, special_tokens=True)
         check_fractions(val_fraction, test_fraction)
-        least = NUM_MARKS + 2
+        least = NUM_SPECIAL + 2
         if max_length < least:
             raise ValueError(
-                f"max_length must be at least {least}, three marks and a token of each sentence, not {max_length}"
+                f"max_length must be at least {least}, three special tokens and one of each sentence, not {max_length}"
             )
         self._kind, self._max_vocab = tokenizer, max_vocab
         self.max_length = max_length
@@ -100,7 +104,7 @@ class SentencePairs(DataModule):
             "test_fraction": test_fraction,
             "split_seed": split_seed,
         }
-        self._tokenizer: WithSpecialTokens | None = None
+        self._tokenizer: BertTokenizer | None = None
         self._encoded: tuple[EncodedDocuments, Any] | None = None
 
     @abstractmethod
@@ -117,17 +121,17 @@ class SentencePairs(DataModule):
         return {}
 
     @property
-    def tokenizer(self) -> WithSpecialTokens:
+    def tokenizer(self) -> BertTokenizer:
         """The tokenizer, from `preprocessing`.
 
         Raises:
-            UserError: If it is one without marks, from another kind of run.
+            UserError: If it has no special tokens, as that of another kind of run.
         """
         if self._tokenizer is None:
             tokenizer = tokenizer_from(self.preprocessing["tokenizer"])
-            if not isinstance(tokenizer, WithSpecialTokens):
+            if not isinstance(tokenizer, BertTokenizer):
                 raise UserError(
-                    f"the vocabulary has no {', '.join(SPECIAL_TOKENS)}, which pairs of sentences need"
+                    f"the vocabulary has no {', '.join(SPECIAL_TOKENS)}, which sentence pairs need"
                 )
             self._tokenizer = tokenizer
         return self._tokenizer
@@ -144,10 +148,10 @@ class SentencePairs(DataModule):
         super().setup_data(preprocessing)
 
     def prepare(self) -> Preprocessing:
-        """Read the text, learn a vocabulary, and encode it; or find this done in the cache."""
+        """Read the text, learn a vocabulary, and encode it; or find all of this in the cache."""
         rules = {"documents": self.documents, "sentences": self.sentences}
         found = self._documents({**rules, **self._split_options})
-        spec = self.heritage.get("tokenizer") or vocabulary_of(found, self._kind, self._max_vocab)
+        spec = self.heritage.get("tokenizer") or found.learn(self._kind, self._max_vocab)
         self.preprocessing = {
             "tokenizer": spec,
             "max_length": self.max_length,
@@ -159,7 +163,7 @@ class SentencePairs(DataModule):
             "fingerprint": found.scanned.fingerprint,
         }
         counts = self._open(found)
-        self._say(found.corpus.title, counts)
+        self._report(found.corpus.title, counts)
         return {**self.preprocessing, "counts": counts}
 
     def _documents(self, options: dict[str, Any]) -> Documents:
@@ -168,17 +172,17 @@ class SentencePairs(DataModule):
         return Documents(corpus, scan(corpus), **{name: options[name] for name in names})
 
     def _open(self, documents: Documents) -> Any:
-        """Open the prepared arrays, and return what each part holds."""
-        opened = tokens_of(documents, self.tokenizer)
+        """Open the prepared arrays, and return what each split holds."""
+        opened = documents.encoded(self.tokenizer)
         names = EncodedDocuments._fields
         self._encoded = EncodedDocuments(*(opened.arrays[name] for name in names)), opened.arrays["parts"]
         return opened.facts["counts"]
 
     def facts(self) -> dict[str, Any]:
-        """Return the number of different tokens, marks included."""
+        """Return the number of different tokens, special ones included."""
         return {"vocab_size": self.tokenizer.vocab_size}
 
-    def samples(self, split: Split) -> PairSamples:
+    def samples(self, split: Split) -> SentencePairSamples:
         """Open one split of the documents as the run that wrote `preprocessing` encoded them.
 
         Raises:
@@ -186,13 +190,12 @@ class SentencePairs(DataModule):
         """
         if self._encoded is None:
             documents = self._documents(self.preprocessing)
-            if documents.scanned.fingerprint != self.preprocessing["fingerprint"]:
-                raise UserError(self._changed(documents.corpus.title, documents.scanned))
+            refuse_changed(documents.corpus.title, documents.scanned, self.preprocessing, self.origin())
             self._open(documents)
         assert self._encoded is not None
-        texts, parts = self._encoded
-        rows = np.flatnonzero(parts == PARTS.index(split))
-        return PairSamples(
+        texts, splits = self._encoded
+        rows = np.flatnonzero(splits == SPLITS.index(split))
+        return SentencePairSamples(
             texts,
             rows,
             self.tokenizer,
@@ -201,65 +204,120 @@ class SentencePairs(DataModule):
             is_next=self.is_next,
         )
 
-    def make_sampler(self, samples: Samples, batch_size: int, seed: int | None) -> PairSampler:
-        """Return what deals the pairs of a split out to batches of similar length."""
-        assert isinstance(samples, PairSamples)
+    def make_sampler(self, samples: Samples, batch_size: int, seed: int | None) -> SentencePairSampler:
+        """Return the sampler of a split: batches of similar length."""
+        assert isinstance(samples, SentencePairSamples)
         rank, world_size = process()
-        return PairSampler(samples, batch_size, seed=seed, rank=rank, world_size=world_size)
+        return SentencePairSampler(samples, batch_size, seed=seed, rank=rank, world_size=world_size)
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, Sentences | str]]:
-        """Read texts in which [MASK] hides a token as batches of one; see `DataModule.read`.
+        """Read texts with [MASK] in place of tokens as batches of one; see `DataModule.read`.
 
         Args:
             items: Texts; paths of files with one on each line (.csv and .jsonl: under text); "-" for standard input.
         """
         mask = SPECIAL_TOKENS[self.tokenizer.mask_id]
-        for name, text, reason in read_texts(items, "text"):
-            if not reason and mask not in text:
-                reason = f"nothing is masked in it: write {mask} where a word is to be found"
+        for name, text, problem in read_texts(items, "text"):
+            if not problem and mask not in text:
+                problem = f"nothing is masked in it: write {mask} where a word is to be found"
             try:
-                yield name, reason or self.written(text)
+                yield name, problem or self.masked(text)
             except UserError as error:
                 yield name, str(error)
 
-    def written(self, first: str, second: str | None = None) -> Sentences:
-        """Return a batch of one text, or of a pair, in which [MASK] hides a token; see `written_pair`.
+    def masked(self, first: str, second: str | None = None) -> Sentences:
+        """Return a batch of one text, or of a pair, in which each [MASK] is a masked token; see `masked_pair`.
 
         Raises:
             UserError: If it is longer than the pairs that the run was trained on, or a text is empty.
         """
-        batch, most = written_pair(self.tokenizer, first, second), self.preprocessing["max_length"]
-        if batch.inputs.shape[1] > most:
+        batch, most = masked_pair(self.tokenizer, first, second), self.preprocessing["max_length"]
+        count = batch.inputs.shape[1]
+        if count > most:
             raise UserError(
-                f"it has {batch.inputs.shape[1]:,} tokens, marks included, and the run was trained on at most {most}"
+                f"it has {count:,} tokens, special ones included, and the run was trained on at most {most}"
             )
         words = batch.inputs > self.tokenizer.sep_id
         if any(not words[batch.segments == part].any() for part in range(1 if second is None else 2)):
             raise UserError("there is nothing to read: the text has no words")
         return batch
 
-    def _say(self, title: str, counts: dict[str, dict[str, int]]) -> None:
+    def _report(self, title: str, counts: dict[str, dict[str, int]]) -> None:
         _logger.info(
             "%s: %d documents to train on, %d for validation, %d for the test, %d tokens in all, a vocabulary of %d",
             title,
-            *(counts[part]["documents"] for part in PARTS),
-            *(sum(counts[part]["tokens"] for part in PARTS), self.tokenizer.vocab_size),
+            *(counts[split]["documents"] for split in SPLITS),
+            *(sum(count["tokens"] for count in counts.values()), self.tokenizer.vocab_size),
         )
-        num_tokens = sum(counts[part]["tokens"] for part in PARTS)
-        num_unknown = sum(counts[part]["unknown"] for part in PARTS)
+        num_tokens = sum(count["tokens"] for count in counts.values())
+        num_unknown = sum(count["unknown"] for count in counts.values())
         if num_unknown > _MUCH * num_tokens:
             share = 100 * num_unknown / num_tokens
             _logger.warning("%.1f %% of the tokens are not in the vocabulary (data.max_vocab)", share)
 
-    def _changed(self, title: str, scanned: Scan) -> str:
-        then = self.preprocessing.get("origin", {})
-        made = [
-            f", which was made by {name} {then[name]}, and this is {value}"
-            for name, value in self.origin().items()
-            if then.get(name, value) != value
-        ]
-        return (
-            f"{title} is not the text the run was trained on{''.join(made)}: its SHA-256 was "
-            f"{self.preprocessing['fingerprint'][:12]}, now it is {scanned.fingerprint[:12]}. Put the old text back "
-            "to go on; a new run takes the new text: nnkit train"
+
+class TextPairsFile(SentencePairs):
+    """A file, a folder (all .txt and .md files below it, in the order of their names), or a list of these.
+
+    Args:
+        path: The file, folder, or list of them; plain or .gz.
+        encoding: The files' codec; None: UTF-8.
+        documents: Whether a document ends at "blank_lines", as in the files of BERT's own code, or with its file
+            ("files").
+        sentences: Whether each of the "lines" is a sentence, as there, or "punctuation" ends one.
+        tokenizer: As in `SentencePairs`, like the rest.
+        max_vocab: As in `SentencePairs`.
+        max_length: As in `SentencePairs`.
+        val_fraction: As in `SentencePairs`.
+        test_fraction: As in `SentencePairs`.
+        split_seed: As in `SentencePairs`.
+        batch_size: As in `SentencePairs`.
+        eval_batch_size: As in `SentencePairs`.
+        num_workers: As in `SentencePairs`.
+        seed: As in `SentencePairs`.
+
+    Raises:
+        ValueError: If no path is given or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str | Sequence[str] | None = None,
+        encoding: str | None = None,
+        documents: DocumentRule = "blank_lines",
+        sentences: SentenceRule = "lines",
+        tokenizer: TokenizerKind = "wordpiece",
+        max_vocab: int | None = None,
+        max_length: int = 128,
+        val_fraction: float = 0.05,
+        test_fraction: float = 0.05,
+        split_seed: int = 0,
+        batch_size: int = 32,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            tokenizer=tokenizer,
+            max_vocab=max_vocab,
+            max_length=max_length,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            split_seed=split_seed,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            num_workers=num_workers,
+            seed=seed,
         )
+        if not path:
+            raise ValueError("path must name a text file or a folder: data.path=FILE.txt")
+        if encoding is not None:
+            check_encoding(encoding)
+        self._paths = [path] if isinstance(path, str) else list(path)
+        self._codec = encoding
+        self.documents, self.sentences = documents, sentences
+
+    def corpus(self) -> Corpus:
+        """List the files."""
+        return named_texts(self._paths, self._codec)

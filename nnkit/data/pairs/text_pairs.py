@@ -1,14 +1,23 @@
-"""Pairs of texts of the user's: a file with two columns, or two parallel files."""
+"""Pairs of texts that a user names: a file with two columns, or two parallel files."""
 
+import logging
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 from nnkit.data.download.sources import fingerprint
-from nnkit.data.pairs.base import PairData
-from nnkit.data.pairs.encoded_pairs import PairedTexts
-from nnkit.data.pairs.pair_files import read_columns, read_parallel
-from nnkit.data.reading.user_files import find_file, unchanged
+from nnkit.data.pairs.pair_data import PairData
+from nnkit.data.pairs.samples import PairedTexts
+from nnkit.data.reading.delimited import num_fields
+from nnkit.data.reading.user_files import decoded, find_file, numbered_lines, open_bytes, unchanged
 from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
+from nnkit.suggest import some_of
+
+_logger = logging.getLogger("nnkit")
+
+_LISTED = 5
 
 
 class TextPairs(PairData):
@@ -95,8 +104,10 @@ class TextPairs(PairData):
                 f"{title} {'have' if len(paths) > 1 else 'has'} changed since this run was prepared: the SHA-256 was "
                 f"{str(expected)[:12]}, now it is {found[:12]}"
             )
-        say = expected is None
-        sides = read_columns(paths[0], say) if len(paths) == 1 else read_parallel(paths[0], paths[1], say)
+        report = expected is None
+        sides = (
+            read_columns(paths[0], report) if len(paths) == 1 else read_parallel(paths[0], paths[1], report)
+        )
         if not sides.sources:
             raise UserError(f"{title}: there is no line with a source and a target")
         return PairedTexts(title, sides.sources, [(text,) for text in sides.targets], found)
@@ -105,3 +116,121 @@ class TextPairs(PairData):
 def _fingerprint(paths: list[Path]) -> str:
     hashes = [unchanged(path, None) for path in paths]
     return fingerprint(hashes) if len(hashes) > 1 else hashes[0]
+
+
+class TwoSides(NamedTuple):
+    """Pairs as two lists of the same length.
+
+    Attributes:
+        sources: The sources, blanks at both ends removed; none is empty.
+        targets: Their targets, likewise.
+    """
+
+    sources: list[str]
+    targets: list[str]
+
+
+def read_columns(path: Path, report: bool) -> TwoSides:
+    """Read a file with a source, a tab and its target on each line, plain or .gz; further columns are not read.
+
+    Args:
+        path: An existing file.
+        report: Whether to log what is not read.
+
+    Raises:
+        UserError: If a line has another number of columns, is not UTF-8, or no pair is left.
+    """
+    width = 0
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        nonlocal width
+        for number, line in enumerate(_lines(path), 1):
+            if not line.strip():
+                yield "", ""
+                continue
+            fields = line.split("\t")
+            width = width or len(fields)
+            if len(fields) < 2:
+                raise UserError(
+                    f"{path}, line {number}: no tab in {line[:40]!r}; a source, a tab and its target were expected on "
+                    "each line. Two files of which the same lines belong together: data.path=FILE data.target_path=FILE"
+                )
+            if len(fields) != width:
+                raise UserError(
+                    f"{path}, line {number}: {num_fields(len(fields))} between tabs, the first line has {width}"
+                )
+            yield fields[0], fields[1]
+
+    sides = _complete(str(path), pairs(), report)
+    if width > 2 and report:
+        _logger.warning(
+            "%s has %d columns: the first is read, the second written, others are left", path, width
+        )
+    return sides
+
+
+def read_parallel(source_path: Path, target_path: Path, report: bool) -> TwoSides:
+    """Read two files, plain or .gz, of which the same lines belong together.
+
+    Args:
+        source_path: An existing file of sources, one on each line.
+        target_path: An existing file of their targets.
+        report: Whether to log what is left out.
+
+    Raises:
+        UserError: If they have different numbers of lines, are not UTF-8, or no pair is left.
+    """
+    counts = [0, 0]
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for lines in zip_longest(_lines(source_path), _lines(target_path)):
+            for side, line in enumerate(lines):
+                counts[side] += line is not None
+            if None not in lines:
+                yield lines
+
+    title = f"{source_path} and {target_path}"
+    sides = _complete(title, pairs(), report)
+    if counts[0] != counts[1]:
+        raise UserError(
+            f"{source_path} has {counts[0]:,} lines, {target_path} has {counts[1]:,}: the same lines of both must "
+            "belong together, so they must have as many"
+        )
+    return sides
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines, cut at line feeds alone, as other programs count them; a carriage return at the end goes."""
+    with open_bytes(path) as file:
+        for number, line in numbered_lines(path, file):
+            try:
+                yield decoded(line).rstrip("\r\n")
+            except UserError as error:
+                raise UserError(
+                    f"{path}, line {number}: {error}; save the file as UTF-8, for example with: "
+                    f"iconv -f latin1 -t utf-8 {path.name}"
+                ) from error
+
+
+def _complete(title: str, pairs: Iterable[tuple[str, str]], report: bool) -> TwoSides:
+    """Leave out pairs with an empty side."""
+    sides, empty, number = TwoSides([], []), list[int](), 0
+    for number, texts in enumerate(pairs, 1):
+        source, target = (text.strip() for text in texts)
+        if source and target:
+            sides.sources.append(source)
+            sides.targets.append(target)
+        else:
+            empty.append(number)
+    if empty and report:
+        _logger.warning(
+            "%s: %s of %s lines have an empty side and are left out: line%s %s",
+            *(
+                title,
+                f"{len(empty):,}",
+                f"{number:,}",
+                "s" if len(empty) > 1 else "",
+                some_of(empty, _LISTED),
+            ),
+        )
+    return sides

@@ -1,16 +1,14 @@
 """Files of JSON lines: an object on each, and what is wrong with those that hold none."""
 
-import codecs
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nnkit.data.reading.user_files import open_bytes
+from nnkit.data.reading.user_files import decoded, numbered_lines, open_bytes
 from nnkit.errors import UserError
 from nnkit.suggest import some_of
 
-_MAX_LINE = 10_000_000
 # Mistakes that a message names.
 _LISTED = 5
 
@@ -25,21 +23,16 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
         UserError: If it is a damaged gzip file, or a line is far too long.
     """
     with open_bytes(path) as file:
-        number = 0
-        while line := file.readline(_MAX_LINE):
-            number += 1
-            if len(line) == _MAX_LINE:
-                raise UserError(f"{path}, line {number}: more than {_MAX_LINE:,} bytes")
-            line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        for number, line in numbered_lines(path, file):
             if line.strip():
                 yield number, _object(line)
 
 
 def _object(line: bytes) -> dict[str, Any] | str:
     try:
-        value = json.loads(line.decode())
-    except UnicodeDecodeError as error:
-        return f"byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8"
+        value = json.loads(decoded(line))
+    except UserError as error:
+        return str(error)
     except json.JSONDecodeError as error:
         return f"no JSON: {error.msg} at character {error.pos + 1}"
     except (ValueError, RecursionError):

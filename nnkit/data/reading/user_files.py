@@ -1,5 +1,6 @@
 """Files that a user names: found, told apart by their bytes, and opened."""
 
+import codecs
 import gzip
 import hashlib
 import zlib
@@ -16,6 +17,8 @@ from nnkit.suggest import closest
 _TEXT_FILES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt", ".md", ".gz")
 
 _GZIP = b"\x1f\x8b"
+# A few packed bytes may unpack to a line of gigabytes.
+_MAX_LINE = 10_000_000
 
 
 def find_file(given: str) -> Path:
@@ -80,6 +83,32 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
             yield cast(IO[bytes], file)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{path} is a damaged gzip file: {error}") from error
+
+
+def numbered_lines(name: object, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield the number and the bytes of each line, cut at line feeds alone; a byte order mark is left out.
+
+    Args:
+        name: What messages call the file.
+        file: The file.
+
+    Raises:
+        UserError: If a line is far too long.
+    """
+    number = 0
+    while line := file.readline(_MAX_LINE):
+        number += 1
+        if len(line) == _MAX_LINE:
+            raise UserError(f"{name}, line {number}: a line of more than {_MAX_LINE:,} bytes")
+        yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+
+
+def decoded(line: bytes) -> str:
+    """Return a line as text; a UserError names the first byte that is not UTF-8."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8") from error
 
 
 def is_file(item: str) -> bool:

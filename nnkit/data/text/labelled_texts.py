@@ -1,21 +1,30 @@
-"""What datasets of labelled texts share: the vocabulary, batches of like length, reading a user's texts."""
+"""Labelled texts: classes, splits, a vocabulary, and batches of similar length."""
 
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from nnkit.batches import Tokens
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
 from nnkit.data.buckets import LengthSampler, padding_share
+from nnkit.data.reading.frame import Texts
 from nnkit.data.sampler import Draw
-from nnkit.data.splits import check_fractions
-from nnkit.data.text.encoded_texts import EncodedTexts, TextSamples, encode_texts
-from nnkit.data.text.labelled import Classified, Labelled, classify
-from nnkit.data.text.text_items import read_texts
+from nnkit.data.splits import SPLITS, check_fractions, rows_of, split_rows
+from nnkit.data.tables.targets import read_target
+from nnkit.data.text.items import read_texts
+from nnkit.data.text.samples import (
+    EncodedTexts,
+    LabelledTextSamples,
+    encode_texts,
+    report_share,
+    report_unknown,
+)
 from nnkit.data.tokenizing import (
     Tokenizer,
     TokenizerKind,
@@ -24,18 +33,56 @@ from nnkit.data.tokenizing import (
     quoted,
     tokenizer_from,
 )
-from nnkit.errors import UserError
+from nnkit.errors import ConfigError, UserError
+from nnkit.suggest import some_of
 
 _logger = logging.getLogger("nnkit")
 
-# Shares beyond which what is lost is worth a warning.
-_MUCH = 0.03
+# Share of padding beyond which it is worth a warning.
 _MUCH_PADDING = 0.1
 _FIRST = torch.zeros(1, dtype=torch.int64)
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Texts as they were read.
+
+    Attributes:
+        title: What they were read from, for messages.
+        columns: Name of the column or key of the "text" and of the "target".
+        texts: The texts, blanks at both ends removed.
+        labels: The label of each text, None where there is none.
+        fingerprint: SHA-256 of what they were read from.
+        splits: The split of each text, where that is settled; None: they are split at random.
+    """
+
+    title: str
+    columns: dict[str, str]
+    texts: list[str]
+    labels: list[str | None]
+    fingerprint: str
+    splits: list[Split] | None = None
+
+
+@dataclass(frozen=True)
+class Classified:
+    """Texts with classes, in splits.
+
+    Attributes:
+        texts: The texts that have a label, none of them empty.
+        target: Class of each, (texts,) int64; arbitrary for a text in no split.
+        class_names: Names of the classes, those that training texts have.
+        rows: Which texts make up each split, int64.
+    """
+
+    texts: list[str]
+    target: Tensor
+    class_names: list[str]
+    rows: dict[Split, Tensor]
+
+
 class LabelledTexts(DataModule):
-    """Base of datasets of texts with a label each: a subclass says where they are read from.
+    """Base of datasets of texts with a label each: a subclass reads them.
 
     Vocabulary and classes are learnt from the training texts. Batches hold texts of similar length.
 
@@ -43,7 +90,7 @@ class LabelledTexts(DataModule):
         tokenizer: characters, bytes, words, bpe or wordpiece.
         max_vocab: Tokens of the vocabulary, at most; default: every character, or the tokenizer's own default.
         max_length: Tokens of a text, at most; what follows is cut off.
-        markers: Whether [CLS] stands before and [SEP] behind each text, as BERT reads it; they count as tokens.
+        markers: Whether [CLS] begins and [SEP] ends each text, as BERT reads it; they count as tokens.
         val_fraction: Share of the texts held out for validation.
         test_fraction: Share of the texts held out for the test.
         split_seed: Seed of the split; the split does not depend on `seed`.
@@ -82,7 +129,7 @@ class LabelledTexts(DataModule):
         )
         check_tokenizer(tokenizer, max_vocab, special_tokens=markers)
         check_fractions(val_fraction, test_fraction)
-        # Between the marks there is a token.
+        # Between the special tokens there is one of the text.
         least = 3 if markers else 1
         if max_length < least:
             raise ValueError(f"max_length must be at least {least}, not {max_length}")
@@ -107,7 +154,7 @@ class LabelledTexts(DataModule):
         """Read the texts.
 
         Args:
-            expected: The fingerprint they must have; None admits any, and what is odd about them is said.
+            expected: The fingerprint they must have; None admits any, and logs what is odd about them.
 
         Raises:
             UserError: If they cannot be read or have changed.
@@ -122,32 +169,32 @@ class LabelledTexts(DataModule):
     def prepare(self) -> Preprocessing:
         """Read the texts, split them, and learn vocabulary and classes from the training ones."""
         labelled = self.load(None)
-        classified = classify(labelled, self._split_options, say=True)
+        classified = classify(labelled, self._split_options, report=True)
         tokenizer = self._vocabulary(classified)
         with self.speaking_of_heritage():
             encoded, classified = self._encode(
-                tokenizer, classified, self.max_length, markers=self.markers, say=True
+                tokenizer, classified, self.max_length, markers=self.markers, report=True
             )
         counts = {name: len(part) for name, part in classified.rows.items()}
         _logger.info(
             "%s: %s texts to train on, %s for validation, %s for the test; %d classes, a vocabulary of %s",
-            *(labelled.source, *(f"{counts[name]:,}" for name in ("train", "val", "test"))),
+            *(labelled.title, *(f"{counts[split]:,}" for split in SPLITS)),
             *(len(classified.class_names), f"{tokenizer.vocab_size:,}"),
         )
-        self._say_lost(tokenizer, encoded, classified)
+        self._report(tokenizer, encoded, classified)
         return {
             "tokenizer": tokenizer.spec(),
             "class_names": classified.class_names,
             "columns": labelled.columns,
             "max_length": self.max_length,
             "markers": self.markers,
-            **({} if labelled.parts else self._split_options),
+            **({} if labelled.splits else self._split_options),
             "counts": counts,
             "fingerprint": labelled.fingerprint,
         }
 
     def _vocabulary(self, classified: Classified) -> Tokenizer:
-        """Return the tokenizer that came along from another run, or learn one."""
+        """Return the pre-trained tokenizer, or learn one."""
         if self.heritage:
             return tokenizer_from(self.heritage["tokenizer"])
         return learn_tokenizer(
@@ -159,46 +206,27 @@ class LabelledTexts(DataModule):
         )
 
     def _encode(
-        self, tokenizer: Tokenizer, classified: Classified, max_length: int, *, markers: bool, say: bool
+        self, tokenizer: Tokenizer, classified: Classified, max_length: int, *, markers: bool, report: bool
     ) -> tuple[EncodedTexts, Classified]:
-        """Encode the texts and leave out those without a token, of which a network could say nothing."""
-        encoded = encode_texts(tokenizer, classified.texts, max_length, markers=markers)
+        """Encode the texts and leave out those without a token, for which a network has no input."""
+        encoded = encode_texts(tokenizer, classified.texts, max_length, special_tokens=markers)
         rows = {name: part[encoded.lengths[part] > 0] for name, part in classified.rows.items()}
         blank = sum(map(len, classified.rows.values())) - sum(map(len, rows.values()))
-        if blank and say:
+        if blank and report:
             _logger.warning("texts without a token, which are left out: %s", f"{blank:,}")
         self._encoded = encoded, replace(classified, rows=rows)
         return self._encoded
 
-    def _say_lost(self, tokenizer: Tokenizer, encoded: EncodedTexts, classified: Classified) -> None:
-        """Report how much of the texts the network will not see, and how much of a batch is padding."""
-        num_cut, num_texts = int(encoded.cut.sum()), len(encoded.cut)
-        if num_cut:
-            _logger.log(
-                logging.WARNING if num_cut > _MUCH * num_texts else logging.INFO,
-                "%s of %s texts (%.1f %%) are longer than %d tokens and are cut there (data.max_length)",
-                *(f"{num_cut:,}", f"{num_texts:,}", 100 * num_cut / num_texts, self.max_length),
-            )
-        num_tokens = len(encoded.tokens)
-        num_unknown = int((encoded.tokens == tokenizer.unknown).sum()) if tokenizer.unknown is not None else 0
-        if num_unknown:
-            strange = dict.fromkeys(
-                word for text in classified.texts for word in tokenizer.out_of_vocabulary(text)
-            )
-            _logger.log(
-                logging.WARNING if num_unknown > _MUCH * num_tokens else logging.INFO,
-                "%s of %s tokens (%.2f %%) are not in the vocabulary and count as unknown: %s",
-                *(f"{num_unknown:,}", f"{num_tokens:,}", 100 * num_unknown / num_tokens, quoted([*strange])),
-            )
-        training = TextSamples(encoded, classified.target, classified.rows["train"])
-        share = padding_share(
-            training.lengths, self.make_sampler(training, self.batch_size, self.seed).deal()
-        )
-        _logger.log(
-            logging.WARNING if share > _MUCH_PADDING else logging.INFO,
-            "%.1f %% of the training batches is padding",
-            100 * share,
-        )
+    def _report(self, tokenizer: Tokenizer, encoded: EncodedTexts, classified: Classified) -> None:
+        """Log how much of the texts the network will not see, and how much of a batch is padding."""
+        what = f"texts are longer than {self.max_length} tokens and are cut there (data.max_length)"
+        report_share(int(encoded.cut.sum()), len(encoded.cut), what)
+        report_unknown("tokens", tokenizer, encoded, classified.texts)
+        training = LabelledTextSamples(encoded, classified.target, classified.rows["train"])
+        sampler = self.make_sampler(training, self.batch_size, self.seed)
+        share = padding_share([training.lengths], sampler.deal())
+        level = logging.WARNING if share > _MUCH_PADDING else logging.INFO
+        _logger.log(level, "%.1f %% of the training batches is padding", 100 * share)
 
     def facts(self) -> dict[str, Any]:
         """Return the size of the vocabulary and the number of classes."""
@@ -207,7 +235,7 @@ class LabelledTexts(DataModule):
             "num_classes": len(self.preprocessing["class_names"]),
         }
 
-    def samples(self, split: Split) -> TextSamples:
+    def samples(self, split: Split) -> LabelledTextSamples:
         """Open one split as the run that wrote `preprocessing` split the texts.
 
         Raises:
@@ -215,21 +243,21 @@ class LabelledTexts(DataModule):
         """
         if self._encoded is None:
             learnt = self.preprocessing
-            classified = classify(self.load(learnt["fingerprint"]), learnt, say=False)
+            classified = classify(self.load(learnt["fingerprint"]), learnt, report=False)
             self._encode(
                 tokenizer_from(learnt["tokenizer"]),
                 classified,
                 learnt["max_length"],
                 markers=learnt.get("markers", False),
-                say=False,
+                report=False,
             )
         assert self._encoded is not None
         encoded, classified = self._encoded
-        return TextSamples(encoded, classified.target, classified.rows[split])
+        return LabelledTextSamples(encoded, classified.target, classified.rows[split])
 
     def make_sampler(self, samples: Samples, batch_size: int, seed: int | None) -> LengthSampler:
         """Return what deals the texts of a split out to batches of similar length."""
-        assert isinstance(samples, TextSamples)
+        assert isinstance(samples, LabelledTextSamples)
         rank, world_size = process()
         return LengthSampler(
             samples.lengths,
@@ -249,38 +277,123 @@ class LabelledTexts(DataModule):
         """
         learnt = self.preprocessing
         tokenizer, max_length = tokenizer_from(learnt["tokenizer"]), learnt["max_length"]
-        said = set[str]()
-        for name, text, reason in read_texts(items, learnt["columns"]["text"]):
-            if reason:
-                yield name, reason
+        markers, said = learnt.get("markers", False), set[str]()
+        for name, text, problem in read_texts(items, learnt["columns"]["text"]):
+            if problem:
+                yield name, problem
                 continue
             try:
-                encoded = encode_texts(tokenizer, [text], max_length, markers=learnt.get("markers", False))
+                encoded = encode_texts(tokenizer, [text], max_length, special_tokens=markers)
             except UserError as error:
-                # A vocabulary that came along from another run may have no token for what it lacks.
+                # A pre-trained vocabulary may have no unknown token.
                 yield name, str(error)
                 continue
             if not len(encoded.tokens):
                 yield name, f"there is nothing to read in it: {text[:40]!r}"
                 continue
-            _say_read(tokenizer, text, encoded, said)
-            yield name, TextSamples(encoded, _FIRST, _FIRST)[Draw(None, _FIRST)]
+            _warn(tokenizer, text, encoded, said)
+            yield name, LabelledTextSamples(encoded, _FIRST, _FIRST)[Draw(None, _FIRST)]
 
 
-def _say_read(tokenizer: Tokenizer, text: str, encoded: EncodedTexts, said: set[str]) -> None:
-    """Warn of the first text that the network does not see as it is."""
+def _warn(tokenizer: Tokenizer, text: str, encoded: EncodedTexts, said: set[str]) -> None:
+    """Warn of the first text that is cut, and of the first with unknown tokens."""
     if encoded.cut.any() and "cut" not in said:
         said.add("cut")
         _logger.warning(
             "longer than %d tokens and cut there: %r and maybe others", len(encoded.tokens), text[:40]
         )
-    if (
-        tokenizer.unknown is not None
-        and "unknown" not in said
-        and (encoded.tokens == tokenizer.unknown).any()
-    ):
+    unknown = tokenizer.unknown is not None and bool((encoded.tokens == tokenizer.unknown).any())
+    if unknown and "unknown" not in said:
         said.add("unknown")
         _logger.warning(
             "not in the training texts, counts as unknown: %s in %r; maybe in others as well",
             *(quoted(tokenizer.out_of_vocabulary(text)), text[:40]),
         )
+
+
+def classify(labelled: Labelled, options: dict[str, Any], report: bool) -> Classified:
+    """Leave out what cannot be learnt from, split the rest, and number the classes.
+
+    Args:
+        labelled: The texts as they were read.
+        options: val_fraction, test_fraction and split_seed, unless the splits are settled.
+        report: Whether to log what is left out.
+
+    Raises:
+        UserError: If too few texts are left.
+        ConfigError: If the labels are not classes, or all the same.
+    """
+    labelled = _complete(labelled, report)
+    codes: dict[str, int] = {}
+    numbers = [codes.setdefault(label, len(codes)) for label in labelled.labels if label is not None]
+    values, names = _number(labelled.columns["target"], Texts(np.array(numbers, np.int32), list(codes)))
+    if labelled.splits is None:
+        fractions = options["val_fraction"], options["test_fraction"]
+        rows = split_rows(len(values), *fractions, options["split_seed"], values)
+    else:
+        rows = rows_of(labelled.splits)
+    return _seen(labelled.texts, values, names, rows, report)
+
+
+def _complete(labelled: Labelled, report: bool) -> Labelled:
+    """Leave out texts that are empty or have no label."""
+    texts, labels = labelled.texts, labelled.labels
+    kept = [
+        n for n, (text, label) in enumerate(zip(texts, labels, strict=True)) if text and label is not None
+    ]
+    empty = sum(not text for text in texts)
+    if empty == len(texts):
+        column = labelled.columns["text"]
+        raise UserError(f"{labelled.title} has nothing but empty texts in {column!r}, {len(texts):,} of them")
+    if not kept:
+        raise UserError(f"{labelled.title} has no text with a label in {labelled.columns['target']!r}")
+    if len(kept) == len(texts):
+        return labelled
+    missing = len(texts) - len(kept) - empty
+    for count, what in ((empty, "an empty text"), (missing, f"no label ({labelled.columns['target']!r})")):
+        if count and report:
+            _logger.warning(
+                "%s: %s of %s rows have %s; they are left out",
+                *(labelled.title, f"{count:,}", f"{len(texts):,}", what),
+            )
+    splits = labelled.splits
+    return replace(
+        labelled,
+        texts=[texts[n] for n in kept],
+        labels=[labels[n] for n in kept],
+        splits=None if splits is None else [splits[n] for n in kept],
+    )
+
+
+def _number(name: str, column: Texts) -> tuple[Tensor, list[str]]:
+    try:
+        target = read_target(name, column, classes=True)
+    except ConfigError as error:
+        # The target of a table may be an amount, that of a text may not.
+        hint = "name another one with data.target=NAME"
+        raise ConfigError(
+            [replace(problem, hint=problem.hint and hint) for problem in error.problems]
+        ) from None
+    assert target.class_names is not None
+    return target.values, target.class_names
+
+
+def _seen(
+    texts: list[str], values: Tensor, names: Sequence[str], rows: dict[Split, Tensor], report: bool
+) -> Classified:
+    """Keep the classes that training texts have."""
+    seen = torch.bincount(values[rows["train"]], minlength=len(names)) > 0
+    if int(seen.sum()) < 2:
+        raise UserError(
+            "the training texts have fewer than two different labels: there is nothing to tell apart"
+        )
+    kept = {split: part[seen[values[part]]] for split, part in rows.items()}
+    count = sum(map(len, rows.values())) - sum(map(len, kept.values()))
+    if count and report:
+        labels = [repr(name) for name, known in zip(names, seen.tolist(), strict=True) if not known]
+        _logger.warning(
+            "%s validation and test texts are left out, as their label is never seen in training: %s",
+            *(f"{count:,}", some_of(labels, 10)),
+        )
+    class_names = [name for name, known in zip(names, seen.tolist(), strict=True) if known]
+    return Classified(texts, (seen.cumsum(0) - 1)[values], class_names, kept)

@@ -1,46 +1,83 @@
-"""What data for language models share: a long text as tokens, dealt out to windows and blocks."""
+"""Data for language models: a long text as token ids, cut into blocks."""
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+import torch
 from numpy.typing import NDArray
 
 from nnkit.batches import Blocks
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
-from nnkit.data.splits import check_fractions
-from nnkit.data.text.chunks import EvaluationBlocks, TrainingWindows, Windows
-from nnkit.data.text.prompts import read_texts
-from nnkit.data.text.text_cache import PARTS, PartEnds, Scan, scan, tokens_of, vocabulary_of
-from nnkit.data.text.text_reading import Corpus
-from nnkit.data.tokenizing import Tokenizer, TokenizerKind, check_tokenizer, tokenizer_from
-from nnkit.errors import UserError
-from nnkit.suggest import some_of
+from nnkit.data.cache import Prepared
+from nnkit.data.reading.user_files import find_file
+from nnkit.data.splits import SPLIT_TITLES, SPLITS, check_fractions
+from nnkit.data.text.corpus import (
+    Corpus,
+    check_encoding,
+    named_texts,
+    read_all,
+    read_text,
+    shown,
+    whole_words,
+)
+from nnkit.data.text.items import Item, read_items
+from nnkit.data.text.samples import EvaluationBlocks, TrainingWindows, Windows
+from nnkit.data.text.token_cache import Scan, Write, cached_tokens, learnt_spec, refuse_changed, scan
+from nnkit.data.tokenizing import (
+    Tokenizer,
+    TokenizerKind,
+    check_tokenizer,
+    learn_tokenizer,
+    next_cut,
+    quoted,
+    tokenizer_from,
+)
+from nnkit.errors import EnvironmentFault, UserError
 
 _logger = logging.getLogger("nnkit")
 
-_SPOKEN = {"train": "training", "val": "validation", "test": "test"}
+# Tokens of a text that `nnkit predict` reads, at most.
+MAX_TOKENS = 4_096
+# Characters of a file that are read: enough for so many tokens, except where tokens are very long.
+_MAX_CHARACTERS = 16 * MAX_TOKENS
+# How far a border between splits may move to keep a word whole.
+_LONGEST_WORD = 100
+
+
+class SplitEnds(NamedTuple):
+    """Where the splits of a text end, in characters.
+
+    Attributes:
+        train: End of the training split.
+        val: End of the validation split.
+        test: End of the text.
+    """
+
+    train: int
+    val: int
+    test: int
 
 
 class LongText(DataModule):
-    """Base of data for language models: a subclass says which files the text is made of.
+    """Base of data for language models: a subclass names the files of the text.
 
-    The text is cut by position: the training part, then validation, then test, at its end. A tokenizer of characters
-    has every character of the whole text and no unknown token, as in nanoGPT: nothing else is learnt from the held-out
-    parts. Words, bpe and wordpiece are learnt from the training part. Tokens are prepared once, kept in the cache, and
-    mapped into memory.
+    The text is cut by position: first the training split, then validation, then test. A tokenizer of characters has
+    every character of the whole text and no unknown token, as in nanoGPT; nothing else is learnt from the held-out
+    splits. Words, bpe and wordpiece are learnt from the training split. Token ids are prepared once, kept in the
+    cache, and mapped into memory.
 
     Args:
         tokenizer: characters, bytes, words, bpe or wordpiece.
         max_vocab: Tokens at most; None: every character, 20,000 words, 4,096 of bpe and wordpiece.
         block_size: Tokens the model reads at a time.
-        windows: What is trained on: "random" stretches, drawn anew each epoch, or "blocks" side by side.
+        windows: What is trained on: blocks at "random" places, drawn anew each epoch, or "blocks" side by side.
         val_fraction: Share of the text held out for validation; 0: none.
         test_fraction: Share of the text held out for the test; 0: none.
         eval_block_size: Tokens read at a time in validation and test; None: block_size.
-        batch_size: Stretches in a training batch.
-        eval_batch_size: Stretches in a validation or test batch; None: batch_size, as logits are large.
+        batch_size: Blocks in a training batch.
+        eval_batch_size: Blocks in a validation or test batch; None: batch_size, as logits are large.
         num_workers: Worker processes; 0 is the fastest here.
         seed: Seed of windows and order.
 
@@ -113,7 +150,7 @@ class LongText(DataModule):
         super().setup_data(preprocessing)
 
     def prepare(self) -> Preprocessing:
-        """Read the text, learn a vocabulary, and encode it; or find this done in the cache."""
+        """Read the text, learn a vocabulary, and encode it; or find all of this in the cache."""
         corpus = self.corpus()
         scanned = scan(corpus)
         if not scanned.num_characters:
@@ -122,18 +159,14 @@ class LongText(DataModule):
         ends = _ends(scanned, options)
         if not ends.train:
             raise UserError(
-                f"{corpus.title} has {scanned.num_characters} characters, too few for three parts"
+                f"{corpus.title} has {scanned.num_characters} characters, too few for three splits"
             )
-        spec = self.heritage.get("tokenizer") or vocabulary_of(
-            corpus, scanned, ends, self._kind, self._max_vocab
-        )
+        spec = self.heritage.get("tokenizer") or self._learn(corpus, scanned, ends)
         self._tokenizer = tokenizer_from(spec)
         with self.speaking_of_heritage():
-            opened = tokens_of(corpus, scanned, ends, self._tokenizer)
-        counts = opened.facts["counts"]
-        self._tokens = opened.arrays["tokens"], counts
+            counts = self._open(corpus, scanned, ends)
         self._refuse_short(corpus.title, counts)
-        self._say(corpus.title, counts)
+        self._report(corpus.title, counts)
         return {
             "tokenizer": spec,
             "counts": counts,
@@ -142,6 +175,23 @@ class LongText(DataModule):
             "sources": scanned.sources,
             "fingerprint": scanned.fingerprint,
         }
+
+    def _learn(self, corpus: Corpus, scanned: Scan, ends: SplitEnds) -> dict[str, Any]:
+        """Learn characters from the whole text, other vocabularies from its training split."""
+        kind, max_vocab, whole = self._kind, self._max_vocab, self._kind == "characters"
+        key = [scanned.fingerprint, corpus.encoding, kind, max_vocab, None if whole else ends]
+        texts = _Learnable(corpus, ends, whole)
+        return learnt_spec(
+            "vocabulary",
+            key,
+            lambda: learn_tokenizer(kind, texts, max_vocab=max_vocab, with_unknown=False),
+        )
+
+    def _open(self, corpus: Corpus, scanned: Scan, ends: SplitEnds) -> Any:
+        """Open the token ids, and return what each split holds."""
+        opened = _encoded(corpus, scanned, ends, self.tokenizer)
+        self._tokens = opened.arrays["tokens"], opened.facts["counts"]
+        return opened.facts["counts"]
 
     def facts(self) -> dict[str, Any]:
         """Return the number of different tokens."""
@@ -156,84 +206,231 @@ class LongText(DataModule):
         if self._tokens is None:
             corpus = self.corpus()
             scanned = scan(corpus)
-            if scanned.fingerprint != self.preprocessing["fingerprint"]:
-                raise UserError(self._changes(corpus.title, scanned))
-            opened = tokens_of(corpus, scanned, _ends(scanned, self.preprocessing), self.tokenizer)
-            self._tokens = opened.arrays["tokens"], opened.facts["counts"]
+            refuse_changed(corpus.title, scanned, self.preprocessing, self.origin())
+            self._open(corpus, scanned, _ends(scanned, self.preprocessing))
+        assert self._tokens is not None
         tokens, counts = self._tokens
-        # A part that was not held out has none.
+        # A split that was not held out has no tokens.
         per_token = counts[split]["characters"] / max(counts[split]["tokens"], 1)
         if split == "train":
             train = tokens[: counts["train"]["tokens"]]
             return TrainingWindows(train, self.block_size, self.windows, self.seed, per_token)
-        begin = sum(counts[part]["tokens"] for part in PARTS[: PARTS.index(split)])
+        begin = sum(counts[name]["tokens"] for name in SPLITS[: SPLITS.index(split)])
         end = begin + counts[split]["tokens"]
         return EvaluationBlocks(tokens, begin, end, self.eval_block_size, per_token)
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, Blocks | str]]:
-        """Read texts as batches of one: a text as it stands, a path of a text file, or - for lines of standard input.
+        """Read texts as batches of one, the target the token that follows; see `DataModule.read`.
 
-        The target is the token that follows; see `DataModule.read`.
+        Args:
+            items: Texts; paths of text files; "-" for standard input, a text on each line. The first `MAX_TOKENS`
+                tokens of a text are read.
         """
-        return read_texts(items, self.tokenizer, self._encoding())
+        for name, text, problem in read_items(items, self._read_file):
+            try:
+                yield name, problem or _block_of(name, text, self.tokenizer)
+            except UserError as error:
+                yield name, str(error)
+
+    def _read_file(self, item: str) -> Iterator[Item]:
+        text = ""
+        for piece in read_text(find_file(item), self._encoding()):
+            text += piece
+            if len(text) > _MAX_CHARACTERS:
+                break
+        yield Item(item, text)
 
     def _encoding(self) -> str | None:
         return None
 
     def _refuse_short(self, title: str, counts: dict[str, Any]) -> None:
-        train, val, test = (counts[part]["tokens"] for part in PARTS)
+        train, val, test = (counts[split]["tokens"] for split in SPLITS)
         held_out = ((val, self.val_fraction), (test, self.test_fraction))
         if train > self.block_size and all(count or not fraction for count, fraction in held_out):
             return
         least = int((self.block_size + 1) / (1 - self.val_fraction - self.test_fraction)) + 1
         raise UserError(
-            f"{title} is too short: its {sum(counts[part]['characters'] for part in PARTS):,} characters are "
+            f"{title} is too short: its {sum(count['characters'] for count in counts.values()):,} characters are "
             f"{train:,} tokens to train on, {val:,} to validate on and {test:,} to test on. "
             f"data.block_size={self.block_size} needs at least {self.block_size + 1:,} to train on and one in each "
-            f"other part, about {least:,} in all. Name a longer text or a smaller data.block_size."
+            f"other split, about {least:,} in all. Name a longer text or a smaller data.block_size."
         )
 
-    def _say(self, title: str, counts: dict[str, Any]) -> None:
+    def _report(self, title: str, counts: dict[str, Any]) -> None:
         _logger.info(
             "%s: %d characters; %d tokens to train on, %d for validation, %d for the test, %d different ones",
             title,
-            sum(counts[part]["characters"] for part in PARTS),
-            *(counts[part]["tokens"] for part in PARTS),
+            sum(count["characters"] for count in counts.values()),
+            *(counts[split]["tokens"] for split in SPLITS),
             self.tokenizer.vocab_size,
         )
-        for part in PARTS:
-            unknown = counts[part].get("unknown", 0)
+        for split, name in SPLIT_TITLES.items():
+            unknown = counts[split].get("unknown", 0)
             if unknown:
-                share = 100 * unknown / counts[part]["tokens"]
+                share = 100 * unknown / counts[split]["tokens"]
                 _logger.warning(
-                    "%d of the %s tokens (%.1f %%) are not in the vocabulary", unknown, _SPOKEN[part], share
+                    "%d of the %s tokens (%.1f %%) are not in the vocabulary", unknown, name, share
                 )
 
-    def _changes(self, title: str, scanned: Scan) -> str:
-        old = {source["name"]: source for source in self.preprocessing["sources"]}
-        new = {source["name"]: source for source in scanned.sources}
-        found = [f"{name} is gone" for name in old if name not in new]
-        found += [f"{name} is new" for name in new if name not in old]
-        for name, source in new.items():
-            if name in old and old[name]["sha256"] != source["sha256"]:
-                sizes = f"{old[name]['bytes']:,} bytes then, {source['bytes']:,} now"
-                found.append(f"{name} is another one ({sizes})")
-        then = self.preprocessing.get("origin", {})
-        found += [
-            f"it was made by {name} {then[name]}, and this is {value}"
-            for name, value in self.origin().items()
-            if then.get(name, value) != value
-        ]
-        reasons = some_of(found, 5, "; ") or "its files have another order"
-        return (
-            f"{title} is not the text the run was trained on: {reasons}. "
-            "Put the old text back to go on; a new run takes the new text: nnkit train"
+
+class TextFile(LongText):
+    """A file, a folder (all .txt and .md files below it, in the order of their names), or a list of these.
+
+    Files may be plain or .gz; each begins on a line of its own. Links that lead out of a folder are not followed.
+
+    Args:
+        path: The file, folder, or list of them.
+        encoding: The files' codec; None: UTF-8.
+        tokenizer: As in `LongText`, like the rest.
+        max_vocab: As in `LongText`.
+        block_size: As in `LongText`.
+        windows: As in `LongText`.
+        val_fraction: As in `LongText`.
+        test_fraction: As in `LongText`.
+        eval_block_size: As in `LongText`.
+        batch_size: As in `LongText`.
+        eval_batch_size: As in `LongText`.
+        num_workers: As in `LongText`.
+        seed: As in `LongText`.
+
+    Raises:
+        ValueError: If no path is given or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str | Sequence[str] | None = None,
+        encoding: str | None = None,
+        tokenizer: TokenizerKind = "characters",
+        max_vocab: int | None = None,
+        block_size: int = 128,
+        windows: Windows = "random",
+        val_fraction: float = 0.05,
+        test_fraction: float = 0.05,
+        eval_block_size: int | None = None,
+        batch_size: int = 32,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            tokenizer=tokenizer,
+            max_vocab=max_vocab,
+            block_size=block_size,
+            windows=windows,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            eval_block_size=eval_block_size,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            num_workers=num_workers,
+            seed=seed,
         )
+        if not path:
+            raise ValueError("path must name a text file or a folder: data.path=FILE.txt")
+        if encoding is not None:
+            check_encoding(encoding)
+        self._paths = [path] if isinstance(path, str) else list(path)
+        self._codec = encoding
+
+    def corpus(self) -> Corpus:
+        """List the files."""
+        return named_texts(self._paths, self._codec)
+
+    def _encoding(self) -> str | None:
+        return self._codec
 
 
-def _ends(scanned: Scan, options: dict[str, Any]) -> PartEnds:
+def _ends(scanned: Scan, options: dict[str, Any]) -> SplitEnds:
     """Cut by position, in characters."""
     length = scanned.num_characters
     num_test = round(length * options["test_fraction"])
     num_val = round(length * options["val_fraction"])
-    return PartEnds(length - num_val - num_test, length - num_test, length)
+    return SplitEnds(length - num_val - num_test, length - num_test, length)
+
+
+def _encoded(corpus: Corpus, scanned: Scan, ends: SplitEnds, tokenizer: Tokenizer) -> Prepared:
+    """Return the token ids of a text, each split encoded by itself.
+
+    The fact "counts" has the tokens and characters of each split, and how many tokens are the unknown one, if there
+    is one.
+    """
+    fields = ("tokens", "characters") if tokenizer.unknown is None else ("tokens", "characters", "unknown")
+
+    def encode(write: Write) -> tuple[dict[str, Any], dict[str, Any]]:
+        counts = {split: dict.fromkeys(fields, 0) for split in SPLITS}
+        with shown("Encoding", corpus) as advance:
+            for split, text in cut_by_position(whole_words(read_all(corpus, advance=advance)), ends):
+                ids = tokenizer.encode(text)
+                found = {
+                    "tokens": len(ids),
+                    "characters": len(text),
+                    "unknown": int((ids == tokenizer.unknown).sum()),
+                }
+                for field in fields:
+                    counts[split][field] += found[field]
+                write(ids)
+        if sum(count["characters"] for count in counts.values()) != scanned.num_characters:
+            raise EnvironmentFault(f"{corpus.title} was changed while it was being read; start again")
+        return {"counts": counts}, {}
+
+    return cached_tokens("tokens", [scanned.fingerprint, corpus.encoding, ends], tokenizer, encode)
+
+
+class _Learnable:
+    """The text that a vocabulary is learnt from, in pieces; it can be iterated more than once."""
+
+    def __init__(self, corpus: Corpus, ends: SplitEnds, whole: bool) -> None:
+        self._corpus, self._ends, self._whole = corpus, ends, whole
+
+    def __iter__(self) -> Iterator[str]:
+        with shown("Learning a vocabulary", self._corpus) as advance:
+            pieces = whole_words(read_all(self._corpus, advance=advance))
+            for split, text in cut_by_position(pieces, self._ends):
+                if split != "train" and not self._whole:
+                    return
+                yield text
+
+
+def cut_by_position(texts: Iterable[str], ends: Sequence[int]) -> Iterator[tuple[Split, str]]:
+    """Cut a text that comes in pieces into its splits; a word on a border stays whole, in the split before it.
+
+    Args:
+        texts: The pieces, cut between words.
+        ends: Where the splits end, in characters.
+
+    Yields:
+        The split and a piece of it, cut between words.
+    """
+    position, number = 0, 0
+    for text in texts:
+        while number < len(SPLITS) - 1 and position + len(text) > ends[number]:
+            begin = ends[number] - position
+            place = next_cut(text, begin - 1) if begin > 0 else 0
+            if place - begin > min(_LONGEST_WORD, (ends[number + 1] - ends[number]) // 2):
+                # A script without blanks, a text without words, or a split as short as a word.
+                place = max(begin, 0)
+            if place:
+                yield SPLITS[number], text[:place]
+            position, text, number = position + place, text[place:], number + 1
+        if text:
+            yield SPLITS[number], text
+        position += len(text)
+
+
+def _block_of(name: str, text: str, tokenizer: Tokenizer) -> Blocks | str:
+    """Return a batch of one text, or the sentence that tells why there is none."""
+    whole, text = text, text[:_MAX_CHARACTERS]
+    ids = tokenizer.encode(text)
+    if tokenizer.unknown is not None and len(ids) and (ids == tokenizer.unknown).all():
+        return f"nothing of it is in the vocabulary: {quoted(tokenizer.out_of_vocabulary(text))}"
+    if len(ids) < 2:
+        return f"at least 2 tokens are needed, one to predict from the other; it has {len(ids)}"
+    starts = [*tokenizer.starts(text).tolist(), len(text)]
+    if len(ids) > MAX_TOKENS or len(whole) > _MAX_CHARACTERS:
+        ids = ids[:MAX_TOKENS]
+        _logger.warning("%s: only the first %d tokens are read", name[:80], len(ids))
+    characters = torch.tensor([float(starts[len(ids)] - starts[1])])
+    row = torch.from_numpy(ids.astype("int64"))[None]
+    return Blocks(row[:, :-1], row[:, 1:], characters, torch.zeros(1, dtype=torch.int64))

@@ -6,6 +6,7 @@ from typing import Any, get_args
 from nnkit.data.tokenizing.base import (
     MAX_VOCAB,
     SPECIAL_TOKENS,
+    BertTokenizer,
     Tokenizer,
     TokenizerKind,
     WithSpecialTokens,
@@ -20,6 +21,7 @@ from nnkit.errors import UserError
 
 __all__ = [
     "SPECIAL_TOKENS",
+    "BertTokenizer",
     "Tokenizer",
     "TokenizerKind",
     "WithSpecialTokens",
@@ -80,7 +82,7 @@ def learn_tokenizer(
         special_tokens: Whether BERT's special tokens come first; they count as tokens.
 
     Returns:
-        The tokenizer; with special tokens it is a `WithSpecialTokens`.
+        The tokenizer; with special tokens it is a `BertTokenizer`.
 
     Raises:
         ValueError: If `max_vocab` is out of range.
@@ -90,7 +92,7 @@ def learn_tokenizer(
     if special_tokens:
         size = max_vocab or DEFAULT_VOCAB.get(kind)
         size = None if size is None else size - len(SPECIAL_TOKENS)
-        return WithSpecialTokens(learn_tokenizer(kind, texts, max_vocab=size, with_unknown=with_unknown))
+        return BertTokenizer(learn_tokenizer(kind, texts, max_vocab=size, with_unknown=with_unknown))
     if kind == "bytes":
         return Bytes()
     if kind == "characters":
@@ -113,7 +115,7 @@ def tokenizer_from(spec: dict[str, Any]) -> Tokenizer:
         inner = spec.get("of")
         if not isinstance(inner, dict) or inner.get("kind") == "marked":
             raise UserError("a tokenizer with special tokens has another one inside, and its spec holds none")
-        return WithSpecialTokens(tokenizer_from(inner))
+        return BertTokenizer(tokenizer_from(inner))
     if kind == "bytes":
         return Bytes()
     if kind == "characters":

@@ -73,47 +73,36 @@ class Tokenizer(ABC):
 
 
 class WithSpecialTokens(Tokenizer):
-    """A tokenizer of any kind with BERT's special tokens; its own ids follow theirs.
+    """A tokenizer of any kind with special tokens; its own ids follow theirs.
 
     `encode` never makes a special token of text, even where the text looks like one.
 
     Args:
         inner: Encodes the text itself.
-
-    Attributes:
-        cls_id: Id of [CLS], which begins a text.
-        sep_id: Id of [SEP], which ends a text.
-        mask_id: Id of [MASK], which replaces a masked token.
+        special: The special tokens, in the order of their ids.
     """
 
-    def __init__(self, inner: Tokenizer) -> None:
-        self.inner = inner
-        self.vocab_size = inner.vocab_size + len(SPECIAL_TOKENS)
-        self.unknown = None if inner.unknown is None else inner.unknown + len(SPECIAL_TOKENS)
-        self.cls_id, self.sep_id, self.mask_id = map(SPECIAL_TOKENS.index, ("[CLS]", "[SEP]", "[MASK]"))
+    def __init__(self, inner: Tokenizer, special: Sequence[str]) -> None:
+        self.inner, self.special = inner, special
+        self.vocab_size = inner.vocab_size + len(special)
+        self.unknown = None if inner.unknown is None else inner.unknown + len(special)
 
     def encode(self, text: str) -> NDArray[np.int32]:
         """Return the token ids of a text, without special tokens."""
-        return self.inner.encode(text) + np.int32(len(SPECIAL_TOKENS))
+        return self.inner.encode(text) + np.int32(len(self.special))
 
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Return the token ids of each text, without special tokens."""
-        return [ids + np.int32(len(SPECIAL_TOKENS)) for ids in self.inner.encode_batch(texts)]
-
-    def encode_masked(self, text: str) -> NDArray[np.int32]:
-        """Return the token ids of a text in which each [MASK] is a masked token."""
-        first, *others = map(self.encode, text.split(SPECIAL_TOKENS[self.mask_id]))
-        mask = np.array([self.mask_id], np.int32)
-        return np.concatenate([first, *(row for ids in others for row in (mask, ids))])
+        return [ids + np.int32(len(self.special)) for ids in self.inner.encode_batch(texts)]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text, each special token as a word of its own."""
         parts: list[str] = []
-        for is_special, run in groupby(tokens, lambda token: token < len(SPECIAL_TOKENS)):
+        for is_special, run in groupby(tokens, lambda token: token < len(self.special)):
             if is_special:
-                parts += [SPECIAL_TOKENS[token] for token in run]
+                parts += [self.special[token] for token in run]
             else:
-                parts.append(self.inner.decode([token - len(SPECIAL_TOKENS) for token in run]))
+                parts.append(self.inner.decode([token - len(self.special) for token in run]))
         return " ".join(parts)
 
     def starts(self, text: str) -> NDArray[np.int64]:
@@ -126,13 +115,39 @@ class WithSpecialTokens(Tokenizer):
 
     def token_text(self, token: int) -> str:
         """Return the special token, or the inner tokenizer's text."""
-        if token < len(SPECIAL_TOKENS):
-            return SPECIAL_TOKENS[token]
-        return self.inner.token_text(token - len(SPECIAL_TOKENS))
+        special = len(self.special)
+        return self.special[token] if token < special else self.inner.token_text(token - special)
 
     def spec(self) -> dict[str, Any]:
-        """Return the inner tokenizer's spec."""
-        # Runs of earlier releases have this kind in their preprocessing.json.
+        """Return the inner tokenizer's spec, which does not name the special tokens."""
+        return self.inner.spec()
+
+
+class BertTokenizer(WithSpecialTokens):
+    """A tokenizer of any kind with `SPECIAL_TOKENS`.
+
+    Args:
+        inner: Encodes the text itself.
+
+    Attributes:
+        cls_id: Id of [CLS], which begins a text.
+        sep_id: Id of [SEP], which ends a text.
+        mask_id: Id of [MASK], which replaces a masked token.
+    """
+
+    def __init__(self, inner: Tokenizer) -> None:
+        super().__init__(inner, SPECIAL_TOKENS)
+        self.cls_id, self.sep_id, self.mask_id = map(SPECIAL_TOKENS.index, ("[CLS]", "[SEP]", "[MASK]"))
+
+    def encode_masked(self, text: str) -> NDArray[np.int32]:
+        """Return the token ids of a text in which each [MASK] is a masked token."""
+        first, *others = map(self.encode, text.split(SPECIAL_TOKENS[self.mask_id]))
+        mask = np.array([self.mask_id], np.int32)
+        return np.concatenate([first, *(row for ids in others for row in (mask, ids))])
+
+    def spec(self) -> dict[str, Any]:
+        """Return the inner tokenizer's spec as that of one with special tokens."""
+        # "marked" is what the preprocessing.json of earlier releases has.
         return {"kind": "marked", "of": self.inner.spec()}
 
 

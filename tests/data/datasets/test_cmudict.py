@@ -63,7 +63,7 @@ def spoken(data):
         samples = data.split(split)
         batch = samples[Draw(None, torch.arange(len(samples)))]
         for row in range(len(samples)):
-            word = data.tokenizers.source.decode((batch.inputs[row, batch.mask[row]] - 2).tolist())
+            word = data.tokenizers.source.decode(batch.inputs[row, batch.mask[row]].tolist())
             several = [text for text in batch.references[row].tolist() if text[0] != IGNORED]
             found[word] = [data.decode_target(text) for text in several]
             assert all(1 in text for text in several)

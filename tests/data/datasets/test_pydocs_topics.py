@@ -42,7 +42,7 @@ def library(tmp_path, monkeypatch):
 
 def rows(data):
     labelled = data.load(None)
-    return list(zip(labelled.texts, labelled.labels, labelled.parts, strict=True))
+    return list(zip(labelled.texts, labelled.labels, labelled.splits, strict=True))
 
 
 def test_paragraphs_are_prose_of_middle_length_and_each_stands_once():

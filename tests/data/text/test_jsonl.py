@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from nnkit.data.text.jsonl import JSONLines
+from nnkit.data.text.labelled_files import JSONLines
 from nnkit.errors import ConfigError, UserError
 
 

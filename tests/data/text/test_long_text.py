@@ -1,9 +1,11 @@
 import gzip
 import hashlib
+import io
 import json
 import logging
+import os
+import shutil
 import sys
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +19,8 @@ from nnkit.data.datasets.shakespeare import Shakespeare
 from nnkit.data.download import sources
 from nnkit.data.download.fetch import FetchError
 from nnkit.data.sampler import Draw
-from nnkit.data.text import text_cache
-from nnkit.data.text.text_cache import deal
-from nnkit.data.text.text_file import TextFile
-from nnkit.data.text.text_reading import read_text, whole_words
+from nnkit.data.text.corpus import read_text, whole_words
+from nnkit.data.text.long_text import TextFile, cut_by_position
 from nnkit.errors import EnvironmentFault, UserError
 
 WORDS = ("the", "cat", "saw", "a", "dog", "and", "went", "home", "naïve", "日本")
@@ -172,27 +172,33 @@ def test_tokens_are_mapped_into_memory_in_the_smallest_type(path, tmp_path, kind
     assert np.load(array, mmap_mode="r").dtype == np.dtype(dtype)
 
 
-def refuse(*arguments, **options):
-    raise AssertionError("nothing is to be learnt or read again")
+def cached(tmp_path, pattern="*"):
+    """Return what lies in the cache, and when it was written."""
+    return {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "text").glob(f"{pattern}/*")}
 
 
-def test_a_second_start_reads_and_learns_nothing(path, monkeypatch):
+def test_a_second_start_reads_and_learns_nothing(path, tmp_path):
     first = prepared(path, tokenizer="bpe", max_vocab=280, block_size=4)
-    monkeypatch.setattr(text_cache, "read_all", refuse)
-    monkeypatch.setattr(text_cache, "learn_tokenizer", refuse)
+    before, status = cached(tmp_path), path.stat()
+    # Whoever reads the file would notice that it is another one, which its size and time hide.
+    path.write_bytes(b"?" * status.st_size)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     again = prepared(path, tokenizer="bpe", max_vocab=280, block_size=4)
     assert again.preprocessing == first.preprocessing
     other = restored(first, path, block_size=4, tokenizer="bpe")
     assert torch.equal(everything(other, "test").inputs, everything(first, "test").inputs)
+    assert cached(tmp_path) == before
 
 
-def test_a_copied_text_needs_no_second_vocabulary(path, tmp_path, monkeypatch):
+def test_a_copied_text_needs_no_second_vocabulary(path, tmp_path):
     first = prepared(path, tokenizer="bpe", max_vocab=280, block_size=4)
     copy = tmp_path / "elsewhere" / "text.txt"
     copy.parent.mkdir()
     copy.write_bytes(path.read_bytes())
-    monkeypatch.setattr(text_cache, "learn_tokenizer", refuse)
+    before = cached(tmp_path, "vocabulary-*")
     assert prepared(copy, tokenizer="bpe", max_vocab=280, block_size=4).preprocessing == first.preprocessing
+    assert len(before) > 0
+    assert cached(tmp_path, "vocabulary-*") == before
 
 
 def test_a_damaged_cache_is_made_again(path, tmp_path, caplog):
@@ -205,12 +211,13 @@ def test_a_damaged_cache_is_made_again(path, tmp_path, caplog):
     assert "is damaged and will be prepared again" in caplog.text
 
 
-def test_without_its_cache_a_run_encodes_with_its_own_tokenizer(path, tmp_path, monkeypatch):
+def test_without_its_cache_a_run_encodes_with_its_own_tokenizer(path, tmp_path):
     first = prepared(path, tokenizer="bpe", max_vocab=280, block_size=4)
     expected = everything(first, "val").target
-    monkeypatch.setenv("NNKIT_CACHE", str(tmp_path / "other"))
-    monkeypatch.setattr(text_cache, "learn_tokenizer", refuse)
+    shutil.rmtree(tmp_path / "cache")
     assert torch.equal(everything(restored(first, path, block_size=4), "val").target, expected)
+    assert cached(tmp_path, "tokens-*")
+    assert not cached(tmp_path, "vocabulary-*")
 
 
 def test_a_changed_text_is_refused_with_what_changed(tmp_path):
@@ -246,16 +253,16 @@ def test_items_are_texts_files_and_lines(path, tmp_path, monkeypatch, caplog):
     data = prepared(path)
     (tmp_path / "long.txt").write_text("the cat " * 2000, encoding="utf-8")
     (tmp_path / "bad.txt").write_bytes(b"the \xff")
-    monkeypatch.setattr(sys, "stdin", StringIO("a dog\n\nQ\n"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a dog\n\nQ\n")))
     read = dict(data.read(["t", "", "XYZ the", "long.txt", "bad.txt", "-", "the cat " * 600]))
     assert "at least 2 tokens" in read["t"]
-    assert "at least 2 tokens" in read[""]
+    assert read[""] == "an empty text"
     assert "lacks: 'X', 'Y', 'Z'" in read["XYZ the"]
     assert read["long.txt"].inputs.shape == (1, 4095)
     assert "long.txt: only the first 4096 tokens are read" in caplog.text
     assert "bad.txt is not UTF-8: line 1, byte 5 of the file is 0xff" in read["bad.txt"]
-    assert read["line 1"].inputs.shape == (1, 4)
-    assert "lacks: 'Q'" in read["line 3"]
+    assert read["stdin:1"].inputs.shape == (1, 4)
+    assert "lacks: 'Q'" in read["stdin:3"]
     assert read["the cat " * 600].inputs.shape == (1, 4095)
 
 
@@ -267,29 +274,30 @@ def test_a_text_of_unknown_words_is_answered_with_them(path):
 
 
 @pytest.mark.parametrize("size", [1, 5, 1 << 20])
-def test_broken_utf8_is_refused_with_file_line_and_byte(tmp_path, monkeypatch, size):
-    monkeypatch.setattr("nnkit.data.text.text_reading._BLOCK", size)
+def test_broken_utf8_is_refused_with_file_line_and_byte(tmp_path, size):
     path = tmp_path / "bad.txt"
     content = "\ufeffnaïve\n日本\n".encode() + b"caf\xe9 again"
     path.write_bytes(content)
     where = f"line 3, byte {content.index(0xE9, 15) + 1} of the file is 0xe9"
     with pytest.raises(UserError, match=where) as caught:
-        prepared(path)
+        list(read_text(path, block=size))
     assert "bad.txt" in str(caught.value)
     assert "data.encoding=latin-1" in str(caught.value)
+    with pytest.raises(UserError, match=where):
+        prepared(path)
     path.write_bytes(content[:-8] + b"\xe6\x97")
     with pytest.raises(UserError, match="line 3, byte"):
-        prepared(path)
+        list(read_text(path, block=size))
 
 
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
-def test_a_text_read_in_blocks_is_the_text(tmp_path, monkeypatch, size):
-    monkeypatch.setattr("nnkit.data.text.text_reading._BLOCK", size)
+def test_a_text_read_in_blocks_is_the_text(tmp_path, size):
     path = tmp_path / "text.txt"
     path.write_bytes("\ufeff".encode() + prose(5).encode())
-    assert "".join(read_text(path)) == prose(5)
-    assert "".join(whole_words(read_text(path))) == prose(5)
-    assert all(piece[0].isspace() for piece in list(whole_words(read_text(path)))[1:])
+    assert "".join(read_text(path, block=size)) == prose(5)
+    words = list(whole_words(read_text(path, block=size)))
+    assert "".join(words) == prose(5)
+    assert all(piece[0].isspace() for piece in words[1:])
 
 
 def test_other_encodings_are_read_when_named(tmp_path):
@@ -377,7 +385,7 @@ def test_words_on_a_border_stay_whole_wherever_the_pieces_end():
     for size in (3, 50, 10_000):
         chunks = whole_words(text[start : start + size] for start in range(0, len(text), size))
         parts = {"train": "", "val": "", "test": ""}
-        for part, piece in deal(chunks, (400, 500, len(text))):
+        for part, piece in cut_by_position(chunks, (400, 500, len(text))):
             parts[part] += piece
         assert "".join(parts.values()) == text
         assert 400 <= len(parts["train"]) < 408

@@ -10,8 +10,8 @@ import torch
 
 import nnkit
 from nnkit.data.sampler import Draw
-from nnkit.data.text.labelled import Labelled, classify
-from nnkit.data.text.text_csv import TextCSV
+from nnkit.data.text.labelled_files import TextCSV
+from nnkit.data.text.labelled_texts import Labelled, classify
 from nnkit.errors import ConfigError, UserError
 
 GOOD = ["great", "lovely", "superb", "happy"]
@@ -121,7 +121,7 @@ def test_long_texts_are_cut_and_counted(write, caplog):
     data = prepared(write(table(rows)), max_length=10)
     long = sum(len(text) > 10 for text, _ in rows)
     assert (
-        f"{long} of 200 texts ({long / 2:.1f} %) are longer than 10 tokens and are cut there" in caplog.text
+        f"{long} of 200 ({long / 2:.1f} %) texts are longer than 10 tokens and are cut there" in caplog.text
     )
     read = [row for split in ("train", "val", "test") for row in texts_of(data, split)]
     assert sorted(read) == sorted((text[:10], label) for text, label in rows)
@@ -169,7 +169,7 @@ def test_a_label_never_seen_in_training_is_named(caplog):
     ]
     texts, labels, parts = map(list, zip(*rows, strict=True))
     labelled = Labelled("file", {"text": "t", "target": "l"}, texts, labels, "0", parts)
-    found = classify(labelled, {}, say=True)
+    found = classify(labelled, {}, report=True)
     assert (
         "2 validation and test texts are left out, as their label is never seen in training: 'z'"
         in caplog.text
@@ -222,7 +222,7 @@ def test_where_a_file_is_not_utf8_is_said(write, caplog):
     rows = reviews()
     rows[40] = ("déjà vu", "bad")
     data = prepared(write(table(rows), encoding="latin-1"))
-    assert "is not in UTF-8 (line 42, byte 6: 0xe9); it is read as Latin-1" in caplog.text
+    assert "line 42: byte 6 (0xe9) is not UTF-8; the file is read as Latin-1" in caplog.text
     assert ("déjà vu", "bad") in [row for split in ("train", "val", "test") for row in texts_of(data, split)]
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from nnkit.data.text.text_csv import TextCSV
-from nnkit.data.tokenizing import SPECIAL_TOKENS, WithSpecialTokens, learn_tokenizer, tokenizer_from
+from nnkit.data.text.labelled_files import TextCSV
+from nnkit.data.tokenizing import SPECIAL_TOKENS, BertTokenizer, learn_tokenizer, tokenizer_from
 from nnkit.errors import UserError
 
 TEXTS = ["the cat saw a dog", "a dog went home", "the [MASK] stands in a text"] * 3
@@ -31,7 +31,7 @@ def test_special_tokens_have_the_first_ids_of_any_tokenizer(kind):
     ]
     assert special.vocab_size == plain.vocab_size + len(SPECIAL_TOKENS)
     again = tokenizer_from(json.loads(json.dumps(special.spec())))
-    assert isinstance(again, WithSpecialTokens)
+    assert isinstance(again, BertTokenizer)
     assert again.encode("the cat").tolist() == special.encode("the cat").tolist()
 
 

@@ -1,4 +1,4 @@
-"""What datasets of pairs of texts share: vocabularies, batches of like length, reading and writing single texts."""
+"""Pairs of a source and a target text: vocabularies, batches of similar length, single texts in and out."""
 
 import logging
 from abc import abstractmethod
@@ -7,40 +7,42 @@ from typing import Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nnkit.batches import IGNORED, Pairs
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
-from nnkit.data.buckets import LengthSampler
-from nnkit.data.pairs.encoded_pairs import EncodedPairs, PairedTexts, PairSamples
-from nnkit.data.pairs.pair_report import say_lost
-from nnkit.data.pairs.pair_tokenizers import (
+from nnkit.data.buckets import LengthSampler, padding_share
+from nnkit.data.pairs.samples import (
     BEGIN,
     END,
     SPECS,
+    EncodedPairs,
+    PairedTexts,
+    PairSamples,
     PairTokenizers,
-    check_pair_tokenizers,
-    learn_pair_tokenizers,
+    check_kinds,
 )
 from nnkit.data.sampler import BatchSampler
-from nnkit.data.splits import check_fractions
-from nnkit.data.text.text_items import read_texts
-from nnkit.data.tokenizing import TokenizerKind
+from nnkit.data.splits import SPLIT_TITLES, SPLITS, check_fractions
+from nnkit.data.text.items import read_texts
+from nnkit.data.text.samples import encode_texts, report_share, report_unknown
+from nnkit.data.tokenizing import TokenizerKind, quoted
 from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")
 
-# Samples of an evaluation batch: each step of each of them has scores of the whole vocabulary.
+# Pairs of an evaluation batch: each step of each pair has scores of the whole vocabulary.
 _EVAL_BATCH = 128
 # Column of .csv and .tsv files, and key of .jsonl files, that holds the sources.
 SOURCE_COLUMN = "source"
 
 
 class PairData(DataModule):
-    """Base of datasets of sources, each with a target to write: a subclass says where they are read from.
+    """Base of datasets of pairs of a source and a target text: a subclass reads them.
 
-    Vocabularies are learnt from the training pairs. Token 0 begins a target, 1 ends it, sources have no marks. A
-    training pair of which a side has more than `max_length` tokens is left out; validation and test pairs all stay,
-    their sources cut after `max_length` tokens, their targets whole. Batches hold pairs of similar length.
+    Vocabularies are learnt from the training pairs. Token 0 begins a target, 1 ends it; sources hold neither. Training
+    pairs with a side of more than `max_length` tokens are left out. Validation and test pairs all stay: their sources
+    are cut after `max_length` tokens, their targets are whole. Batches hold pairs of similar length.
 
     Args:
         source_tokenizer: characters, bytes, words, bpe or wordpiece.
@@ -53,7 +55,7 @@ class PairData(DataModule):
         split_seed: Seed of the split; the split does not depend on `seed`.
         batch_size: Pairs in a training batch.
         max_tokens: Instead of batch_size and eval_batch_size: pairs of a batch times the tokens of its longest text.
-        buckets: Whether batches hold pairs of similar length; False: dealt out regardless of it.
+        buckets: Whether batches hold pairs of similar length.
         eval_batch_size: Pairs in a validation or test batch; default: the larger of batch_size and 128.
         num_workers: As in `DataModule`.
         seed: As in `DataModule`.
@@ -92,10 +94,10 @@ class PairData(DataModule):
             num_workers=num_workers,
             seed=seed,
         )
-        check_pair_tokenizers(source_tokenizer, target_tokenizer, max_vocab, joint)
+        self._kinds = source_tokenizer, target_tokenizer
+        check_kinds(self._kinds, max_vocab, joint)
         check_fractions(val_fraction, test_fraction)
         _check_lengths(max_length, max_tokens, buckets)
-        self._kinds = source_tokenizer, target_tokenizer
         self._vocabulary_options: dict[str, Any] = {"max_vocab": max_vocab, "joint": joint}
         self.max_length = max_length
         self.max_tokens = max_tokens
@@ -109,15 +111,15 @@ class PairData(DataModule):
 
     def _forget(self) -> None:
         self._tokenizers: PairTokenizers | None = None
-        self._opened_pairs: tuple[EncodedPairs, dict[Split, torch.Tensor]] | None = None
-        self._said = set[str]()
+        self._opened_pairs: tuple[EncodedPairs, dict[Split, Tensor]] | None = None
+        self._warned = set[str]()
 
     @abstractmethod
     def load(self, expected: str | None) -> PairedTexts:
         """Read the pairs; neither side of any is blank.
 
         Args:
-            expected: The fingerprint they must have; None admits any, and what is odd about them is said.
+            expected: The fingerprint they must have; None admits any, and logs what is odd about them.
 
         Raises:
             UserError: If they cannot be read or have changed.
@@ -131,41 +133,37 @@ class PairData(DataModule):
     def prepare(self) -> Preprocessing:
         """Read the pairs, split them, and learn the vocabularies from the training ones."""
         paired = self.load(None)
-        rows = paired.deal(self._split_options)
+        rows = paired.rows(self._split_options)
         self._tokenizers = self._vocabularies(paired, rows["train"].tolist())
         with self.speaking_of_heritage():
             pairs, kept = self._open(paired, self._tokenizers, rows, self.max_length)
         longest = int(pairs.target_lengths[kept["train"]].max()) if len(kept["train"]) else 0
-        say_lost(paired, self._tokenizers, pairs, rows, kept, max_length=self.max_length)
-        self._say_padding(pairs, kept)
+        self._report(paired, pairs, rows, kept)
         return {
             **self._tokenizers.specs(),
             "max_length": self.max_length,
-            # Room for answers somewhat longer than any that was learnt from.
+            # Room for outputs somewhat longer than any target of the training split.
             "max_target_len": longest + longest // 4 + 1,
-            **({} if paired.parts else self._split_options),
+            **({} if paired.splits else self._split_options),
             "counts": {name: len(part) for name, part in kept.items()},
             "fingerprint": paired.fingerprint,
         }
 
     def _vocabularies(self, paired: PairedTexts, training: list[int]) -> PairTokenizers:
-        """Return the tokenizers that came along from another run, or learn them."""
+        """Return the pre-trained tokenizers, or learn them."""
         if self.heritage:
             return PairTokenizers.restore(self.heritage)
-        return learn_pair_tokenizers(
-            *self._kinds,
-            [paired.sources[row] for row in training],
-            [text for row in training for text in paired.targets[row]],
-            **self._vocabulary_options,
-        )
+        sources = [paired.sources[row] for row in training]
+        targets = [text for row in training for text in paired.targets[row]]
+        return PairTokenizers.learn(self._kinds, sources, targets, **self._vocabulary_options)
 
     def _open(
         self,
         paired: PairedTexts,
         tokenizers: PairTokenizers,
-        rows: dict[Split, torch.Tensor],
+        rows: dict[Split, Tensor],
         max_length: int,
-    ) -> tuple[EncodedPairs, dict[Split, torch.Tensor]]:
+    ) -> tuple[EncodedPairs, dict[Split, Tensor]]:
         pairs = EncodedPairs.of(paired, tokenizers, max_length)
         # Without a token of the source there is nothing to read, without one of the target nothing to write.
         whole = (pairs.sources.lengths > 0) & (pairs.target_lengths > 1)
@@ -177,14 +175,44 @@ class PairData(DataModule):
         self._opened_pairs = pairs, kept
         return self._opened_pairs
 
-    def _say_padding(self, pairs: EncodedPairs, rows: dict[Split, torch.Tensor]) -> None:
-        training = PairSamples(pairs, rows["train"])
+    def _report(
+        self,
+        paired: PairedTexts,
+        pairs: EncodedPairs,
+        rows: dict[Split, Tensor],
+        kept: dict[Split, Tensor],
+    ) -> None:
+        """Log how many pairs each split has, what is left out, cut or unknown, and how much of a batch is padding."""
+        source, target = self.tokenizers
+        _logger.info(
+            "%s: %s pairs to train on, %s for validation, %s for the test; %s different source tokens, %s target",
+            *(paired.title, *(f"{len(kept[split]):,}" for split in SPLITS)),
+            *(f"{source.vocab_size:,}", f"{target.vocab_size:,}"),
+        )
+        most = f"than {self.max_length} tokens and are"
+        for split, title in SPLIT_TITLES.items():
+            every, used = rows[split], kept[split]
+            lost = len(every) - len(used)
+            blank = int(((pairs.sources.lengths[every] == 0) | (pairs.target_lengths[every] == 1)).sum())
+            if blank:
+                _logger.warning("%s pairs with a side without a token, which are left out: %d", title, blank)
+            report_share(
+                lost - blank,
+                len(every),
+                f"training pairs have a side of more {most} left out (data.max_length)",
+            )
+            if split != "train":
+                cut = int(pairs.sources.cut[used].sum())
+                report_share(cut, len(used), f"{title} sources are longer {most} cut there (data.max_length)")
+        report_unknown("source tokens", source, pairs.sources, paired.sources)
+        report_unknown(
+            "target tokens", target, pairs.targets, [text for some in paired.targets for text in some]
+        )
+        training = PairSamples(pairs, kept["train"])
         batches = self.make_sampler(training, self.batch_size, self.seed).deal()
-        sides = training.source_lengths, training.target_lengths
-        filled = sum(int(lengths.sum()) for lengths in sides)
-        steps = sum(len(rows) * int(lengths[rows].max()) for rows in batches for lengths in sides)
-        if steps:
-            _logger.info("%.1f %% of the training batches is padding", 100 * (1 - filled / steps))
+        if batches:
+            share = padding_share([training.source_lengths, training.target_lengths], batches)
+            _logger.info("%.1f %% of the training batches is padding", 100 * share)
 
     @property
     def tokenizers(self) -> PairTokenizers:
@@ -194,11 +222,9 @@ class PairData(DataModule):
         return self._tokenizers
 
     def facts(self) -> dict[str, Any]:
-        """Return the sizes of both vocabularies, the two marks counted."""
-        return {
-            "source_vocab_size": self.tokenizers.source_vocab_size,
-            "vocab_size": self.tokenizers.vocab_size,
-        }
+        """Return the sizes of both vocabularies, the two special tokens included."""
+        source, target = self.tokenizers
+        return {"source_vocab_size": source.vocab_size, "vocab_size": target.vocab_size}
 
     def samples(self, split: Split) -> PairSamples:
         """Open one split as the run that wrote `preprocessing` split the pairs.
@@ -209,13 +235,13 @@ class PairData(DataModule):
         if self._opened_pairs is None:
             learnt = self.preprocessing
             paired = self.load(learnt["fingerprint"])
-            self._open(paired, self.tokenizers, paired.deal(learnt), learnt["max_length"])
+            self._open(paired, self.tokenizers, paired.rows(learnt), learnt["max_length"])
         assert self._opened_pairs is not None
         pairs, rows = self._opened_pairs
         return PairSamples(pairs, rows[split])
 
     def make_sampler(self, samples: Samples, batch_size: int, seed: int | None) -> BatchSampler:
-        """Return what deals the pairs of a split out to batches, of similar length unless `buckets` is False."""
+        """Return the sampler of a split: batches of similar length unless `buckets` is False."""
         if not self.buckets:
             return super().make_sampler(samples, batch_size, seed)
         assert isinstance(samples, PairSamples)
@@ -231,62 +257,65 @@ class PairData(DataModule):
 
     @property
     def max_target_len(self) -> int:
-        """Tokens that an answer may have, its end mark counted."""
+        """Tokens that an output may have, its end token included."""
         return int(self.preprocessing["max_target_len"])
 
     @property
     def target_unknown(self) -> int | None:
-        """The token that stands for what is in no target of the training part; None if there is none."""
-        return self.tokenizers.target_unknown
+        """The unknown token of the targets; None if there is none."""
+        return self.tokenizers.target.unknown
 
     def encode_source(self, text: str) -> NDArray[Any]:
-        """Return the tokens of a source, (tokens,) int32, cut as in validation; what is lost is said once.
+        """Return the token ids of a source, (tokens,) int32, cut as in validation; warns of the first loss.
 
         Raises:
             UserError: If there is nothing in it to read.
         """
-        encoded = self.tokenizers.encode_sources([text], self.preprocessing["max_length"])
+        tokenizer = self.tokenizers.source
+        encoded = encode_texts(tokenizer, [text], self.preprocessing["max_length"])
         tokens: NDArray[Any] = encoded.tokens.numpy()
         if not len(tokens):
             raise UserError(f"there is nothing to read in it: {text[:40]!r}")
         if encoded.cut.any():
-            self._say("longer than %d tokens and cut there: %r and maybe others", len(tokens), text[:40])
-        lacking = self.tokenizers.out_of_vocabulary(text)
-        if lacking:
-            self._say(
+            self._warn_once(
+                "longer than %d tokens and cut there: %r and maybe others", len(tokens), text[:40]
+            )
+        if tokenizer.unknown is not None and (tokens == tokenizer.unknown).any():
+            self._warn_once(
                 "not in the training sources, counts as unknown: %s in %r; maybe in others as well",
-                *(lacking, text[:40]),
+                *(quoted(tokenizer.out_of_vocabulary(text)), text[:40]),
             )
         return tokens
 
-    def _say(self, sentence: str, *values: object) -> None:
-        if sentence not in self._said:
-            self._said.add(sentence)
+    def _warn_once(self, sentence: str, *values: object) -> None:
+        if sentence not in self._warned:
+            self._warned.add(sentence)
             _logger.warning(sentence, *values)
 
     def decode_target(self, tokens: Sequence[int]) -> str:
-        """Return the text of what was written, up to the end mark."""
+        """Return the text of what was generated, up to its end token."""
         return self.tokenizers.decode_target(tokens)
 
     def token_texts(self, tokens: Sequence[int], *, target: bool = False) -> list[str]:
-        """Return what tokens of a source or of a target look like; see `DataModule.token_texts`."""
-        return self.tokenizers.token_texts(tokens, target=target)
+        """Return tokens of a source or of a target as text; see `DataModule.token_texts`."""
+        tokenizer = self.tokenizers.target if target else self.tokenizers.source
+        return [tokenizer.token_text(token) for token in tokens]
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, Pairs | str]]:
-        """Read sources as batches of one, with no target; see `DataModule.read`.
+        """Read sources as batches of one, without a target; see `DataModule.read`.
 
         Args:
             items: Texts; paths of files, of which .csv, .tsv and .jsonl have a column "source" and others one text on
                 each line; "-" for standard input, a text on each line.
         """
-        for name, text, reason in read_texts(items, SOURCE_COLUMN):
+        for name, text, problem in read_texts(items, SOURCE_COLUMN):
             try:
-                yield name, reason or _question(self.encode_source(text))
+                yield name, problem or _without_target(self.encode_source(text))
             except UserError as error:
                 yield name, str(error)
 
 
-def _question(tokens: NDArray[Any]) -> Pairs:
+def _without_target(tokens: NDArray[Any]) -> Pairs:
     inputs = torch.from_numpy(tokens).long()[None]
     target = torch.full((1, 1), IGNORED)
     prefix, indices = torch.full((1, 1), BEGIN), torch.zeros(1, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""Pairs of sentences drawn from documents, some of their tokens hidden: what BERT is pre-trained on."""
+"""Sentence pairs drawn from documents, some of their tokens masked: what BERT is pre-trained on."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -11,37 +11,24 @@ from nnkit.batches import IGNORED, Sentences
 from nnkit.data.base import Samples
 from nnkit.data.buckets import LengthSampler
 from nnkit.data.counted_random import uniform
+from nnkit.data.pairs.documents import EncodedDocuments
 from nnkit.data.sampler import Draw
-from nnkit.data.tokenizing import SPECIAL_TOKENS, WithSpecialTokens
+from nnkit.data.tokenizing import SPECIAL_TOKENS, BertTokenizer
 
 # [CLS] first [SEP] second [SEP].
-NUM_MARKS = 3
+NUM_SPECIAL = 3
 # Devlin et al. 2019, section 3.1 and appendix A.1 and A.2.
-_HIDDEN, _AS_MASK, _AS_OTHER, _SHORT, _FOLLOWS = 0.15, 0.8, 0.1, 0.1, 0.5
-# Numbers that a pair is drawn by; those by which tokens are hidden come behind them.
+_MASKED, _AS_MASK, _AS_OTHER, _SHORT, _FOLLOWS = 0.15, 0.8, 0.1, 0.1, 0.5
+# Random numbers of a pair, which those of its tokens follow.
 _FOR_PAIR, _FOR_TOKEN = 6, 3
-# What is drawn outside training: always the same, whatever the seed.
+# Seed and epoch outside training: always the same, whatever the seed of the data.
 _FIXED = (0, -1)
 
 Numbers = NDArray[np.int64]
 
 
-class EncodedDocuments(NamedTuple):
-    """Documents as token numbers.
-
-    Attributes:
-        tokens: Of all sentences, one after the other, (tokens,) of an unsigned type.
-        sentences: Where each sentence begins in `tokens`, and where the last one ends, (sentences + 1,) int64.
-        documents: Where each document begins among the sentences, and where the last one ends, (documents + 1,) int64.
-    """
-
-    tokens: NDArray[Any]
-    sentences: Numbers
-    documents: Numbers
-
-
 class _Cut(NamedTuple):
-    """Where the two parts of each pair lie in the tokens, and whether the second follows."""
+    """Where both halves of each pair lie in the tokens, and whether the second follows the first."""
 
     first: Numbers
     first_length: Numbers
@@ -50,32 +37,32 @@ class _Cut(NamedTuple):
     follows: NDArray[np.bool_]
 
 
-class PairSamples(Samples):
-    """Pairs from the documents of one part.
+class SentencePairSamples(Samples):
+    """Sentence pairs from the documents of one split.
 
     As in the paper's own code, sentences of a document are gathered until they fill `max_length`, and cut between two
-    of them: half of the pairs keep what stands behind the cut, the others get as much from another document. One in
-    ten is drawn shorter. What is too long for its place loses the beginning of its first half or the end of its
-    second, so that both keep what stood at the cut. Other than there, nothing but the words tells whether the second
-    half follows: it is never the beginning of a document, and as long as both that might stand there.
+    of them: half of the pairs keep the text after the cut, the others get as much from another document. One in ten
+    is drawn shorter. A first half that is too long loses its beginning, a second half its end, so that both keep the
+    text next to the cut. Only the words tell whether the second half follows: it never is the beginning of a
+    document, and it is as long as the shorter of both candidates allows.
 
-    In training every pair is drawn anew each epoch, from (seed, epoch, index): where in its stretch of a document it
-    begins, its cut, its second half, its hidden tokens. Outside training it is the same each time.
+    In training every pair is drawn anew each epoch, from (seed, epoch, index): where in its block of a document it
+    begins, its cut, its second half, its masked tokens. Outside training it is the same each time.
 
     Args:
         texts: All documents.
-        rows: Which of them make up the part, at least two.
-        tokenizer: Whose marks are used.
-        max_length: Tokens of a pair at most, marks included; at least 5.
+        rows: Which of them make up the split, at least two.
+        tokenizer: Has the ids of the special tokens.
+        max_length: Tokens of a pair at most, special ones included; at least 5.
         seed: Seed of the draw.
-        is_next: Label of a pair whose second half follows, 0 or 1; the other label is that of all others.
+        is_next: Label of a pair whose second half follows, 0 or 1; all others have the other label.
     """
 
     def __init__(
         self,
         texts: EncodedDocuments,
         rows: Numbers,
-        tokenizer: WithSpecialTokens,
+        tokenizer: BertTokenizer,
         max_length: int,
         *,
         seed: int,
@@ -90,16 +77,16 @@ class PairSamples(Samples):
         # Of each document the sentences that may begin a second half.
         self._later = self._end - self._first - 1
         self._later_ends: Numbers = self._later.cumsum()
-        stretches = np.array(list(self._stretches()), np.int64).reshape(-1, 3)
-        self._begins, self._stops, self._documents = np.ascontiguousarray(stretches.T)
+        blocks = np.array(list(self._blocks()), np.int64).reshape(-1, 3)
+        self._begins, self._stops, self._documents = np.ascontiguousarray(blocks.T)
 
     def __len__(self) -> int:
         # With one document there is no other for a second half.
         return len(self._begins) if len(self._first) > 1 else 0
 
-    def _stretches(self) -> Iterator[tuple[int, int, int]]:
-        """Yield first sentence, end and document of stretches that fill a pair, side by side."""
-        room = self._max_length - NUM_MARKS
+    def _blocks(self) -> Iterator[tuple[int, int, int]]:
+        """Yield first sentence, end and document of blocks that fill a pair, side by side."""
+        room = self._max_length - NUM_SPECIAL
         full = np.searchsorted(self._sentences, self._sentences[:-1] + room).tolist()
         bounds = zip(self._first.tolist(), self._end.tolist(), strict=True)
         for document, (begin, end) in enumerate(bounds):
@@ -113,24 +100,24 @@ class PairSamples(Samples):
         if not len(self):
             return torch.zeros(0, dtype=torch.int64)
         cut = self._draw(epoch, np.arange(len(self)))
-        return torch.from_numpy(cut.first_length + cut.second_length + NUM_MARKS)
+        return torch.from_numpy(cut.first_length + cut.second_length + NUM_SPECIAL)
 
-    def _draw(self, epoch: int | None, numbers: Numbers) -> _Cut:
+    def _draw(self, epoch: int | None, rows: Numbers) -> _Cut:
         seed, epoch_key = _FIXED if epoch is None else (self._seed, epoch)
         where, is_short, shortness, cut_at, follows, other = uniform(
-            seed, epoch_key, numbers, np.arange(_FOR_PAIR)
+            seed, epoch_key, rows, np.arange(_FOR_PAIR)
         ).T
-        starts, document = self._sentences, self._documents[numbers]
-        begin, end = self._begins[numbers], self._end[document]
+        starts, document = self._sentences, self._documents[rows]
+        begin, end = self._begins[rows], self._end[document]
         if epoch is not None:
-            begin = begin + _below(where, np.minimum(self._stops[numbers], end - 1) - begin)
-        most = self._max_length - NUM_MARKS
+            begin = begin + _below(where, np.minimum(self._stops[rows], end - 1) - begin)
+        most = self._max_length - NUM_SPECIAL
         room = np.where(is_short < _SHORT, 2 + _below(shortness, most - 1), most)
         stop = np.clip(np.searchsorted(starts, starts[begin] + room), begin + 2, end)
         cut = begin + 1 + _below(cut_at, stop - begin - 1)
         elsewhere, elsewhere_end = self._elsewhere(other, document)
         does = follows < _FOLLOWS
-        # As much as both halves that might stand there have, or the length would tell which of them does.
+        # The shorter of both candidates decides, or the length would tell which of them was taken.
         left = np.minimum(starts[end] - starts[cut], starts[elsewhere_end] - starts[elsewhere])
         first_length = np.minimum(starts[cut] - starts[begin], np.maximum(room - left, room - room // 2))
         second_length = np.minimum(left, room - first_length)
@@ -146,14 +133,14 @@ class PairSamples(Samples):
         return self._end[other] - (self._later_ends[other] - number), self._end[other]
 
     def __getitem__(self, draw: Draw) -> Sentences:
-        numbers = draw.indices.numpy()
-        cut = self._draw(draw.epoch, numbers)
+        rows = draw.indices.numpy()
+        cut = self._draw(draw.epoch, rows)
         inputs, words, segments, mask = self._laid_out(cut)
-        shape = (len(numbers), inputs.shape[1], _FOR_TOKEN)
+        shape = (len(rows), inputs.shape[1], _FOR_TOKEN)
         seed, epoch = _FIXED if draw.epoch is None else (self._seed, draw.epoch)
         places = _FOR_PAIR + np.arange(shape[1] * _FOR_TOKEN)
-        drawn = uniform(seed, epoch, numbers, places).reshape(shape)
-        inputs, target = hide(inputs, words, drawn, self._tokenizer)
+        drawn = uniform(seed, epoch, rows, places).reshape(shape)
+        inputs, target = mask_tokens(inputs, words, drawn, self._tokenizer)
         return Sentences(
             inputs=torch.from_numpy(inputs),
             mask=torch.from_numpy(mask),
@@ -164,15 +151,15 @@ class PairSamples(Samples):
         )
 
     def _laid_out(self, cut: _Cut) -> tuple[Numbers, NDArray[np.bool_], Numbers, NDArray[np.bool_]]:
-        """Return tokens, which of them are no marks, the segments, and where there is a token."""
+        """Return token ids, which of them are not special, the segments, and where there is a token."""
         first, second = cut.first_length[:, None], cut.second_length[:, None]
-        steps = np.arange(int((first + second).max(initial=0)) + NUM_MARKS)
+        steps = np.arange(int((first + second).max(initial=0)) + NUM_SPECIAL)
         middle, last = first + 1, first + second + 2
         in_first = (steps > 0) & (steps < middle)
         in_second = (steps > middle) & (steps < last)
         words = in_first | in_second
         places = np.where(in_first, cut.first[:, None] + steps - 1, cut.second[:, None] + steps - middle - 1)
-        # Padding is number 0, the first mark.
+        # Padding has id 0, the first special token.
         inputs = np.where(words, self._tokens[np.where(words, places, 0)], 0).astype(np.int64)
         inputs[:, 0] = self._tokenizer.cls_id
         inputs[(steps == middle) | (steps == last)] = self._tokenizer.sep_id
@@ -180,21 +167,21 @@ class PairSamples(Samples):
         return inputs, words, ((steps > middle) & mask).astype(np.int64), mask
 
 
-def hide(
-    inputs: Numbers, words: NDArray[np.bool_], drawn: NDArray[np.float64], tokenizer: WithSpecialTokens
+def mask_tokens(
+    inputs: Numbers, words: NDArray[np.bool_], drawn: NDArray[np.float64], tokenizer: BertTokenizer
 ) -> tuple[Numbers, Numbers]:
-    """Hide 15 % of the tokens of each text, at least one: 80 % of them as [MASK], 10 % as any other, 10 % not at all.
+    """Mask 15 % of the tokens of each text, at least one: 80 % as [MASK], 10 % as a random token, 10 % unchanged.
 
     Args:
-        inputs: Token numbers, (batch, time).
-        words: Which of them may be hidden, (batch, time) bool; at least one a row.
-        drawn: Numbers in [0, 1), (batch, time, 3): which are hidden, how, and the other token.
-        tokenizer: Says what the marks are.
+        inputs: Token ids, (batch, time).
+        words: Which of them may be masked, (batch, time) bool; at least one a row.
+        drawn: Numbers in [0, 1), (batch, time, 3): which are masked, how, and the random token.
+        tokenizer: Has the ids of the special tokens.
 
     Returns:
-        What the network reads, and what it is to say, `IGNORED` where nothing is hidden.
+        The inputs of the network, and its targets, `IGNORED` where nothing is masked.
     """
-    counts = np.maximum(np.rint(words.sum(1) * _HIDDEN), 1)
+    counts = np.maximum(np.rint(words.sum(1) * _MASKED), 1)
     order = np.where(words, drawn[..., 0], np.inf).argsort(axis=1, kind="stable")
     chosen = np.zeros_like(words)
     np.put_along_axis(chosen, order, np.arange(words.shape[1]) < counts[:, None], axis=1)
@@ -211,23 +198,23 @@ def _below(drawn: NDArray[np.float64], count: Any) -> Numbers:
     return numbers
 
 
-def written_pair(tokenizer: WithSpecialTokens, first: str, second: str | None) -> Sentences:
-    """Return a batch of one text, or of a pair of texts, in which [MASK] hides a token; its target there is 0."""
-    parts = [tokenizer.encode_masked(text) for text in (first, second) if text is not None]
-    rows = [np.concatenate([part, [tokenizer.sep_id]]) for part in parts]
+def masked_pair(tokenizer: BertTokenizer, first: str, second: str | None) -> Sentences:
+    """Return a batch of one text, or of a pair, in which each [MASK] is a masked token; the target there is 0."""
+    texts = [text for text in (first, second) if text is not None]
+    rows = [np.concatenate([tokenizer.encode_masked(text), [tokenizer.sep_id]]) for text in texts]
     inputs = torch.from_numpy(np.concatenate([[tokenizer.cls_id], *rows]).astype(np.int64))[None]
     segments = torch.zeros_like(inputs)
     segments[:, 1 + len(rows[0]) :] = 1
-    hidden = torch.full_like(inputs, IGNORED).masked_fill(inputs == tokenizer.mask_id, 0)
+    target = torch.full_like(inputs, IGNORED).masked_fill(inputs == tokenizer.mask_id, 0)
     zero = torch.zeros(1, dtype=torch.int64)
-    return Sentences(inputs, torch.ones_like(inputs, dtype=torch.bool), segments, hidden, zero, zero)
+    return Sentences(inputs, torch.ones_like(inputs, dtype=torch.bool), segments, target, zero, zero)
 
 
-class PairSampler(LengthSampler):
-    """Deals pairs out to batches of similar length, as they are drawn in each epoch.
+class SentencePairSampler(LengthSampler):
+    """Yields batches of pairs of similar length, as they are drawn in each epoch.
 
     Args:
-        samples: The pairs of a part.
+        samples: The pairs of a split.
         batch_size: As in `LengthSampler`, like the rest.
         seed: As in `LengthSampler`.
         rank: As in `LengthSampler`.
@@ -236,7 +223,7 @@ class PairSampler(LengthSampler):
 
     def __init__(
         self,
-        samples: PairSamples,
+        samples: SentencePairSamples,
         batch_size: int,
         *,
         seed: int | None = None,

@@ -1,26 +1,30 @@
-"""Reading long text piece by piece: decoded, measured, cut between words, with a bar when it takes a while."""
+"""The files of a long text: found, and read piece by piece, with a bar when that takes a while."""
 
 import codecs
 import gzip
 import hashlib
+import os
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from nnkit.data.download.fetch import console
 from nnkit.data.tokenizing import cut_before
 from nnkit.errors import EnvironmentFault, UserError
+from nnkit.files.paths import expand
 
 Advance = Callable[[int], None]
 
+_ENDINGS = (".txt", ".md", ".txt.gz", ".md.gz")
 _BLOCK = 1 << 20
-# A stretch without white space that is longer is cut anywhere, so that memory stays bounded.
+# A longer text without white space is cut anywhere, so that memory stays bounded.
 _LONGEST_WORD = 1 << 22
+# Seconds before a bar is shown.
 _PATIENCE = 1.0
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -68,20 +72,67 @@ def _ignore(_: int) -> None:
     pass
 
 
+def named_texts(paths: Sequence[str], encoding: str | None) -> Corpus:
+    """List the files of a text: those named, and all .txt and .md files below folders, by name.
+
+    Args:
+        paths: Files and folders.
+        encoding: The files' codec; None: UTF-8.
+
+    Raises:
+        UserError: If one does not exist, or holds no such file.
+    """
+    sources = [source for path in paths for source in _listed(expand(path))]
+    title = paths[0] if len(paths) == 1 else f"the text of {len(paths)} paths"
+    return Corpus(title, sources, encoding)
+
+
+def _listed(path: Path) -> Iterator[TextSource]:
+    if path.is_file():
+        yield TextSource(path.name, path)
+        return
+    if not path.is_dir():
+        raise UserError(f"data.path: there is no file or folder {path}")
+    home = path.resolve()
+    found = sorted(
+        (file.relative_to(path).as_posix(), file)
+        for folder, _, names in os.walk(path)
+        for file in (Path(folder) / name for name in names if name.lower().endswith(_ENDINGS))
+        if file.is_file() and file.resolve().is_relative_to(home)
+    )
+    if not found:
+        raise UserError(f"data.path: {path} holds no {', '.join(_ENDINGS)} file")
+    yield from (TextSource(f"{path.name}/{name}", file) for name, file in found)
+
+
+def check_encoding(encoding: str) -> None:
+    """Raise a ValueError if Python has no codec of that name that reads bytes as text, piece by piece."""
+    try:
+        "".encode(encoding)
+        codecs.getincrementaldecoder(encoding)
+    except LookupError as error:
+        raise ValueError(f"encoding must be a codec of Python such as latin-1, not {encoding!r}") from error
+
+
 def read_text(
-    path: Path, encoding: str | None = None, measure: Measure | None = None, advance: Advance = _ignore
+    path: Path,
+    encoding: str | None = None,
+    measure: Measure | None = None,
+    advance: Advance = _ignore,
+    block: int = _BLOCK,
 ) -> Iterator[str]:
     """Read a file in pieces of about a million characters; a byte order mark is left out.
 
     Args:
         path: The file; gzip is recognised by its first bytes.
         encoding: Its codec; None: UTF-8.
-        measure: Is shown the bytes.
-        advance: Is told how many bytes of the file were read.
+        measure: Counts the bytes.
+        advance: Called with the number of bytes of the file that were read.
+        block: Bytes that are read at a time.
 
     Raises:
-        UserError: If there is no such file, its bytes are no text in this encoding (file, line and byte are named), or
-            it is damaged as gzip.
+        UserError: If there is no such file, its bytes are not text in this encoding (file, line and byte are named),
+            or it is damaged as gzip.
         EnvironmentFault: If it cannot be read.
     """
     decoder = codecs.getincrementaldecoder(encoding or "utf-8-sig")()
@@ -92,7 +143,7 @@ def read_text(
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             file = gzip.GzipFile(fileobj=raw) if packed else raw
-            while content := file.read(_BLOCK):
+            while content := file.read(block):
                 measure.update(content)
                 text = decoder.decode(content)
                 if text:
@@ -113,7 +164,7 @@ def read_text(
 
 
 def _broken(path: Path, encoding: str | None, error: UnicodeDecodeError, num_bytes: int, line: int) -> str:
-    # What the decoder was looking at are the last bytes read.
+    # The bytes that the decoder failed on are the last ones read.
     place = num_bytes - len(error.object) + error.start
     line += error.object[: error.start].count(b"\n")
     found = f"0x{error.object[error.start]:02x}" if error.start < len(error.object) else "its end"
@@ -131,8 +182,8 @@ def read_all(
 
     Args:
         corpus: The text.
-        measures: One for each file, shown its bytes.
-        advance: Is told how many bytes were read.
+        measures: One for each file, which counts its bytes.
+        advance: Called with the number of bytes that were read.
     """
     last = "\n"
     for number, source in enumerate(corpus.sources):
@@ -159,32 +210,27 @@ def whole_words(texts: Iterable[str]) -> Iterator[str]:
 
 @contextmanager
 def shown(title: str, corpus: Corpus) -> Iterator[Advance]:
-    """Show on a terminal how far reading a text has come, once it takes more than a second.
+    """Show a bar of how much of a text has been read, on a terminal, once it takes more than a second.
 
     Args:
         title: What is done with the text.
         corpus: The text.
 
     Yields:
-        A function to be told how many bytes of its files were read.
+        A function to call with the number of bytes of its files that were read.
     """
-    with ExitStack() as stack:
-        bar = _Bar(title, sum(source.path.stat().st_size for source in corpus.sources), stack)
-        yield bar.advance
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    progress = Progress(*columns, console=console, transient=True)
+    task = progress.add_task(title, total=sum(source.path.stat().st_size for source in corpus.sources))
+    begun = time.monotonic()
 
+    def advance(num_bytes: int) -> None:
+        progress.update(task, advance=num_bytes)
+        if console.is_terminal and not progress.live.is_started and time.monotonic() - begun > _PATIENCE:
+            progress.start()
 
-class _Bar:
-    def __init__(self, title: str, total: int, stack: ExitStack) -> None:
-        self._title, self._total, self._stack = title, total, stack
-        self._begun, self._done = time.monotonic(), 0
-        self._progress: Progress | None = None
-        self._task = TaskID(0)
-
-    def advance(self, num_bytes: int) -> None:
-        self._done += num_bytes
-        if self._progress is None and console.is_terminal and time.monotonic() - self._begun > _PATIENCE:
-            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-            self._progress = self._stack.enter_context(Progress(*columns, console=console, transient=True))
-            self._task = self._progress.add_task(self._title, total=self._total)
-        if self._progress is not None:
-            self._progress.update(self._task, completed=self._done)
+    try:
+        yield advance
+    finally:
+        if progress.live.is_started:
+            progress.stop()

@@ -1,0 +1,158 @@
+"""The cache of long texts: what reading one tells, vocabularies learnt from it, and its token ids."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnkit.data.cache import Arrays, Prepared, cache_dir, commit, explained, new_array, prepared
+from nnkit.data.download.sources import fingerprint
+from nnkit.data.text.corpus import Corpus, Measure, read_all, shown
+from nnkit.data.tokenizing import Tokenizer
+from nnkit.errors import UserError
+from nnkit.suggest import some_of
+
+_COPIED_AT_ONCE = 1 << 20
+
+# Takes the next token ids of a text.
+Write = Callable[[NDArray[np.int32]], object]
+
+
+class Scan(NamedTuple):
+    """What reading a text once tells.
+
+    Attributes:
+        sources: For each file its name, bytes and SHA-256 (unpacked); JSON data.
+        num_characters: Characters of the whole text.
+        fingerprint: SHA-256 over the files' hashes.
+    """
+
+    sources: list[dict[str, Any]]
+    num_characters: int
+    fingerprint: str
+
+
+def scan(corpus: Corpus) -> Scan:
+    """Hash and count a text; files that have not changed (by size and time) are not read again.
+
+    Raises:
+        UserError: If a file is not text in its encoding.
+        EnvironmentFault: If one cannot be read, or the cache not be written.
+    """
+    resolved = [source.path.resolve() for source in corpus.sources]
+    statuses = [path.stat() for path in resolved]
+    stamps = [[status.st_size, status.st_mtime_ns] for status in statuses]
+    folder = _folder("scan", [*map(str, resolved), str(corpus.encoding)])
+    names = [source.name for source in corpus.sources]
+
+    def prepare() -> None:
+        measures = [Measure() for _ in names]
+        with shown("Reading", corpus) as advance:
+            num_characters = sum(map(len, read_all(corpus, measures, advance)))
+        hashes = [measure.sha256.hexdigest() for measure in measures]
+        sizes = [measure.num_bytes for measure in measures]
+        commit(folder, stamps, {"hashes": hashes, "sizes": sizes, "num_characters": num_characters})
+
+    facts = prepared(folder, stamps, prepare).facts
+    rows = zip(names, facts["sizes"], facts["hashes"], strict=True)
+    sources = [{"name": name, "bytes": size, "sha256": sha256} for name, size, sha256 in rows]
+    return Scan(sources, facts["num_characters"], fingerprint(facts["hashes"]))
+
+
+def refuse_changed(title: str, scanned: Scan, learnt: dict[str, Any], origin: dict[str, str]) -> None:
+    """Refuse a text that is not the one a run was trained on, with what has changed.
+
+    Args:
+        title: What messages call the text.
+        scanned: The text as it is now.
+        learnt: The run's preprocessing.
+        origin: What makes the text what it is, by name, such as the version of a program.
+
+    Raises:
+        UserError: If it is another text.
+    """
+    if scanned.fingerprint == learnt["fingerprint"]:
+        return
+    old = {source["name"]: source for source in learnt["sources"]}
+    new = {source["name"]: source for source in scanned.sources}
+    found = [f"{name} is gone" for name in old if name not in new]
+    found += [f"{name} is new" for name in new if name not in old]
+    for name, source in new.items():
+        if name in old and old[name]["sha256"] != source["sha256"]:
+            sizes = f"{old[name]['bytes']:,} bytes then, {source['bytes']:,} now"
+            found.append(f"{name} is another one ({sizes})")
+    then = learnt.get("origin", {})
+    found += [
+        f"it was made by {name} {then[name]}, and this is {value}"
+        for name, value in origin.items()
+        if then.get(name, value) != value
+    ]
+    reasons = some_of(found, 5, "; ") or "its files have another order"
+    raise UserError(
+        f"{title} is not the text the run was trained on: {reasons}. "
+        "Put the old text back to go on; a new run takes the new text: nnkit train"
+    )
+
+
+def learnt_spec(name: str, key: object, learn: Callable[[], Tokenizer]) -> dict[str, Any]:
+    """Return the spec of a tokenizer from the cache; it is learnt only if it is not there.
+
+    Args:
+        name: What kind of vocabulary it is; part of its place in the cache.
+        key: What decides the vocabulary; JSON data.
+        learn: Learns it.
+    """
+    folder = _folder(name, key)
+    spec: dict[str, Any] = prepared(
+        folder, key, lambda: commit(folder, key, {"tokenizer": learn().spec()})
+    ).facts["tokenizer"]
+    return spec
+
+
+def cached_tokens(
+    name: str, key: list[Any], tokenizer: Tokenizer, encode: Callable[[Write], tuple[dict[str, Any], Arrays]]
+) -> Prepared:
+    """Return the token ids of a text from the cache, memory-mapped; they are made only if they are not there.
+
+    Args:
+        name: What kind of text it is; part of its place in the cache.
+        key: What decides the token ids but for the tokenizer; JSON data.
+        tokenizer: Its spec decides them as well, and its size their type.
+        encode: Calls its argument with the ids, piece by piece, and returns facts and further arrays.
+
+    Returns:
+        The array "tokens", (tokens,) of the smallest unsigned type that holds the vocabulary, and what `encode`
+        returned.
+    """
+    key = [*key, _short(tokenizer.spec())]
+    folder = _folder(name, key)
+    dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
+
+    def prepare() -> None:
+        # The number of tokens is known at the end. A file without a name leaves nothing if the process is killed.
+        with explained(folder), tempfile.TemporaryFile(dir=folder) as file:
+            facts, arrays = encode(lambda ids: file.write(ids.astype(dtype).tobytes()))
+            num_tokens = file.tell() // dtype.itemsize
+            file.seek(0)
+            with new_array(folder, "tokens", (num_tokens,), dtype.str) as array:
+                for start in range(0, num_tokens, _COPIED_AT_ONCE):
+                    array[start : start + _COPIED_AT_ONCE] = np.fromfile(file, dtype, _COPIED_AT_ONCE)
+        for array_name, values in arrays.items():
+            with new_array(folder, array_name, values.shape, values.dtype.str) as array:
+                array[:] = values
+        commit(folder, key, facts)
+
+    return prepared(folder, key, prepare)
+
+
+def _folder(name: str, key: object) -> Path:
+    return cache_dir() / "text" / f"{name}-{_short(key)}"
+
+
+def _short(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:24]
