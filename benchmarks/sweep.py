@@ -156,8 +156,7 @@ def row(name: str, values: list[float], digits: int = 2) -> None:
 def starts(count: int) -> None:
     """Print what starting a trial costs, by the pool that sweeps use and by nnkit.train."""
     from nnkit.sweep.pool import Pool
-    from nnkit.sweep.trial import Request
-    from nnkit.sweep.trials import Outcome, Trial
+    from nnkit.sweep.trials import Outcome, Request, Trial
 
     seconds, whole = [], []
     with tempfile.TemporaryDirectory() as directory, Pool([None]) as pool:

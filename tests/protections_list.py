@@ -755,7 +755,7 @@ PROTECTIONS = (
     ),
     Protection(
         "22 one trial fails",
-        "nnkit/sweep/start.py",
+        "nnkit/sweep/driver.py",
         "        return 0 if show_results(found).all_done else 1\n",
         "        show_results(found)\n        return 0\n",
         "tests/sweep/test_sweep_running.py::test_what_one_trial_does_ends_that_trial_alone",

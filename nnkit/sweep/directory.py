@@ -1,4 +1,4 @@
-"""The sweep directory: its definition, a status file that survives a kill, and one run directory for each trial."""
+"""The sweep directory: what was asked for, a status file that survives a kill, and one run directory a trial."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nnkit.errors import UserError
 from nnkit.files import atomic, locks
@@ -16,7 +17,6 @@ from nnkit.files.json_limits import parse_json, read_json
 from nnkit.files.paths import check_file, expand
 from nnkit.runs.run import Run, all_runs, find_run, now, versions
 from nnkit.suggest import closest
-from nnkit.sweep.definition import Definition
 from nnkit.sweep.trials import DONE, OVER, PLANNED, STARTED, Entry, Outcome, Trial
 
 SWEEP = "sweep.json"
@@ -28,6 +28,73 @@ _OWNER = ".pid"
 _log = logging.getLogger("nnkit")
 # What a start leaves behind that was killed, or refused, before the definition was written.
 BEGINNINGS = frozenset({locks.LOCK, _OWNER, JOURNAL})
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """How trials are run: ``hydra.launcher.*``.
+
+    Attributes:
+        n_jobs: Trials at once; None: as many as there are GPUs where trials use them, or else cores.
+        memory_limit: What one trial may claim, such as "4GB"; None: as much as there is.
+    """
+
+    n_jobs: int | None = None
+    memory_limit: str | None = None
+
+
+@dataclass(frozen=True)
+class Sweeper:
+    """How a space is searched: ``hydra.sweeper.*``; a grid of values needs none of it.
+
+    Attributes:
+        n_trials: Settings to try in all, those of before a resumption included.
+        timeout: Seconds after which no further trial is started; None: no limit.
+        sampler: "tpe" or "random".
+        pruner: "median", "hyperband", "patient", or None: every trial trains to its end.
+        patience: For "patient": validations without improvement that are allowed.
+        storage: Where Optuna keeps the study: any URL it takes; None: a journal in the sweep's directory.
+        seed: Of the sampler.
+    """
+
+    n_trials: int | None = None
+    timeout: float | None = None
+    sampler: Literal["tpe", "random"] = "tpe"
+    pruner: Literal["median", "hyperband", "patient"] | None = None
+    patience: int = 3
+    storage: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a sweep was asked for.
+
+    Attributes:
+        words: The words that all trials share, in Hydra's grammar.
+        axes: The words that trials differ in, with all their values: ``("model=lenet5,mlp", "seed=1,2,3")``.
+        search: Whether Optuna draws the settings; otherwise the axes are a grid.
+        monitor: The metric that says which setting is better, such as "val/accuracy".
+        mode: "min" or "max": which way it is better.
+        num_threads: Threads of each trial, part of its arithmetic.
+        launcher: How trials are run.
+        sweeper: How the space is searched.
+        config_dir: Directory of more option files; None: none.
+        gpus: GPUs of each trial; 0: trials use none.
+        hydra: The words that chose a launcher or sweeper of Hydra's ecosystem; empty for ours.
+    """
+
+    words: tuple[str, ...]
+    axes: tuple[str, ...]
+    search: bool
+    monitor: str
+    mode: str
+    num_threads: int
+    launcher: Launcher = field(default_factory=Launcher)
+    sweeper: Sweeper = field(default_factory=Sweeper)
+    config_dir: str | None = None
+    gpus: int = 0
+    hydra: tuple[str, ...] = ()
 
 
 class Sweep:
@@ -46,7 +113,7 @@ class Sweep:
 
     def define(self, definition: Definition) -> None:
         """Write down what was asked for."""
-        content = {**definition.plain(), "versions": versions(), "start": now()}
+        content = {**asdict(definition), "versions": versions(), "start": now()}
         atomic.write_json(self.path / SWEEP, content)
 
     def definition(self) -> Definition:
@@ -58,7 +125,13 @@ class Sweep:
         try:
             content = read_json(self.path / SWEEP)
             known = {key: value for key, value in content.items() if key not in ("versions", "start", "pid")}
-            return Definition.from_plain(known)
+            parts = {
+                **{key: tuple(known[key]) for key in ("words", "axes")},
+                "hydra": tuple(known.get("hydra", ())),
+                "launcher": Launcher(**known["launcher"]),
+                "sweeper": Sweeper(**known["sweeper"]),
+            }
+            return Definition(**{**known, **parts})
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{self.path / SWEEP} cannot be read: {error}") from error
 

@@ -1,26 +1,147 @@
-"""Runs the trials of a sweep: starts them, hears them, writes down how each ended, and stops in order."""
+"""A sweep from its command line, or from its directory, to its results: trials are started, heard, and stopped."""
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-from nnkit.callbacks.signals import Interrupted
-from nnkit.errors import EnvironmentFault
+from nnkit.errors import EnvironmentFault, UserError
 from nnkit.files.atomic import WriteFault
 from nnkit.machine import signals
-from nnkit.sweep.definition import Definition
-from nnkit.sweep.directory import Sweep
+from nnkit.sweep.directory import Definition, Sweep
+from nnkit.sweep.plan import changed, define, examine_trials, is_search, locate, refuse_other_search, slots
 from nnkit.sweep.pool import Pool
-from nnkit.sweep.settings import num_bytes
-from nnkit.sweep.trial import Request
-from nnkit.sweep.trials import STARTED, Outcome, Progress, Source, Trial, View
+from nnkit.sweep.space import Grid, Space, grid, num_bytes, read_options, read_space
+from nnkit.sweep.trials import PLANNED, STARTED, Outcome, Request, Trial, TrialReport
 from nnkit.ui.report import shorten
+
+if TYPE_CHECKING:
+    from nnkit.sweep.display import Display
 
 # Between two looks at signals and at the clock.
 _SECONDS = 0.5
+_log = logging.getLogger("nnkit")
+
+
+class Searcher(Protocol):
+    """Where trials come from: a grid, or a search that learns from those that have ended."""
+
+    def next(self) -> Trial | None:
+        """Return a trial to start now; None if there is none at present."""
+
+    def total(self) -> int | None:
+        """Return how many trials there will be, those that have ended before included; None if unknown."""
+
+    def report(self, trial: Trial, report: TrialReport) -> bool:
+        """Take in a validation of a running trial; True ends the trial early."""
+
+    def ended(self, trial: Trial, outcome: Outcome) -> None:
+        """Take in the end of a trial."""
+
+
+def sweep(overrides: Sequence[str], config_dir: Path | None) -> int:
+    """Run what ``nnkit train -m`` asks for, or go on with it where a sweep of this name was interrupted.
+
+    Args:
+        overrides: The words of the command line.
+        config_dir: A directory of more option files.
+
+    Returns:
+        0; 1 if a trial failed.
+
+    Raises:
+        ConfigError: With every mistake of every trial; nothing is written then.
+        Interrupted: If a signal has ended the sweep, which can be resumed.
+        EnvironmentFault: If something cannot be written or read.
+    """
+    options = read_options(overrides)
+    space = read_space(options.words)
+    search = is_search(options, space)
+    more = None if config_dir is None else str(config_dir.absolute())
+    plan = examine_trials(space, search, more)
+    if not plan.validates:
+        _log.warning(
+            "these data have no validation split by themselves, and without one no setting can be named the best; "
+            "data.val_fraction=0.2 holds one out"
+        )
+    return run(*locate(plan, define(options, space, search, plan, more)))
+
+
+def resume_sweep(found: Sweep, words: Sequence[str] = (), retry_failed: bool = False) -> int:
+    """Go on with a sweep from its directory.
+
+    Args:
+        found: The sweep.
+        words: Options to change: ``hydra.launcher.n_jobs=4``, ``hydra.sweeper.n_trials=60``.
+        retry_failed: Whether failed trials are begun again.
+
+    Returns:
+        0; 1 if a trial failed.
+
+    Raises:
+        ConfigError: If an option is wrong, or a config in the sweep is no longer one.
+        UserError: If another process runs it.
+    """
+    old = found.definition()
+    if old.search and old.hydra:
+        drawn = f"{found.path} was drawn with {' '.join(old.hydra)}"
+        raise UserError(f"{drawn}, which cannot go on with it\n    begin another one with the whole command")
+    options = read_options(words)
+    if options.words:
+        text = f"{options.words[0]} would make other trials of those that have ended"
+        way = f"nnkit train -m ... name={found.path.name}"
+        raise UserError(f"{text}\n    a finished grid takes new values by its own command: {way}")
+    new = changed(old, options)
+    refuse_other_search(found, old, new)
+    if new.search and "hydra.sweeper.storage" not in options.typed:
+        from nnkit.sweep.storage import refuse_elsewhere
+
+        refuse_elsewhere(found.path, new.sweeper.storage)
+    examine_trials(Space(new.words, read_space(new.axes).axes), new.search, new.config_dir)
+    return run(found, new, retry_failed)
+
+
+def run(found: Sweep, definition: Definition, retry_failed: bool = False) -> int:
+    """Run the trials that are left, and show how the settings compare.
+
+    Args:
+        found: The sweep's directory, which need not exist yet.
+        definition: What was asked for.
+        retry_failed: Whether failed trials are begun again.
+
+    Returns:
+        0; 1 if a trial failed.
+    """
+    from nnkit.sweep.display import make_display
+    from nnkit.sweep.results import show_results, write_results
+
+    axes = read_space(definition.axes).axes
+    if definition.search:
+        from nnkit.sweep.storage import check_storage
+
+        check_storage(definition.sweeper.storage)
+    with found.locked():
+        found.repair()
+        entries = found.settle()
+        searcher: Searcher
+        if definition.search:
+            from nnkit.sweep.search import Search
+
+            searcher = Search(found, definition, axes, entries, retry_failed)
+            found.define(definition)
+        else:
+            trials = list(grid(axes))
+            searcher = Grid(trials, entries, retry_failed)
+            found.define(definition)
+            found.note(*((trial, Outcome(PLANNED)) for trial in trials if trial.name not in entries))
+        Driver(found, definition, searcher, make_display(definition, found.path)).run()
+        write_results(found)
+        return 0 if show_results(found).all_done else 1
 
 
 class Driver:
@@ -29,24 +150,15 @@ class Driver:
     Args:
         sweep: Its directory.
         definition: What was asked for.
-        source: Where trials come from.
-        view: Shows them.
-        slots: The GPUs of each trial that runs at the same time; see `Pool`.
+        searcher: Where trials come from.
+        display: Shows them.
     """
 
-    def __init__(
-        self,
-        sweep: Sweep,
-        definition: Definition,
-        source: Source,
-        view: View,
-        slots: list[tuple[int, ...] | None],
-    ) -> None:
+    def __init__(self, sweep: Sweep, definition: Definition, searcher: Searcher, display: Display) -> None:
         self.sweep = sweep
         self.definition = definition
-        self.source = source
-        self.view = view
-        self.slots = slots
+        self.searcher = searcher
+        self.display = display
 
     def run(self) -> None:
         """Run trials until no more come.
@@ -55,20 +167,22 @@ class Driver:
             Interrupted: If a signal has ended the sweep, which can be resumed.
             EnvironmentFault: If the status file cannot be written, or what a search learns cannot be kept.
         """
-        self.view.begin(self.sweep.settled(), self.source.total())
+        self.display.begin(self.sweep.settled(), self.searcher.total())
         try:
-            # Trials go with this process, and can go on.
-            with signals.noted(before_leaving=self.view.close), Pool(self.slots) as pool:
+            # A signal ends the trials with this process; they can go on later.
+            with signals.noted(before_leaving=self.display.close), Pool(slots(self.definition)) as pool:
                 self._loop(pool)
         except EnvironmentFault as fault:
             raise EnvironmentFault(f"{fault}\n    {self._way_on()}") from fault
         finally:
-            self.view.close()
+            self.display.close()
 
     def _way_on(self) -> str:
         return f"continue with: nnkit resume {shlex.quote(shorten(self.sweep.path))}"
 
     def _loop(self, pool: Pool) -> None:
+        from nnkit.callbacks.signals import Interrupted
+
         try:
             while not signals.stop() and (self._fill(pool) or not pool.is_idle):
                 if signals.wants_save():
@@ -84,16 +198,16 @@ class Driver:
         if signals.stop():
             for trial, outcome in pool.drain():
                 self.sweep.note((trial, outcome))
-                self.view.ended(trial, outcome)
+                self.display.ended(trial, outcome)
             raise Interrupted(signals.stop(), saved=True, where=f"; {self._way_on()}")
 
     def _fill(self, pool: Pool) -> bool:
-        """Start trials while there is room; say whether any was started."""
+        """Start trials while there is room; return whether any was started."""
         started = False
-        while pool.has_room and (trial := self.source.next()) is not None:
+        while pool.has_room and (trial := self.searcher.next()) is not None:
             self.sweep.note((trial, Outcome(STARTED)))
             pool.start(trial, self._request(trial))
-            self.view.started(trial)
+            self.display.started(trial)
             started = True
         return started
 
@@ -112,14 +226,14 @@ class Driver:
             memory_limit=None if limit is None else num_bytes(limit),
         )
 
-    def _take(self, pool: Pool, trial: Trial, said: Progress | Outcome) -> None:
+    def _take(self, pool: Pool, trial: Trial, said: TrialReport | Outcome) -> None:
         if isinstance(said, Outcome):
             self.sweep.note((trial, said))
-            self.source.ended(trial, said)
-            self.view.ended(trial, said)
+            self.searcher.ended(trial, said)
+            self.display.ended(trial, said)
             return
-        self.view.progress(trial, said)
+        self.display.progress(trial, said)
         if said.validated:
-            stop = self.source.report(trial, said)
+            stop = self.searcher.report(trial, said)
             if self.definition.sweeper.pruner is not None:
                 pool.answer(trial, stop)

@@ -32,9 +32,9 @@ def run_hydra(flags: Flags) -> int:
     if flags.multirun:
         if flags.hydra != ["--multirun"] or flags.show_config:
             raise UserError("-m runs a sweep: it goes with no other flag than --config-dir")
-        from nnkit.sweep.elsewhere import sweep_elsewhere
+        from nnkit.sweep.launchers import sweep_elsewhere
 
-        return sweep_elsewhere(flags)
+        return sweep_elsewhere(flags.overrides, None if flags.config_dir is None else Path(flags.config_dir))
     configs.compose(flags.overrides, flags.config_dir)
     shown = ["--cfg", "job"] if flags.show_config else []
     directory = [] if flags.config_dir is None else ["--config-dir", str(Path(flags.config_dir).absolute())]

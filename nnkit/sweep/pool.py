@@ -1,4 +1,4 @@
-"""Processes for trials: forked from a server that has imported everything, so many at once, each with its devices."""
+"""Processes of trials: forked from a server that has imported everything, so many at once, each with its devices."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from nnkit.errors import EnvironmentFault
 from nnkit.machine import signals
-from nnkit.sweep.trials import EXITED, KILLED, STOPPED, Outcome, Progress, Trial
+from nnkit.sweep.trials import EXITED, KILLED, STOPPED, Outcome, Request, Trial, TrialReport
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
-
-    from nnkit.sweep.trial import Request
 
 _PRELOAD = "nnkit.sweep.preload"
 # What `multiprocessing` says of a process whose server is gone.
@@ -45,16 +42,7 @@ def warm_up() -> None:
 
 @dataclass
 class _Job:
-    """A trial that runs.
-
-    Attributes:
-        trial: The trial.
-        process: Its process.
-        connection: Where it reports; None once it has nothing more to say.
-        gpus: What it was given.
-        outcome: What it said of its end; None as long as it has not.
-        told_to_leave: Whether it was asked to stop.
-    """
+    """A trial that runs; `connection` is None once it has nothing more to report."""
 
     trial: Trial
     process: ForkServerProcess
@@ -80,9 +68,7 @@ class Pool:
         warm_up()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.kill()
 
     @property
@@ -96,22 +82,25 @@ class Pool:
         return not self._jobs
 
     def start(self, trial: Trial, request: Request) -> None:
-        """Start a trial in a free slot."""
+        """Start a trial in a free slot.
+
+        Raises:
+            EnvironmentFault: If no process can be started.
+        """
         gpus = self._free.pop()
         request = replace(request, gpus=gpus)
         try:
-            process, connection = self._fork(trial, request)
+            self._jobs[trial.name] = self._fork(trial, request)
         except (EOFError, OSError):
             # The server was killed; another one takes its place.
             warm_up()
             try:
-                process, connection = self._fork(trial, request)
+                self._jobs[trial.name] = self._fork(trial, request)
             except (EOFError, OSError) as error:
                 self._free.append(gpus)
                 raise EnvironmentFault(f"no process can be started for {trial.name}: {error}") from error
-        self._jobs[trial.name] = _Job(trial, process, connection, gpus)
 
-    def _fork(self, trial: Trial, request: Request) -> tuple[ForkServerProcess, Connection]:
+    def _fork(self, trial: Trial, request: Request) -> _Job:
         from nnkit.sweep.trial import main
 
         ours, theirs = multiprocessing.Pipe()
@@ -123,10 +112,10 @@ class Pool:
             raise
         finally:
             theirs.close()
-        return process, ours
+        return _Job(trial, process, ours, request.gpus)
 
-    def wait(self, seconds: float) -> list[tuple[Trial, Progress | Outcome]]:
-        """Wait until a trial says something or ends, and return what they said, in order for each trial.
+    def wait(self, seconds: float) -> list[tuple[Trial, TrialReport | Outcome]]:
+        """Wait until a trial reports or ends, and return what they said, in order for each trial.
 
         Args:
             seconds: How long to wait at most.
@@ -136,16 +125,17 @@ class Pool:
         if not watched:
             return []
         ready = wait(watched, seconds)
-        found: list[tuple[Trial, Progress | Outcome]] = []
+        found: list[tuple[Trial, TrialReport | Outcome]] = []
         for job in list(self._jobs.values()):
-            if job.connection in ready or job.process.sentinel in ready:
-                found += [(job.trial, progress) for progress in _hear(job)]
-            if job.process.sentinel in ready:
+            ended = job.process.sentinel in ready
+            if ended or job.connection in ready:
+                found += [(job.trial, report) for report in _hear(job)]
+            if ended:
                 found.append((job.trial, self._end(job)))
         return found
 
     def answer(self, trial: Trial, stop: bool) -> None:
-        """Tell a trial that waits after a validation whether to end."""
+        """Answer a trial that waits after a validation: whether to end."""
         job = self._jobs.get(trial.name)
         if job is not None and job.connection is not None:
             with suppress(OSError):
@@ -211,9 +201,9 @@ class Pool:
         return Outcome(EXITED, f"ended with exit status {code} and wrote no message")
 
 
-def _hear(job: _Job) -> list[Progress]:
-    """Read what a trial has said since; how it ended is kept until its process has."""
-    heard: list[Progress] = []
+def _hear(job: _Job) -> list[TrialReport]:
+    """Read what a trial has reported since; its outcome is kept until its process has ended."""
+    heard: list[TrialReport] = []
     while job.connection is not None:
         try:
             if not job.connection.poll():

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnkit.files import atomic
-from nnkit.sweep.definition import Definition
-from nnkit.sweep.directory import LOGS, Sweep
+from nnkit.sweep.directory import LOGS, Definition, Sweep
 from nnkit.sweep.statistics import Summary, Verdict, best_first, summarize, verdict
 from nnkit.sweep.tabular import Column, compact, interval, plain, short_names, show_columns, to_csv
-from nnkit.sweep.trials import DONE, FAILED, OVER, PRUNED, SEED, Entry, values
+from nnkit.sweep.trials import DONE, FAILED, OVER, PRUNED, SEED, Entry, count_states, values
 from nnkit.ui.report import number, shorten
 from nnkit.ui.terminal import show, table
 
@@ -59,18 +58,9 @@ class Setting:
         return len(self.counted)
 
     @property
-    def trouble(self) -> str:
-        """How those of its trials stand that are not done: "1 killed"; "done" where there are none."""
-        counts = Counter(entry.outcome.state for entry in self.entries if entry.outcome.state != DONE)
-        return ", ".join(f"{count} {state}" for state, count in counts.items()) or DONE
-
-    @property
-    def states(self) -> str:
-        """How its trials stand: "done", or "2 done, 1 killed"."""
-        counts = Counter(entry.outcome.state for entry in self.entries)
-        if len(counts) == 1:
-            return next(iter(counts))
-        return ", ".join(f"{count} {state}" for state, count in counts.items())
+    def states(self) -> list[str]:
+        """How its trials stand."""
+        return [entry.outcome.state for entry in self.entries]
 
     def values(self, metric: str) -> list[float]:
         """Return the values of a metric, one a trial that has it."""
@@ -115,12 +105,12 @@ class Results:
 
     @property
     def metrics(self) -> list[str]:
-        """The metrics: the monitored one, its counterpart on the test part, then the others of the test part."""
+        """The metrics: the monitored one, its counterpart on the test split, then the others."""
         monitor = self.definition.monitor
         found = [
             name for one in self.settings for entry in one.counted for name in sorted(entry.outcome.metrics)
         ]
-        known = list(dict.fromkeys([counterpart(monitor), *found]))
+        known = dict.fromkeys([f"test/{monitor.partition('/')[2]}", *found])
         return [monitor, *(name for name in known if name in found and name != monitor)]
 
     @property
@@ -134,11 +124,6 @@ class Results:
         return None
 
 
-def counterpart(monitor: str) -> str:
-    """Return the name of a validation metric on the test part."""
-    return f"test/{monitor.partition('/')[2]}"
-
-
 def read_results(sweep: Sweep) -> Results:
     """Gather what the trials of a sweep have come to.
 
@@ -150,7 +135,10 @@ def read_results(sweep: Sweep) -> Results:
     groups: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.trial.setting, []).append(entry)
-    settings = [_setting(group) for group in groups.values()]
+    settings = [
+        Setting({key: value for key, value in values(group[0].trial).items() if key != SEED}, group)
+        for group in groups.values()
+    ]
     monitor = definition.monitor
     # By position, as labels are for reading: two long numbers may look the same in them.
     means = {str(place): one.summary(monitor) or _NOTHING for place, one in enumerate(settings)}
@@ -161,16 +149,11 @@ def read_results(sweep: Sweep) -> Results:
         told = verdict(compared, definition.mode)
     else:
         ended = any(entry.outcome.metrics for entry in entries)
-        way = "; data.val_fraction=0.2 holds a validation part out" if ended else ""
+        way = "; data.val_fraction=0.2 holds a validation split out" if ended else ""
         told = Verdict(f"cannot tell: no trial ended with {monitor}{way}")
     failed = [entry for entry in entries if entry.outcome.state in FAILED]
     unfinished = sum(entry.outcome.state not in OVER for entry in entries)
     return Results(sweep, definition, ranked, failed, unfinished, told)
-
-
-def _setting(entries: Sequence[Entry]) -> Setting:
-    choice = {key: str(value) for key, value in values(entries[0].trial).items() if key != SEED}
-    return Setting(choice, entries)
 
 
 def _named(settings: Sequence[Setting]) -> dict[str, Setting]:
@@ -201,7 +184,7 @@ def _file_columns(results: Results) -> list[Column]:
         *(Column(key, [one.choice.get(key) for one in settings]) for key in results.keys),
         Column("seeds", [one.seeds for one in settings]),
         *(Column(name, [one.summary(name) or _NOTHING for one in settings]) for name in results.metrics),
-        Column("trials", [one.states for one in settings]),
+        Column("trials", [count_states(one.states) for one in settings]),
     ]
 
 
@@ -282,8 +265,10 @@ def shown_columns(results: Results) -> list[Column]:
     ]
     if any(summary is not None and summary.count > 1 for summary in summaries):
         columns.append(Column("95 % interval", [interval(summary) for summary in summaries], only_shown=True))
-    if any(one.trouble != DONE for one in settings):
-        columns.append(Column("trials", [one.trouble for one in settings]))
+    trouble = [Counter(state for state in one.states if state != DONE) for one in settings]
+    if any(trouble):
+        said = [", ".join(f"{count} {state}" for state, count in one.items()) or DONE for one in trouble]
+        columns.append(Column("trials", said))
     for name in others:
         means = [one.summary(name) for one in settings]
         cells = [None if summary is None else number(summary.mean) for summary in means]

@@ -1,14 +1,15 @@
-"""The space of a sweep: which words have several values, and the trials of a grid of them."""
+"""The command line of a sweep: axes with several values, the trials of their grid, and how the sweep is run."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import typing
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
@@ -16,23 +17,26 @@ from hydra.errors import HydraException
 from nnkit.config import catalog
 from nnkit.config.overrides import COMMAND_LINE, parse
 from nnkit.errors import ConfigError, Problem
-from nnkit.sweep.trials import SEED, Trial
+from nnkit.factory.typecheck import MismatchError, convert
+from nnkit.suggest import hint
+from nnkit.sweep.directory import Launcher, Sweeper
+from nnkit.sweep.trials import FAILED, OVER, SEED, Entry, Outcome, Trial, TrialReport, trial_name
 
-# File systems allow 255 bytes a name; temporary files and logs add a few.
-_LONGEST_NAME = 160
-# Of a setting that has a number as well.
-_LONGEST_SETTING = 40
-_UNNAMED = re.compile(r"[^\w.,=+@-]+")
-_LOG_TAG = "log"
 # Each is composed before the first trial: this many take minutes.
 _MOST_VALUES = 10_000
-
-
-# What Hydra cannot read stays a text, and one such as log(1e-4,1e-1) was meant as a set of values.
+_LOG_TAG = "log"
+# Hydra leaves what it cannot read as a text, and one such as log(1e-4,1e-1) was meant as a set of values.
 _FUNCTION = re.compile(
     r"(?:choice|range|interval|tag|shuffle|sort|glob|int|float|log|loguniform|uniform)\(.*", re.DOTALL
 )
 _SETS = "there is 1,2,3 and range(1,9,2) and interval(0,1) and tag(log,interval(1e-4,1e-1)) and int(interval(1,9))"
+
+# The nodes of the sweep's own options.
+_NODES: dict[str, type[Launcher] | type[Sweeper]] = {"hydra.launcher": Launcher, "hydra.sweeper": Sweeper}
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+# Less does not even hold what a trial shares with all others.
+_LEAST_MEMORY = 10**8
+_LEAST = {"n_jobs": 1, "n_trials": 1, "timeout": 0, "patience": 0, "seed": 0}
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Space:
-    """The words of a sweep, sorted out.
-
-    Attributes:
-        fixed: Those with one value.
-        axes: Those with several, in the order in which they were typed.
-    """
+    """The words of a sweep: those with one value, and the axes in the order in which they were typed."""
 
     fixed: tuple[str, ...]
     axes: tuple[Axis, ...]
@@ -79,7 +78,7 @@ class Space:
 
 
 def read_space(words: Sequence[str]) -> Space:
-    """Sort out the words of a sweep.
+    """Tell the words with several values from the others.
 
     Raises:
         ConfigError: With every word that cannot be read and every axis that is empty or contradicts itself.
@@ -96,32 +95,24 @@ def read_space(words: Sequence[str]) -> Space:
             axes.append(_axis(override))
         except ValueError as error:
             problems.append(Problem(override.key_or_group, str(error), where=COMMAND_LINE))
-    problems += _twice(parsed.overrides)
+    problems += _contradictions(parsed.overrides)
     if problems:
         raise ConfigError(problems)
     return Space(tuple(fixed), tuple(axes))
 
 
-def _twice(overrides: Sequence[Override]) -> list[Problem]:
-    """Return what is wrong with keys of several values that more than one word speaks of."""
-    several = {one.key_or_group for one in overrides if one.is_sweep_override()}
-    words = {key: [one.input_line for one in overrides if one.key_or_group == key] for key in sorted(several)}
-    return [
-        Problem(
-            key,
-            f"{' and '.join(map(str, found))} contradict each other",
-            "one word for each key",
-            COMMAND_LINE,
-        )
-        for key, found in words.items()
-        if len(found) > 1
-    ]
+def _contradictions(overrides: Sequence[Override]) -> Iterator[Problem]:
+    """Yield a problem for each key that has several values in one word and others in another."""
+    for key in sorted({one.key_or_group for one in overrides if one.is_sweep_override()}):
+        words = [str(one.input_line) for one in overrides if one.key_or_group == key]
+        if len(words) > 1:
+            text = f"{' and '.join(words)} contradict each other"
+            yield Problem(key, text, "one word for each key", COMMAND_LINE)
 
 
 def _axis(override: Override) -> Axis:
-    word = override.input_line or ""
-    key, value = word.partition("=")[0], override.value()
-    given = word.partition("=")[2]
+    word, value = override.input_line or "", override.value()
+    key, _, given = word.partition("=")
     if isinstance(value, IntervalSweep):
         return _interval(key, word, value)
     if isinstance(value, Glob):
@@ -132,8 +123,7 @@ def _axis(override: Override) -> Axis:
         raise ValueError(f"a tag belongs to an interval, not to {given}: tag(log,interval(1e-4,1e-1))")
     choices = _choices(override, given)
     if isinstance(value, RangeSweep) and not value.shuffle and key.lstrip("+") != SEED:
-        step = abs(float(value.step))
-        numbers = [float(choice) for choice in choices]
+        step, numbers = abs(float(value.step)), [float(choice) for choice in choices]
         whole = all(number == int(number) for number in (*numbers, step))
         return Axis(key, word, choices, min(numbers), max(numbers), integer=whole, step=step)
     return Axis(key, word, choices)
@@ -142,18 +132,18 @@ def _axis(override: Override) -> Axis:
 def _choices(override: Override, given: str) -> tuple[str, ...]:
     """Return the values of a list or a range as texts."""
     try:
-        texts = tuple(
-            str(one) for one in itertools.islice(override.sweep_string_iterator(), _MOST_VALUES + 1)
-        )
+        texts = tuple(map(str, itertools.islice(override.sweep_string_iterator(), _MOST_VALUES + 1)))
     except (HydraException, ValueError) as error:
         raise ValueError(f"{given}: {str(error).splitlines()[0]}") from error
     if not texts:
         raise ValueError(f"{given} holds no value")
     if len(texts) > _MOST_VALUES:
         raise ValueError(f"{given} is more than {_MOST_VALUES:,} values; an interval(...) can be searched")
-    twice = [text for text, count in Counter(texts).items() if count > 1]
-    if twice:
-        raise ValueError(f"{given} lists {' and '.join(twice)} more than once, and each value is tried once")
+    repeated = [text for text, count in Counter(texts).items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f"{given} lists {' and '.join(repeated)} more than once, and each value is tried once"
+        )
     return texts
 
 
@@ -177,6 +167,12 @@ def _interval(key: str, word: str, value: IntervalSweep) -> Axis:
     return Axis(key, word, None, float(low), float(high), log=_LOG_TAG in value.tags, integer=whole)
 
 
+def seeds_apart(axes: Sequence[Axis]) -> tuple[tuple[Axis, ...], Axis | None]:
+    """Return the axes without that of the seed, and that of the seed."""
+    others = tuple(axis for axis in axes if axis.key != SEED)
+    return others, next((axis for axis in axes if axis.key == SEED), None)
+
+
 def grid(axes: Sequence[Axis]) -> Iterator[Trial]:
     """Yield the trials of a grid, the last axis running fastest.
 
@@ -185,52 +181,124 @@ def grid(axes: Sequence[Axis]) -> Iterator[Trial]:
     """
     texts = [[f"{axis.key}={choice}" for choice in axis.choices or ()] for axis in axes]
     for words in itertools.product(*texts):
-        yield Trial(trial_name(words), tuple(words))
+        yield Trial(trial_name(words), words)
 
 
-def trial_name(words: Sequence[str]) -> str:
-    """Return the name of the directory of a grid's trial: its words."""
-    whole = ",".join(words)
-    plain = _UNNAMED.sub("_", whole)
-    # Other signs and long values are told apart by a hash.
-    if plain != whole or len(plain.encode()) > _LONGEST_NAME:
-        mark = hashlib.sha256(whole.encode()).hexdigest()[:8]
-        plain = f"{plain.encode()[: _LONGEST_NAME - 12].decode(errors='ignore')}~{mark}"
-    return plain or "trial"
-
-
-def numbered_name(words: Sequence[str], number: int, before: Iterable[Trial] = ()) -> str:
-    """Return the name of the directory of a trial whose setting is drawn: ``0007,lr=0.003162,dim=64,seed=1``.
-
-    Number and seed tell trials apart; the rest is cut to a few letters.
+class Grid:
+    """Hands out the trials of a grid in order, each once; a `Searcher` that learns nothing.
 
     Args:
-        words: What the trial sets.
-        number: The setting's.
-        before: Trials that have names already, which they keep.
+        trials: All trials. Those that have ended are passed over, interrupted ones go on.
+        entries: What is known of those of before, by name.
+        retry_failed: Whether failed ones are begun again.
     """
-    head = f"{number:04}"
-    for trial in before:
-        if trial.words == tuple(words) and trial.name.partition(",")[0] == head:
-            return trial.name
-    pairs = [word.lstrip("+").partition("=") for word in words]
-    last = [key.rpartition(".")[2] for key, _, _ in pairs]
-    parts = [
-        (key, f"{key if last.count(name) > 1 else name}={value}")
-        for (key, _, value), name in zip(pairs, last, strict=True)
-    ]
-    setting = _cut(",".join(part for key, part in parts if key != SEED))
-    return ",".join(
-        [head, *([setting] if setting else []), *(_cut(part) for key, part in parts if key == SEED)]
-    )
+
+    def __init__(
+        self, trials: Iterable[Trial], entries: Mapping[str, Entry], retry_failed: bool = False
+    ) -> None:
+        over = OVER - FAILED if retry_failed else OVER
+        every = list(trials)
+        ended = {name for name, entry in entries.items() if entry.outcome.state in over}
+        self._total = len(every)
+        self._waiting = deque(trial for trial in every if trial.name not in ended)
+
+    def next(self) -> Trial | None:
+        """Return the next trial; None after the last."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def total(self) -> int:
+        """Return the number of trials."""
+        return self._total
+
+    def report(self, trial: Trial, report: TrialReport) -> bool:
+        """Let every trial go on."""
+        return False
+
+    def ended(self, trial: Trial, outcome: Outcome) -> None:
+        """Learn nothing from it."""
 
 
-def _cut(text: str) -> str:
-    plain = _UNNAMED.sub("_", re.sub(r"['\"\[\] ]", "", text))
-    return plain if len(plain) <= _LONGEST_SETTING else f"{plain[: _LONGEST_SETTING - 1]}~"
+@dataclass(frozen=True)
+class Options:
+    """How a sweep is run, by its words.
+
+    Attributes:
+        words: All other words.
+        launcher: How trials are run.
+        sweeper: How a space is searched.
+        typed: The options that were typed, such as "hydra.sweeper.n_trials".
+    """
+
+    words: tuple[str, ...]
+    launcher: Launcher
+    sweeper: Sweeper
+    typed: frozenset[str] = frozenset()
 
 
-def seeds_apart(axes: Sequence[Axis]) -> tuple[tuple[Axis, ...], Axis | None]:
-    """Return the axes without that of the seed, and that of the seed."""
-    others = tuple(axis for axis in axes if axis.key != SEED)
-    return others, next((axis for axis in axes if axis.key == SEED), None)
+def read_options(words: Sequence[str]) -> Options:
+    """Take the words that say how a sweep is run out of the others: ``hydra.launcher.n_jobs=2``.
+
+    Raises:
+        ConfigError: With every option that is unknown or has a wrong value.
+    """
+    own = [word for word in words if re.match(r"[+~]*hydra[./]", word)]
+    parsed = parse(own, sweep=True)
+    problems = list(parsed.problems)
+    values: dict[str, dict[str, Any]] = {node: {} for node in _NODES}
+    for override in parsed.overrides:
+        try:
+            _take(override, values)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    typed = frozenset(f"{node}.{name}" for node, given in values.items() for name in given)
+    others = tuple(word for word in words if word not in own)
+    return Options(others, Launcher(**values["hydra.launcher"]), Sweeper(**values["hydra.sweeper"]), typed)
+
+
+def _take(override: Override, values: dict[str, dict[str, Any]]) -> None:
+    """Add the value of one option to those of its node."""
+    key = override.key_or_group
+    node, _, name = key.rpartition(".")
+
+    def refused(text: str, answer: str = "") -> ConfigError:
+        return ConfigError([Problem(key, text, answer, COMMAND_LINE)])
+
+    if override.is_sweep_override():
+        raise refused(f"{override.get_value_string()} is several values, and the sweep as a whole has one")
+    if node not in _NODES:
+        known = [f"{node}.{one.name}" for node, kind in _NODES.items() for one in fields(kind)]
+        raise refused("is no option of a sweep", hint(key, known))
+    hints = typing.get_type_hints(_NODES[node])
+    if name not in hints:
+        raise refused("there is no such option", hint(key, [f"{node}.{one}" for one in hints]))
+    value = override.value()
+    if name == "memory_limit" and isinstance(value, int):
+        value = str(value)
+    try:
+        value = values[node][name] = convert(value, hints[name])
+    except MismatchError as error:
+        raise refused(f"must be {error}, not {value!r}") from error
+    if value is not None and value < _LEAST.get(name, value):
+        raise refused(f"must be at least {_LEAST[name]}, not {value}")
+    if name == "memory_limit" and value is not None:
+        try:
+            num_bytes(value)
+        except ValueError as error:
+            raise refused(str(error), "such as 4GB") from error
+
+
+def num_bytes(text: str) -> int:
+    """Return a size such as "4GB" or "500MiB" in bytes.
+
+    Raises:
+        ValueError: If it is none, or too small for any trial.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
+    if match is None or match[2].upper() not in _UNITS:
+        raise ValueError(f"{text!r} is no size")
+    size = int(float(match[1]) * _UNITS[match[2].upper()])
+    if size < _LEAST_MEMORY:
+        raise ValueError(f"{text!r} is less than any trial needs, which is {_LEAST_MEMORY // 10**6}MB")
+    return size

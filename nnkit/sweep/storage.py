@@ -1,4 +1,4 @@
-"""Where a search keeps what it has learnt: a journal beside its trials, or a database; either may be down."""
+"""The study of a search, kept in a journal beside its trials or in a database, either of which may be down."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
@@ -21,6 +22,9 @@ from nnkit.errors import ConfigError, EnvironmentFault, Problem, UserError
 from nnkit.files import atomic
 from nnkit.sweep.directory import JOURNAL, SWEEP
 from nnkit.sweep.study import Direction
+
+# What the study says of a trial beyond Optuna's own: where it was ended early, why it failed, what it repeats.
+STOPPED_AT, WHY, REPEATS = "stopped_at", "why", "repeats"
 
 _KEY = "hydra.sweeper.storage"
 _EXAMPLES = (
@@ -134,13 +138,14 @@ def _refused(text: str, hint: str) -> ConfigError:
     return ConfigError([Problem(_KEY, text, hint, COMMAND_LINE)])
 
 
-class Store:
-    """The study of one search, whose storage may be down for a while.
+class StudyStore:
+    """The study of one search; what is done with it is tried again while its storage is down.
 
     Args:
         path: The sweep's directory, which this process holds.
         url: The storage; None: a journal in the directory.
         direction: "minimize" or "maximize".
+        sleep: Waits some seconds.
 
     Raises:
         ConfigError: If the storage cannot work.
@@ -148,16 +153,18 @@ class Store:
         EnvironmentFault: If it stays down.
     """
 
-    def __init__(self, path: Path, url: str | None, direction: Direction) -> None:
+    def __init__(
+        self, path: Path, url: str | None, direction: Direction, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         check_storage(url)
         self.path = path
         self.name = path.absolute().name
         self.journal = None if url is not None else path / JOURNAL
         self.where = str(self.journal) if url is None else make_url(url).render_as_string(hide_password=True)
         self.direction = direction
-        self._url = url
+        self._url, self._sleep = url, sleep
         self._warned = False
-        # What goes wrong is said by nnkit; Python prints warnings of loggers without a handler.
+        # Python prints what loggers without a handler warn of; nnkit has messages of its own.
         optuna.logging.disable_default_handler()
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)
         self.study = self._retried(self._open)
@@ -166,15 +173,49 @@ class Store:
             raise UserError(f"study {self.name} in {self.where} is there to {found}, and not to {direction}")
 
     def do(self, action: Callable[[optuna.Study], _T]) -> _T:
-        """Do something with the study, again and again while its storage is down.
+        """Do something with the study.
 
         Args:
             action: May be done more than once.
 
         Raises:
-            EnvironmentFault: If the storage stays down.
+            EnvironmentFault: If the storage stays down, as the methods below.
         """
         return self._retried(lambda: action(self.study))
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return all trials of the study, in the order of their numbers."""
+        return self.do(lambda study: study.get_trials(deepcopy=False))
+
+    def add(self, new: FrozenTrial, number: int) -> FrozenTrial:
+        """Add a trial that is to have a number, unless an attempt that failed has added it all the same."""
+
+        def action(study: optuna.Study) -> FrozenTrial:
+            if len(study.get_trials(deepcopy=False)) == number:
+                study.add_trial(new)
+            return study.get_trials(deepcopy=False)[number]
+
+        return self.do(action)
+
+    def tell(self, number: int, state: TrialState, value: float | None, why: str) -> None:
+        """Tell how a trial ended, unless the study knows.
+
+        Args:
+            number: The trial's.
+            state: How it ended.
+            value: What it reached; None unless it is complete.
+            why: Why it has no value; empty where that is plain.
+        """
+
+        def action(study: optuna.Study) -> None:
+            frozen = study.get_trials(deepcopy=False)[number]
+            if frozen.state.is_finished():
+                return
+            if why:
+                optuna.trial.Trial(study, frozen._trial_id).set_user_attr(WHY, why)
+            study.tell(number, value, state=state)
+
+        self.do(action)
 
     def _retried(self, action: Callable[[], _T]) -> _T:
         for wait in _WAITS:
@@ -184,7 +225,7 @@ class Store:
                 if not self._warned:
                     self._warned = True
                     _log.warning("%s: %s; it is tried again", self.where, _sentence(error))
-                _sleep(wait)
+                self._sleep(wait)
                 self._repair()
         try:
             return action()
@@ -200,7 +241,7 @@ class Store:
         try:
             return optuna.create_study(
                 storage=self._storage(),
-                # Draws nothing: what is asked is drawn elsewhere, and the study only written.
+                # Never asked: settings are drawn by `study.draw`.
                 sampler=optuna.samplers.RandomSampler(seed=0),
                 pruner=optuna.pruners.NopPruner(),
                 study_name=self.name,
@@ -248,7 +289,3 @@ def _sentence(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else None
     first = (str(cause or error).strip().splitlines() or [""])[0]
     return first or type(error).__name__
-
-
-def _sleep(seconds: float) -> None:
-    time.sleep(seconds)

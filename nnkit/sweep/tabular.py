@@ -22,14 +22,14 @@ _PIPE_WIDTH = 160
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """One column of a table.
 
     Attributes:
         header: Its name.
         cells: Its values: texts, numbers, summaries over seeds, None for what is missing.
         optional: Whether it may be left out where there is no room.
         only_shown: Whether files go without it, as they say the same otherwise.
-        single: Whether its summaries are of one value each, of which files hold no more than that value.
+        single: Whether its summaries are of one value each, which is all that files hold of them.
     """
 
     header: str
@@ -39,7 +39,7 @@ class Column:
     single: bool = False
 
 
-def text(value: Any) -> str:
+def _text(value: Any) -> str:
     """Return a cell as a reader wants it: a metric with four digits and its standard deviation, a setting as it is."""
     if value is None:
         return "-"
@@ -79,20 +79,19 @@ def show_columns(columns: Sequence[Column], title: str = "") -> list[str]:
         The names of those that were left out.
     """
     width = shutil.get_terminal_size().columns if is_terminal() else _PIPE_WIDTH
-    kept = list(columns)
-    while _width(kept) > width and any(column.optional for column in kept):
-        kept.remove(next(column for column in reversed(kept) if column.optional))
+    kept, optional = list(columns), [column for column in columns if column.optional]
+    while optional and _EDGES - _GAP + sum(_GAP + _width(column) for column in kept) > width:
+        kept.remove(optional.pop())
     show(table([column.header for column in kept], _shown_rows(kept), title))
     return [column.header for column in columns if column not in kept]
 
 
-def _width(columns: Sequence[Column]) -> int:
-    widths = [max(map(len, [column.header, *map(text, column.cells)])) for column in columns]
-    return sum(widths) + _GAP * (len(columns) - 1) + _EDGES
+def _width(column: Column) -> int:
+    return max(map(len, [column.header, *map(_text, column.cells)]))
 
 
 def _shown_rows(columns: Sequence[Column]) -> Iterator[list[str]]:
-    return (list(map(text, row)) for row in zip(*(column.cells for column in columns), strict=True))
+    return (list(map(_text, row)) for row in zip(*(column.cells for column in columns), strict=True))
 
 
 def to_csv(columns: Sequence[Column]) -> str:

@@ -1,101 +1,104 @@
-"""One trial of a sweep, in a process of its own: run it, say how it went, and be gone when the sweep is gone."""
+"""One trial of a sweep in a process: that of a pool, made for it, or one that a launcher of Hydra's ecosystem has."""
 
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import resource
 import signal
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch import Callback, LightningModule, Trainer
+from omegaconf import DictConfig
 
 from nnkit import config as configs
+from nnkit.callbacks.record import plain_metrics
 from nnkit.callbacks.signals import Interrupted
 from nnkit.errors import NnkitError
 from nnkit.machine import signals
 from nnkit.runs.training import train
-from nnkit.sweep.reporter import Reporter
-from nnkit.sweep.trials import DONE, EXITED, OUT_OF_MEMORY, PRUNED, RAISED, STOPPED, Outcome, Progress
+from nnkit.sweep.directory import Sweep
+from nnkit.sweep.trials import (
+    DONE,
+    EXITED,
+    OUT_OF_MEMORY,
+    OVER,
+    PRUNED,
+    RAISED,
+    STARTED,
+    STOPPED,
+    Outcome,
+    Request,
+    Trial,
+    TrialReport,
+    numbered_name,
+    trial_name,
+)
 from nnkit.ui import logs
 from nnkit.ui.terminal import printable
 
-if TYPE_CHECKING:
-    from nnkit.runs.fit import Result
-
 # Where memory runs out, the system should end a trial and not the sweep.
 _OOM_SCORE = "500"
+# Seconds between two reports on steps alone.
+_SECONDS = 1.0
+_WATCHER = "parent"
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a trial's process is asked to do.
-
-    Attributes:
-        sweep: The sweep's directory.
-        name: The trial's directory in it.
-        words: All words of the trial, those of the sweep included.
-        config_dir: A directory of more option files.
-        num_threads: Threads, where the config does not say.
-        waits: Whether it waits after each validation for a word whether to go on.
-        log: File for what it prints.
-        directory: Working directory.
-        environment: Environment variables.
-        memory_limit: Bytes that it may claim; None: no limit.
-        gpus: GPUs that it may see; None: all there are.
-    """
-
-    sweep: Path
-    name: str
-    words: tuple[str, ...]
-    config_dir: str | None = None
-    num_threads: int | None = None
-    waits: bool = False
-    log: Path = Path(os.devnull)
-    directory: Path = Path()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    memory_limit: int | None = None
-    gpus: tuple[int, ...] | None = None
-
-
-def run_trial(
-    sweep: Path,
-    name: str,
-    words: Sequence[str],
-    *,
-    config_dir: str | None = None,
-    num_threads: int | None = None,
-    reporter: Reporter | None = None,
-) -> Result:
-    """Train one trial in its directory: begin it, or go on with it where it was interrupted.
+class Reporter(Callback):
+    """Reports steps once in a while and every validation, and ends the trial where the sweep says so.
 
     Args:
-        sweep: The sweep's directory.
-        name: The trial's directory in it.
-        words: All words of the trial, those of the sweep included.
-        config_dir: A directory of more option files.
-        num_threads: Threads, where the config does not say.
-        reporter: Callback that tells the sweep how it stands.
-
-    Raises:
-        NnkitError: As `nnkit.runs.training.train`.
+        tell: Takes each report; True as its answer to a validation ends the trial early.
     """
-    composition, problems = configs.examine(words, config_dir)
-    if composition is not None:
-        config = composition.config
-        configs.set_values(config, name=name, output_dir=str(sweep), auto_resume=True)
-        if config.trainer.num_threads is None:
-            config.trainer.num_threads = num_threads
-        if reporter is not None:
-            reporter.max_steps = config.trainer.max_steps
-    return train(composition, problems, extra=[] if reporter is None else [reporter])
+
+    def __init__(self, tell: Callable[[TrialReport], bool]) -> None:
+        self.tell = tell
+        self.max_steps = -1
+        self.pruned = False
+        self._metrics: dict[str, float] = {}
+        self._told = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report that training has begun."""
+        self.tell(self._report(trainer, False))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Report the step, if the last report is a while ago."""
+        now = time.monotonic()
+        if now - self._told >= _SECONDS:
+            self._told = now
+            self.tell(self._report(trainer, False))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report the validation, and end the trial if the answer says so."""
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        self._metrics = plain_metrics(trainer, "val/")
+        if self.tell(self._report(trainer, True)):
+            self.pruned = True
+            trainer.should_stop = True
+
+    def _report(self, trainer: Trainer, validated: bool) -> TrialReport:
+        steps = trainer.estimated_stepping_batches
+        if self.max_steps > 0:
+            steps = min(steps, self.max_steps)
+        total = int(steps) if math.isfinite(steps) else None
+        return TrialReport(trainer.global_step, trainer.current_epoch + 1, total, self._metrics, validated)
 
 
 def main(connection: Connection, request: Request) -> None:
@@ -103,15 +106,14 @@ def main(connection: Connection, request: Request) -> None:
     _settle_in(request)
     _leave_with_parent()
 
-    def tell(progress: Progress) -> bool:
-        connection.send(progress)
-        return progress.validated and request.waits and bool(connection.recv())
+    def tell(report: TrialReport) -> bool:
+        connection.send(report)
+        return report.validated and request.waits and bool(connection.recv())
 
-    reporter = Reporter(tell)
-    outcome, code = attempt(request, reporter)
+    outcome, code = _attempt(request, Reporter(tell))
     sys.stdout.flush()
     sys.stderr.flush()
-    # Of a parent that is gone nobody need be told.
+    # The parent may be gone.
     with suppress(BrokenPipeError):
         connection.send(outcome)
     connection.close()
@@ -119,23 +121,15 @@ def main(connection: Connection, request: Request) -> None:
     sys.exit(code)
 
 
-def attempt(request: Request, reporter: Reporter) -> tuple[Outcome, int]:
+def _attempt(request: Request, reporter: Reporter) -> tuple[Outcome, int]:
     """Run a trial in this process; whatever it raises becomes an outcome and an exit status."""
     try:
-        result = run_trial(
-            request.sweep,
-            request.name,
-            request.words,
-            config_dir=request.config_dir,
-            num_threads=request.num_threads,
-            reporter=reporter,
-        )
+        record = _train(request, reporter)
     except Interrupted as error:
         return Outcome(STOPPED, str(error)), error.exit_code
-    except signals.Stopped as stopped:
-        return Outcome(STOPPED, "stopped before training began"), 128 + stopped.number
-    except KeyboardInterrupt:
-        return Outcome(STOPPED, "stopped before training began"), 128 + signal.SIGINT
+    except (signals.Stopped, KeyboardInterrupt) as stopped:
+        number = getattr(stopped, "number", signal.SIGINT)
+        return Outcome(STOPPED, "stopped before training began"), 128 + number
     except SystemExit as leaving:
         return Outcome(EXITED, f"left with exit status {leaving.code!r} (sys.exit)"), 1
     except BaseException as error:
@@ -145,9 +139,20 @@ def attempt(request: Request, reporter: Reporter) -> tuple[Outcome, int]:
             traceback.print_exc()
         state = OUT_OF_MEMORY if _is_memory(error) else RAISED
         return Outcome(state, _sentence(error)), getattr(error, "exit_code", 1)
-    record = result.run.record()
     state = PRUNED if reporter.pruned else DONE
     return Outcome(state, "", record.get("metrics") or {}, record.get("step")), 0
+
+
+def _train(request: Request, reporter: Reporter) -> dict[str, Any]:
+    """Begin a trial, or go on with it where it was interrupted, and return the record of its run."""
+    composition, problems = configs.examine(request.words, request.config_dir)
+    if composition is not None:
+        config = composition.config
+        configs.set_values(config, name=request.name, output_dir=str(request.sweep), auto_resume=True)
+        if config.trainer.num_threads is None:
+            config.trainer.num_threads = request.num_threads
+        reporter.max_steps = config.trainer.max_steps
+    return train(composition, problems, extra=[reporter]).run.record()
 
 
 def _settle_in(request: Request) -> None:
@@ -165,8 +170,7 @@ def _settle_in(request: Request) -> None:
     os.environ.update(request.environment)
     if request.gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, request.gpus))
-    request.log.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+    descriptor = _open_log(request.log)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     os.close(descriptor)
@@ -180,21 +184,26 @@ def _settle_in(request: Request) -> None:
     logs.set_up()
 
 
-def _leave_with_parent() -> None:
-    """Start a thread that sleeps until the sweep's process has ended, and then ends this one at once.
+def _open_log(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
 
-    Nothing is lost: the run goes on from its latest checkpoint.
-    """
+
+def _leave_with_parent() -> None:
+    """End this process at once when that of the sweep has ended."""
     parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-    sentinel = parent.sentinel
+    if parent is not None:
+        _end_after(lambda: wait([parent.sentinel]))
+
+
+def _end_after(waits: Callable[[], Any]) -> None:
+    """End this process when a function returns; nothing is lost: the run goes on from its latest checkpoint."""
 
     def watch() -> None:
-        wait([sentinel])
+        waits()
         os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+    threading.Thread(target=watch, name=_WATCHER, daemon=True).start()
 
 
 def _sentence(error: BaseException) -> str:
@@ -213,3 +222,126 @@ def _is_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+class Left(BaseException):
+    """A signal ended a trial; no launcher takes this for a failure of the trial alone and starts the next one.
+
+    Args:
+        code: The exit status that says so.
+    """
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        super().__init__(code)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a launcher of Hydra's ecosystem calls for each trial, here, in another process or on another machine.
+
+    It travels by pickle, so it holds plain data and nothing of Hydra's.
+
+    Attributes:
+        sweep: The sweep's directory.
+        words: The words that all trials share.
+        keys: What stands in front of the values that trials differ in.
+        monitor: The metric that says which setting is better.
+        num_threads: Threads of each trial.
+        config_dir: A directory of more option files.
+        numbered: Whether settings are drawn by a sweeper of Hydra's, which may draw one twice.
+        parent: Process that runs the sweep.
+    """
+
+    sweep: Path
+    words: tuple[str, ...]
+    keys: frozenset[str]
+    monitor: str
+    num_threads: int
+    config_dir: str | None = None
+    numbered: bool = False
+    parent: int = field(default_factory=os.getpid)
+
+    def __call__(self, config: DictConfig) -> float:
+        """Run the trial that Hydra has composed and return its score; not a number if it failed.
+
+        Raises:
+            Left: If a signal ended it.
+            EnvironmentFault: If the status file cannot be written.
+        """
+        hydra = HydraConfig.get()
+        own = tuple(word for word in hydra.overrides.task if word.partition("=")[0] in self.keys)
+        sweep = Sweep(self.sweep)
+        entries = sweep.settled()
+        before = [entry.trial for entry in entries.values()]
+        name = numbered_name(own, int(hydra.job.num), before) if self.numbered else trial_name(own)
+        known = entries.get(name)
+        ended = known is not None and known.outcome.state in OVER
+        outcome = known.outcome if ended and known is not None else self._run(sweep, Trial(name, own))
+        return outcome.metrics.get(self.monitor, float("nan"))
+
+    def _run(self, sweep: Sweep, trial: Trial) -> Outcome:
+        logs.set_up()
+        self._leave_with_parent()
+        sweep.note((trial, Outcome(STARTED)))
+        words = (*self.words, *trial.words)
+        request = Request(self.sweep, trial.name, words, self.config_dir, self.num_threads)
+        with _printed_to(sweep.log_of(trial)), _hydra_put_aside(), _command(words):
+            outcome, code = _attempt(request, Reporter(lambda report: False))
+        sweep.note((trial, outcome))
+        if outcome.state == STOPPED:
+            raise Left(code)
+        return outcome
+
+    def _leave_with_parent(self) -> None:
+        """End a worker when the process that made it is gone; it would wait for more work, or train on unseen.
+
+        A job that is no child, as on a cluster, stays.
+        """
+        parent = self.parent
+        if os.getppid() != parent or any(one.name == _WATCHER for one in threading.enumerate()):
+            return
+
+        def waits() -> None:
+            while os.getppid() == parent:
+                time.sleep(1)
+
+        _end_after(waits)
+
+
+@contextmanager
+def _printed_to(path: Path) -> Iterator[None]:
+    """Send standard output and standard error of this process to a file; trials at once would mix theirs."""
+    descriptor = _open_log(path)
+    kept = {number: os.dup(number) for number in (1, 2)}
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+        try:
+            for number in kept:
+                os.dup2(file.fileno(), number)
+            yield
+        finally:
+            file.flush()
+            for number, copy in kept.items():
+                os.dup2(copy, number)
+                os.close(copy)
+
+
+@contextmanager
+def _hydra_put_aside() -> Iterator[None]:
+    """Let the block compose: that starts Hydra anew, and it does not start twice."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = running
+
+
+@contextmanager
+def _command(words: tuple[str, ...]) -> Iterator[None]:
+    """Let the run's record say what would train the same again; a launcher's own process was begun otherwise."""
+    before, sys.argv = sys.argv, ["nnkit", "train", *words]
+    try:
+        yield
+    finally:
+        sys.argv = before

@@ -1,12 +1,17 @@
-"""What a sweep is made of: trials, what they say while they run, and how they end."""
+"""What a sweep is made of: trials and their names, what they report while they run, and how they end."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
-# How a trial stands. A resumed sweep leaves those of `OVER` alone; it begins `FAILED` again if that is asked for.
+# The states of a trial. A resumed sweep leaves those of `OVER` alone; it begins `FAILED` again if that is asked for.
 PLANNED, STARTED, STOPPED = "planned", "started", "stopped"
 DONE, PRUNED = "done", "pruned"
 RAISED, EXITED, KILLED, OUT_OF_MEMORY = "failed", "exited", "killed", "out of memory"
@@ -16,10 +21,16 @@ OVER = FAILED | {DONE, PRUNED}
 # Trials that differ in this key alone are one setting.
 SEED = "seed"
 
+# File systems allow 255 bytes a name; temporary files and logs add a few.
+_LONGEST_NAME = 160
+# Of a setting that has a number as well.
+_LONGEST_SETTING = 40
+_UNNAMED = re.compile(r"[^\w.,=+@-]+")
+
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a sweep.
+    """One run of a setting with a seed.
 
     Attributes:
         name: Its directory below the sweep's.
@@ -36,15 +47,46 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What a running trial says of itself.
+class Request:
+    """What the process of a trial is asked to do.
+
+    Attributes:
+        sweep: The sweep's directory.
+        name: The trial's directory in it.
+        words: All words of the trial, those of the sweep included.
+        config_dir: A directory of more option files.
+        num_threads: Threads, where the config does not say.
+        waits: Whether it waits after each validation for the answer whether to end.
+        log: File for what it prints.
+        directory: Working directory.
+        environment: Environment variables.
+        memory_limit: Bytes that it may claim; None: no limit.
+        gpus: GPUs that it may see; None: all there are.
+    """
+
+    sweep: Path
+    name: str
+    words: tuple[str, ...]
+    config_dir: str | None = None
+    num_threads: int | None = None
+    waits: bool = False
+    log: Path = Path(os.devnull)
+    directory: Path = Path()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    memory_limit: int | None = None
+    gpus: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class TrialReport:
+    """What a running trial reports.
 
     Attributes:
         step: Optimizer steps so far.
         epoch: Epochs begun, from 1.
-        total_steps: Steps it will have done at its end; None if it does not know.
-        metrics: The latest validation's, such as ``{"val/loss": 0.3}``; empty before the first.
-        validated: Whether this is said at the end of a validation.
+        total_steps: Steps at its end; None if unknown.
+        metrics: Those of the latest validation, such as ``{"val/loss": 0.3}``; empty before the first.
+        validated: Whether a validation has just ended.
     """
 
     step: int
@@ -59,7 +101,7 @@ class Outcome:
     """How a trial ended, or was interrupted.
 
     Attributes:
-        state: One of the words above.
+        state: One of the states above.
         reason: Why, in a sentence; empty for what ended well.
         metrics: What the run ended with, such as ``{"test/accuracy": 0.99, "val/loss": 0.03}``.
         step: Optimizer steps at the end; None if unknown.
@@ -73,14 +115,7 @@ class Outcome:
 
 @dataclass
 class Entry:
-    """What the status file says of a trial.
-
-    Attributes:
-        trial: The trial.
-        outcome: Its latest state.
-        started: When it was started last, ISO 8601 in UTC; empty if never.
-        ended: When it ended; empty if it has not.
-    """
+    """What the status file says of a trial; times are ISO 8601 in UTC, empty where there is none."""
 
     trial: Trial
     outcome: Outcome
@@ -88,41 +123,55 @@ class Entry:
     ended: str = ""
 
 
-class Source(Protocol):
-    """Where trials come from: a grid, or a search that learns from those that have ended."""
-
-    def next(self) -> Trial | None:
-        """Return a trial to start now; None if there is none at present."""
-
-    def total(self) -> int | None:
-        """Return how many trials there will be, those that have ended before included; None if nobody knows."""
-
-    def report(self, trial: Trial, progress: Progress) -> bool:
-        """Take in a validation of a running trial; True ends the trial early."""
-
-    def ended(self, trial: Trial, outcome: Outcome) -> None:
-        """Take in the end of a trial."""
-
-
-class View(Protocol):
-    """Shows a sweep while it runs."""
-
-    def begin(self, entries: Mapping[str, Entry], total: int | None) -> None:
-        """Start to show; `entries` are the trials of before, by name."""
-
-    def started(self, trial: Trial) -> None:
-        """Show that a trial runs."""
-
-    def progress(self, trial: Trial, progress: Progress) -> None:
-        """Show how far a running trial is."""
-
-    def ended(self, trial: Trial, outcome: Outcome) -> None:
-        """Show how a trial ended."""
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-
-
 def values(trial: Trial) -> dict[str, Any]:
     """Return what a trial sets, by key, as texts: ``{"model": "mlp", "seed": "1"}``."""
     return {key.lstrip("+~"): value for key, _, value in (word.partition("=") for word in trial.words)}
+
+
+def count_states(states: Iterable[str]) -> str:
+    """Return how several trials stand: "done", or "2 done, 1 killed"."""
+    counts = Counter(states)
+    return (
+        next(iter(counts)) if len(counts) == 1 else ", ".join(f"{n} {state}" for state, n in counts.items())
+    )
+
+
+def trial_name(words: Sequence[str]) -> str:
+    """Return the name of the directory of a grid's trial: its words."""
+    whole = ",".join(words)
+    plain = _UNNAMED.sub("_", whole)
+    # A hash tells apart what other characters or long values would make the same.
+    if plain != whole or len(plain.encode()) > _LONGEST_NAME:
+        digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
+        plain = f"{plain.encode()[: _LONGEST_NAME - 12].decode(errors='ignore')}~{digest}"
+    return plain or "trial"
+
+
+def numbered_name(words: Sequence[str], number: int, before: Iterable[Trial] = ()) -> str:
+    """Return the name of the directory of a trial whose setting is drawn: ``0007,lr=0.003162,dim=64,seed=1``.
+
+    Number and seed tell trials apart; the rest is cut to a few letters.
+
+    Args:
+        words: What the trial sets.
+        number: The setting's.
+        before: Trials that have names already, which they keep.
+    """
+    head = f"{number:04}"
+    for trial in before:
+        if trial.words == tuple(words) and trial.name.partition(",")[0] == head:
+            return trial.name
+    pairs = [word.lstrip("+").partition("=") for word in words]
+    last = [key.rpartition(".")[2] for key, _, _ in pairs]
+    parts = [
+        (key, f"{key if last.count(name) > 1 else name}={value}")
+        for (key, _, value), name in zip(pairs, last, strict=True)
+    ]
+    setting = _cut(",".join(part for key, part in parts if key != SEED))
+    seeds = [_cut(part) for key, part in parts if key == SEED]
+    return ",".join([head, *([setting] if setting else []), *seeds])
+
+
+def _cut(text: str) -> str:
+    plain = _UNNAMED.sub("_", re.sub(r"['\"\[\] ]", "", text))
+    return plain if len(plain) <= _LONGEST_SETTING else f"{plain[: _LONGEST_SETTING - 1]}~"

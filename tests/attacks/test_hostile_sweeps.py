@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from nnkit.errors import UserError
-from nnkit.sweep.definition import Definition, Launcher, Sweeper
-from nnkit.sweep.directory import Sweep
+from nnkit.sweep.directory import Definition, Launcher, Sweep, Sweeper
 from nnkit.sweep.storage import refuse_elsewhere
 
 ASKED = Definition(

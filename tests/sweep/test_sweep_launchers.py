@@ -14,7 +14,7 @@ import pytest
 import nnkit
 from nnkit.config import catalog
 from nnkit.sweep.directory import Sweep
-from nnkit.sweep.job import Job
+from nnkit.sweep.trial import Job
 
 pytestmark = pytest.mark.slow
 
@@ -142,9 +142,9 @@ def test_ctrl_c_stops_the_sweep_and_the_same_command_goes_on(cli):
         (["hydra/sweeper=optuna"], ["does not work with any Optuna of today", "hydra.sweeper.n_trials=30"]),
         (
             ["hydra/launcher=basic", "hydra.launcher.n_jobs=2", "hydra.sweeper.max_batch_size=two"],
-            ["hydra.launcher.n_jobs: there is no such setting", "max_batch_size: cannot be two"],
+            ["hydra.launcher.n_jobs: there is no such option", "max_batch_size: cannot be two"],
         ),
-        (["hydra/launcher=basic", "hydra.run.dir=elsewhere"], ["hydra.run.dir: is no setting of a sweep"]),
+        (["hydra/launcher=basic", "hydra.run.dir=elsewhere"], ["hydra.run.dir: is no option of a sweep"]),
         (
             ["hydra/launcher=basic", "optimizer.lr=interval(0.1,1)"],
             ["optimizer.lr: Hydra's own sweeper cannot"],

@@ -10,10 +10,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from nnkit.sweep.definition import Definition, Launcher
-from nnkit.sweep.live import LiveTable, PlainLines, make_view
-from nnkit.sweep.tally import Tally
-from nnkit.sweep.trials import DONE, OUT_OF_MEMORY, PRUNED, RAISED, STOPPED, Entry, Outcome, Progress, Trial
+from nnkit.sweep.directory import Definition, Launcher
+from nnkit.sweep.display import LiveTable, PlainLines, Tally, make_display
+from nnkit.sweep.trials import (
+    DONE,
+    OUT_OF_MEMORY,
+    PRUNED,
+    RAISED,
+    STOPPED,
+    Entry,
+    Outcome,
+    Trial,
+    TrialReport,
+)
 
 PATH = Path("outputs/sweeps/mine")
 
@@ -40,23 +49,23 @@ class Clock:
 def table():
     """A table on a terminal of 80 x 24 signs whose clock stands still, and what it last looked like."""
     console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24, color_system=None)
-    view = LiveTable(definition(), PATH, console)
-    view._tally.clock = Clock()
+    clock = Clock()
+    view = LiveTable(definition(), PATH, console, clock)
 
     def picture():
         paper = Console(file=io.StringIO(), force_terminal=True, width=80, height=24, color_system=None)
         paper.print(view.render())
         return paper.file.getvalue()
 
-    view.picture, view.clock = picture, view._tally.clock
+    view.picture, view.clock = picture, clock
     yield view
     view.close()
 
 
 def test_a_line_for_each_trial_that_ends():
     file = io.StringIO()
-    view = PlainLines(definition(), PATH, file)
-    view._tally.clock = clock = Clock()
+    clock = Clock()
+    view = PlainLines(definition(), PATH, file, clock)
     before = {trial(1).name: Entry(trial(1), Outcome(DONE)), trial(2).name: Entry(trial(2), Outcome(STOPPED))}
     view.begin(before, 12)
     for number, outcome in (
@@ -66,7 +75,7 @@ def test_a_line_for_each_trial_that_ends():
     ):
         view.started(trial(number))
         clock.now += 12.34
-        view.progress(trial(number), Progress(1, 1, 10))
+        view.progress(trial(number), TrialReport(1, 1, 10))
         view.ended(trial(number), outcome)
     view.close()
     assert file.getvalue().splitlines() == [
@@ -110,10 +119,10 @@ def test_the_table_shows_every_trial_of_a_small_sweep_and_the_time_left(table):
     table.started(trial(2))
     for number, first in ((1, 0), (2, 50)):
         # The second was interrupted at step 50 and is resumed there.
-        table.progress(trial(number), Progress(first, 1, 100))
+        table.progress(trial(number), TrialReport(first, 1, 100))
     table.clock.now += 10
-    table.progress(trial(1), Progress(20, 3, 100, {"val/accuracy": 0.91234, "val/loss": 0.3}))
-    table.progress(trial(2), Progress(70, 8, 100))
+    table.progress(trial(1), TrialReport(20, 3, 100, {"val/accuracy": 0.91234, "val/loss": 0.3}))
+    table.progress(trial(2), TrialReport(70, 8, 100))
     one, two = (line for line in table.picture().splitlines() if line.startswith("running"))
     assert one.split() == ["running", "model=mlp,seed=1", "3", "20/100", "0.9123", "40", "s", "left"]
     assert two.split() == ["running", "model=mlp,seed=2", "8", "70/100", "15", "s", "left"]
@@ -158,7 +167,7 @@ def test_the_time_left_is_what_a_simulation_of_the_rest_takes(n_jobs):
         wave = [trial(next(names)) for _ in range(n_jobs)]
         for one in wave:
             tally.started(one)
-            tally.progress(one, Progress(0, 1, 100))
+            tally.progress(one, TrialReport(0, 1, 100))
         clock.now += 10
         for one in wave:
             tally.ended(one, Outcome(DONE))
@@ -166,10 +175,10 @@ def test_the_time_left_is_what_a_simulation_of_the_rest_takes(n_jobs):
     wave = [trial(next(names)) for _ in range(n_jobs)]
     for one in wave:
         tally.started(one)
-        tally.progress(one, Progress(0, 1, 100))
+        tally.progress(one, TrialReport(0, 1, 100))
     clock.now += 4
     for one in wave:
-        tally.progress(one, Progress(40, 1, 100))
+        tally.progress(one, TrialReport(40, 1, 100))
     assert tally.seconds_left() == pytest.approx(6 + (30 - 3 * n_jobs) * 10 / n_jobs)
 
 
@@ -178,7 +187,7 @@ def test_nothing_is_promised_before_anything_is_known():
     tally.begin({}, None)
     assert tally.seconds_left() is None
     tally.started(trial(1))
-    tally.progress(trial(1), Progress(3, 1, None))
+    tally.progress(trial(1), TrialReport(3, 1, None))
     assert tally.seconds_left() is None
     other = Tally(2, Clock())
     other.begin({}, 3)
@@ -191,7 +200,7 @@ def test_memory_does_not_grow_with_the_trials(table):
     def trials(first, last):
         for number in range(first, last):
             table.started(trial(number))
-            table.progress(trial(number), Progress(1, 1, 2))
+            table.progress(trial(number), TrialReport(1, 1, 2))
             table.ended(trial(number), Outcome((DONE, PRUNED, RAISED)[number % 3], "why" * 20))
 
     table.begin({}, 10_000)
@@ -255,13 +264,13 @@ def test_events_draw_nothing_by_themselves():
 
 
 def test_a_pipe_gets_lines_and_a_terminal_a_table(monkeypatch):
-    assert isinstance(make_view(definition(), PATH, io.StringIO()), PlainLines)
+    assert isinstance(make_display(definition(), PATH, io.StringIO()), PlainLines)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert isinstance(make_view(definition(), PATH, io.StringIO()), PlainLines)
+    assert isinstance(make_display(definition(), PATH, io.StringIO()), PlainLines)
     monkeypatch.delenv("FORCE_COLOR")
     monkeypatch.setenv("TERM", "xterm")
     terminal = io.StringIO()
     terminal.isatty = lambda: True
-    assert isinstance(make_view(definition(), PATH, terminal), LiveTable)
+    assert isinstance(make_display(definition(), PATH, terminal), LiveTable)
     monkeypatch.setenv("TERM", "dumb")
-    assert isinstance(make_view(definition(), PATH, terminal), PlainLines)
+    assert isinstance(make_display(definition(), PATH, terminal), PlainLines)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nnkit.errors import ConfigError
-from nnkit.sweep.settings import num_bytes, read_settings
+from nnkit.sweep.space import num_bytes, read_options
 
 QUICK = ["data=iris", "model=mlp_small", "trainer.max_steps=2", "logger=[]", "callbacks=[checkpoint]"]
 
@@ -28,7 +28,7 @@ QUICK = ["data=iris", "model=mlp_small", "trainer.max_steps=2", "logger=[]", "ca
         (["seed=1,2", "hydra.launcher.n_jobs=0"], ["at least 1"]),
         (["seed=1,2", "hydra.launcher.memory_limit=lots"], ["is no size"]),
         (["seed=1,2", "hydra.sweeper.pruner=median"], ["this is a grid"]),
-        (["seed=1,2", "hydra.sweep.dir=elsewhere"], ["no setting of a sweep"]),
+        (["seed=1,2", "hydra.sweep.dir=elsewhere"], ["no option of a sweep"]),
         (["seed=1,2", "name=a,b"], ["belongs to the sweep as a whole"]),
         (["seed=1,2", "name=a/b"], ["plain name"]),
         (["seed=1,2", "seed=3,4"], ["contradict each other"]),
@@ -76,11 +76,11 @@ def test_what_is_no_size(text):
 
 
 def test_settings_are_taken_out_of_the_words():
-    settings = read_settings(["seed=1,2", "hydra.launcher.n_jobs=3", "hydra.sweeper.sampler=random"])
+    settings = read_options(["seed=1,2", "hydra.launcher.n_jobs=3", "hydra.sweeper.sampler=random"])
     assert settings.words == ("seed=1,2",)
     assert (settings.launcher.n_jobs, settings.sweeper.sampler) == (3, "random")
     with pytest.raises(ConfigError, match="tpe"):
-        read_settings(["hydra.sweeper.sampler=magic"])
+        read_options(["hydra.sweeper.sampler=magic"])
 
 
 def test_a_search_on_data_without_a_validation_part_is_refused_and_a_grid_says_what_is_missing(cli):
@@ -92,6 +92,6 @@ def test_a_search_on_data_without_a_validation_part_is_refused_and_a_grid_says_w
     code, out, _ = cli("train", "-m", *QUICK, "seed=1,2", "name=blind")
     assert code == 0
     assert (
-        "cannot tell: no trial ended with val/accuracy; data.val_fraction=0.2 holds a validation part out"
+        "cannot tell: no trial ended with val/accuracy; data.val_fraction=0.2 holds a validation split out"
         in out
     )

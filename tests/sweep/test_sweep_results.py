@@ -7,8 +7,7 @@ import statistics
 import pytest
 
 from nnkit.errors import UserError
-from nnkit.sweep.definition import Definition
-from nnkit.sweep.directory import Sweep
+from nnkit.sweep.directory import Definition, Sweep
 from nnkit.sweep.results import RESULTS_CSV, RESULTS_JSON, read_results, show_results, write_results
 from nnkit.sweep.space import grid, read_space
 from nnkit.sweep.trials import DONE, KILLED, PLANNED, PRUNED, RAISED, STARTED, STOPPED, Outcome
@@ -163,7 +162,7 @@ def test_pruned_settings_have_values_and_neither_win_nor_stand_in_the_way(make):
     [
         (
             Outcome(DONE, "", {"test/accuracy": 0.5}),
-            "cannot tell: no trial ended with val/accuracy; data.val_fraction=0.2 holds a validation part out",
+            "cannot tell: no trial ended with val/accuracy; data.val_fraction=0.2 holds a validation split out",
         ),
         (Outcome(KILLED), "cannot tell: no trial ended with val/accuracy (of 12 trials: 12 failed)"),
         (Outcome(PLANNED), "cannot tell: no trial ended with val/accuracy (of 12 trials: 12 not ended)"),

@@ -14,18 +14,29 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from nnkit.errors import ConfigError, EnvironmentFault, UserError
-from nnkit.sweep import start, storage
-from nnkit.sweep.definition import Definition, Sweeper
-from nnkit.sweep.directory import Sweep
-from nnkit.sweep.parameters import text
+from nnkit.sweep import driver, plan
+from nnkit.sweep.directory import Definition, Sweep, Sweeper
 from nnkit.sweep.search import Search
-from nnkit.sweep.space import numbered_name, read_space
-from nnkit.sweep.study import draw, shorten
-from nnkit.sweep.trials import DONE, FAILED, PRUNED, RAISED, STARTED, STOPPED, Outcome, Progress, values
+from nnkit.sweep.space import read_space
+from nnkit.sweep.study import draw, drawn_text, few_digits
+from nnkit.sweep.trials import (
+    DONE,
+    FAILED,
+    PRUNED,
+    RAISED,
+    STARTED,
+    STOPPED,
+    Outcome,
+    TrialReport,
+    numbered_name,
+    values,
+)
 
 LR = "optimizer.lr=tag(log,interval(1e-4,1e-1))"
 WIDTH = "model.dim=int(interval(8,64))"
 VALIDATIONS = 4
+# Seconds that a search would have waited for its storage.
+waits = []
 
 
 def definition(*axes, **sweeper):
@@ -33,8 +44,9 @@ def definition(*axes, **sweeper):
     return Definition(("data=mnist",), axes or (LR, WIDTH), True, "val/loss", "min", 1, sweeper=settings)
 
 
-def open_search(sweep, asked, retry_failed=False):
-    return Search(sweep, asked, read_space(asked.axes).axes, sweep.settled(), retry_failed)
+def open_search(sweep, asked, retry_failed=False, **injected):
+    axes = read_space(asked.axes).axes
+    return Search(sweep, asked, axes, sweep.settled(), retry_failed, sleep=waits.append, **injected)
 
 
 def loss(trial, validation):
@@ -85,7 +97,7 @@ def run(search, trial, score, clock):
         value = score(trial, validation)
         if isinstance(value, Outcome):
             return value
-        said = Progress(100 * validation, validation, 100 * VALIDATIONS, {"val/loss": value}, True)
+        said = TrialReport(100 * validation, validation, 100 * VALIDATIONS, {"val/loss": value}, True)
         stop = search.report(trial, said)
         clock.tick()
         if stop and search.definition.sweeper.pruner is not None:
@@ -101,9 +113,8 @@ def sweep(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    waits = []
-    monkeypatch.setattr(storage, "_sleep", waits.append)
+def no_waiting():
+    waits.clear()
     return waits
 
 
@@ -229,7 +240,7 @@ def told_to_stop(sweep):
         search.ended(trial, outcome)
     trial = search.next()
     sweep.note((trial, Outcome(STARTED)))
-    assert search.report(trial, Progress(100, 1, 400, {"val/loss": 2.0}))
+    assert search.report(trial, TrialReport(100, 1, 400, {"val/loss": 2.0}))
     return sweep, trial
 
 
@@ -237,7 +248,7 @@ def test_the_word_to_stop_holds_after_a_kill(told_to_stop):
     sweep, trial = told_to_stop
     search = open_search(sweep, definition(pruner="median", n_trials=6))
     assert search.next() == trial
-    assert search.report(trial, Progress(100, 1, 400, {"val/loss": 0.0}))
+    assert search.report(trial, TrialReport(100, 1, 400, {"val/loss": 0.0}))
 
 
 @pytest.mark.parametrize("alive", [True, False])
@@ -356,10 +367,9 @@ def test_parallel_trials_differ(sweep):
     assert search.next() is None
 
 
-def test_time_is_up(sweep, monkeypatch):
+def test_time_is_up(sweep):
     now = [100.0]
-    monkeypatch.setattr("nnkit.sweep.search.time.monotonic", lambda: now[0])
-    search = open_search(sweep, definition(n_trials=None, timeout=60.0))
+    search = open_search(sweep, definition(n_trials=None, timeout=60.0), clock=lambda: now[0])
     assert search.next() is not None
     assert search.total() is None
     now[0] += 60
@@ -394,8 +404,8 @@ def test_what_has_no_value_is_never_best(sweep):
 def test_a_metric_that_has_left_the_numbers_ends_its_trial(sweep, pruner):
     search = open_search(sweep, definition(pruner=pruner))
     trial = search.next()
-    assert not search.report(trial, Progress(100, 1, 400, {"val/loss": 0.5}))
-    assert search.report(trial, Progress(200, 2, 400, {"val/loss": math.nan}))
+    assert not search.report(trial, TrialReport(100, 1, 400, {"val/loss": 0.5}))
+    assert search.report(trial, TrialReport(200, 2, 400, {"val/loss": math.nan}))
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
@@ -404,23 +414,23 @@ def test_nobody_is_judged_while_learning_rates_climb(sweep, pruner):
     for _ in range(6):
         trial = search.next()
         for step in (10, 20, 100):
-            search.report(trial, Progress(step, 1, 100, {"val/loss": 1.0}))
+            search.report(trial, TrialReport(step, 1, 100, {"val/loss": 1.0}))
         search.ended(trial, Outcome(DONE, "", {"val/loss": 1.0}))
     trials = [search.next() for _ in range(4)]
-    assert not any(search.report(trial, Progress(10, 1, 100, {"val/loss": 2.0})) for trial in trials)
-    assert any(search.report(trial, Progress(20, 1, 100, {"val/loss": 2.0})) for trial in trials)
+    assert not any(search.report(trial, TrialReport(10, 1, 100, {"val/loss": 2.0})) for trial in trials)
+    assert any(search.report(trial, TrialReport(20, 1, 100, {"val/loss": 2.0})) for trial in trials)
 
 
 def test_trials_are_compared_at_equal_parts_of_their_length(sweep):
     search = open_search(sweep, definition(pruner="median", n_trials=20))
     for _ in range(6):
         trial = search.next()
-        assert not search.report(trial, Progress(50, 1, 100, {"val/loss": 1.0}))
+        assert not search.report(trial, TrialReport(50, 1, 100, {"val/loss": 1.0}))
         search.ended(trial, Outcome(DONE, "", {"val/loss": 1.0}))
     # Twice as many steps, as with half the batch size.
-    assert search.report(search.next(), Progress(100, 1, 200, {"val/loss": 2.0}))
+    assert search.report(search.next(), TrialReport(100, 1, 200, {"val/loss": 2.0}))
     # At its end a trial costs nothing more.
-    assert not search.report(search.next(), Progress(200, 2, 200, {"val/loss": 2.0}))
+    assert not search.report(search.next(), TrialReport(200, 2, 200, {"val/loss": 2.0}))
 
 
 def test_the_higher_the_better(sweep):
@@ -630,15 +640,15 @@ def test_a_driver_that_is_not_installed_is_named(sweep, monkeypatch):
 def test_a_start_that_was_refused_leaves_the_name_free(tmp_path):
     path = tmp_path / "new"
     with pytest.raises(ConfigError):
-        start.run(Sweep(path), definition(storage="redis://host/0"))
+        driver.run(Sweep(path), definition(storage="redis://host/0"))
     assert not path.exists()
     # Killed right before the definition was written.
     open_search(Sweep(path), definition())
     with Sweep(path).locked():
-        start.check_place(path)
+        plan.check_place(path)
     (path / "notes.txt").touch()
     with pytest.raises(UserError, match="is no sweep"):
-        start.check_place(path)
+        plan.check_place(path)
 
 
 def test_a_journal_from_elsewhere_is_data(sweep, tmp_path):
@@ -674,14 +684,14 @@ def test_a_journal_from_elsewhere_is_data(sweep, tmp_path):
     ],
 )
 def test_a_drawn_number_has_few_digits(value, low, high, shown):
-    assert shorten(value, FloatDistribution(low, high)) == float(shown)
+    assert few_digits(value, FloatDistribution(low, high)) == float(shown)
 
 
 def test_what_is_drawn_is_what_is_written_and_trained_with():
     space = {"optimizer.lr": FloatDistribution(1e-4, 1e-1, log=True)}
     drawn = draw([], space, "minimize", Sweeper(n_trials=1))["optimizer.lr"]
     (axis,) = read_space(["optimizer.lr=tag(log,interval(1e-4,1e-1))"]).axes
-    written = text(axis, drawn)
+    written = drawn_text(axis, drawn)
     assert float(written) == drawn
     assert len(written) <= len("0.001234")
     assert f"lr={written}" in numbered_name([f"optimizer.lr={written}"], 0)

@@ -6,8 +6,8 @@ import pytest
 
 from nnkit.config.overrides import parse
 from nnkit.errors import ConfigError
-from nnkit.sweep.space import grid, numbered_name, read_space, seeds_apart, trial_name
-from nnkit.sweep.trials import Trial
+from nnkit.sweep.space import grid, read_space, seeds_apart
+from nnkit.sweep.trials import Trial, numbered_name, trial_name
 
 
 def test_words_with_several_values_are_axes_and_the_rest_is_fixed():

@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
 
         # The server imports what trials need while this process imports what it needs itself.
         warm_up()
-        from nnkit.sweep.start import resume_sweep
+        from nnkit.sweep.driver import resume_sweep
 
         return resume_sweep(found, given.overrides, given.retry_failed)
     if given.retry_failed:

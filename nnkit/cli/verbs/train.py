@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from nnkit import config as configs
 from nnkit.config.flags import split_flags
@@ -23,9 +24,9 @@ def main(arguments: list[str]) -> int:
 
         # The server imports what trials need while this process imports what it needs itself.
         warm_up()
-        from nnkit.sweep.start import sweep
+        from nnkit.sweep.driver import sweep
 
-        return sweep(flags)
+        return sweep(flags.overrides, None if flags.config_dir is None else Path(flags.config_dir))
     if flags.hydra:
         from nnkit.sweep.hydra_app import run_hydra
 

@@ -17,8 +17,7 @@ from nnkit.analysis import comparison
 from nnkit.config import catalog
 from nnkit.files.layout import CONFIG, METRICS
 from nnkit.runs.run import Run
-from nnkit.sweep.definition import Definition
-from nnkit.sweep.directory import Sweep
+from nnkit.sweep.directory import Definition, Sweep
 from nnkit.sweep.space import grid, read_space
 from nnkit.sweep.trials import DONE, KILLED, PRUNED, Outcome
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
@@ -23,23 +26,18 @@ from nnkit.config.search_path import added, hydra_loader
 from nnkit.errors import ConfigError, EnvironmentFault, Problem
 from nnkit.machine import signals
 from nnkit.suggest import hint
-from nnkit.sweep import start
-from nnkit.sweep.definition import Definition, Launcher, Sweeper
-from nnkit.sweep.directory import Sweep
-from nnkit.sweep.examination import examine
+from nnkit.sweep.directory import STATUS, Definition, Launcher, Sweep, Sweeper
 from nnkit.sweep.hydra_app import hand_over, readable
-from nnkit.sweep.job import Job, Left
-from nnkit.sweep.settings import Settings
-from nnkit.sweep.space import Space, grid, read_space
-from nnkit.sweep.trials import PLANNED, STARTED, Outcome
-from nnkit.sweep.watch import Watch, own_output
+from nnkit.sweep.plan import cores, define, examine_trials, locate, own_axes
+from nnkit.sweep.space import Options, Space, grid, read_space
+from nnkit.sweep.trials import OVER, PLANNED, STARTED, STOPPED, Entry, Outcome
 from nnkit.ui.report import shorten
 
 if TYPE_CHECKING:
-    from nnkit.config.flags import Flags
+    from nnkit.sweep.display import Display
 
+_HYDRA = re.compile(r"[+~]*hydra[./]")
 _CHOICE = re.compile(r"hydra/(launcher|sweeper)=(.*)")
-_SETTING = re.compile(r"[+~]*hydra[./]")
 # Where the launchers and sweepers come from that Hydra's documentation names, as far as they work with this Hydra.
 _PACKAGES = {
     "joblib": "hydra-joblib-launcher",
@@ -51,6 +49,8 @@ _PACKAGES = {
     "ax": "hydra-ax-sweeper",
     "nevergrad": "hydra-nevergrad-sweeper",
 }
+# Between two looks at the status file.
+_SECONDS = 0.1
 _OURS = "hydra.sweeper.n_trials=30 searches with nnkit's own sweeper and launcher: leave {} out"
 # Hydra's own files and log lines have no place beside our run directories.
 _QUIET = (
@@ -70,37 +70,41 @@ class Chosen:
         words: The words that say so: ``("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")``.
         launcher: The launcher's name.
         sweeper: The sweeper's name; "basic" runs through a grid.
-        settings: The launcher's settings.
+        options: The launcher's options.
     """
 
     words: tuple[str, ...]
     launcher: str
     sweeper: str
-    settings: dict[str, Any]
-
-    def places(self, count: int) -> int:
-        """Return how many of so many trials run at once on this machine, as far as the settings say."""
-        cores = start.cores()
-        if self.launcher == "basic":
-            return 1
-        jobs = self.settings.get("n_jobs")
-        if isinstance(jobs, int):
-            # As joblib counts: -1 is all cores, -2 all but one.
-            cores = jobs if jobs > 0 else max(1, cores + 1 + jobs)
-        return max(1, min(cores, count))
+    options: Mapping[str, Any]
 
     @property
-    def threads(self) -> int | None:
-        """Threads that the launcher's settings give each trial; None where they say nothing."""
-        cores = self.settings.get("cpus_per_task")
-        return cores if isinstance(cores, int) and cores > 0 else None
+    def draws(self) -> bool:
+        """Whether the sweeper draws settings; otherwise it runs through a grid."""
+        return self.sweeper != "basic"
+
+    def places(self, count: int) -> int:
+        """Return how many of so many trials run at once on this machine, as far as the options say."""
+        if self.launcher == "basic":
+            return 1
+        jobs, there = self.options.get("n_jobs"), cores()
+        if isinstance(jobs, int):
+            # As joblib counts: -1 is all cores, -2 all but one.
+            there = jobs if jobs > 0 else max(1, there + 1 + jobs)
+        return max(1, min(there, count))
+
+    def threads(self, otherwise: int) -> int:
+        """Return the threads that the launcher's options give each trial, or else those given."""
+        given = self.options.get("cpus_per_task")
+        return given if isinstance(given, int) and given > 0 else otherwise
 
 
-def sweep_elsewhere(flags: Flags) -> int:
+def sweep_elsewhere(overrides: Sequence[str], config_dir: Path | None) -> int:
     """Run a sweep through hydra.main with the launcher or sweeper that was chosen.
 
     Args:
-        flags: The words of the command line.
+        overrides: The words of the command line.
+        config_dir: A directory of more option files.
 
     Returns:
         0; 1 if a trial failed or was not run.
@@ -110,24 +114,24 @@ def sweep_elsewhere(flags: Flags) -> int:
         Interrupted: If a signal has ended the sweep, which can be resumed.
         EnvironmentFault: If the launcher gave up.
     """
-    config_dir = None if flags.config_dir is None else str(Path(flags.config_dir).absolute())
-    own = [word for word in flags.overrides if not _SETTING.match(word)]
+    more = None if config_dir is None else str(config_dir.absolute())
+    own = [word for word in overrides if not _HYDRA.match(word)]
     space = read_space(own)
-    chosen = choose([word for word in flags.overrides if _SETTING.match(word)])
-    draws = chosen.sweeper != "basic"
-    _check_space(space, draws, chosen)
-    plan = examine(space, draws, config_dir, here=False)
-    count = 0 if draws else sum(1 for _ in grid(space.axes))
-    settings = Settings(tuple(own), Launcher(chosen.places(count or start.cores())), Sweeper(), frozenset())
-    definition = start.define(settings, space, draws, plan, config_dir)
-    definition = replace(definition, num_threads=chosen.threads or definition.num_threads, hydra=chosen.words)
-    found, definition = start.place(plan, definition)
-    _compose([*_lines(definition, draws), *chosen.words, *_QUIET], config_dir)
-    return _run(found, definition, chosen, draws)
+    chosen = choose([word for word in overrides if _HYDRA.match(word)])
+    _check_space(space, chosen)
+    plan = examine_trials(space, chosen.draws, more)
+    count = cores() if chosen.draws else sum(1 for _ in grid(space.axes))
+    options = Options(tuple(own), Launcher(chosen.places(count or cores())), Sweeper())
+    definition = define(options, space, chosen.draws, plan, more)
+    definition = replace(definition, num_threads=chosen.threads(definition.num_threads), hydra=chosen.words)
+    found, definition = locate(plan, definition)
+    words = [*_lines(definition, chosen.draws), *chosen.words, *_QUIET]
+    _compose(words, more)
+    return _run(found, definition, chosen.draws, words)
 
 
 def choose(words: Sequence[str]) -> Chosen:
-    """Read which launcher and sweeper were chosen, with their settings as Hydra validates them.
+    """Read which launcher and sweeper were chosen, with their options as Hydra validates them.
 
     Args:
         words: All words that speak of Hydra.
@@ -135,54 +139,49 @@ def choose(words: Sequence[str]) -> Chosen:
     Raises:
         ConfigError: With every word that is wrong; what to install if a launcher is not there.
     """
-    problems, choices, settings = [], [], []
+    problems, choices, options = [], [], []
     for word in words:
         if _CHOICE.fullmatch(word):
             choices.append(word)
         elif re.match(r"[+~]*hydra\.(launcher|sweeper)\.", word):
-            settings.append(word)
+            options.append(word)
         else:
-            text = "is no setting of a sweep"
-            known = "hydra/launcher, hydra/sweeper, hydra.launcher.*, hydra.sweeper.*"
-            problems.append(Problem(word.partition("=")[0], text, f"there is: {known}", COMMAND_LINE))
-    with hydra_loader(None) as (loader, _):
-        there = {
-            kind: loader.get_group_options(f"hydra/{kind}", ObjectType.CONFIG)
-            for kind in ("launcher", "sweeper")
-        }
-    problems += [problem for word in choices if (problem := _missing(word, there)) is not None]
+            known = "there is: hydra/launcher, hydra/sweeper, hydra.launcher.*, hydra.sweeper.*"
+            problems.append(Problem(word.partition("=")[0], "is no option of a sweep", known, COMMAND_LINE))
+    problems += [problem for word in choices if (problem := _missing(word)) is not None]
     if problems:
         raise ConfigError(problems)
-    for word in settings:
+    for word in options:
         try:
             _load([*choices, word])
         except (HydraException, OmegaConfBaseException) as error:
             problems.append(_refused(word, error, choices))
     if problems:
         raise ConfigError(problems)
-    hydra = _load([*choices, *settings]).hydra
+    hydra = _load([*choices, *options]).hydra
     names = hydra.runtime.choices
     values = {str(key): value for key, value in hydra.launcher.items()}
-    return Chosen((*choices, *settings), names["hydra/launcher"], names["hydra/sweeper"], values)
+    return Chosen((*choices, *options), names["hydra/launcher"], names["hydra/sweeper"], values)
 
 
-def _missing(word: str, there: dict[str, list[str]]) -> Problem | None:
-    match = _CHOICE.fullmatch(word)
-    assert match is not None
-    kind, name = match[1], match[2]
-    if name in there[kind]:
+def _missing(word: str) -> Problem | None:
+    """Return the problem with a launcher or sweeper that is not there."""
+    kind, _, name = word.removeprefix("hydra/").partition("=")
+    with hydra_loader(None) as (loader, _extra):
+        there = loader.get_group_options(f"hydra/{kind}", ObjectType.CONFIG)
+    if name in there:
         return None
     if name in _PACKAGES:
-        text = f"the {kind} {name} is not installed"
-        return Problem(f"hydra/{kind}", text, f"pip install {_PACKAGES[name]}", COMMAND_LINE)
-    if name == "optuna":
-        text = "hydra-optuna-sweeper does not work with any Optuna of today"
-        return Problem(f"hydra/{kind}", text, _OURS.format(word), COMMAND_LINE)
-    answer = hint(name, there[kind], f"hydra/{kind}={{}}")
-    return Problem(f"hydra/{kind}", f"there is no {kind} {name!r}", answer, COMMAND_LINE)
+        text, answer = f"the {kind} {name} is not installed", f"pip install {_PACKAGES[name]}"
+    elif name == "optuna":
+        text, answer = "hydra-optuna-sweeper does not work with any Optuna of today", _OURS.format(word)
+    else:
+        text, answer = f"there is no {kind} {name!r}", hint(name, there, f"hydra/{kind}={{}}")
+    return Problem(f"hydra/{kind}", text, answer, COMMAND_LINE)
 
 
 def _refused(word: str, error: Exception, choices: Sequence[str]) -> Problem:
+    """Return the problem with an option that Hydra refuses."""
     key, _, value = word.partition("=")
     node, _, name = key.partition(".")[2].partition(".")
     known = [str(one) for one in _load(choices).hydra[node] if not str(one).startswith("_")]
@@ -190,20 +189,20 @@ def _refused(word: str, error: Exception, choices: Sequence[str]) -> Problem:
         answer = hint(name, known, f"hydra.{node}.{{}}=...")
         if key == "hydra.sweeper.n_trials":
             answer = _OURS.format(" ".join(choices))
-        return Problem(key, "there is no such setting", answer, COMMAND_LINE)
+        return Problem(key, "there is no such option", answer, COMMAND_LINE)
     lines = str(error.__cause__ or error).splitlines()
     return Problem(key, f"cannot be {value}: {lines[0]}", where=COMMAND_LINE)
 
 
-def _check_space(space: Space, draws: bool, chosen: Chosen) -> None:
+def _check_space(space: Space, chosen: Chosen) -> None:
     """Refuse what no launcher could run.
 
     Raises:
         ConfigError: With every axis that is wrong.
     """
-    problems = start.own_axes(space)
+    problems = own_axes(space)
     for axis in space.axes:
-        if axis.choices is None and not draws:
+        if axis.choices is None and not chosen.draws:
             text = "Hydra's own sweeper cannot draw from an interval"
             problems.append(Problem(axis.key, text, _OURS.format(" ".join(chosen.words)), COMMAND_LINE))
     if problems:
@@ -212,15 +211,11 @@ def _check_space(space: Space, draws: bool, chosen: Chosen) -> None:
 
 def _lines(definition: Definition, draws: bool) -> list[str]:
     """Return the words as hydra.main reads them, each value of a grid once."""
-    axes = read_space(definition.axes).axes
     values = [
-        axis.word if draws or axis.choices is None else _listed(axis.key, axis.choices) for axis in axes
+        axis.word if draws or axis.choices is None else f"{axis.key}={','.join(axis.choices)}"
+        for axis in read_space(definition.axes).axes
     ]
     return [*readable(definition.words), *values]
-
-
-def _listed(key: str, choices: Sequence[str]) -> str:
-    return f"{key}={','.join(choices)}"
 
 
 def _load(words: Sequence[str], config_dir: str | None = None) -> Any:
@@ -246,9 +241,10 @@ def _compose(words: Sequence[str], config_dir: str | None) -> None:
         raise ConfigError([Problem("", str(error.__cause__ or error).splitlines()[0])]) from error
 
 
-def _run(found: Sweep, definition: Definition, chosen: Chosen, draws: bool) -> int:
-    from nnkit.sweep.live import make_view
+def _run(found: Sweep, definition: Definition, draws: bool, words: Sequence[str]) -> int:
+    from nnkit.sweep.display import make_display
     from nnkit.sweep.results import show_results, write_results
+    from nnkit.sweep.trial import Job
 
     axes = read_space(definition.axes).axes
     job = Job(
@@ -261,15 +257,7 @@ def _run(found: Sweep, definition: Definition, chosen: Chosen, draws: bool) -> i
         numbered=draws,
     )
     where = f"hydra.sweep.dir={quote(str(found.path))}"
-    words = [
-        "--multirun",
-        *added(definition.config_dir),
-        *_lines(definition, draws),
-        *chosen.words,
-        *_QUIET,
-        where,
-    ]
-    with found.locked(), own_output() as output:
+    with found.locked(), _own_output() as output:
         found.repair()
         entries = found.settle()
         found.define(definition)
@@ -277,11 +265,11 @@ def _run(found: Sweep, definition: Definition, chosen: Chosen, draws: bool) -> i
         new = [trial for trial in trials if trial.name not in entries]
         if new:
             found.note(*((trial, Outcome(PLANNED)) for trial in new))
-        watch = Watch(found, make_view(definition, found.path, output))
+        watch = _Watch(found, make_display(definition, found.path, output))
         watch.start(entries, None if draws else len(trials))
         try:
             with _explained(found):
-                hand_over(job, words)
+                hand_over(job, ["--multirun", *added(definition.config_dir), *words, where])
         except EnvironmentFault:
             _wait_for_others(found)
             watch.stop()
@@ -291,6 +279,69 @@ def _run(found: Sweep, definition: Definition, chosen: Chosen, draws: bool) -> i
             watch.stop()
             write_results(found)
         return 0 if show_results(found).all_done else 1
+
+
+class _Watch:
+    """Shows trials that only write down how they stand: a thread that sleeps in between reads the status file."""
+
+    def __init__(self, sweep: Sweep, display: Display) -> None:
+        self.sweep, self.display = sweep, display
+        self._size = 0
+        self._states: dict[str, str] = {}
+        self._done = Event()
+        self._thread = Thread(target=self._watch, name="watch", daemon=True)
+
+    def start(self, entries: Mapping[str, Entry], total: int | None) -> None:
+        """Begin with the trials of before."""
+        self._size = self._length()
+        # What a killed sweep left as started is started again.
+        states = {name: entry.outcome.state for name, entry in entries.items()}
+        self._states = {name: state for name, state in states.items() if state in OVER}
+        self.display.begin(entries, total)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Show what has happened since the last look, and end; may be called more than once."""
+        self._done.set()
+        self._thread.join()
+        try:
+            # Whoever read what is shown may have gone.
+            with suppress(BrokenPipeError):
+                self._look()
+        finally:
+            self.display.close()
+
+    def _watch(self) -> None:
+        with suppress(BrokenPipeError):
+            while not self._done.wait(_SECONDS):
+                self._look()
+
+    def _look(self) -> None:
+        size = self._length()
+        if size == self._size:
+            return
+        self._size = size
+        for name, entry in self.sweep.entries().items():
+            state, before = entry.outcome.state, self._states.get(name)
+            if state == before or state not in OVER | {STARTED, STOPPED}:
+                continue
+            self._states[name] = state
+            if before != STARTED:
+                self.display.started(entry.trial)
+            if state != STARTED:
+                self.display.ended(entry.trial, entry.outcome)
+
+    def _length(self) -> int:
+        path = self.sweep.path / STATUS
+        return path.stat().st_size if path.exists() else 0
+
+
+@contextmanager
+def _own_output() -> Iterator[TextIO]:
+    """Yield standard output as it is now, whatever a trial in this process makes of it meanwhile."""
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding or "utf-8") as file:
+        yield file
 
 
 def _wait_for_others(found: Sweep) -> None:
@@ -306,6 +357,7 @@ def _wait_for_others(found: Sweep) -> None:
 def _explained(found: Sweep) -> Iterator[None]:
     """Turn what a launcher raises into a sentence; trials themselves raise nothing."""
     from nnkit.callbacks.signals import Interrupted
+    from nnkit.sweep.trial import Left
 
     way = f"continue with: nnkit resume {shorten(found.path)}"
     try:

@@ -1,0 +1,316 @@
+"""The plan of a sweep: every mistake of every trial, what was asked for, and the directory it belongs in."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from nnkit import config as configs
+from nnkit.errors import ConfigError, Problem, UserError
+from nnkit.files.atomic import TEMPORARY
+from nnkit.sweep.directory import BEGINNINGS, SWEEP, Definition, Sweep
+from nnkit.sweep.space import Axis, Options, Space, grid, read_space
+from nnkit.sweep.trials import Trial
+from nnkit.ui.report import shorten
+from nnkit.ui.terminal import is_terminal
+
+# From so many trials on, a line says that they are being checked.
+_MANY = 20
+# What belongs to the sweep and not to its trials.
+_OWN = ("name", "output_dir", "auto_resume")
+_EXAMPLE = "such as optimizer.lr=tag(log,interval(1e-4,1e-1))"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all trials have in common.
+
+    Attributes:
+        monitor: The metric that says which setting is better.
+        mode: "min" or "max".
+        uses_gpu: Whether trials take a GPU where there is one.
+        devices: GPUs of each trial.
+        output_dir: Parent of all runs.
+        name: The sweep's name; None: it gets a time stamp.
+        validates: Whether there is a validation split to compare settings by, as far as the config tells.
+    """
+
+    monitor: str
+    mode: str
+    uses_gpu: bool
+    devices: int
+    output_dir: str
+    name: str | None
+    validates: bool
+
+
+def is_search(options: Options, space: Space) -> bool:
+    """Return whether a sweep searches its space; otherwise it runs through a grid.
+
+    Raises:
+        ConfigError: With every word that does not go with the others.
+    """
+    sweeper, problems = options.sweeper, own_axes(space)
+    search = space.has_interval or sweeper.n_trials is not None
+    if search and sweeper.n_trials is None and sweeper.timeout is None:
+        key = next(axis.key for axis in space.axes if axis.choices is None)
+        text = "an interval has no end of values: say how many are tried"
+        problems.append(Problem(key, text, "hydra.sweeper.n_trials=30, or hydra.sweeper.timeout=SECONDS"))
+    if search and not space.axes:
+        problems.append(Problem("hydra.sweeper.n_trials", "there is nothing to search", _EXAMPLE))
+    idle = sorted(key for key in options.typed if key.startswith("hydra.sweeper."))
+    if not search and idle:
+        text = "belongs to a search, and this is a grid, which tries every value once"
+        problems.append(Problem(idle[0], text, "add hydra.sweeper.n_trials=30 to search"))
+    if "hydra.sweeper.patience" in options.typed and sweeper.pruner != "patient":
+        text = f"belongs to pruner=patient, not to {sweeper.pruner}"
+        problems.append(Problem("hydra.sweeper.patience", text))
+    if problems:
+        raise ConfigError(problems)
+    return search
+
+
+def own_axes(space: Space) -> list[Problem]:
+    """Return a problem for each axis of what belongs to the sweep and not to its trials."""
+    text = "belongs to the sweep as a whole: each trial has a directory of its own in it"
+    keys = [axis.key for axis in space.axes if axis.key in _OWN]
+    return [Problem(key, text, f"one value: {key}=...") for key in keys]
+
+
+def examine_trials(space: Space, search: bool, config_dir: str | None) -> Plan:
+    """Compose and check every trial of a grid, or every value of a space that is searched.
+
+    Args:
+        space: The words.
+        search: Whether settings are drawn from the space.
+        config_dir: A directory of more option files.
+
+    Raises:
+        ConfigError: With each mistake once, however many trials share it.
+    """
+    trials = list(_samples(space.axes) if search else grid(space.axes))
+    found: dict[tuple[str, str, str], Problem] = {}
+    plan: Plan | None = None
+    with configs.loading_once(), _checking(len(trials)):
+        for trial in trials:
+            problems, one = _examine([*space.fixed, *trial.words], config_dir, search)
+            for problem in problems:
+                found.setdefault((problem.key, problem.text, problem.where), problem)
+            plan = plan or one
+    if found or plan is None:
+        raise ConfigError(list(found.values()))
+    return plan
+
+
+def _examine(
+    words: Sequence[str], config_dir: str | None, search: bool
+) -> tuple[Sequence[Problem], Plan | None]:
+    from nnkit import factory
+    from nnkit.runs.optimization import task_of
+
+    composition, problems = configs.examine(words, config_dir)
+    if composition is None:
+        return problems, None
+    problems = [*problems, *factory.problems(composition)]
+    if problems:
+        return problems, None
+    config = composition.config
+    validates = bool(config.data.get("val_fraction", True))
+    if search and not validates:
+        text = "a search compares settings by a validation split, and these data have none by themselves"
+        return [Problem("data.val_fraction", text, "data.val_fraction=0.2")], None
+    devices = config.trainer.devices
+    plan = Plan(
+        monitor=str(config.monitor),
+        mode=task_of(config).mode(str(config.monitor)),
+        uses_gpu=str(config.trainer.accelerator) in ("auto", "gpu", "cuda"),
+        devices=devices if isinstance(devices, int) and devices > 0 else 1,
+        output_dir=str(config.output_dir),
+        name=config.name,
+        validates=validates,
+    )
+    return [], plan
+
+
+def _samples(axes: Sequence[Axis]) -> Iterable[Trial]:
+    """Yield trials in which each value of each axis, and both ends of each interval, occur once."""
+    ends = [_texts(axis) for axis in axes]
+    firsts = [texts[0] for texts in ends]
+    yield Trial("", tuple(firsts))
+    for number, texts in enumerate(ends):
+        for text in texts[1:]:
+            yield Trial("", tuple([*firsts[:number], text, *firsts[number + 1 :]]))
+
+
+def _texts(axis: Axis) -> list[str]:
+    if axis.choices is not None:
+        return [f"{axis.key}={choice}" for choice in axis.choices]
+    ends = (int(axis.low), int(axis.high)) if axis.integer else (axis.low, axis.high)
+    return [f"{axis.key}={end!r}" for end in ends]
+
+
+@contextmanager
+def _checking(count: int) -> Iterator[None]:
+    """Show on a terminal that many trials are being checked, as that takes a while."""
+    if count < _MANY or not is_terminal():
+        yield
+        return
+    from nnkit.ui.report import console
+
+    with console().status(f"checking {count:,} trials"):
+        yield
+
+
+def define(options: Options, space: Space, search: bool, plan: Plan, config_dir: str | None) -> Definition:
+    """Return the definition of a new sweep, the threads of each trial fixed."""
+    gpus = _gpus() if plan.uses_gpu else 0
+    jobs = options.launcher.n_jobs
+    if jobs is None:
+        count = options.sweeper.n_trials if search else sum(1 for _ in grid(space.axes))
+        jobs = max(1, min(gpus // plan.devices if gpus else cores(), count or 1))
+    return Definition(
+        words=tuple(word for word in space.fixed if word.partition("=")[0].lstrip("+") not in _OWN),
+        axes=tuple(axis.word for axis in space.axes),
+        search=search,
+        monitor=plan.monitor,
+        mode=plan.mode,
+        num_threads=max(1, cores() // jobs),
+        launcher=replace(options.launcher, n_jobs=jobs),
+        sweeper=options.sweeper,
+        config_dir=config_dir,
+        gpus=plan.devices if gpus else 0,
+    )
+
+
+def slots(definition: Definition) -> list[tuple[int, ...] | None]:
+    """Return the GPUs of each trial that may run at the same time; None where trials use none."""
+    count = definition.launcher.n_jobs or 1
+    if not definition.gpus:
+        return [None] * count
+    there, each = _gpus(), definition.gpus
+    # More trials than GPUs share them in turn.
+    return [tuple((number * each + one) % max(there, 1) for one in range(each)) for number in range(count)]
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def locate(plan: Plan, definition: Definition) -> tuple[Sweep, Definition]:
+    """Return the directory of a sweep, and its definition: that of before with what was added, if it goes on.
+
+    Raises:
+        UserError: If something else stands there, or a sweep that asks for something else.
+        EnvironmentFault: If nothing can be written there.
+    """
+    stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(2)}"
+    found = Sweep(Path(plan.output_dir) / "sweeps" / (plan.name or stamp))
+    check_place(found.path)
+    return found, _extended(found, definition) if found.is_one() else definition
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place where no sweep can stand, before anything is written.
+
+    Raises:
+        UserError: If something else stands there.
+        EnvironmentFault: If it cannot be written.
+    """
+    from nnkit.runs.training import check_output
+
+    check_output(path, None)
+    inside = {one.name.removesuffix(TEMPORARY) for one in path.iterdir()} if path.is_dir() else set()
+    if not (path / SWEEP).is_file() and not inside <= {*BEGINNINGS, SWEEP}:
+        raise UserError(f"name: {path} exists already and is no sweep\n    choose another name=")
+
+
+def _extended(found: Sweep, new: Definition) -> Definition:
+    """Return the definition of a sweep that goes on, with the values that were added.
+
+    Raises:
+        UserError: If the command asks for something else than the sweep of this name was.
+    """
+    old = found.definition()
+    different = [
+        f"{name}: {_only(before, now)} in the sweep, {_only(now, before)} in the command"
+        for name, before, now in (
+            ("words", old.words, new.words),
+            ("keys with several values", _keys(old), _keys(new)),
+            ("kind", [_kind(old)], [_kind(new)]),
+            ("option files", [old.config_dir or ""], [new.config_dir or ""]),
+        )
+        if sorted(before) != sorted(now)
+    ]
+    if new.search and old.search and sorted(old.axes) != sorted(new.axes):
+        different.append(f"space: {' '.join(old.axes)} in the sweep, {' '.join(new.axes)} in the command")
+    if different:
+        lines = "\n    ".join(different)
+        raise UserError(
+            f"name: {found.path} is another sweep\n    {lines}\n    choose another name=, or go on with it: "
+            f"nnkit resume {shorten(found.path)}"
+        )
+    refuse_other_search(found, old, new)
+    axes = old.axes if new.search else _joined(old.axes, new.axes)
+    return replace(old, axes=axes, launcher=new.launcher, sweeper=new.sweeper)
+
+
+def _joined(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
+    """Return the axes of a grid with the values that were added; those of before come first."""
+    added = {axis.key: axis.choices or () for axis in read_space(new).axes}
+    return tuple(
+        f"{axis.key}={','.join(dict.fromkeys((*(axis.choices or ()), *added[axis.key])))}"
+        for axis in read_space(old).axes
+    )
+
+
+def refuse_other_search(found: Sweep, old: Definition, new: Definition) -> None:
+    """Refuse what would make another search of one that has begun; more trials and more time are fine.
+
+    Raises:
+        UserError: If anything else was changed.
+    """
+    kept = replace(old.sweeper, n_trials=new.sweeper.n_trials, timeout=new.sweeper.timeout)
+    if old.search and kept != new.sweeper:
+        raise UserError(
+            f"{found.path} was begun with {kept}\n    of a search that has begun only n_trials and timeout can change"
+        )
+
+
+def changed(definition: Definition, options: Options) -> Definition:
+    """Return a definition with the options that were typed."""
+    return replace(
+        definition,
+        launcher=replace(definition.launcher, **_typed(options, "launcher")),
+        sweeper=replace(definition.sweeper, **_typed(options, "sweeper")),
+    )
+
+
+def _typed(options: Options, node: str) -> dict[str, Any]:
+    names = [key.rpartition(".")[2] for key in options.typed if key.startswith(f"hydra.{node}.")]
+    return {name: getattr(getattr(options, node), name) for name in names}
+
+
+def _only(words: Sequence[str], others: Sequence[str]) -> str:
+    return " ".join(word for word in words if word not in others) or "nothing"
+
+
+def _keys(definition: Definition) -> list[str]:
+    return sorted(word.partition("=")[0] for word in definition.axes)
+
+
+def _kind(definition: Definition) -> str:
+    return "a search" if definition.search else "a grid"
