@@ -155,15 +155,17 @@ def row(name: str, values: list[float], digits: int = 2) -> None:
 
 def starts(count: int) -> None:
     """Print what starting a trial costs, by the pool that sweeps use and by nnkit.train."""
+    from nnkit.sweep.directory import Definition, Request
     from nnkit.sweep.pool import Pool
-    from nnkit.sweep.trials import Outcome, Request, Trial
+    from nnkit.sweep.trials import Outcome, Trial
 
     seconds, whole = [], []
+    asked = Definition(tuple(TRIVIAL), (), False, "val/loss", "min", 1)
     with tempfile.TemporaryDirectory() as directory, Pool([None]) as pool:
         for number in range(count + 1):
             trial = Trial(f"trial{number}", ())
             start, first = time.perf_counter(), None
-            pool.start(trial, Request(Path(directory), trial.name, tuple(TRIVIAL)))
+            pool.start(Request(Path(directory), trial, asked))
             while not pool.is_idle:
                 for _, said in pool.wait(10):
                     if isinstance(said, Outcome):

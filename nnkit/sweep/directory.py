@@ -97,12 +97,34 @@ class Definition:
     hydra: tuple[str, ...] = ()
 
 
-class Sweep:
-    """One sweep directory.
+@dataclass(frozen=True)
+class Request:
+    """What the process of a trial is asked to do.
 
-    Args:
-        path: The directory.
+    Attributes:
+        sweep: The sweep's directory.
+        trial: The trial.
+        definition: What the sweep was asked for.
+        directory: Working directory.
+        environment: Environment variables.
+        gpus: GPUs that the process may see; None: all there are.
     """
+
+    sweep: Path
+    trial: Trial
+    definition: Definition
+    directory: Path = Path()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    gpus: tuple[int, ...] | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All words of the trial, those of the sweep included."""
+        return (*self.definition.words, *self.trial.words)
+
+
+class Sweep:
+    """One sweep directory, which need not exist yet."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -156,7 +178,7 @@ class Sweep:
             atomic.sync_file(self.path / STATUS)
 
     def repair(self) -> None:
-        """Take away a line that a kill has torn, so that the next one does not run into it; speak of broken ones."""
+        """Take away a line that a kill has torn, so that the next one does not run into it; warn of broken ones."""
         whole = self._status()
         kept = whole[: whole.rfind(b"\n") + 1]
         if kept != whole:
@@ -203,13 +225,9 @@ class Sweep:
     def settle(self) -> dict[str, Entry]:
         """Return `settled`, and write down which trials ended without anybody noting it."""
         before, found = self.entries(), self.settled()
-        missed = [
-            (entry.trial, entry.outcome)
-            for name, entry in found.items()
-            if entry.outcome.state != before[name].outcome.state
-        ]
-        if missed:
-            self.note(*missed)
+        changed = [one for name, one in found.items() if one.outcome.state != before[name].outcome.state]
+        if changed:
+            self.note(*((entry.trial, entry.outcome) for entry in changed))
         return found
 
     def settled(self) -> dict[str, Entry]:
@@ -241,14 +259,13 @@ class Sweep:
 
 
 def _line(trial: Trial, outcome: Outcome) -> dict[str, Any]:
-    content: dict[str, Any] = {"trial": trial.name, "words": list(trial.words), "state": outcome.state}
-    if outcome.reason:
-        content["reason"] = outcome.reason
-    if outcome.metrics:
-        content["metrics"] = dict(outcome.metrics)
-    if outcome.step is not None:
-        content["step"] = outcome.step
-    return {**content, "time": now()}
+    said = {
+        "reason": outcome.reason or None,
+        "metrics": dict(outcome.metrics) or None,
+        "step": outcome.step,
+    }
+    known = {key: value for key, value in said.items() if value is not None}
+    return {"trial": trial.name, "words": trial.words, "state": outcome.state, **known, "time": now()}
 
 
 def _stated(line: bytes) -> tuple[Trial, Outcome, str] | None:

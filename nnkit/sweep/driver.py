@@ -13,11 +13,20 @@ from typing import TYPE_CHECKING, Protocol
 from nnkit.errors import EnvironmentFault, UserError
 from nnkit.files.atomic import WriteFault
 from nnkit.machine import signals
-from nnkit.sweep.directory import Definition, Sweep
-from nnkit.sweep.plan import changed, define, examine_trials, is_search, locate, refuse_other_search, slots
+from nnkit.sweep.directory import Definition, Request, Sweep
+from nnkit.sweep.plan import (
+    changed,
+    define,
+    examine_trials,
+    find_place,
+    has_validation,
+    is_search,
+    refuse_other_search,
+    slots,
+)
 from nnkit.sweep.pool import Pool
-from nnkit.sweep.space import Grid, Space, grid, num_bytes, read_options, read_space
-from nnkit.sweep.trials import PLANNED, STARTED, Outcome, Request, Trial, TrialReport
+from nnkit.sweep.space import Grid, Space, grid, read_options, read_space
+from nnkit.sweep.trials import PLANNED, STARTED, Outcome, Trial, TrialReport
 from nnkit.ui.report import shorten
 
 if TYPE_CHECKING:
@@ -63,13 +72,13 @@ def sweep(overrides: Sequence[str], config_dir: Path | None) -> int:
     space = read_space(options.words)
     search = is_search(options, space)
     more = None if config_dir is None else str(config_dir.absolute())
-    plan = examine_trials(space, search, more)
-    if not plan.validates:
+    config = examine_trials(space, search, more)
+    if not has_validation(config):
         _log.warning(
             "these data have no validation split by themselves, and without one no setting can be named the best; "
             "data.val_fraction=0.2 holds one out"
         )
-    return run(*locate(plan, define(options, space, search, plan, more)))
+    return run(*find_place(config, define(options, space, search, config, more)))
 
 
 def resume_sweep(found: Sweep, words: Sequence[str] = (), retry_failed: bool = False) -> int:
@@ -206,25 +215,10 @@ class Driver:
         started = False
         while pool.has_room and (trial := self.searcher.next()) is not None:
             self.sweep.note((trial, Outcome(STARTED)))
-            pool.start(trial, self._request(trial))
+            pool.start(Request(self.sweep.path, trial, self.definition, Path.cwd(), dict(os.environ)))
             self.display.started(trial)
             started = True
         return started
-
-    def _request(self, trial: Trial) -> Request:
-        limit = self.definition.launcher.memory_limit
-        return Request(
-            sweep=self.sweep.path,
-            name=trial.name,
-            words=(*self.definition.words, *trial.words),
-            config_dir=self.definition.config_dir,
-            num_threads=self.definition.num_threads,
-            waits=self.definition.sweeper.pruner is not None,
-            log=self.sweep.log_of(trial).absolute(),
-            directory=Path.cwd(),
-            environment=dict(os.environ),
-            memory_limit=None if limit is None else num_bytes(limit),
-        )
 
     def _take(self, pool: Pool, trial: Trial, said: TrialReport | Outcome) -> None:
         if isinstance(said, Outcome):

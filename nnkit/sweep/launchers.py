@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Thread
@@ -28,7 +28,7 @@ from nnkit.machine import signals
 from nnkit.suggest import hint
 from nnkit.sweep.directory import STATUS, Definition, Launcher, Sweep, Sweeper
 from nnkit.sweep.hydra_app import hand_over, readable
-from nnkit.sweep.plan import cores, define, examine_trials, locate, own_axes
+from nnkit.sweep.plan import cores, define, examine_trials, find_place, own_axes
 from nnkit.sweep.space import Options, Space, grid, read_space
 from nnkit.sweep.trials import OVER, PLANNED, STARTED, STOPPED, Entry, Outcome
 from nnkit.ui.report import shorten
@@ -119,15 +119,15 @@ def sweep_elsewhere(overrides: Sequence[str], config_dir: Path | None) -> int:
     space = read_space(own)
     chosen = choose([word for word in overrides if _HYDRA.match(word)])
     _check_space(space, chosen)
-    plan = examine_trials(space, chosen.draws, more)
+    config = examine_trials(space, chosen.draws, more)
     count = cores() if chosen.draws else sum(1 for _ in grid(space.axes))
     options = Options(tuple(own), Launcher(chosen.places(count or cores())), Sweeper())
-    definition = define(options, space, chosen.draws, plan, more)
+    definition = define(options, space, chosen.draws, config, more)
     definition = replace(definition, num_threads=chosen.threads(definition.num_threads), hydra=chosen.words)
-    found, definition = locate(plan, definition)
-    words = [*_lines(definition, chosen.draws), *chosen.words, *_QUIET]
+    found, definition = find_place(config, definition)
+    words = [*_lines(definition), *chosen.words, *_QUIET]
     _compose(words, more)
-    return _run(found, definition, chosen.draws, words)
+    return _run(found, definition, words)
 
 
 def choose(words: Sequence[str]) -> Chosen:
@@ -209,10 +209,10 @@ def _check_space(space: Space, chosen: Chosen) -> None:
         raise ConfigError(problems)
 
 
-def _lines(definition: Definition, draws: bool) -> list[str]:
+def _lines(definition: Definition) -> list[str]:
     """Return the words as hydra.main reads them, each value of a grid once."""
     values = [
-        axis.word if draws or axis.choices is None else f"{axis.key}={','.join(axis.choices)}"
+        axis.word if definition.search or axis.choices is None else f"{axis.key}={','.join(axis.choices)}"
         for axis in read_space(definition.axes).axes
     ]
     return [*readable(definition.words), *values]
@@ -241,99 +241,74 @@ def _compose(words: Sequence[str], config_dir: str | None) -> None:
         raise ConfigError([Problem("", str(error.__cause__ or error).splitlines()[0])]) from error
 
 
-def _run(found: Sweep, definition: Definition, draws: bool, words: Sequence[str]) -> int:
+def _run(found: Sweep, definition: Definition, words: Sequence[str]) -> int:
     from nnkit.sweep.display import make_display
     from nnkit.sweep.results import show_results, write_results
     from nnkit.sweep.trial import Job
 
-    axes = read_space(definition.axes).axes
-    job = Job(
-        sweep=found.path,
-        words=definition.words,
-        keys=frozenset(axis.key for axis in axes),
-        monitor=definition.monitor,
-        num_threads=definition.num_threads,
-        config_dir=definition.config_dir,
-        numbered=draws,
-    )
     where = f"hydra.sweep.dir={quote(str(found.path))}"
     with found.locked(), _own_output() as output:
         found.repair()
         entries = found.settle()
         found.define(definition)
-        trials = [] if draws else list(grid(axes))
+        trials = [] if definition.search else list(grid(read_space(definition.axes).axes))
         new = [trial for trial in trials if trial.name not in entries]
         if new:
             found.note(*((trial, Outcome(PLANNED)) for trial in new))
-        watch = _Watch(found, make_display(definition, found.path, output))
-        watch.start(entries, None if draws else len(trials))
+        display, total = (
+            make_display(definition, found.path, output),
+            None if definition.search else len(trials),
+        )
         try:
-            with _explained(found):
-                hand_over(job, ["--multirun", *added(definition.config_dir), *words, where])
+            with _watched(found, display, entries, total), _explained(found):
+                hand_over(Job(found.path), ["--multirun", *added(definition.config_dir), *words, where])
         except EnvironmentFault:
-            _wait_for_others(found)
-            watch.stop()
             show_results(found)
             raise
         finally:
-            watch.stop()
             write_results(found)
         return 0 if show_results(found).all_done else 1
 
 
-class _Watch:
-    """Shows trials that only write down how they stand: a thread that sleeps in between reads the status file."""
+@contextmanager
+def _watched(
+    sweep: Sweep, display: Display, entries: Mapping[str, Entry], total: int | None
+) -> Iterator[None]:
+    """Show trials that only write down how they stand: a thread that sleeps in between reads the status file."""
+    path, done = sweep.path / STATUS, Event()
+    size = path.stat().st_size if path.exists() else 0
+    # What a killed sweep left as started is started again.
+    states = {name: one.outcome.state for name, one in entries.items() if one.outcome.state in OVER}
 
-    def __init__(self, sweep: Sweep, display: Display) -> None:
-        self.sweep, self.display = sweep, display
-        self._size = 0
-        self._states: dict[str, str] = {}
-        self._done = Event()
-        self._thread = Thread(target=self._watch, name="watch", daemon=True)
-
-    def start(self, entries: Mapping[str, Entry], total: int | None) -> None:
-        """Begin with the trials of before."""
-        self._size = self._length()
-        # What a killed sweep left as started is started again.
-        states = {name: entry.outcome.state for name, entry in entries.items()}
-        self._states = {name: state for name, state in states.items() if state in OVER}
-        self.display.begin(entries, total)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Show what has happened since the last look, and end; may be called more than once."""
-        self._done.set()
-        self._thread.join()
-        try:
-            # Whoever read what is shown may have gone.
-            with suppress(BrokenPipeError):
-                self._look()
-        finally:
-            self.display.close()
-
-    def _watch(self) -> None:
-        with suppress(BrokenPipeError):
-            while not self._done.wait(_SECONDS):
-                self._look()
-
-    def _look(self) -> None:
-        size = self._length()
-        if size == self._size:
-            return
-        self._size = size
-        for name, entry in self.sweep.entries().items():
-            state, before = entry.outcome.state, self._states.get(name)
-            if state == before or state not in OVER | {STARTED, STOPPED}:
+    def look() -> None:
+        nonlocal size
+        before, size = size, path.stat().st_size if path.exists() else 0
+        for name, entry in sweep.entries().items() if size != before else ():
+            state, last = entry.outcome.state, states.get(name)
+            if state == last or state not in OVER | {STARTED, STOPPED}:
                 continue
-            self._states[name] = state
-            if before != STARTED:
-                self.display.started(entry.trial)
+            states[name] = state
+            if last != STARTED:
+                display.started(entry.trial)
             if state != STARTED:
-                self.display.ended(entry.trial, entry.outcome)
+                display.ended(entry.trial, entry.outcome)
 
-    def _length(self) -> int:
-        path = self.sweep.path / STATUS
-        return path.stat().st_size if path.exists() else 0
+    def watch() -> None:
+        # Whoever read what is shown may have gone.
+        with suppress(BrokenPipeError):
+            while not done.wait(_SECONDS):
+                look()
+
+    display.begin(entries, total)
+    thread = Thread(target=watch, name="watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        with closing(display), suppress(BrokenPipeError):
+            look()
 
 
 @contextmanager
@@ -370,4 +345,5 @@ def _explained(found: Sweep) -> Iterator[None]:
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         text = f"the launcher gave up: {type(error).__name__}: {lines[0]}"
+        _wait_for_others(found)
         raise EnvironmentFault(f"{text}\n    {way}") from error

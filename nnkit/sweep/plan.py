@@ -6,10 +6,12 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from omegaconf import DictConfig
 
 from nnkit import config as configs
 from nnkit.errors import ConfigError, Problem, UserError
@@ -25,29 +27,6 @@ _MANY = 20
 # What belongs to the sweep and not to its trials.
 _OWN = ("name", "output_dir", "auto_resume")
 _EXAMPLE = "such as optimizer.lr=tag(log,interval(1e-4,1e-1))"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What all trials have in common.
-
-    Attributes:
-        monitor: The metric that says which setting is better.
-        mode: "min" or "max".
-        uses_gpu: Whether trials take a GPU where there is one.
-        devices: GPUs of each trial.
-        output_dir: Parent of all runs.
-        name: The sweep's name; None: it gets a time stamp.
-        validates: Whether there is a validation split to compare settings by, as far as the config tells.
-    """
-
-    monitor: str
-    mode: str
-    uses_gpu: bool
-    devices: int
-    output_dir: str
-    name: str | None
-    validates: bool
 
 
 def is_search(options: Options, space: Space) -> bool:
@@ -83,7 +62,7 @@ def own_axes(space: Space) -> list[Problem]:
     return [Problem(key, text, f"one value: {key}=...") for key in keys]
 
 
-def examine_trials(space: Space, search: bool, config_dir: str | None) -> Plan:
+def examine_trials(space: Space, search: bool, config_dir: str | None) -> DictConfig:
     """Compose and check every trial of a grid, or every value of a space that is searched.
 
     Args:
@@ -91,51 +70,44 @@ def examine_trials(space: Space, search: bool, config_dir: str | None) -> Plan:
         search: Whether settings are drawn from the space.
         config_dir: A directory of more option files.
 
+    Returns:
+        The config of the first trial, for what all trials have in common.
+
     Raises:
         ConfigError: With each mistake once, however many trials share it.
     """
     trials = list(_samples(space.axes) if search else grid(space.axes))
     found: dict[tuple[str, str, str], Problem] = {}
-    plan: Plan | None = None
+    first: DictConfig | None = None
     with configs.loading_once(), _checking(len(trials)):
         for trial in trials:
-            problems, one = _examine([*space.fixed, *trial.words], config_dir, search)
+            config, problems = _examine([*space.fixed, *trial.words], config_dir, search)
             for problem in problems:
                 found.setdefault((problem.key, problem.text, problem.where), problem)
-            plan = plan or one
-    if found or plan is None:
+            first = first or config
+    if found or first is None:
         raise ConfigError(list(found.values()))
-    return plan
+    return first
 
 
 def _examine(
     words: Sequence[str], config_dir: str | None, search: bool
-) -> tuple[Sequence[Problem], Plan | None]:
+) -> tuple[DictConfig | None, Sequence[Problem]]:
     from nnkit import factory
-    from nnkit.runs.optimization import task_of
 
     composition, problems = configs.examine(words, config_dir)
     if composition is None:
-        return problems, None
+        return None, problems
     problems = [*problems, *factory.problems(composition)]
-    if problems:
-        return problems, None
-    config = composition.config
-    validates = bool(config.data.get("val_fraction", True))
-    if search and not validates:
+    if not problems and search and not has_validation(composition.config):
         text = "a search compares settings by a validation split, and these data have none by themselves"
-        return [Problem("data.val_fraction", text, "data.val_fraction=0.2")], None
-    devices = config.trainer.devices
-    plan = Plan(
-        monitor=str(config.monitor),
-        mode=task_of(config).mode(str(config.monitor)),
-        uses_gpu=str(config.trainer.accelerator) in ("auto", "gpu", "cuda"),
-        devices=devices if isinstance(devices, int) and devices > 0 else 1,
-        output_dir=str(config.output_dir),
-        name=config.name,
-        validates=validates,
-    )
-    return [], plan
+        problems.append(Problem("data.val_fraction", text, "data.val_fraction=0.2"))
+    return composition.config, problems
+
+
+def has_validation(config: DictConfig) -> bool:
+    """Return whether there is a validation split to compare settings by, as far as the config tells."""
+    return bool(config.data.get("val_fraction", True))
 
 
 def _samples(axes: Sequence[Axis]) -> Iterable[Trial]:
@@ -167,24 +139,38 @@ def _checking(count: int) -> Iterator[None]:
         yield
 
 
-def define(options: Options, space: Space, search: bool, plan: Plan, config_dir: str | None) -> Definition:
-    """Return the definition of a new sweep, the threads of each trial fixed."""
-    gpus = _gpus() if plan.uses_gpu else 0
+def define(
+    options: Options, space: Space, search: bool, config: DictConfig, config_dir: str | None
+) -> Definition:
+    """Return the definition of a new sweep, the threads of each trial fixed.
+
+    Args:
+        options: How the sweep is run.
+        space: The words.
+        search: Whether settings are drawn from the space.
+        config: That of the first trial.
+        config_dir: A directory of more option files.
+    """
+    from nnkit.runs.optimization import task_of
+
+    gpus = _gpus() if str(config.trainer.accelerator) in ("auto", "gpu", "cuda") else 0
+    given = config.trainer.devices
+    devices = given if isinstance(given, int) and given > 0 else 1
     jobs = options.launcher.n_jobs
     if jobs is None:
         count = options.sweeper.n_trials if search else sum(1 for _ in grid(space.axes))
-        jobs = max(1, min(gpus // plan.devices if gpus else cores(), count or 1))
+        jobs = max(1, min(gpus // devices if gpus else cores(), count or 1))
     return Definition(
         words=tuple(word for word in space.fixed if word.partition("=")[0].lstrip("+") not in _OWN),
         axes=tuple(axis.word for axis in space.axes),
         search=search,
-        monitor=plan.monitor,
-        mode=plan.mode,
+        monitor=str(config.monitor),
+        mode=task_of(config).mode(str(config.monitor)),
         num_threads=max(1, cores() // jobs),
         launcher=replace(options.launcher, n_jobs=jobs),
         sweeper=options.sweeper,
         config_dir=config_dir,
-        gpus=plan.devices if gpus else 0,
+        gpus=devices if gpus else 0,
     )
 
 
@@ -210,7 +196,7 @@ def _gpus() -> int:
     return torch.cuda.device_count()
 
 
-def locate(plan: Plan, definition: Definition) -> tuple[Sweep, Definition]:
+def find_place(config: DictConfig, definition: Definition) -> tuple[Sweep, Definition]:
     """Return the directory of a sweep, and its definition: that of before with what was added, if it goes on.
 
     Raises:
@@ -218,7 +204,7 @@ def locate(plan: Plan, definition: Definition) -> tuple[Sweep, Definition]:
         EnvironmentFault: If nothing can be written there.
     """
     stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(2)}"
-    found = Sweep(Path(plan.output_dir) / "sweeps" / (plan.name or stamp))
+    found = Sweep(Path(str(config.output_dir)) / "sweeps" / (config.name or stamp))
     check_place(found.path)
     return found, _extended(found, definition) if found.is_one() else definition
 

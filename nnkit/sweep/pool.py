@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from nnkit.errors import EnvironmentFault
 from nnkit.machine import signals
-from nnkit.sweep.trials import EXITED, KILLED, STOPPED, Outcome, Request, Trial, TrialReport
+from nnkit.sweep.directory import Request
+from nnkit.sweep.trials import EXITED, KILLED, STOPPED, Outcome, Trial, TrialReport
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
@@ -81,7 +82,7 @@ class Pool:
         """Return whether no trial runs."""
         return not self._jobs
 
-    def start(self, trial: Trial, request: Request) -> None:
+    def start(self, request: Request) -> None:
         """Start a trial in a free slot.
 
         Raises:
@@ -89,22 +90,23 @@ class Pool:
         """
         gpus = self._free.pop()
         request = replace(request, gpus=gpus)
+        name = request.trial.name
         try:
-            self._jobs[trial.name] = self._fork(trial, request)
+            self._jobs[name] = self._fork(request)
         except (EOFError, OSError):
             # The server was killed; another one takes its place.
             warm_up()
             try:
-                self._jobs[trial.name] = self._fork(trial, request)
+                self._jobs[name] = self._fork(request)
             except (EOFError, OSError) as error:
                 self._free.append(gpus)
-                raise EnvironmentFault(f"no process can be started for {trial.name}: {error}") from error
+                raise EnvironmentFault(f"no process can be started for {name}: {error}") from error
 
-    def _fork(self, trial: Trial, request: Request) -> _Job:
-        from nnkit.sweep.trial import main
+    def _fork(self, request: Request) -> _Job:
+        from nnkit.sweep.trial import run_trial
 
         ours, theirs = multiprocessing.Pipe()
-        process = self._context.Process(target=main, args=(theirs, request), name=trial.name)
+        process = self._context.Process(target=run_trial, args=(theirs, request), name=request.trial.name)
         try:
             process.start()
         except BaseException:
@@ -112,7 +114,7 @@ class Pool:
             raise
         finally:
             theirs.close()
-        return _Job(trial, process, ours, request.gpus)
+        return _Job(request.trial, process, ours, request.gpus)
 
     def wait(self, seconds: float) -> list[tuple[Trial, TrialReport | Outcome]]:
         """Wait until a trial reports or ends, and return what they said, in order for each trial.

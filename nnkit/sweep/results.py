@@ -11,7 +11,7 @@ from typing import Any
 from nnkit.files import atomic
 from nnkit.sweep.directory import LOGS, Definition, Sweep
 from nnkit.sweep.statistics import Summary, Verdict, best_first, summarize, verdict
-from nnkit.sweep.tabular import Column, compact, interval, plain, short_names, show_columns, to_csv
+from nnkit.sweep.tabular import Column, compact, interval, plain_cell, short_names, show_columns, to_csv
 from nnkit.sweep.trials import DONE, FAILED, OVER, PRUNED, SEED, Entry, count_states, values
 from nnkit.ui.report import number, shorten
 from nnkit.ui.terminal import show, table
@@ -200,7 +200,7 @@ def _as_json(results: Results) -> dict[str, Any]:
                 "seeds": one.seeds,
                 "pruned": one.pruned,
                 "metrics": {
-                    name: {**plain(summary), "values": [plain(value) for value in one.values(name)]}
+                    name: {**plain_cell(summary), "values": [plain_cell(value) for value in one.values(name)]}
                     for name in results.metrics
                     if (summary := one.summary(name)) is not None
                 },

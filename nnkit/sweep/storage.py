@@ -118,20 +118,16 @@ def _examine(url: URL) -> None:
             f"{shown}: option {unknown[0]} is not taken", f"there is {', '.join(sorted(_OPTIONS))}"
         )
     if backend == "sqlite":
-        _examine_file(url.database, shown)
+        if not url.database or ":memory:" in url.database:
+            raise _refused(f"{shown} is in memory and gone with the sweep", "such as sqlite:///study.db")
+        if not Path(url.database).absolute().parent.is_dir():
+            raise _refused(f"{shown}: there is no directory {Path(url.database).parent}", "make it first")
     try:
         sqlalchemy.create_engine(url)
     except ImportError as error:
         name = error.name or driver
         hint = f"pip install {_PACKAGES.get(name, name)}"
         raise _refused(f"{shown} needs the package {name}, which is not installed", hint) from error
-
-
-def _examine_file(database: str | None, shown: str) -> None:
-    if not database or ":memory:" in database:
-        raise _refused(f"{shown} is in memory and gone with the sweep", "such as sqlite:///study.db")
-    if not Path(database).absolute().parent.is_dir():
-        raise _refused(f"{shown}: there is no directory {Path(database).parent}", "make it first")
 
 
 def _refused(text: str, hint: str) -> ConfigError:

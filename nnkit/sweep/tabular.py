@@ -135,16 +135,16 @@ def to_rows(columns: Sequence[Column]) -> list[dict[str, Any]]:
     chosen = [column for column in columns if not column.only_shown]
     return [
         {
-            column.header: plain(cell.mean if column.single and isinstance(cell, Summary) else cell)
+            column.header: plain_cell(cell.mean if column.single and isinstance(cell, Summary) else cell)
             for column, cell in zip(chosen, row, strict=True)
         }
         for row in zip(*(column.cells for column in chosen), strict=True)
     ]
 
 
-def plain(cell: Any) -> Any:
+def plain_cell(cell: Any) -> Any:
     """Return a cell as JSON can hold it, which has no word for what is not finite."""
     if isinstance(cell, Summary):
         parts = {"mean": cell.mean, "deviation": cell.deviation, "low": cell.low, "high": cell.high}
-        return {**{name: plain(value) for name, value in parts.items()}, "count": cell.count}
+        return {**{name: plain_cell(value) for name, value in parts.items()}, "count": cell.count}
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell

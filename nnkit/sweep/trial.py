@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -30,18 +30,19 @@ from nnkit.callbacks.signals import Interrupted
 from nnkit.errors import NnkitError
 from nnkit.machine import signals
 from nnkit.runs.training import train
-from nnkit.sweep.directory import Sweep
+from nnkit.sweep.directory import Request, Sweep
+from nnkit.sweep.space import num_bytes
 from nnkit.sweep.trials import (
     DONE,
     EXITED,
     OUT_OF_MEMORY,
     OVER,
+    PLANNED,
     PRUNED,
     RAISED,
     STARTED,
     STOPPED,
     Outcome,
-    Request,
     Trial,
     TrialReport,
     numbered_name,
@@ -101,14 +102,15 @@ class Reporter(Callback):
         return TrialReport(trainer.global_step, trainer.current_epoch + 1, total, self._metrics, validated)
 
 
-def main(connection: Connection, request: Request) -> None:
+def run_trial(connection: Connection, request: Request) -> None:
     """Run a trial in this process, which was made for it, and leave with its exit status."""
     _settle_in(request)
     _leave_with_parent()
 
     def tell(report: TrialReport) -> bool:
         connection.send(report)
-        return report.validated and request.waits and bool(connection.recv())
+        waits = report.validated and request.definition.sweeper.pruner is not None
+        return waits and bool(connection.recv())
 
     outcome, code = _attempt(request, Reporter(tell))
     sys.stdout.flush()
@@ -145,12 +147,12 @@ def _attempt(request: Request, reporter: Reporter) -> tuple[Outcome, int]:
 
 def _train(request: Request, reporter: Reporter) -> dict[str, Any]:
     """Begin a trial, or go on with it where it was interrupted, and return the record of its run."""
-    composition, problems = configs.examine(request.words, request.config_dir)
+    composition, problems = configs.examine(request.words, request.definition.config_dir)
     if composition is not None:
         config = composition.config
-        configs.set_values(config, name=request.name, output_dir=str(request.sweep), auto_resume=True)
+        configs.set_values(config, name=request.trial.name, output_dir=str(request.sweep), auto_resume=True)
         if config.trainer.num_threads is None:
-            config.trainer.num_threads = request.num_threads
+            config.trainer.num_threads = request.definition.num_threads
         reporter.max_steps = config.trainer.max_steps
     return train(composition, problems, extra=[reporter]).run.record()
 
@@ -170,7 +172,7 @@ def _settle_in(request: Request) -> None:
     os.environ.update(request.environment)
     if request.gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, request.gpus))
-    descriptor = _open_log(request.log)
+    descriptor = _open_log(Sweep(request.sweep).log_of(request.trial))
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     os.close(descriptor)
@@ -178,9 +180,9 @@ def _settle_in(request: Request) -> None:
     with suppress(OSError):
         # Linux only; raising one's own score is always allowed.
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
-    if request.memory_limit is not None:
+    if (limit := request.definition.launcher.memory_limit) is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (request.memory_limit, hard))
+        resource.setrlimit(resource.RLIMIT_DATA, (num_bytes(limit), hard))
     logs.set_up()
 
 
@@ -244,22 +246,10 @@ class Job:
 
     Attributes:
         sweep: The sweep's directory.
-        words: The words that all trials share.
-        keys: What stands in front of the values that trials differ in.
-        monitor: The metric that says which setting is better.
-        num_threads: Threads of each trial.
-        config_dir: A directory of more option files.
-        numbered: Whether settings are drawn by a sweeper of Hydra's, which may draw one twice.
         parent: Process that runs the sweep.
     """
 
     sweep: Path
-    words: tuple[str, ...]
-    keys: frozenset[str]
-    monitor: str
-    num_threads: int
-    config_dir: str | None = None
-    numbered: bool = False
     parent: int = field(default_factory=os.getpid)
 
     def __call__(self, config: DictConfig) -> float:
@@ -269,26 +259,25 @@ class Job:
             Left: If a signal ended it.
             EnvironmentFault: If the status file cannot be written.
         """
-        hydra = HydraConfig.get()
-        own = tuple(word for word in hydra.overrides.task if word.partition("=")[0] in self.keys)
-        sweep = Sweep(self.sweep)
-        entries = sweep.settled()
+        hydra, sweep = HydraConfig.get(), Sweep(self.sweep)
+        definition, entries = sweep.definition(), sweep.settled()
+        keys = {word.partition("=")[0] for word in definition.axes}
+        own = tuple(word for word in hydra.overrides.task if word.partition("=")[0] in keys)
         before = [entry.trial for entry in entries.values()]
-        name = numbered_name(own, int(hydra.job.num), before) if self.numbered else trial_name(own)
-        known = entries.get(name)
-        ended = known is not None and known.outcome.state in OVER
-        outcome = known.outcome if ended and known is not None else self._run(sweep, Trial(name, own))
-        return outcome.metrics.get(self.monitor, float("nan"))
+        # A sweeper of Hydra's may draw a setting twice.
+        name = numbered_name(own, int(hydra.job.num), before) if definition.search else trial_name(own)
+        outcome = entries[name].outcome if name in entries else Outcome(PLANNED)
+        if outcome.state not in OVER:
+            outcome = self._run(sweep, Request(self.sweep, Trial(name, own), definition))
+        return outcome.metrics.get(definition.monitor, float("nan"))
 
-    def _run(self, sweep: Sweep, trial: Trial) -> Outcome:
+    def _run(self, sweep: Sweep, request: Request) -> Outcome:
         logs.set_up()
         self._leave_with_parent()
-        sweep.note((trial, Outcome(STARTED)))
-        words = (*self.words, *trial.words)
-        request = Request(self.sweep, trial.name, words, self.config_dir, self.num_threads)
-        with _printed_to(sweep.log_of(trial)), _hydra_put_aside(), _command(words):
+        sweep.note((request.trial, Outcome(STARTED)))
+        with _by_itself(sweep.log_of(request.trial), request.words):
             outcome, code = _attempt(request, Reporter(lambda report: False))
-        sweep.note((trial, outcome))
+        sweep.note((request.trial, outcome))
         if outcome.state == STOPPED:
             raise Left(code)
         return outcome
@@ -310,38 +299,25 @@ class Job:
 
 
 @contextmanager
-def _printed_to(path: Path) -> Iterator[None]:
-    """Send standard output and standard error of this process to a file; trials at once would mix theirs."""
-    descriptor = _open_log(path)
+def _by_itself(log: Path, words: Sequence[str]) -> Iterator[None]:
+    """Give a trial in a launcher's process its log, its command, and leave to start Hydra, which does not start twice.
+
+    Trials at once would mix what they print. The command stands in the run's record, to train the same again.
+    """
+    descriptor = _open_log(log)
     kept = {number: os.dup(number) for number in (1, 2)}
+    command, hydra = sys.argv, GlobalHydra.instance().hydra
     with os.fdopen(descriptor, "w", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
         try:
             for number in kept:
                 os.dup2(file.fileno(), number)
+            sys.argv = ["nnkit", "train", *words]
+            GlobalHydra.instance().clear()
             yield
         finally:
+            GlobalHydra.instance().hydra = hydra
+            sys.argv = command
             file.flush()
             for number, copy in kept.items():
                 os.dup2(copy, number)
                 os.close(copy)
-
-
-@contextmanager
-def _hydra_put_aside() -> Iterator[None]:
-    """Let the block compose: that starts Hydra anew, and it does not start twice."""
-    running = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        yield
-    finally:
-        GlobalHydra.instance().hydra = running
-
-
-@contextmanager
-def _command(words: tuple[str, ...]) -> Iterator[None]:
-    """Let the run's record say what would train the same again; a launcher's own process was begun otherwise."""
-    before, sys.argv = sys.argv, ["nnkit", "train", *words]
-    try:
-        yield
-    finally:
-        sys.argv = before

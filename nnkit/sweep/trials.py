@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 # The states of a trial. A resumed sweep leaves those of `OVER` alone; it begins `FAILED` again if that is asked for.
@@ -44,37 +42,6 @@ class Trial:
     def setting(self) -> tuple[str, ...]:
         """Its words without the seed."""
         return tuple(word for word in self.words if not word.startswith(f"{SEED}="))
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the process of a trial is asked to do.
-
-    Attributes:
-        sweep: The sweep's directory.
-        name: The trial's directory in it.
-        words: All words of the trial, those of the sweep included.
-        config_dir: A directory of more option files.
-        num_threads: Threads, where the config does not say.
-        waits: Whether it waits after each validation for the answer whether to end.
-        log: File for what it prints.
-        directory: Working directory.
-        environment: Environment variables.
-        memory_limit: Bytes that it may claim; None: no limit.
-        gpus: GPUs that it may see; None: all there are.
-    """
-
-    sweep: Path
-    name: str
-    words: tuple[str, ...]
-    config_dir: str | None = None
-    num_threads: int | None = None
-    waits: bool = False
-    log: Path = Path(os.devnull)
-    directory: Path = Path()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    memory_limit: int | None = None
-    gpus: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
