@@ -119,7 +119,7 @@ def sweep_elsewhere(overrides: Sequence[str], config_dir: Path | None) -> int:
     space = read_space(own)
     chosen = choose([word for word in overrides if _HYDRA.match(word)])
     _check_space(space, chosen)
-    config = examine_trials(space, chosen.draws, more)
+    config = examine_trials(space, chosen.draws, more, here=False)
     count = cores() if chosen.draws else sum(1 for _ in grid(space.axes))
     options = Options(tuple(own), Launcher(chosen.places(count or cores())), Sweeper())
     definition = define(options, space, chosen.draws, config, more)

@@ -62,26 +62,29 @@ def own_axes(space: Space) -> list[Problem]:
     return [Problem(key, text, f"one value: {key}=...") for key in keys]
 
 
-def examine_trials(space: Space, search: bool, config_dir: str | None) -> DictConfig:
+def examine_trials(space: Space, search: bool, config_dir: str | None, here: bool = True) -> DictConfig:
     """Compose and check every trial of a grid, or every value of a space that is searched.
 
     Args:
         space: The words.
         search: Whether settings are drawn from the space.
         config_dir: A directory of more option files.
+        here: Whether the trials run on this machine, whose devices they then need.
 
     Returns:
         The config of the first trial, for what all trials have in common.
 
     Raises:
         ConfigError: With each mistake once, however many trials share it.
+        UserError: If there is no run to start from.
+        EnvironmentFault: If a device is missing.
     """
     trials = list(_samples(space.axes) if search else grid(space.axes))
     found: dict[tuple[str, str, str], Problem] = {}
     first: DictConfig | None = None
     with configs.loading_once(), _checking(len(trials)):
         for trial in trials:
-            config, problems = _examine([*space.fixed, *trial.words], config_dir, search)
+            config, problems = _examine([*space.fixed, *trial.words], config_dir, search, here)
             for problem in problems:
                 found.setdefault((problem.key, problem.text, problem.where), problem)
             first = first or config
@@ -91,17 +94,22 @@ def examine_trials(space: Space, search: bool, config_dir: str | None) -> DictCo
 
 
 def _examine(
-    words: Sequence[str], config_dir: str | None, search: bool
+    words: Sequence[str], config_dir: str | None, search: bool, here: bool
 ) -> tuple[DictConfig | None, Sequence[Problem]]:
-    from nnkit import factory
+    from nnkit.runs import preflight
+    from nnkit.runs.transfer import source_of
 
     composition, problems = configs.examine(words, config_dir)
     if composition is None:
         return None, problems
-    problems = [*problems, *factory.problems(composition)]
+    problems = [*problems, *preflight.problems(composition)]
     if not problems and search and not has_validation(composition.config):
         text = "a search compares settings by a validation split, and these data have none by themselves"
         problems.append(Problem("data.val_fraction", text, "data.val_fraction=0.2"))
+    if not problems:
+        if here:
+            preflight.check_devices(composition.config)
+        source_of(composition.config)
     return composition.config, problems
 
 
@@ -216,7 +224,7 @@ def check_place(path: Path) -> None:
         UserError: If something else stands there.
         EnvironmentFault: If it cannot be written.
     """
-    from nnkit.runs.training import check_output
+    from nnkit.runs.preflight import check_output
 
     check_output(path, None)
     inside = {one.name.removesuffix(TEMPORARY) for one in path.iterdir()} if path.is_dir() else set()
