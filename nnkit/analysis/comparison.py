@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -15,15 +14,14 @@ import yaml
 
 from nnkit.config.migration import migrate
 from nnkit.config.references import follow
-from nnkit.errors import NnkitError, UserError
+from nnkit.errors import NnkitError
 from nnkit.files.layout import CONFIG
-from nnkit.files.paths import check_file
 from nnkit.files.yaml_limits import read_yaml
 from nnkit.runs.facts import describe
 from nnkit.runs.run import Run, all_runs
-from nnkit.sweep.directory import STATUS, Sweep, find_run_near, find_sweep
+from nnkit.sweep.directory import Sweep, find_run_near, find_sweep
 from nnkit.sweep.statistics import Summary, summarize
-from nnkit.sweep.trials import DONE, OVER, PRUNED, SEED, Entry, values
+from nnkit.sweep.trials import DONE, OVER, PRUNED, SEED, Entry, count_states, values
 from nnkit.ui.report import shorten
 
 # Metrics of which more is better in runs of earlier releases, whose record does not say; of all others less is.
@@ -85,10 +83,7 @@ class Row:
     @property
     def status(self) -> str:
         """How the runs stand: "done", or "2 done, 1 killed"."""
-        counts = Counter(self.states)
-        if len(counts) == 1:
-            return self.states[0]
-        return ", ".join(f"{count} {state}" for state, count in counts.items())
+        return count_states(self.states)
 
     @property
     def mode(self) -> str:
@@ -203,11 +198,6 @@ def _is_idle(key: str) -> bool:
 def _trials(sweep: Sweep) -> Iterator[Row]:
     """Yield the trials of a sweep; one without a run directory has what its words say, and its siblings' config."""
     definition = sweep.definition()
-    if (sweep.path / STATUS).exists():
-        try:
-            check_file(sweep.path / STATUS)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{sweep.path / STATUS} cannot be read: {error}") from error
     rows = []
     for entry in sweep.settled().values():
         row = _read(sweep.run_of(entry.trial), sweep.path)

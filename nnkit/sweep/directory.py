@@ -213,13 +213,8 @@ class Sweep:
             # A kill can tear the last line; the trial is then as the line before says.
             if stated is None:
                 continue
-            trial, outcome, time = stated
-            entry = found.setdefault(trial.name, Entry(trial, outcome))
-            entry.outcome = outcome
-            if outcome.state == STARTED:
-                entry.started, entry.ended = time, ""
-            elif outcome.state in OVER:
-                entry.ended = time
+            trial, outcome = stated
+            found.setdefault(trial.name, Entry(trial, outcome)).outcome = outcome
         return found
 
     def settle(self) -> dict[str, Entry]:
@@ -268,8 +263,8 @@ def _line(trial: Trial, outcome: Outcome) -> dict[str, Any]:
     return {"trial": trial.name, "words": trial.words, "state": outcome.state, **known, "time": now()}
 
 
-def _stated(line: bytes) -> tuple[Trial, Outcome, str] | None:
-    """Return the trial that a line of the status file speaks of, its state, and when; None if it cannot be read."""
+def _stated(line: bytes) -> tuple[Trial, Outcome] | None:
+    """Return the trial that a line of the status file speaks of, and its state; None if it cannot be read."""
     try:
         content = parse_json(line)
         trial = Trial(str(content["trial"]), tuple(str(word) for word in content["words"]))
@@ -283,7 +278,7 @@ def _stated(line: bytes) -> tuple[Trial, Outcome, str] | None:
         return None
     if Path(trial.name).name != trial.name or trial.name in (".", "..", LOGS):
         return None
-    return trial, outcome, str(content.get("time", ""))
+    return trial, outcome
 
 
 def _numbers(value: object) -> dict[str, float]:

@@ -172,7 +172,7 @@ def make_display(definition: Definition, path: Path, file: TextIO | None = None)
 
 
 class Display:
-    """Takes in what happens to the trials of a sweep, for subclasses that show it.
+    """Counts what happens to the trials of a sweep, for subclasses that show it.
 
     Args:
         definition: What the sweep was asked for.

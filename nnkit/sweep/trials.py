@@ -82,12 +82,10 @@ class Outcome:
 
 @dataclass
 class Entry:
-    """What the status file says of a trial; times are ISO 8601 in UTC, empty where there is none."""
+    """A trial, and its latest state by the status file."""
 
     trial: Trial
     outcome: Outcome
-    started: str = ""
-    ended: str = ""
 
 
 def values(trial: Trial) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import csv
 import json
 import statistics
+import sys
 
 import pytest
 
@@ -202,8 +203,7 @@ def test_seeds_alone_and_long_numbers(make, capsys):
 def test_eighty_columns_are_enough(make, capsys, monkeypatch):
     sweep, trials = make()
     sweep.note(*((trial, done(trial)) for trial in trials))
-    monkeypatch.setattr("nnkit.sweep.tabular.is_terminal", lambda: True)
-    monkeypatch.setattr("nnkit.ui.terminal.is_terminal", lambda: True)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     show_results(sweep)
     out = capsys.readouterr().out

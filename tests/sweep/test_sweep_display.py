@@ -257,10 +257,9 @@ def test_events_draw_nothing_by_themselves():
             view.started(trial(number))
             view.ended(trial(number), Outcome(DONE))
         assert console.file.getvalue().count("outputs/sweeps/mine") < 20
-        view._live.refresh()
-        assert "200 done" in console.file.getvalue()
     finally:
         view.close()
+    assert "200 done" in console.file.getvalue()
 
 
 def test_a_pipe_gets_lines_and_a_terminal_a_table(monkeypatch):
