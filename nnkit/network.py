@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from nnkit.layers.sequence import EncoderDecoder, SequenceBody
 
 
-class Source(NamedTuple):
+class Encoded(NamedTuple):
     """What an encoder-decoder writes from.
 
     Attributes:
@@ -99,10 +99,10 @@ class Network(nn.Module):
         limits = [getattr(part, "max_len", None) for part in (self.embed, self.body)]
         return min((limit for limit in limits if isinstance(limit, int)), default=None)
 
-    def begin(self, inputs: Tensor, mask: Tensor | None = None) -> Source:
+    def begin(self, inputs: Tensor, mask: Tensor | None = None) -> Encoded:
         """Read sources, (batch, source_time) int64; `step` writes from the state that is returned."""
         assert isinstance(self.body, EncoderDecoder)
-        return Source(self.body.encode(self.embed(inputs), mask), mask, None)
+        return Encoded(self.body.encode(self.embed(inputs), mask), mask, None)
 
     def step(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Read on and score what may come next: all that generation knows of a network.
@@ -115,7 +115,7 @@ class Network(nn.Module):
         Returns:
             Scores of the token after the last one, (batch, vocab_size), and the state to go on from.
         """
-        if isinstance(state, Source):
+        if isinstance(state, Encoded):
             assert isinstance(self.body, EncoderDecoder)
             features, inner = self.body.decode(self._embedded_target(tokens), *state)
             return self._scores(features[:, -1]), state._replace(state=inner)

@@ -168,3 +168,16 @@ def test_nothing_outside_the_tasks_asks_which_task_it_has(name):
         for alias in node.names
     }
     assert not (named | imported) & TASKS
+
+
+# What is named twice because the field names it twice: a batch of tokens and what embeds it, a head and its task.
+TWICE = {"Tokens", "Sentences", "MaskedLM", "PairSamples", "TextSamples"}
+
+
+def test_a_public_class_is_defined_once():
+    homes = {}
+    for name in NAMES:
+        for node in ast.parse(MODULES[name].read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(name)
+    assert {name: found for name, found in homes.items() if len(found) > 1 and name not in TWICE} == {}

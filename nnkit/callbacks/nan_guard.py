@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from nnkit.batches import listed
-from nnkit.callbacks.triage import Finding, triage
+from nnkit.callbacks.triage import Diagnosis, triage
 from nnkit.errors import NnkitError
 from nnkit.tasks.base import Task
 
@@ -153,7 +153,7 @@ class NanGuard(Callback):
             total = total + torch.stack(torch._foreach_norm(gradients)).sum()
         return total
 
-    def _triage(self, trainer: Trainer, pl_module: LightningModule) -> Finding:
+    def _triage(self, trainer: Trainer, pl_module: LightningModule) -> Diagnosis:
         assert isinstance(pl_module, Task)
         bad = [not bool(torch.isfinite(loss)) for loss in self._losses]
         batches = self._batches
@@ -162,7 +162,7 @@ class NanGuard(Callback):
         context = trainer.precision_plugin.train_step_context
         return triage(pl_module, batches, context, gradients=not any(bad))
 
-    def _message(self, trainer: Trainer, pl_module: LightningModule, finding: Finding) -> str:
+    def _message(self, trainer: Trainer, pl_module: LightningModule, finding: Diagnosis) -> str:
         losses = [*self._history, _last_loss(pl_module)][-_HISTORY:]
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         samples = torch.cat([batch.indices for batch in self._batches]).tolist()
@@ -186,7 +186,7 @@ def _last_loss(task: LightningModule) -> Tensor:
     return task.last_loss
 
 
-def _advice(trainer: Trainer, finding: Finding) -> str:
+def _advice(trainer: Trainer, finding: Diagnosis) -> str:
     """Return what to try, by what was found."""
     skip = "callbacks.nan_guard.policy=skip leaves such batches out"
     if finding.cause == "batch":

@@ -16,7 +16,7 @@ Cause = Literal["batch", "layer", "parameter", "gradient", "size", "unknown"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """Where numbers stop being finite.
 
     Attributes:
@@ -35,7 +35,7 @@ def triage(
     batches: Iterable[Batch],
     context: Callable[[], AbstractContextManager[Any]],
     gradients: bool = True,
-) -> Finding:
+) -> Diagnosis:
     """Find the first place, in the order of computation, at which something is not finite.
 
     The forward pass is run once more on the batches; weights, buffers and random numbers are as before afterwards.
@@ -56,18 +56,18 @@ def triage(
         if (found := _forward(task, batch, watch, context)) is not None:
             return found
     if bad := [_name(name) for name, parameter in task.named_parameters() if not _finite(parameter)]:
-        return Finding("parameter", f"the parameter {bad[0]} is not finite{_and_more(len(bad))}")
+        return Diagnosis("parameter", f"the parameter {bad[0]} is not finite{_and_more(len(bad))}")
     if gradients and (found := _look_at_gradients(task, watch.order)) is not None:
         return found
-    return Finding("unknown", "nothing: computed a second time, with other dropout, all is finite")
+    return Diagnosis("unknown", "nothing: computed a second time, with other dropout, all is finite")
 
 
-def _look_at_batch(batch: Batch) -> Finding | None:
+def _look_at_batch(batch: Batch) -> Diagnosis | None:
     """Return which samples of a batch are not finite themselves; None if all are finite."""
     for name, mask in not_finite(batch).items():
         samples = batch.indices[mask.to(batch.indices.device)].tolist()
         which = f"{name} of training samples {listed(samples)} ({len(samples)} of {len(mask)})"
-        return Finding("batch", f"in the batch itself, {which}", samples)
+        return Diagnosis("batch", f"in the batch itself, {which}", samples)
     return None
 
 
@@ -108,23 +108,23 @@ class _Watch:
 
 def _forward(
     task: Task, batch: Batch, watch: _Watch, context: Callable[[], AbstractContextManager[Any]]
-) -> Finding | None:
+) -> Diagnosis | None:
     """Run the forward pass once more, watched; None where everything is finite."""
     try:
         with _undone(task), _watched(task, watch), torch.no_grad(), context():
             loss, _ = task.score(batch)
     except RuntimeError as error:
         # What is known must be said, even if memory does not suffice to find out more.
-        return Finding(
+        return Diagnosis(
             "unknown", f"not found: the batch cannot be computed again: {str(error).splitlines()[0]}"
         )
     if watch.place is not None:
         text, culprit = watch.place
         samples = _samples(batch, culprit)
         which = f", for training samples {listed(samples)} ({len(samples)} of {len(batch.indices)})"
-        return Finding("layer", text + which if samples else text, samples)
+        return Diagnosis("layer", text + which if samples else text, samples)
     if not _finite(loss):
-        return Finding("layer", f"the loss that {type(task).__name__} computes from finite outputs")
+        return Diagnosis("layer", f"the loss that {type(task).__name__} computes from finite outputs")
     return None
 
 
@@ -170,7 +170,7 @@ def _undone(task: Task) -> Iterator[None]:
         set_generator_states(states)
 
 
-def _look_at_gradients(task: Task, order: Iterable[nn.Module]) -> Finding | None:
+def _look_at_gradients(task: Task, order: Iterable[nn.Module]) -> Diagnosis | None:
     """Find the layer nearest to the loss whose gradient is not finite."""
     names = {parameter: _name(name) for name, parameter in task.named_parameters()}
     called = [parameter for module in order for parameter in module.parameters(recurse=False)]
@@ -180,14 +180,14 @@ def _look_at_gradients(task: Task, order: Iterable[nn.Module]) -> Finding | None
     graded = [(names[one], one.grad) for one in reversed(ordered) if one.grad is not None]
     bad = [name for name, gradient in graded if not _finite(gradient)]
     if bad:
-        return Finding("gradient", f"the gradient of {bad[0]} is not finite{_and_more(len(bad))}")
+        return Diagnosis("gradient", f"the gradient of {bad[0]} is not finite{_and_more(len(bad))}")
     if not graded:
         return None
     largest = max(graded, key=lambda pair: float(pair[1].abs().max()))
     size = float(largest[1].abs().max())
     if size < 1e15:
         return None
-    return Finding(
+    return Diagnosis(
         "size", f"the gradient is finite, its norm is not: {largest[0]} has elements of {size:.1e}"
     )
 

@@ -25,7 +25,7 @@ _UNFINISHED = "\ufffd"
 _OVERLAP = 16
 
 
-class Tokenizer(Protocol):
+class TextTokenizer(Protocol):
     """What generation asks of a tokenizer; see `nnkit.data.tokenizing`."""
 
     vocab_size: int
@@ -41,13 +41,13 @@ class Tokenizer(Protocol):
         """Return what of a text the vocabulary lacks."""
 
 
-def language_model(task: Task, data: DataModule, run: str) -> tuple[Network, Tokenizer]:
+def language_model(task: Task, data: DataModule, run: str) -> tuple[Network, TextTokenizer]:
     """Return the network and the tokenizer of a run that can write text.
 
     Raises:
         UserError: If its task is another one.
     """
-    tokenizer: Tokenizer | None = getattr(data, "tokenizer", None)
+    tokenizer: TextTokenizer | None = getattr(data, "tokenizer", None)
     if task.writes != "on" or tokenizer is None:
         raise UserError(
             f"{run} is no language model: its task is {type(task).__name__}, its data {type(data).__name__}\n"
@@ -57,7 +57,7 @@ def language_model(task: Task, data: DataModule, run: str) -> tuple[Network, Tok
     return task.network, tokenizer
 
 
-def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
+def encode_prompt(tokenizer: TextTokenizer, prompt: str) -> list[int]:
     """Return the tokens of a prompt; an empty one is begun with a line break.
 
     Raises:
@@ -82,7 +82,7 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
     return tokens
 
 
-def line_break(tokenizer: Tokenizer) -> list[int]:
+def line_break(tokenizer: TextTokenizer) -> list[int]:
     """Return the tokens of a line break, none if the vocabulary lacks it."""
     tokens: list[int] = [] if tokenizer.out_of_vocabulary("\n") else tokenizer.encode("\n").tolist()
     return tokens
@@ -90,7 +90,7 @@ def line_break(tokenizer: Tokenizer) -> list[int]:
 
 def continuations(
     network: Network,
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     prompt: Sequence[int],
     *,
     length: int,
@@ -158,7 +158,7 @@ class _Writer:
     the ones right before it (a blank between words), and a whole text anew for each token would take its square.
     """
 
-    def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int], stop: Sequence[str]) -> None:
+    def __init__(self, tokenizer: TextTokenizer, prompt: Sequence[int], stop: Sequence[str]) -> None:
         self.ended = False
         self._tokenizer = tokenizer
         self._stop = [text for text in stop if text]

@@ -51,7 +51,7 @@ class Kill(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Compared:
     """What the comparison of two probes came to.
 
     Attributes:
@@ -172,7 +172,7 @@ def plan(num_steps: int, steps_per_epoch: int) -> list[Kill]:
     return [kill for kill in kills if 0 < kill.step < num_steps]
 
 
-def compare(expected: Path, found: Path, title: str) -> Verdict:
+def compare(expected: Path, found: Path, title: str) -> Compared:
     """Compare the final checkpoints of two probes whole, and their logs line by line."""
     states = []
     for path in (expected, found):
@@ -185,7 +185,7 @@ def compare(expected: Path, found: Path, title: str) -> Verdict:
         if one != other:
             differing.append(f"{METRICS}, line {number + 1}: {other} instead of {one}")
             break
-    return Verdict(title, differing, _first_difference(expected, found) if differing else "")
+    return Compared(title, differing, _first_difference(expected, found) if differing else "")
 
 
 def _first_difference(expected: Path, found: Path) -> str:
@@ -266,7 +266,7 @@ def _said(text: str) -> Iterator[None]:
         yield
 
 
-def _tell(run: Run, passed: str, verdicts: Sequence[Verdict]) -> int:
+def _tell(run: Run, passed: str, verdicts: Sequence[Compared]) -> int:
     """Print the verdicts and return the exit code."""
     console = report.console()
     exact = not any(verdict.found for verdict in verdicts)

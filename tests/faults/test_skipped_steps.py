@@ -13,7 +13,7 @@ from lightning.pytorch.trainer.connectors import accelerator_connector
 
 import nnkit
 from nnkit.callbacks import nan_guard
-from nnkit.callbacks.triage import Finding
+from nnkit.callbacks.triage import Diagnosis
 from nnkit.checkpoint.compare import differences
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.runs.resuming import resume
@@ -91,7 +91,7 @@ def test_a_run_that_skips_every_step_of_an_epoch_stops(cli):
 def test_looking_for_the_place_changes_nothing(monkeypatch):
     options = [*TRAIN, SKIP, *MARKED, "model.fault=layer", "model.dropout=0.3"]
     looked = nnkit.train(options).run
-    finding = Finding("unknown", "")
+    finding = Diagnosis("unknown", "")
     monkeypatch.setattr(nan_guard, "triage", lambda *arguments, **named: finding)
     unseen = nnkit.train([*options, "name=unseen"]).run
     assert_same_end(looked, unseen)
