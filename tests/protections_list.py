@@ -749,7 +749,7 @@ PROTECTIONS = (
     Protection(
         "22 one trial fails",
         "nnkit/sweep/trial.py",
-        "        resource.setrlimit(resource.RLIMIT_DATA, (request.memory_limit, hard))\n",
+        "        resource.setrlimit(resource.RLIMIT_DATA, (num_bytes(limit), hard))\n",
         "",
         "tests/sweep/test_sweep_running.py::test_what_one_trial_does_ends_that_trial_alone",
     ),

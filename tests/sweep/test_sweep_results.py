@@ -204,6 +204,7 @@ def test_eighty_columns_are_enough(make, capsys, monkeypatch):
     sweep, trials = make()
     sweep.note(*((trial, done(trial)) for trial in trials))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("COLUMNS", "80")
     show_results(sweep)
     out = capsys.readouterr().out
