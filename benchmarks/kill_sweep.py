@@ -91,7 +91,7 @@ def killed_sweep(folder: Path, words: list[str], kills: int, seconds: float, ran
 
 def launch(folder: Path, words: list[str], instant: float | None) -> tuple[bool, int]:
     """Run nnkit; kill its process group at an instant. Return whether it ended by itself, and who outlived it."""
-    command = [sys.executable, "-m", "nnkit.cli", *words]
+    command = [sys.executable, "-m", "nnkit", *words]
     with (folder / "output.txt").open("a", encoding="utf-8") as output:
         process = subprocess.Popen(
             command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True

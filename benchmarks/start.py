@@ -57,7 +57,7 @@ def main() -> None:
             lightning.append(seconds(sys.executable, "-c", "import lightning.pytorch"))
             first.append(to_first_step(directory))
             for name, words in LIGHT.items():
-                light[name].append(seconds(sys.executable, "-m", "nnkit.cli", *words))
+                light[name].append(seconds(sys.executable, "-m", "nnkit", *words))
     for name, times in light.items():
         print(f"{name}: {statistics.median(times):.2f} s")
     print(f"import lightning.pytorch: {statistics.median(lightning):.2f} s")

@@ -57,7 +57,7 @@ def command_seconds(directory: str, *words: str) -> float:
     """Return the wall time of a sweep that must end well."""
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "nnkit.cli", "train", "-m", f"output_dir={directory}", *words],
+        [sys.executable, "-m", "nnkit", "train", "-m", f"output_dir={directory}", *words],
         capture_output=True,
         text=True,
         check=False,
@@ -220,7 +220,7 @@ def trivial(count: int) -> None:
     here = [warm(number)[1] for number in range(11)][1:]
     with tempfile.TemporaryDirectory() as directory:
         words = [*TRIVIAL, f"seed={','.join(map(str, range(count)))}", f"hydra.launcher.n_jobs={JOBS}"]
-        command = [sys.executable, "-m", "nnkit.cli", "train", "-m", *words, "name=trivial"]
+        command = [sys.executable, "-m", "nnkit", "train", "-m", *words, "name=trivial"]
         log = Path(directory) / "out.txt"
         with log.open("w") as out:
             process = subprocess.Popen(

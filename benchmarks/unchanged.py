@@ -80,7 +80,7 @@ def starts() -> dict[str, float]:
         times = []
         for _ in range(5):
             before = os.times()
-            subprocess.run([sys.executable, "-m", "nnkit.cli", *words], check=True, capture_output=True)
+            subprocess.run([sys.executable, "-m", "nnkit", *words], check=True, capture_output=True)
             after = os.times()
             times.append(
                 after.children_user + after.children_system - before.children_user - before.children_system

@@ -1,6 +1,13 @@
 """`python -m nnkit`."""
 
-from runpy import run_module
+import sys
+from pathlib import Path
+
+# `python -m` puts the working directory before everything that is installed; see nnkit.factory.fence.
+if not sys.flags.safe_path and sys.path[0] == str(Path.cwd()):
+    del sys.path[0]
+
+from nnkit.cli import main
 
 if __name__ == "__main__":
-    run_module("nnkit.cli", run_name="__main__", alter_sys=True)
+    sys.exit(main())

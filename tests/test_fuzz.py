@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import nnkit
-from nnkit.cli import command as cli
+from nnkit import cli
+from nnkit.cli.verbs import VERBS as NAMES
 from nnkit.config import catalog
 from nnkit.config.keys import all_keys
 
@@ -283,8 +284,8 @@ FLAGS = st.builds("--zq{}".format, LETTERS)
 RUNS = WORDS.filter(lambda text: not "run".startswith(text)) | st.just("x" * 5000)
 ITEMS = [Path(name) for name in (".", "/dev/null", "outputs/run/run.json", "outputs/run/checkpoints")]
 VERBS = st.one_of(
-    misspelt(list(cli.VERBS)).filter(lambda verb: verb and verb not in cli.VERBS).map(lambda verb: [verb]),
-    st.tuples(st.sampled_from(list(cli.VERBS)), FLAGS).map(list),
+    misspelt(list(NAMES)).filter(lambda verb: verb and verb not in NAMES).map(lambda verb: [verb]),
+    st.tuples(st.sampled_from(list(NAMES)), FLAGS).map(list),
     st.tuples(st.sampled_from(["test", "resume"]), RUNS).map(list),
     st.tuples(st.just("predict"), RUNS, WORDS).map(list),
     st.tuples(st.just("predict"), st.just("run"), WORDS).map(list),

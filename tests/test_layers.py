@@ -100,8 +100,7 @@ LIGHT = [
     "nnkit.cli",
     "nnkit.config.catalog",
     "nnkit.errors",
-    "nnkit.config.flags",
-    "nnkit.cli.guide",
+    "nnkit.cli.parser",
     "nnkit.config",
 ]
 LIGHT += [

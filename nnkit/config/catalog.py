@@ -3,12 +3,13 @@
 from copy import deepcopy
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from nnkit.errors import ConfigError
+from nnkit.errors import ConfigError, UserError
 from nnkit.files.yaml_limits import read_yaml
+from nnkit.suggest import hint
 
 # Only our own train.yaml and Hydra settings count: a user's would replace ours whole.
 PRIMARY = "train"
@@ -191,3 +192,62 @@ def data_for(model: str, config_dir: Path | None = None) -> list[str]:
     kinds = kinds_of_model(model, config_dir)
     names = options("data", config_dir)
     return [name for name in names if read("data", name, config_dir).get("kind") in kinds]
+
+
+class OptionFile(NamedTuple):
+    """One option of a group.
+
+    Attributes:
+        group: Group, such as "model"; empty for train, the file of defaults.
+        option: Option, such as "lenet5".
+        path: Its YAML file.
+    """
+
+    group: str
+    option: str
+    path: Path
+
+
+def find_option(spec: str, config_dir: Path | None = None) -> OptionFile:
+    """Find the file a user means by GROUP/OPTION, GROUP=OPTION, or the word train.
+
+    Args:
+        spec: What was typed.
+        config_dir: The directory given with ``--config-dir``.
+
+    Raises:
+        UserError: If there is no such group or option, with what was probably meant.
+    """
+    if spec == PRIMARY:
+        return OptionFile("", spec, conf_dir() / f"{spec}.yaml")
+    group, _, option = spec.removesuffix(".yaml").replace("=", "/", 1).partition("/")
+    check_group(group, option)
+    known = options(group, config_dir)
+    path = source(group, option, config_dir) if option in known else None
+    if path is None:
+        what = f"{group} has no option {option!r}" if option else f"{spec!r} names a group, not an option"
+        raise UserError(f"{what}\n    {hint(option, known, f'{group}/{{}}') or 'the group has no options'}")
+    return OptionFile(group, option, path)
+
+
+def check_group(group: str, option: str = "") -> None:
+    """Refuse a group that does not exist.
+
+    Args:
+        group: What was typed.
+        option: What was typed after it, if anything; it may show which group was meant.
+
+    Raises:
+        UserError: If it does not exist.
+    """
+    known = groups()
+    if group in known:
+        return
+    text = f"there is no group {group!r}"
+    # `nnkit show lenet5` names an option without its group.
+    homes = [home for home in known if (option or group) in options(home)]
+    if homes:
+        raise UserError(
+            f"{text}\n    did you mean {' or '.join(f'{home}/{option or group}' for home in homes)}?"
+        )
+    raise UserError(f"{text}\n    {hint(group, known)}")

@@ -34,7 +34,7 @@ def evaluate(session: Session, directory: Path, callbacks: Sequence[Callback] = 
     return plain_metrics(trainer)
 
 
-def test(spec: str, output_dir: str = "outputs") -> dict[str, float]:
+def test(spec: str, output_dir: str | Path = "outputs") -> dict[str, float]:
     """Test a run and print its table.
 
     Args:

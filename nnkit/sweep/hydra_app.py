@@ -16,33 +16,25 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nnkit import config as configs
 from nnkit.config import catalog
-from nnkit.config.flags import Flags
 from nnkit.config.overrides import parse
 from nnkit.config.search_path import install
-from nnkit.errors import NnkitError, UserError
+from nnkit.errors import NnkitError
 
 
-def run_hydra(flags: Flags) -> int:
-    """Hand a command to hydra.main and return the exit code.
+def show(flags: Sequence[str], overrides: Sequence[str], config_dir: Path | None) -> int:
+    """Let Hydra print what its own flags ask for, and return the exit code.
+
+    Args:
+        flags: Such as ``["--cfg", "hydra"]``; with each of them Hydra prints and runs no job.
+        overrides: The words that compose the config.
+        config_dir: The directory given with ``--config-dir``.
 
     Raises:
         ConfigError: If the overrides are wrong.
-        UserError: If the flags do not go together.
     """
-    if flags.multirun:
-        if flags.hydra != ["--multirun"] or flags.show_config:
-            raise UserError("-m runs a sweep: it goes with no other flag than --config-dir")
-        from nnkit.sweep.launchers import sweep_elsewhere
-
-        return sweep_elsewhere(flags.overrides, None if flags.config_dir is None else Path(flags.config_dir))
-    configs.compose(flags.overrides, flags.config_dir)
-    shown = ["--cfg", "job"] if flags.show_config else []
-    directory = [] if flags.config_dir is None else ["--config-dir", str(Path(flags.config_dir).absolute())]
-    return hand_over(_train_nothing, [*flags.hydra, *shown, *directory, *readable(flags.overrides)])
-
-
-def _train_nothing(config: DictConfig) -> None:
-    raise UserError("--package goes with --cfg job")
+    configs.compose(overrides, config_dir)
+    directory = [] if config_dir is None else ["--config-dir", str(config_dir.absolute())]
+    return hand_over(lambda config: None, [*flags, *directory, *readable(overrides)])
 
 
 def hand_over(task: Callable[[DictConfig], Any], words: Sequence[str]) -> int:

@@ -65,7 +65,7 @@ def test_python_m_reads_installed_packages_first(tmp_path):
     sprung = tmp_path / "sprung"
     for name in ("torch", "numpy", "hydra", "lightning"):
         (tmp_path / f"{name}.py").write_text(f"open({str(sprung)!r}, 'a').write({name!r})\n")
-    command = [sys.executable, "-m", "nnkit.cli", "train", *QUICK, "name=run"]
+    command = [sys.executable, "-m", "nnkit", "train", *QUICK, "name=run"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not sprung.exists(), sprung.read_text()

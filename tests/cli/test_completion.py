@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nnkit.cli.command import VERBS
-from nnkit.cli.completion import FLAGS, candidates
-from nnkit.cli.verbs import completion
+from nnkit.cli.verbs import VERBS, completion
+from nnkit.cli.verbs.completion import candidates
 from nnkit.config import compose
 from nnkit.config.catalog import conf_dir, defaults, groups, options
 from nnkit.config.keys import all_keys
@@ -137,16 +136,24 @@ def test_the_other_verbs():
 def test_flags_are_those_of_the_verbs_help(verb, cli):
     code, out, err = cli(verb, "--help")
     assert (code, err) == (0, "")
-    flags = set(re.findall(r"(?<!\w)--[a-z][\w-]+", out))
-    assert set(FLAGS[verb]) <= flags
-    if verb != "train":
-        assert set(FLAGS[verb]) == flags
+    listed = set(re.findall(r"(?m)^    (--?[a-z][\w-]*)|(?<=, )(--[a-z][\w-]+)", out))
+    assert {word for word in offered(f"{verb} -") if word.startswith("--")} <= {max(pair) for pair in listed}
+    assert {"-h", "--help"} <= set(offered(f"{verb} -"))
+
+
+def test_values_of_flags():
+    assert offered("compare --format ") == ["table", "csv", "json", "markdown"]
+    assert offered("compare --format=j") == ["--format=json"]
+    assert offered("train --cfg j") == ["job"]
+    # A file is the shell's to complete.
+    assert offered("compare --output ") == []
+    assert offered("train --cfg job mod") == ["model=", "model."]
 
 
 def in_bash(line):
     """Complete a line as an interactive bash does, which takes what stands after an = for a word of its own."""
     script = f"""
-        nnkit() {{ {sys.executable} -m nnkit.cli "$@"; }}
+        nnkit() {{ {sys.executable} -m nnkit "$@"; }}
         eval "$(nnkit completion bash)"
         COMP_WORDBREAKS=$' \\t\\n"\\'><=;|&(:'
         COMP_LINE=$1 COMP_POINT=${{#1}} COMP_WORDS=($1) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))

@@ -119,7 +119,7 @@ def test_ctrl_c_on_a_terminal_saves_the_finished_step(whole):
     ours, theirs = pty.openpty()
     words = ["train", *WORDS, "data.num_workers=2", "name=mine"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "nnkit.cli", *words],
+        [sys.executable, "-m", "nnkit", *words],
         **dict.fromkeys(("stdin", "stdout", "stderr"), theirs),
         start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
@@ -183,7 +183,7 @@ def test_a_signal_that_comes_too_late_to_be_acted_on_reaches_the_script_that_cal
 @pytest.mark.parametrize("verb", ["train", "list"])
 def test_sigusr1_ends_no_command(verb, monkeypatch, capfd):
     monkeypatch.setattr(
-        f"nnkit.cli.verbs.{verb}.main", lambda words: os.kill(os.getpid(), signal.SIGUSR1) or 0
+        f"nnkit.cli.verbs.{verb}.run", lambda words: os.kill(os.getpid(), signal.SIGUSR1) or 0
     )
     assert main([verb]) == 0
 
@@ -195,7 +195,7 @@ def test_what_a_signal_breaks_off_with_another_error_ends_with_its_code(monkeypa
         except BaseException as error:
             raise ImportError("initialization failed") from error
 
-    monkeypatch.setattr("nnkit.cli.verbs.list.main", break_off)
+    monkeypatch.setattr("nnkit.cli.verbs.list.run", break_off)
     assert main(["list"]) == 143
     assert capfd.readouterr().err == "nnkit: stopped by SIGTERM\n"
 

@@ -18,7 +18,7 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /d
 
 def run_closed(shell_redirection, *words):
     """Run a command of which a shell closes streams; return its exit code."""
-    script = f'exec "$0" -m nnkit.cli "$@" {shell_redirection}'
+    script = f'exec "$0" -m nnkit "$@" {shell_redirection}'
     shell = ["/bin/sh", "-c", script, sys.executable, *words]
     return subprocess.run(shell, capture_output=True, timeout=120, check=False).returncode
 

@@ -104,8 +104,8 @@ def test_what_is_not_to_be_predicted_does_not_count():
 
 def test_an_excerpt_is_one_line_of_the_beginning_and_the_end():
     text = "It was the best of times,\nit was the worst of times, " * 4 + "THE END"
-    assert verb._excerpt("short\ntext") == "short text"
-    found = verb._excerpt(text)
+    assert verb.excerpt("short\ntext") == "short text"
+    found = verb.excerpt(text)
     assert len(found) == 60
     assert found.startswith("It was the best of times, it was")
     assert found.endswith("worst of times, THE END"[-20:])

@@ -15,6 +15,7 @@ from nnkit.batches import Series
 from nnkit.cli.verbs import predict as verb
 from nnkit.data.sampler import Draw
 from nnkit.tasks.forecasting import Forecasting
+from nnkit.tasks.predictions import Estimate
 
 QUICK = [
     "trainer.num_threads=1",
@@ -125,7 +126,7 @@ def test_a_run_is_tested_again_with_the_same_metrics(cli, outputs):
     assert record["metrics"]["test/nrmse"] == pytest.approx(nrmse, rel=1e-4)
 
 
-def test_the_steps_after_a_file_are_forecast_from_the_command_line(cli, outputs, monkeypatch):
+def test_the_steps_after_a_file_are_forecast_from_the_command_line(cli, outputs):
     lines = (outputs / "power.csv").read_text().splitlines()
     Path("recent.csv").write_text("\n".join([lines[0], *lines[40:60]]) + "\n")
     Path("short.csv").write_text("\n".join(lines[:5]) + "\n")
@@ -148,11 +149,15 @@ def test_the_steps_after_a_file_are_forecast_from_the_command_line(cli, outputs,
     with Path("said.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (code, list(row)) == (0, ["item", *names])
-    monkeypatch.setattr(verb, "is_terminal", lambda: True)
-    monkeypatch.setattr(verb, "_MAX_COLUMNS", 5)
-    code, out, _ = cli("predict", "power", "recent.csv", "--output-dir", outputs)
-    shown = [line.split()[0] for line in out.splitlines() if line.strip() and "─" not in line]
-    assert (code, shown) == (0, ["item", *names])
+
+
+def test_a_long_forecast_has_a_line_for_each_step(capsys):
+    names = [f"load[t+{step}]" for step in range(1, 11)]
+    verb.show_answers([Estimate("recent.csv", dict.fromkeys(names, 0.5))])
+    shown = [
+        line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip() and "─" not in line
+    ]
+    assert shown == ["item", *names]
 
 
 @pytest.mark.parametrize("model", ["rnn", "gru", "mlp"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,8 @@ from typing import Any
 
 from nnkit.analysis.comparison import Row, differing, gather, merge_seeds, metric_names
 from nnkit.analysis.selection import fits, labels, resolve_key, sorted_rows, split_filter
+from nnkit.cli.parser import Given
+from nnkit.cli.verbs import OUTPUT_DIR, Argument, Option, Verb
 from nnkit.errors import UserError
 from nnkit.files import atomic
 from nnkit.suggest import some_of
@@ -25,16 +26,45 @@ _ENDINGS = {".csv": "csv", ".json": "json", ".md": "markdown"}
 _PICTURES = (".png", ".svg")
 # Keys that are named below a table because they differ as well.
 _MOST_NAMED = 12
-_HELP = """\
-Runs that differ in their seed alone become one line, with mean, standard deviation and 95 % interval: for a sweep
-unless --no-seeds is given, for runs if --seeds is.
-
-examples:
-  nnkit compare last lenet5-mnist/2026-11-23_02
-  nnkit compare lr --sort test/accuracy --filter model=lenet5 --filter 'optimizer.lr>1e-3'
-  nnkit compare lr --no-seeds --columns run,optimizer.lr,seed,val/loss,steps
-  nnkit compare lr --output lr.csv --curves curves.svg --history history.png
-"""
+_FORMS = ("table", "csv", "json", "markdown")
+VERB = Verb(
+    "compare",
+    (
+        Argument(
+            "runs",
+            "RUN|SWEEP",
+            "run directories, prefixes, sweeps; default: all runs",
+            required=False,
+            many=True,
+            complete="runs and sweeps",
+        ),
+    ),
+    (
+        OUTPUT_DIR,
+        Option("--sort", "by a metric, the best first; or by a key of the config", "KEY"),
+        Option("--reverse", "sort the other way round"),
+        Option("--filter", "such as model=mlp, 'optimizer.lr>1e-3'; may be repeated", "TEST", many=True),
+        Option("--columns", "show these keys and metrics only; all: every key that differs", "A,B,..."),
+        Option("--seeds", "merge runs that differ in their seed alone", const=True, sets="seeds"),
+        Option("--no-seeds", "show each run of its own", const=False, sets="seeds"),
+        Option(
+            "--format", "the form of the output, table if there is no file", "|".join(_FORMS), choices=_FORMS
+        ),
+        Option("--output", "write there; .csv, .json or .md says the format", "FILE", Path),
+        Option("--curves", "draw learning curves, as .png or .svg", "FILE", Path),
+        Option("--history", "draw each trial of a sweep and the best so far", "FILE", Path),
+    ),
+    (
+        "Runs that differ in their seed alone become one line, with mean, standard deviation and 95 % interval: for a "
+        "sweep unless --no-seeds is given, for runs if --seeds is.",
+    ),
+    (
+        ("nnkit compare last lenet5-mnist/2026-11-23_02", ""),
+        ("nnkit compare lr --sort test/accuracy --filter model=lenet5 --filter 'optimizer.lr>1e-3'", ""),
+        ("nnkit compare lr --no-seeds --columns run,optimizer.lr,seed,val/loss,steps", ""),
+        ("nnkit compare lr --output lr.csv --curves curves.svg --history history.png", ""),
+    ),
+)
 
 
 @dataclass
@@ -58,10 +88,8 @@ class View:
     columns: list[str] = field(default_factory=list)
 
 
-def main(arguments: list[str]) -> int:
-    """Compare the runs and sweeps named by the arguments."""
-    parser = _parser()
-    given = parser.parse_intermixed_args(arguments)
+def run(given: Given) -> int:
+    """Compare runs and sweeps."""
     _check_files(given)
     rows, sweeps = gather(given.runs, given.output_dir)
     if given.history is not None and len(sweeps) != 1:
@@ -85,31 +113,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="nnkit compare",
-        description="Show what differs in the configs of runs beside what differs in their metrics.",
-        epilog=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("runs", nargs="*", metavar="RUN|SWEEP", help="run directories, prefixes, sweeps; default: all runs")
-    add("--output-dir", type=Path, default=Path("outputs"), metavar="DIR", help="default: outputs")
-    add("--sort", metavar="KEY", help="by a metric, the best first; or by a key of the config")
-    add("--reverse", action="store_true", help="sort the other way round")
-    add(
-        "--filter", action="append", default=[], metavar="TEST", help="such as model=mlp, 'optimizer.lr>1e-3'"
-    )
-    add("--columns", metavar="A,B,...", help="show these keys and metrics only; all: every key that differs")
-    add("--seeds", action=argparse.BooleanOptionalAction, help="merge runs that differ in their seed alone")
-    add("--format", choices=("table", "csv", "json", "markdown"), help="default: table")
-    add("--output", type=Path, metavar="FILE", help="write there; .csv, .json or .md says the format")
-    add("--curves", type=Path, metavar="FILE", help="draw learning curves, as .png or .svg")
-    add("--history", type=Path, metavar="FILE", help="draw each trial of a sweep and the best so far")
-    return parser
-
-
-def _check_files(given: argparse.Namespace) -> None:
+def _check_files(given: Given) -> None:
     """Refuse a file that cannot be written before anything is read."""
     for option in ("output", "curves", "history"):
         path = getattr(given, option)
@@ -126,7 +130,7 @@ def _check_files(given: argparse.Namespace) -> None:
             raise UserError(f"--{option} {path} is a directory, a file is needed")
 
 
-def _view(given: argparse.Namespace, rows: list[Row], merged: bool) -> View:
+def _view(given: Given, rows: list[Row], merged: bool) -> View:
     """Filter, merge and sort."""
     tests = [split_filter(text, rows) for text in given.filter]
     sort = None if given.sort is None else resolve_key(given.sort, rows, "--sort")
@@ -252,7 +256,7 @@ def _as_json(view: View, columns: Sequence[Column]) -> dict[str, Any]:
     }
 
 
-def _draw(given: argparse.Namespace, view: View, sweeps: Sequence[Sweep]) -> dict[Path, bytes]:
+def _draw(given: Given, view: View, sweeps: Sequence[Sweep]) -> dict[Path, bytes]:
     if given.curves is None and given.history is None:
         return {}
     from nnkit.analysis import charts

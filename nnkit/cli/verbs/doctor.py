@@ -1,37 +1,34 @@
 """`nnkit doctor RUN`: what is in a run directory, what of it is sound, and what to type next."""
 
-import argparse
-from pathlib import Path
-
+from nnkit.cli.parser import Given
+from nnkit.cli.verbs import OUTPUT_DIR, RUN, Option, Verb
 from nnkit.ui.terminal import show, table
 
-_HELP = """\
-Every checkpoint is read and its hash compared with its manifest. Nothing is changed, unless --repair is given: that
-writes a config.yaml that is lost or garbled again, from the newest valid checkpoint. Exit codes: 0 sound; 1 something
-is damaged or missing.
-"""
+VERB = Verb(
+    "doctor",
+    (RUN,),
+    (Option("--repair", "write a lost config.yaml again"), OUTPUT_DIR),
+    (
+        "Every checkpoint is read and its hash compared with its manifest. Nothing is changed, unless --repair is "
+        "given: that writes a config.yaml that is lost or garbled again, from the newest valid checkpoint. "
+        "Exit codes: 0 sound; 1 something is damaged or missing.",
+    ),
+)
 
 
-def main(arguments: list[str]) -> int:
-    """Examine the run named by the argument; return 1 if something is damaged."""
-    parser = argparse.ArgumentParser(
-        prog="nnkit doctor", description="Say what is in a run directory and what to type next.", epilog=_HELP
-    )
-    parser.add_argument("run", metavar="RUN", help="run directory, its unique prefix, or: last")
-    parser.add_argument("--repair", action="store_true", help="write a lost config.yaml again")
-    parser.add_argument(
-        "--output-dir", type=Path, default=Path("outputs"), metavar="DIR", help="default: outputs"
-    )
-    given = parser.parse_args(arguments)
+def run(given: Given) -> int:
+    """Examine a run; return 1 if something is damaged."""
     from rich.text import Text
 
     from nnkit.runs.doctor import advice, examine, find_damaged, repair
 
-    run = find_damaged(given.run, given.output_dir)
-    report = examine(run)
+    found = find_damaged(given.run, given.output_dir)
+    report = examine(found)
     if given.repair:
-        repair(run, report)
-        report = examine(run)
+        repair(found, report)
+        report = examine(found)
     # As text: what stands in brackets is no markup.
-    show(table(("  what", "result", ""), report.rows, str(run.path)), Text(f"next: {advice(run, report)}"))
+    show(
+        table(("  what", "result", ""), report.rows, str(found.path)), Text(f"next: {advice(found, report)}")
+    )
     return 1 if report.problems else 0

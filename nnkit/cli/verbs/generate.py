@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnkit.cli.parser import Given
+from nnkit.cli.verbs import OUTPUT_DIR, RUN, Option, Verb
 from nnkit.errors import UserError
 from nnkit.runs.run import find_run
 from nnkit.ui.terminal import is_terminal, json_line, printable, show, table
@@ -18,26 +18,79 @@ if TYPE_CHECKING:
     from nnkit.inference.filling import Filled
     from nnkit.runs.session import Session
 
-_HELP = """\
-A language model writes on: the text begins with the prompt and is shown as it is made; equal seeds give equal
-texts. A temperature below 1 keeps to likely tokens, since one odd token of a small model leads to more of
-them; 1 draws as the model says, 0 always takes the most probable token. --length counts tokens: characters,
-unless the run has another tokenizer. Several samples are written at once and printed one after the other. A
-run that writes one text from another (seq2seq, translation) reads the prompt and prints its answer; chance
-has no part in it. With --nbest each answer stands behind its score: its log-probability over the length penalty.
-A run of BERT's pre-training fills in what [MASK] hides in the prompt, and shows the most probable tokens for each.
-"""
-_SEPARATOR = "-" * 24
+_WRITES_ON = "A language model writes on"
+_FROM_ANOTHER = "One text is written from another"
+VERB = Verb(
+    "generate",
+    (RUN,),
+    (
+        Option("--prompt", "what the text begins with, or what is read; -: stdin", "TEXT", without=""),
+        Option("--length", "tokens to write, at most (language model: 500)", "N", int, at_least=1),
+        Option("--format", "how it is printed", "text|jsonl", choices=("text", "jsonl"), without="text"),
+        OUTPUT_DIR,
+        Option("--temperature", "default: 0.8; 0: the most probable", "T", float, section=_WRITES_ON),
+        Option(
+            "--top-k",
+            "draw from the K most probable tokens only; BERT: show K (5)",
+            "K",
+            int,
+            section=_WRITES_ON,
+        ),
+        Option("--top-p", "draw from the fewest that have this probability", "P", float, section=_WRITES_ON),
+        Option("--seed", "another seed, another text (default: 0)", "S", int, section=_WRITES_ON),
+        Option("--stop", "end before TEXT; may be repeated", "TEXT", many=True, section=_WRITES_ON),
+        Option("--samples", "texts to write (default: 1)", "N", int, at_least=1, section=_WRITES_ON),
+        Option(
+            "--beam",
+            "hypotheses kept at each step (default: as in the run's test)",
+            "N",
+            int,
+            at_least=1,
+            section=_FROM_ANOTHER,
+        ),
+        Option(
+            "--nbest",
+            "hypotheses to print, the best first (default: 1)",
+            "K",
+            int,
+            at_least=1,
+            section=_FROM_ANOTHER,
+        ),
+        Option(
+            "--length-penalty", "0: by probability; more: longer texts", "A", float, section=_FROM_ANOTHER
+        ),
+        Option(
+            "--next",
+            "say how probable it is that TEXT follows the prompt",
+            "TEXT",
+            section="Masked tokens are filled in (BERT)",
+        ),
+    ),
+    (
+        "A language model writes on: the text begins with the prompt and is shown as it is made; equal seeds give "
+        "equal texts. A temperature below 1 keeps to likely tokens, since one odd token of a small model leads to more "
+        "of them; 1 draws as the model says, 0 always takes the most probable token. --length counts tokens: "
+        "characters, unless the run has another tokenizer. Several samples are written at once and printed one after "
+        "the other.",
+        "A run that writes one text from another (seq2seq, translation) reads the prompt and prints its hypothesis; "
+        "nothing is random. With --nbest each hypothesis stands behind its score: its log-probability over the length "
+        "penalty.",
+        "A run of BERT's pre-training predicts the [MASK] tokens of the prompt, and shows the most probable tokens for "
+        "each.",
+    ),
+)
+SEPARATOR = "-" * 24
 
 
-def main(arguments: list[str]) -> int:
+def run(given: Given) -> int:
     """Print what the run writes for a prompt."""
-    given = _parse(arguments)
-    run = find_run(given.run, given.output_dir)
+    if "" in given.stop:
+        raise UserError("--stop must name a text; every text holds the empty one")
+    found = find_run(given.run, given.output_dir)
     from nnkit.runs.reopen import open_run
 
-    session = open_run(run).session
-    given.path = str(run.path)
+    session = open_run(found).session
+    given.path = str(found.path)
     way = _way(session, given.path)
     way.settle(given)
     way.write(session, _prompt(given.prompt), given)
@@ -56,9 +109,9 @@ class _Way:
 
     what: str
     defaults: dict[str, Any]
-    write: Callable[[Session, str, argparse.Namespace], None]
+    write: Callable[[Session, str, Given], None]
 
-    def settle(self, given: argparse.Namespace) -> None:
+    def settle(self, given: Given) -> None:
         """Fill in the flags that were not typed.
 
         Raises:
@@ -66,7 +119,7 @@ class _Way:
         """
         strange = [name for way in _WAYS for name in way.defaults if name not in self.defaults]
         for name in strange:
-            if getattr(given, name) is not None:
+            if getattr(given, name) not in (None, []):
                 flags = ", ".join(map(_flag, self.defaults))
                 raise UserError(f"{_flag(name)} is not for a run that {self.what}, which knows {flags}")
         for name, value in self.defaults.items():
@@ -90,7 +143,7 @@ def _way(session: Session, run: str) -> _Way:
     return _CONTINUES
 
 
-def _continue(session: Session, prompt: str, given: argparse.Namespace) -> None:
+def _continue(session: Session, prompt: str, given: Given) -> None:
     from nnkit.decoding.sampling import Sampling
     from nnkit.inference.generation import continuations, encode_prompt, language_model, whole
 
@@ -112,12 +165,12 @@ def _continue(session: Session, prompt: str, given: argparse.Namespace) -> None:
     if given.format == "jsonl":
         _write_lines(whole(pieces, given.samples), prompt, given)
     elif given.samples == 1:
-        _stream(pieces, prompt)
+        stream(pieces, prompt)
     else:
         _write_texts(whole(pieces, given.samples), prompt)
 
 
-def _answer(session: Session, prompt: str, given: argparse.Namespace) -> None:
+def _answer(session: Session, prompt: str, given: Given) -> None:
     from nnkit.inference.answering import beam_for, replies
 
     beam = beam_for(session.task, size=given.beam, num=given.nbest, length_penalty=given.length_penalty)
@@ -129,7 +182,7 @@ def _answer(session: Session, prompt: str, given: argparse.Namespace) -> None:
     _write_replies(found[: given.nbest], source, given)
 
 
-def _fill(session: Session, prompt: str, given: argparse.Namespace) -> None:
+def _fill(session: Session, prompt: str, given: Given) -> None:
     from nnkit.inference.filling import fill
 
     if given.top_k < 1:
@@ -153,40 +206,6 @@ _FILLS = _Way("fills in what is hidden", {"top_k": 5, "next": None}, _fill)
 _WAYS = (_CONTINUES, _ANSWERS, _FILLS)
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="nnkit generate", description="Let a run write, from a prompt.", epilog=_HELP
-    )
-    add = parser.add_argument
-    add("run", metavar="RUN", help="run directory, the beginning of its name, or: last")
-    add("--prompt", default="", metavar="TEXT", help="what the text begins with, or what is read; -: stdin")
-    add("--length", type=int, metavar="N", help="tokens to write, at most (language model: 500)")
-    add("--format", choices=("text", "jsonl"), default="text", help="default: text")
-    runs = "where runs are looked for (default: outputs)"
-    add("--output-dir", type=Path, default=Path("outputs"), metavar="DIR", help=runs)
-    add = parser.add_argument_group("a language model writes on").add_argument
-    add("--temperature", type=float, metavar="T", help="default: 0.8; 0: the most probable")
-    add("--top-k", type=int, metavar="K", help="draw from the K most probable tokens only; BERT: show K (5)")
-    add("--top-p", type=float, metavar="P", help="draw from the fewest that have this probability")
-    add("--seed", type=int, metavar="S", help="another seed, another text (default: 0)")
-    add("--stop", action="append", metavar="TEXT", help="end before TEXT; may be repeated")
-    add("--samples", type=int, metavar="N", help="texts to write (default: 1)")
-    add = parser.add_argument_group("one text is written from another").add_argument
-    add("--beam", type=int, metavar="N", help="answers kept at each step (default: as in the run's test)")
-    add("--nbest", type=int, metavar="K", help="answers to print, the best first (default: 1)")
-    add("--length-penalty", type=float, metavar="A", help="0: by probability; more: longer answers")
-    add = parser.add_argument_group("what is hidden is filled in (BERT)").add_argument
-    add("--next", metavar="TEXT", help="say how probable it is that TEXT follows the prompt")
-    given = parser.parse_args(arguments)
-    for name in ("length", "samples", "beam", "nbest"):
-        value = getattr(given, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name} must be at least 1, not {value}")
-    if "" in (given.stop or ()):
-        parser.error("--stop must name a text; every text holds the empty one")
-    return given
-
-
 def _prompt(given: str) -> str:
     if given != "-":
         return given
@@ -201,7 +220,8 @@ def _show(text: str) -> None:
     sys.stdout.write(printable(text) if is_terminal() else text)
 
 
-def _stream(pieces: Iterator[list[str]], prompt: str) -> None:
+def stream(pieces: Iterator[list[str]], prompt: str) -> None:
+    """Print a text as it is made: the prompt, then each piece."""
     _show(prompt)
     last = prompt
     for (piece,) in pieces:
@@ -216,20 +236,20 @@ def _stream(pieces: Iterator[list[str]], prompt: str) -> None:
 def _write_texts(texts: list[str], prompt: str) -> None:
     for number, text in enumerate(texts):
         if number:
-            _show(f"{_SEPARATOR}\n")
+            _show(f"{SEPARATOR}\n")
         _show(prompt + text)
         if not (prompt + text).endswith("\n"):
             _show("\n")
 
 
-def _write_lines(texts: list[str], prompt: str, given: argparse.Namespace) -> None:
+def _write_lines(texts: list[str], prompt: str, given: Given) -> None:
     for number, text in enumerate(texts, 1):
         row: dict[str, Any] = {"sample": number, "prompt": prompt, "text": text, "seed": given.seed}
         row |= {"temperature": given.temperature, "top_k": given.top_k, "top_p": given.top_p}
         sys.stdout.write(json_line(row, sys.stdout))
 
 
-def _write_replies(found: list[Reply], prompt: str, given: argparse.Namespace) -> None:
+def _write_replies(found: list[Reply], prompt: str, given: Given) -> None:
     for rank, reply in enumerate(found, 1):
         if given.format == "jsonl":
             row = {"rank": rank, "prompt": prompt, "text": reply.text, "score": round(reply.score, 6)}
@@ -238,7 +258,7 @@ def _write_replies(found: list[Reply], prompt: str, given: argparse.Namespace) -
             _show(f"{reply.score:.4f}\t{reply.text}\n" if given.nbest > 1 else f"{reply.text}\n")
 
 
-def _write_filled(found: Filled, prompt: str, given: argparse.Namespace) -> None:
+def _write_filled(found: Filled, prompt: str, given: Given) -> None:
     if given.format == "jsonl":
         ranked = [
             [{"token": token, "probability": round(share, 6)} for token, share in candidates]

@@ -1,44 +1,43 @@
 """`nnkit list [GROUP]`: the groups and their options, read from the option files alone."""
 
-import argparse
 from pathlib import Path
 
-from nnkit.cli.option_files import check_group
+from nnkit.cli.parser import Given
+from nnkit.cli.verbs import CONFIG_DIR, Argument, Verb
 from nnkit.config import catalog
 from nnkit.ui.terminal import print_rows
 
+VERB = Verb(
+    "list",
+    (
+        Argument(
+            "group",
+            "GROUP",
+            "one group, such as model (default: all groups)",
+            required=False,
+            complete="groups",
+        ),
+    ),
+    (CONFIG_DIR,),
+)
+# The order in which a user thinks of them, most used first; whatever else there is follows.
+_USUAL = ("model", "data", "task", "loss", "head", "optimizer", "scheduler", "trainer", "callbacks", "logger")
 
-def main(arguments: list[str]) -> int:
+
+def run(given: Given) -> int:
     """List all groups, or the options of one."""
-    parser = argparse.ArgumentParser(prog="nnkit list", description="List what there is to choose from.")
-    parser.add_argument(
-        "group", nargs="?", metavar="GROUP", help="one group, such as model (default: all groups)"
-    )
-    parser.add_argument("--config-dir", type=Path, metavar="DIR", help="a directory with more option files")
-    given = parser.parse_args(arguments)
     if given.group is None:
         _list_groups(given.config_dir)
     else:
-        check_group(given.group)
+        catalog.check_group(given.group)
         _list_options(given.group, given.config_dir)
     return 0
 
 
 def _list_groups(config_dir: Path | None) -> None:
-    # In the order in which a user thinks of them, most used first; whatever else there is follows.
-    usual = (
-        "model",
-        "data",
-        "task",
-        "loss",
-        "head",
-        "optimizer",
-        "scheduler",
-        "trainer",
-        "callbacks",
-        "logger",
+    groups = sorted(
+        catalog.groups(), key=lambda group: _USUAL.index(group) if group in _USUAL else len(_USUAL)
     )
-    groups = sorted(catalog.groups(), key=lambda group: usual.index(group) if group in usual else len(usual))
     options = {group: catalog.options(group, config_dir) for group in groups}
     rows = [(group, str(len(names)), ", ".join(names)) for group, names in options.items() if names]
     print_rows(("group", "options", "names"), rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sys
 from collections.abc import Iterable, Iterator
@@ -10,9 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from nnkit.cli.parser import Given
+from nnkit.cli.verbs import OUTPUT_DIR, RUN, Argument, Option, Verb
 from nnkit.errors import EnvironmentFault, UserError
 from nnkit.runs.run import find_run
-from nnkit.ui.terminal import is_terminal, json_line, printable, show, table
+from nnkit.ui import terminal
+from nnkit.ui.terminal import json_line, printable, show, table
 
 if TYPE_CHECKING:
     from nnkit.inference.prediction import Unreadable
@@ -23,28 +25,38 @@ _FORMATS = ("table", "jsonl", "csv")
 _WIDTH, _END = 60, 20
 # With more columns a table is turned: a line for each of them.
 _MAX_COLUMNS = 10
-_HELP = """\
-What an item is depends on the run. Pictures: a picture or a folder of them. Tables: a CSV file, of which each
-row is predicted. Series: a CSV file, of which the steps after the last row are forecast. Texts: the text
-itself, a file, or - for the lines of standard input. Items are brought to the form the run was trained on. On
-a terminal the answer is a table, elsewhere one JSON object a line. An item that cannot be read is named on
-standard error; the rest goes on, and the exit code is 2.
-"""
+VERB = Verb(
+    "predict",
+    (RUN, Argument("items", "ITEM", "picture, folder, CSV file or text; - is standard input", many=True)),
+    (
+        Option("--top-k", "classes to rank", "N", int, at_least=1, without=3),
+        Option("--format", "table on a terminal, else jsonl", "|".join(_FORMATS), choices=_FORMATS),
+        Option("--output", "write to FILE; .csv means CSV", "FILE", Path),
+        OUTPUT_DIR,
+    ),
+    (
+        "What an item is depends on the run. Images: an image or a folder of them. Tables: a CSV file, each row of "
+        "which is predicted. Series: a CSV file, and the steps after its last row are forecast. Texts: the text "
+        "itself, a file, or - for the lines of standard input. Items are brought to the form the run was trained on.",
+        "On a terminal the answer is a table, elsewhere one JSON object a line. An item that cannot be read is named "
+        "on standard error; the rest goes on, and the exit code is 2.",
+    ),
+)
 
 
-def main(arguments: list[str]) -> int:
-    """Predict the items named by the arguments; return 2 if one of them could not be read."""
-    given = _parse(arguments)
-    run = find_run(given.run, given.output_dir)
+def run(given: Given) -> int:
+    """Predict the items; return 2 if one of them could not be read."""
+    form = _form(given)
+    found = find_run(given.run, given.output_dir)
     with _destination(given.output) as file:
         from nnkit.inference.prediction import predict
         from nnkit.runs.reopen import open_run
 
-        session = open_run(run).session
+        session = open_run(found).session
         answers = _Answers(predict(session.task, session.data, given.items, given.top_k))
-        if given.format == "table":
-            _draw(answers, shorten=session.config.data.kind in ("tokens", "pairs", "sentences"))
-        elif given.format == "csv":
+        if form == "table":
+            show_answers(answers, shorten=session.config.data.kind in ("tokens", "pairs", "sentences"))
+        elif form == "csv":
             _write_csv(answers, file)
         else:
             _write_lines(answers, file)
@@ -53,28 +65,12 @@ def main(arguments: list[str]) -> int:
     return 2 if answers.num_bad else 0
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="nnkit predict", description="Apply a run to pictures, tables, texts or series.", epilog=_HELP
-    )
-    runs = "where runs are looked for (default: outputs)"
-    parser.add_argument("run", metavar="RUN", help="run directory, the beginning of its name, or: last")
-    parser.add_argument(
-        "items", nargs="+", metavar="ITEM", help="picture, folder, CSV file or text; - is standard input"
-    )
-    parser.add_argument("--top-k", type=int, default=3, metavar="N", help="classes to rank (default: 3)")
-    parser.add_argument("--format", choices=_FORMATS, help="default: table on a terminal, else jsonl")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE; .csv means CSV")
-    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), metavar="DIR", help=runs)
-    given = parser.parse_args(arguments)
-    if given.top_k < 1:
-        parser.error(f"--top-k must be at least 1, not {given.top_k}")
+def _form(given: Given) -> str:
     if given.output is not None and given.format == "table":
-        parser.error("--format table is for the terminal; jsonl and csv can be written with --output")
-    if given.format is None:
-        is_csv = given.output is not None and given.output.suffix == ".csv"
-        given.format = "csv" if is_csv else "table" if given.output is None and is_terminal() else "jsonl"
-    return given
+        raise UserError("--format table is for the terminal; jsonl and csv can be written with --output")
+    is_csv = given.output is not None and given.output.suffix == ".csv"
+    usual = "csv" if is_csv else "table" if given.output is None and terminal.is_terminal() else "jsonl"
+    return str(given.format or usual)
 
 
 class _Answers:
@@ -121,18 +117,24 @@ def _flat(answer: Prediction) -> dict[str, Any]:
     return row | {name: float(f"{value:.7g}") for name, value in answer.values.items()}
 
 
-def _excerpt(text: str) -> str:
+def excerpt(text: str) -> str:
     """Return the beginning and the end of a text as one line."""
     line = " ".join(text.split())
     return line if len(line) <= _WIDTH else f"{line[: _WIDTH - _END - 1]}\u2026{line[-_END:]}"
 
 
-def _draw(answers: Iterable[Prediction], shorten: bool) -> None:
+def show_answers(answers: Iterable[Prediction], shorten: bool = False) -> None:
+    """Print predictions as a table.
+
+    Args:
+        answers: The predictions.
+        shorten: Whether items are texts, which may be long.
+    """
     rows = [_flat(answer) for answer in answers]
     if not rows:
         return
     # Label and probability share a column, the best one headed by what it is.
-    headers, cells = ["item"], [[_excerpt(row["item"]) if shorten else row["item"]] for row in rows]
+    headers, cells = ["item"], [[excerpt(row["item"]) if shorten else row["item"]] for row in rows]
     for name in list(rows[0])[1:]:
         if name.startswith("probability_"):
             for cell, row in zip(cells, rows, strict=True):

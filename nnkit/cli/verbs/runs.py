@@ -1,25 +1,20 @@
 """`nnkit runs`: the runs below outputs/ and how they went."""
 
-import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
+from nnkit.cli.parser import Given
+from nnkit.cli.verbs import OUTPUT_DIR, Option, Verb
 from nnkit.runs.facts import describe, point_in_time
 from nnkit.runs.run import all_runs
 from nnkit.ui.terminal import duration, json_line, print_rows
 
+VERB = Verb("runs", (), (OUTPUT_DIR, Option("--json", "print all that is known, as a JSON list")))
 _COLUMNS = ("run", "status", "start", "duration", "seed", "metrics")
 
 
-def main(arguments: list[str]) -> int:
+def run(given: Given) -> int:
     """List the runs, oldest first."""
-    parser = argparse.ArgumentParser(prog="nnkit runs", description="List the runs, oldest first.")
-    parser.add_argument(
-        "--output-dir", type=Path, default=Path("outputs"), metavar="DIR", help="default: outputs"
-    )
-    parser.add_argument("--json", action="store_true", help="print all that is known, as a JSON list")
-    given = parser.parse_args(arguments)
     found = [describe(run, given.output_dir) for run in all_runs(given.output_dir)]
     if given.json:
         sys.stdout.write(json_line(found, sys.stdout, indent=1))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING, Any
 
 from nnkit import config as configs
+from nnkit.cli.parser import Given
+from nnkit.cli.verbs import CONFIG_DIR, OVERRIDES, Verb
 from nnkit.ui.terminal import show
 
 if TYPE_CHECKING:
@@ -13,16 +14,16 @@ if TYPE_CHECKING:
     from nnkit.config import Composition
 
 
-def main(arguments: list[str]) -> int:
-    """Print the layers of the network the arguments compose."""
-    parser = argparse.ArgumentParser(
-        prog="nnkit summary",
-        description="Print layers, shapes and parameters of a network; train nothing.",
-        epilog="Multiply-adds are those of matrix products, convolutions and attention, for one sample.",
-    )
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for nnkit train: model=lenet5")
-    parser.add_argument("--config-dir", metavar="DIR", help="a directory with more option files")
-    given = parser.parse_args(arguments)
+VERB = Verb(
+    "summary",
+    (OVERRIDES,),
+    (CONFIG_DIR,),
+    ("Multiply-adds are those of matrix products, convolutions and attention, for one sample.",),
+)
+
+
+def run(given: Given) -> int:
+    """Print the layers of the network that the words compose."""
     composed = configs.examine(given.overrides, given.config_dir)
     from nnkit.analysis.shapes import network_layers
     from nnkit.runs.preflight import settle_facts, sound

@@ -1,16 +1,20 @@
-"""`nnkit test RUN`: the best checkpoint on the test part, from the run directory alone."""
+"""`nnkit test RUN`: the best checkpoint on the test split, from the run directory alone."""
 
-import argparse
+from nnkit.cli.parser import Given
+from nnkit.cli.verbs import OUTPUT_DIR, RUN, Verb
+
+VERB = Verb(
+    "test",
+    (RUN,),
+    (OUTPUT_DIR,),
+    (
+        "Config, preprocessing and checkpoint come from the run directory; nothing else about the run is needed.",
+    ),
+)
 
 
-def main(arguments: list[str]) -> int:
-    """Test the run named by the argument."""
-    parser = argparse.ArgumentParser(prog="nnkit test", description=__doc__)
-    parser.add_argument("run", metavar="RUN", help="run directory, its unique prefix, or: last")
-    parser.add_argument(
-        "--output-dir", default="outputs", help="where runs are looked for (default: outputs)"
-    )
-    given = parser.parse_args(arguments)
+def run(given: Given) -> int:
+    """Test the run."""
     from nnkit.runs.evaluation import test
 
     test(given.run, given.output_dir)

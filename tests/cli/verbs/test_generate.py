@@ -78,7 +78,7 @@ def test_several_samples_and_json_lines(write):
         ("the ", 0, 0.8, None)
     }
     texts = write("--prompt", "the ", "--length", 12, "--samples", 3)[1]
-    assert texts == f"{verb._SEPARATOR}\n".join(
+    assert texts == f"{verb.SEPARATOR}\n".join(
         f"the {row['text']}" + "\n" * (not row["text"].endswith("\n")) for row in rows
     )
 
@@ -107,7 +107,7 @@ def test_text_is_shown_as_it_is_made_and_orders_to_the_terminal_are_not(monkeypa
             shown.append(self.getvalue())
 
     monkeypatch.setattr(sys, "stdout", Terminal())
-    verb._stream(iter([["a"], [""], ["\x1b[2J\n"], ["é"]]), "p")
+    verb.stream(iter([["a"], [""], ["\x1b[2J\n"], ["é"]]), "p")
     assert shown == ["pa", "pa\ufffd[2J\n", "pa\ufffd[2J\né"]
     assert sys.stdout.getvalue() == "pa\ufffd[2J\né\n"
 

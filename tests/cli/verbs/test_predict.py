@@ -13,10 +13,10 @@ from sklearn.datasets import load_digits
 
 import nnkit
 from nnkit.batches import Pictures, Table
-from nnkit.cli.verbs import predict as verb
 from nnkit.inference import prediction
 from nnkit.inference.prediction import Unreadable, predict
 from nnkit.tasks.regression import Regression
+from nnkit.ui import terminal
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_a_regression_in_the_users_units(cli, outputs, rows):
 
 @pytest.mark.parametrize("run", ["digits", "diabetes"])
 def test_a_terminal_gets_a_table(cli, outputs, pictures, rows, run, monkeypatch):
-    monkeypatch.setattr(verb, "is_terminal", lambda: True)
+    monkeypatch.setattr(terminal, "is_terminal", lambda: True)
     item = rows if run == "diabetes" else pictures / "1.png"
     code, out, _ = cli("predict", run, item, "--output-dir", outputs)
     heading = out.splitlines()[1].split()

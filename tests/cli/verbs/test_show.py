@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nnkit.cli.verbs import show
 from nnkit.config.catalog import conf_dir
+from nnkit.ui import terminal
 
 
 @pytest.mark.parametrize("spec", ["model/lenet5", "model=lenet5", "model/lenet5.yaml"])
@@ -25,7 +25,7 @@ def test_ones_own_file_comes_first(cli):
 
 
 def test_a_terminal_gets_the_path_and_every_line(cli, monkeypatch):
-    monkeypatch.setattr(show, "is_terminal", lambda: True)
+    monkeypatch.setattr(terminal, "is_terminal", lambda: True)
     monkeypatch.setenv("COLUMNS", "200")
     out = re.sub(r"\x1b\[[0-9;]*m", "", cli("show", "optimizer/sgd")[1])
     lines = [line.rstrip() for line in out.splitlines()]
