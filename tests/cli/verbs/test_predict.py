@@ -97,6 +97,7 @@ def test_a_regression_in_the_users_units(cli, outputs, rows):
 @pytest.mark.parametrize("run", ["digits", "diabetes"])
 def test_a_terminal_gets_a_table(cli, outputs, pictures, rows, run, monkeypatch):
     monkeypatch.setattr(terminal, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "200")
     item = rows if run == "diabetes" else pictures / "1.png"
     code, out, _ = cli("predict", run, item, "--output-dir", outputs)
     heading = out.splitlines()[1].split()
