@@ -20,7 +20,7 @@ from typing import Any
 PRELOADED = [
     "nnkit.runs.resuming",
     "nnkit.runs.training",
-    "nnkit.runs.evaluation",
+    "nnkit.runs.fit",
     "nnkit.tasks.classification",
     "nnkit.data.datasets.digits",
     "nnkit.heads.linear",

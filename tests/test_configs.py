@@ -12,7 +12,8 @@ from nnkit.analysis.shapes import network_layers
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.config import catalog
 from nnkit.inference.prediction import Unreadable
-from nnkit.runs import evaluation, preflight
+from nnkit.runs import preflight
+from nnkit.runs.fit import test as run_test
 from nnkit.runs.reopen import open_run
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -88,7 +89,7 @@ def test_each_model_trains_saves_loads_and_tests(model, data):
             assert torch.equal(one, other)
     assert result.run.status() == "done"
     before = {name: value for name, value in result.metrics.items() if name.startswith("test/")}
-    assert evaluation.test(str(result.run.path)) == before
+    assert run_test(str(result.run.path)) == before
     for answer in nnkit.load(result.run).predict([samples.item(data)]):
         assert not isinstance(answer, Unreadable)
 

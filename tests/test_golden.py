@@ -13,7 +13,7 @@ import torch
 from nnkit.checkpoint.formats import FORMAT
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import UserError
-from nnkit.runs.evaluation import test as run_test
+from nnkit.runs.fit import test as run_test
 from nnkit.runs.resuming import resume
 from nnkit.runs.run import Run
 

@@ -10,15 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from nnkit.config.migration import migrate
-from nnkit.config.references import follow
-from nnkit.errors import NnkitError
-from nnkit.files.layout import CONFIG
-from nnkit.files.yaml_limits import read_yaml
-from nnkit.runs.facts import describe
-from nnkit.runs.run import Run, all_runs
+from nnkit.config.migration import follow
+from nnkit.runs.run import Run, all_runs, describe
 from nnkit.sweep.directory import Sweep, find_run_near, find_sweep
 from nnkit.sweep.statistics import Summary, summarize
 from nnkit.sweep.trials import DONE, OVER, PRUNED, SEED, Entry, count_states, values
@@ -144,9 +137,12 @@ def gather(specs: Sequence[str], output_dir: Path) -> tuple[list[Row], list[Swee
 def _read(run: Run, output_dir: Path) -> Row:
     name = str(run.path.relative_to(output_dir)) if run.path.is_relative_to(output_dir) else shorten(run.path)
     record, facts = run.record(), describe(run, run.path.parent)
-    config = _config(run)
-    known = record.get("choices")
-    choices = {str(group): option for group, option in known.items()} if isinstance(known, dict) else {}
+    config = {
+        # A YAML file may hold a date, which no JSON can.
+        key: value if isinstance(value, bool | int | float | str | list | None) else str(value)
+        for key, value in run.settings().items()
+    }
+    choices = run.choices()
     settings = {**choices, **config}
     overrides = record.get("overrides")
     words = [str(word) for word in overrides] if isinstance(overrides, list) else []
@@ -169,25 +165,6 @@ def _read(run: Run, output_dir: Path) -> Row:
             if isinstance(value, str) and "${" in value
         },
     )
-
-
-def _config(run: Run) -> dict[str, Any]:
-    """Return the config as flat keys, references as text; empty where the file is lost or garbled."""
-    try:
-        text = read_yaml(run.path / CONFIG, CONFIG)
-        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, ValueError, NnkitError, yaml.YAMLError):
-        return {}
-    return dict(_flat(migrate(content), "")) if isinstance(content, dict) else {}
-
-
-def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for name, child in value.items():
-            yield from _flat(child, f"{prefix}.{name}" if prefix else str(name))
-    else:
-        # A YAML file may hold a date, which no JSON can.
-        yield prefix, value if isinstance(value, bool | int | float | str | list | None) else str(value)
 
 
 def _is_idle(key: str) -> bool:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nnkit.config import catalog
 from nnkit.config.keys import apply
+from nnkit.config.migration import flatten
 from nnkit.config.overrides import COMMAND_LINE, parse
 from nnkit.config.settle import fill_in
 from nnkit.errors import Problem
@@ -114,15 +115,7 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
 
 def flat(config: DictConfig) -> dict[str, Any]:
     """Return a config as dotted keys and raw values, lists taken as values, interpolations as text."""
-    return dict(_flat(OmegaConf.to_container(config, resolve=False), ""))
-
-
-def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for name, child in value.items():
-            yield from _flat(child, f"{prefix}.{name}" if prefix else str(name))
-    else:
-        yield prefix, value
+    return dict(flatten(OmegaConf.to_container(config, resolve=False)))
 
 
 def _is_under(key: str, parent: str) -> bool:

@@ -24,12 +24,10 @@ from nnkit.config.catalog import conf_dir as conf_dir
 from nnkit.config.choices import Choices, sort_out
 from nnkit.config.keys import apply
 from nnkit.config.migration import ADDED, migrate
-from nnkit.config.outline import can_do_without, own_key_problems, shape_problems
 from nnkit.config.overrides import COMMAND_LINE, parse
-from nnkit.config.provenance import Places, lookup, places_in_text, places_of_files
+from nnkit.config.provenance import Places, lookup, places_in_text, places_of_files, veil
 from nnkit.config.search_path import hydra_loader
-from nnkit.config.settle import settle
-from nnkit.config.veil import veil
+from nnkit.config.settle import can_do_without, own_key_problems, settle, shape_problems
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.files.paths import check_file, expand
 from nnkit.files.yaml_limits import MAX_BYTES, check_yaml

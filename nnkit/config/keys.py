@@ -1,6 +1,5 @@
 """Config keys: whether one exists, how to set it, and what was meant by one that does not."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,11 +8,10 @@ from omegaconf import Container, DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nnkit.config import catalog
+from nnkit.config.migration import REFERENCE
 from nnkit.config.overrides import COMMAND_LINE
 from nnkit.errors import Problem
 from nnkit.suggest import closest
-
-_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
 def all_keys(config: DictConfig) -> list[str]:
@@ -49,7 +47,7 @@ def sources_of(config: DictConfig, key: str) -> set[str]:
     node = OmegaConf.select(config, parent) if parent else config
     raw = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else {}
     value = raw.get(name) if isinstance(raw, dict) else None
-    return set(_REFERENCE.findall(value)) if isinstance(value, str) else set()
+    return set(REFERENCE.findall(value)) if isinstance(value, str) else set()
 
 
 def apply(config: DictConfig, override: Override) -> Problem | None:

@@ -1,7 +1,14 @@
-"""Configs of older releases, brought up to date when they are opened."""
+"""Saved configs as plain data, read without Hydra; those of earlier releases are brought up to date."""
 
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+# References that are followed one after the other: more than any config has, so that a circle ends.
+_MOST_STEPS = 16
 # Keys that train.yaml did not have in earlier releases, with the value that a run of theirs had without knowing.
 ADDED: dict[str, Any] = {"auto_resume": False, "freeze": None}
 
@@ -43,3 +50,32 @@ def now_at(path: object) -> str | None:
     """Return where the class of an older `_target_` lives now, None if it has not moved."""
     module, _, name = str(path).rpartition(".")
     return f"{MOVED[module]}.{name}" if module in MOVED else None
+
+
+def flatten(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested mappings with their dotted keys; a list is a value.
+
+    Args:
+        content: Plain data.
+        prefix: Key of the content.
+    """
+    if isinstance(content, dict):
+        for name, child in content.items():
+            yield from flatten(child, f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, content
+
+
+def follow(settings: Mapping[str, Any], value: Any) -> Any:
+    """Return what a value refers to; as it stands where that is not in the config.
+
+    Args:
+        settings: A config by dotted key, such as ``{"monitor": "${task.monitor}", "task.monitor": "val/loss"}``.
+        value: One of its values.
+    """
+    for _ in range(_MOST_STEPS):
+        found = REFERENCE.fullmatch(value) if isinstance(value, str) else None
+        if found is None or found[1] not in settings:
+            return value
+        value = settings[found[1]]
+    return value

@@ -19,7 +19,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 from nnkit.config import catalog
-from nnkit.config.natural import quote
+from nnkit.config.overrides import quote
 from nnkit.errors import ConfigError, Problem
 from nnkit.files.yaml_limits import read_yaml
 

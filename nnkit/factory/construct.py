@@ -1,18 +1,20 @@
-"""From config nodes to objects: checked, fenced, then constructed."""
+"""From config nodes to objects: checked, fenced, constructed, and frozen where the config says so."""
 
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from nnkit.errors import ConfigError, EnvironmentFault, Problem
-from nnkit.factory.freezing import freeze
 from nnkit.factory.memory import bounded, shortage
 from nnkit.factory.nodes import blame, nodes_of, read_node, target_of
-from nnkit.factory.optimizer_state import refuse_misfits
 from nnkit.factory.trainer_checks import trainer_problems
 from nnkit.network import Network
+from nnkit.suggest import closest, some_of
 
 
 def refuse_untrusted(config: DictConfig) -> None:
@@ -120,3 +122,86 @@ def _assemble(config: DictConfig) -> Network:
         return Network(embed, body, head)
     except ValueError as error:
         raise ConfigError([blame(error, "head", config.head)]) from error
+
+
+_LISTED = 12
+
+
+def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
+    """Take parameters out of training.
+
+    Args:
+        network: Freshly built; changed in place.
+        patterns: Names of parameters, or of the parts of the network that hold them, such as "embed" and
+            "body.layers.0"; * stands for anything, ? for one character.
+
+    Raises:
+        ConfigError: If one of them names nothing, or nothing is left to train.
+    """
+    parameters = dict(network.named_parameters())
+    named = {pattern: [name for name in parameters if _names(pattern, name)] for pattern in patterns}
+    problems = [
+        Problem("freeze", f"{pattern!r} names no parameter", _answer(pattern, list(parameters)))
+        for pattern, found in named.items()
+        if not found
+    ]
+    frozen = {name for found in named.values() for name in found}
+    if not problems and len(frozen) == len(parameters):
+        text = f"all {len(parameters)} parameters are frozen: nothing is left to train"
+        problems.append(Problem("freeze", text, "leave out what is to be trained, such as the head"))
+    if problems:
+        raise ConfigError(problems)
+    for name in frozen:
+        parameters[name].requires_grad_(False)
+
+
+def _names(pattern: str, name: str) -> bool:
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
+
+
+def _answer(pattern: str, names: Sequence[str]) -> str:
+    parts = list(dict.fromkeys(part for name in names for part in _parts(name)))
+    near = closest(pattern, parts)
+    if near:
+        return f"did you mean {near[0]}?"
+    # The shallow ones first, as most of what is frozen is a whole part.
+    parts.sort(key=lambda part: part.count("."))
+    return f"there is: {some_of(parts, _LISTED)}"
+
+
+def _parts(name: str) -> list[str]:
+    steps = name.split(".")
+    return [".".join(steps[:count]) for count in range(1, len(steps) + 1)]
+
+
+def refuse_misfits(optimizer: Optimizer) -> None:
+    """Make an optimizer refuse a state that does not fit its parameters.
+
+    A fused step reads and writes past the end of a value that is smaller than its parameter. Whether the step is fused
+    is part of the state, so this holds for every optimizer that has such a step.
+    """
+    if "fused" in optimizer.defaults:
+        optimizer.register_load_state_dict_pre_hook(_check)
+
+
+def _check(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    try:
+        wrong = next(_misfits(optimizer, state), "")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        wrong = f"it is no state of {type(optimizer).__name__} ({type(error).__name__})"
+    if wrong:
+        raise EnvironmentFault(f"the checkpoint's optimizer does not fit this network: {wrong}")
+
+
+def _misfits(optimizer: Optimizer, state: dict[str, Any]) -> Iterator[str]:
+    """Return for each value whether it has its parameter's shape and strides; a count of steps has no shape."""
+    numbers = [number for group in state["param_groups"] for number in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, parameter in zip(numbers, parameters, strict=True):
+        for name, value in state["state"].get(number, {}).items():
+            if not isinstance(value, Tensor | int | float | None):
+                yield f"{name} is a {type(value).__name__}"
+            if not isinstance(value, Tensor) or value.dim() == 0:
+                continue
+            if (value.shape, value.stride()) != (parameter.shape, parameter.stride()):
+                yield f"{name} has shape {tuple(value.shape)}, its parameter {tuple(parameter.shape)}"

@@ -1,16 +1,26 @@
-"""What a config may name under `_target_`: classes of the right kind from packages that are trusted."""
+"""What a config may name under `_target_`: classes of the right kind from trusted packages, and their arguments."""
+
+from __future__ import annotations
 
 import importlib
 import inspect
 import os
 import re
 import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import yaml
+
+from nnkit.config import catalog
 from nnkit.config.migration import now_at
-from nnkit.factory.listed import why_refused
-from nnkit.suggest import closest
+from nnkit.errors import Problem
+from nnkit.suggest import closest, hint
 
 HOMES = ("nnkit", "torch.nn", "torch.optim", "lightning.pytorch")
 TRUST_VARIABLE = "NNKIT_TRUST"
@@ -138,3 +148,186 @@ def _check_kind(found: type, path: str, group: str) -> None:
     if inspect.isabstract(found):
         missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
         raise RefusedError(f"{path} is unfinished: it lacks {missing}")
+
+
+# Groups whose objects act by themselves during a training: a class outside the lists could write or send anything.
+GROUPS = ("callbacks", "logger")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A class of Lightning that a config may name.
+
+    Attributes:
+        arguments: What a config may give it; no path, address or identity is among them.
+        package: A package that it imports and nnkit does not require; empty if none.
+        needs_logger: Whether it logs, and cannot run without a logger.
+    """
+
+    arguments: frozenset[str]
+    package: str = ""
+    needs_logger: bool = False
+
+
+def _listed(arguments: str, package: str = "", needs_logger: bool = False) -> Listed:
+    return Listed(frozenset(arguments.split()), package, needs_logger)
+
+
+# What Lightning would refuse only in the midst of a training, or accept silently: the least of each.
+_LEAST = {"max_depth": -1, "patience": 0}
+# By group and name: Lightning exports the same class from several modules.
+_ALLOWED = {
+    "callbacks": {
+        "DeviceStatsMonitor": _listed("cpu_stats", package="psutil", needs_logger=True),
+        "EarlyStopping": _listed(
+            "monitor min_delta patience verbose mode strict check_finite stopping_threshold"
+            " divergence_threshold check_on_train_epoch_end log_rank_zero_only"
+        ),
+        "EMAWeightAveraging": _listed(
+            "device use_buffers decay update_every_n_steps update_starting_at_step update_starting_at_epoch"
+        ),
+        "LearningRateMonitor": _listed("logging_interval log_momentum log_weight_decay", needs_logger=True),
+        "RichModelSummary": _listed("max_depth"),
+        "Timer": _listed("duration interval verbose"),
+        "WeightAveraging": _listed("device use_buffers"),
+    },
+    "logger": {
+        "CSVLogger": _listed("prefix flush_logs_every_n_steps"),
+        "MLFlowLogger": _listed("experiment_name run_name tags prefix", package="mlflow"),
+        "TensorBoardLogger": _listed("log_graph default_hp_metric prefix max_queue flush_secs"),
+        "WandbLogger": _listed("name project group job_type tags notes prefix", package="wandb"),
+    },
+}
+_OWN = "a callback of your own: docs/extending.md"
+# What to use instead of the others.
+INSTEAD = {
+    "callbacks": {
+        "BackboneFinetuning": "freeze=[embed,body] keeps parts of the network as they are",
+        "BaseFinetuning": "freeze=[embed,body] keeps parts of the network as they are",
+        "BasePredictionWriter": "nnkit predict RUN FILE writes predictions",
+        "BatchSizeFinder": "nnkit check data.batch_size=... says what memory a batch takes",
+        "Callback": _OWN,
+        "Checkpoint": "callbacks.checkpoint: nnkit copy callbacks/checkpoint shows its settings",
+        "GradientAccumulationScheduler": "trainer.accumulate_grad_batches=N, the same for all epochs",
+        "LambdaCallback": _OWN,
+        "LearningRateFinder": "a sweep: nnkit train -m optimizer.lr=1e-4,1e-3,1e-2",
+        "ModelCheckpoint": "callbacks.checkpoint: nnkit copy callbacks/checkpoint shows its settings",
+        "ModelPruning": _OWN,
+        "ModelSummary": "nnkit summary, or lightning.pytorch.callbacks.RichModelSummary",
+        "OnExceptionCheckpoint": "callbacks.checkpoint, and nnkit resume RUN after an interruption",
+        "ProgressBar": "callbacks.progress",
+        "RichProgressBar": "callbacks.progress",
+        "SpikeDetection": "callbacks.nan_guard.policy=skip leaves out a batch whose loss is not finite",
+        "StochasticWeightAveraging": "+callbacks=ema",
+        "ThroughputMonitor": "callbacks=[throughput] writes timing.jsonl",
+        "TQDMProgressBar": "callbacks.progress",
+    },
+    "logger": {
+        "CometLogger": "logger=[tensorboard], csv, wandb or mlflow",
+        "LitLogger": "logger=[tensorboard], csv, wandb or mlflow",
+        "Logger": "a logger of your own: docs/extending.md",
+    },
+}
+# What nnkit decides about a logger, and why a config may not.
+_FROM_ENVIRONMENT = {
+    "tracking_uri": "set MLFLOW_TRACKING_URI in the environment: no config chooses a server or a database",
+    "offline": "set WANDB_MODE=online in the environment: no config chooses to send anything",
+    "mode": "set WANDB_MODE=online in the environment: no config chooses to send anything",
+    "entity": "set WANDB_ENTITY in the environment: no config chooses who is sent anything",
+}
+
+
+def allowed(found: type, group: str) -> Listed | None:
+    """Return what a config may say about a class of Lightning; None for all others, and for those not allowed."""
+    if group not in GROUPS or not found.__module__.startswith("lightning."):
+        return None
+    return _ALLOWED[group].get(found.__qualname__)
+
+
+def why_refused(found: type, group: str) -> tuple[str, str] | None:
+    """Return why a config may not name a class, and what to use instead; None if it may.
+
+    Classes of the user's own packages may always be named: the user has allowed them by name.
+    """
+    if group not in GROUPS:
+        return None
+    home, name = f"{found.__module__}.{found.__qualname__}", found.__qualname__
+    if home.startswith("nnkit.") and home not in _shipped(group):
+        return f"{home} belongs to every run and is not for a config to add", "leave it out"
+    if home.startswith("lightning.") and allowed(found, group) is None:
+        known = ", ".join(sorted(_ALLOWED[group]))
+        hint = INSTEAD[group].get(name, "leave it out")
+        return f"of Lightning's {group} a config may name {known}, not {name}", f"use {hint}"
+    return None
+
+
+def _unlisted(listed: Listed, target: type, name: str, key: str) -> Problem:
+    """Return the problem with an argument that a config may not give.
+
+    Args:
+        listed: What it may give.
+        target: The class.
+        name: The argument.
+        key: Its dotted key.
+    """
+    given = ", ".join(sorted(listed.arguments))
+    if name in _FROM_ENVIRONMENT:
+        text = f"a config may not give {target.__name__} this argument"
+        return Problem(key, text, _FROM_ENVIRONMENT[name])
+    if name in inspect.signature(target).parameters:
+        text = f"a config may not give {target.__name__} this argument, but {given}"
+        return Problem(key, text, "leave it out: nnkit keeps every file of a run below its directory")
+    parent = key.rpartition(".")[0]
+    return Problem(
+        key, f"{target.__name__} takes no such argument", hint(name, listed.arguments, f"{parent}.{{}}")
+    )
+
+
+def refused(target: type, group: str, name: str, value: Any, key: str) -> Problem | None:
+    """Return what is wrong with an argument because of the list; None if nothing is, or the class is not listed.
+
+    Args:
+        target: The class.
+        group: Its group.
+        name: The argument.
+        value: Its value.
+        key: Its dotted key.
+    """
+    listed = allowed(target, group)
+    if listed is None:
+        return None
+    if name not in listed.arguments:
+        return _unlisted(listed, target, name, key)
+    least = _LEAST.get(name)
+    if least is None or not isinstance(value, int | float) or value >= least:
+        return None
+    return Problem(key, f"must be at least {least}, not {value}")
+
+
+def missing(found: Mapping[str, tuple[type, str]], has_loggers: bool) -> Iterator[Problem]:
+    """Yield what listed classes need and do not find: a package, or a logger.
+
+    Args:
+        found: Class and group by the key of its node.
+        has_loggers: Whether the config has a logger.
+    """
+    for key, (target, group) in found.items():
+        listed = allowed(target, group)
+        if listed is None:
+            continue
+        if listed.package and find_spec(listed.package) is None:
+            text = f"{target.__name__} needs the package {listed.package}, which is not installed"
+            yield Problem(key, text, f"pip install 'nnkit[{listed.package}]', or ~{key} leaves it out")
+        if listed.needs_logger and not has_loggers:
+            text = f"{target.__name__} needs a logger, and the config has none"
+            yield Problem(key, text, f"logger=[tensorboard], or ~{key} leaves it out")
+
+
+@cache
+def _shipped(group: str) -> frozenset[str]:
+    """Return the classes that nnkit's own option files of a group name."""
+    found: list[Any] = []
+    for file in (catalog.conf_dir() / group).glob("*.yaml"):
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        found += [node["_target_"] for node in content.values() if isinstance(node, dict)]
+    return frozenset(found)

@@ -12,8 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from nnkit.errors import Problem
-from nnkit.factory.fence import RefusedError, resolve
-from nnkit.factory.listed import refused
+from nnkit.factory.fence import RefusedError, refused, resolve
 from nnkit.factory.typecheck import UNKNOWN, MismatchError, convert
 from nnkit.suggest import hint, typed
 

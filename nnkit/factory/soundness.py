@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nnkit.config import Composition, catalog
 from nnkit.config.keys import sources_of
-from nnkit.config.veil import veil
+from nnkit.config.provenance import veil
 from nnkit.errors import ConfigError, Problem
 from nnkit.factory.nodes import INJECTED, Node, nodes_of, read_node
 from nnkit.factory.trial import TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH

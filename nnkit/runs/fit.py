@@ -1,4 +1,4 @@
-"""Fit, test the best checkpoint, and keep the run's record true whatever happens."""
+"""Fit, test the best checkpoint, and keep the run's record true whatever happens; test a run once more."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnkit import config as configs
 from nnkit.callbacks.checkpoint import Checkpointing
 from nnkit.callbacks.ending import Ending
 from nnkit.callbacks.progress import Progress
-from nnkit.callbacks.record import Record, cut_after
+from nnkit.callbacks.record import Record, cut_after, plain_metrics
 from nnkit.callbacks.signals import Interrupted, StopSignal, leave_if_stopped
 from nnkit.callbacks.state import Origin, SaveState
 from nnkit.checkpoint.formats import KEY
@@ -25,11 +26,10 @@ from nnkit.files import atomic
 from nnkit.files.layout import LOG, PROFILE, TIMING
 from nnkit.machine import signals
 from nnkit.machine.faults import explained
-from nnkit.runs.evaluation import evaluate
-from nnkit.runs.profiling import Kept, head
-from nnkit.runs.run import Run, now
+from nnkit.runs.reopen import open_run
+from nnkit.runs.run import Run, find_run, now
 from nnkit.runs.run_loggers import finish, flush, make_loggers
-from nnkit.runs.session import Session, build_all, make_trainer
+from nnkit.runs.session import Kept, Session, build_all, head, make_trainer
 from nnkit.ui import logs, report
 
 if TYPE_CHECKING:
@@ -185,3 +185,35 @@ def _finish(
         }
         report.console().print(report.results_table(metrics, facts, title))
     return Result(run, metrics, seconds, session)
+
+
+def evaluate(session: Session, directory: Path, callbacks: Sequence[Callback] = ()) -> dict[str, float]:
+    """Return the metrics on the test part; empty where there is none.
+
+    Args:
+        session: The data and the task.
+        directory: The run directory.
+        callbacks: Lightning callbacks that take part.
+    """
+    if len(session.data.split("test")) == 0:
+        return {}
+    trainer = make_trainer(session.config, directory, list(callbacks), [])
+    with explained():
+        trainer.test(session.task, datamodule=session.data, verbose=False)
+    return plain_metrics(trainer)
+
+
+def test(spec: str, output_dir: str | Path = "outputs") -> dict[str, float]:
+    """Test a run and print its table.
+
+    Args:
+        spec: Run directory, unique prefix, or "last".
+        output_dir: Where runs are looked for.
+    """
+    run = find_run(spec, Path(output_dir))
+    with logs.to_file(run.path / LOG):
+        opened = open_run(run)
+        metrics = evaluate(opened.session, run.path)
+    facts = {"checkpoint": opened.manifest.file, "run": report.shorten(run.path)}
+    report.console().print(report.results_table(metrics, facts, "test"))
+    return metrics

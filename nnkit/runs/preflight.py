@@ -37,7 +37,7 @@ from nnkit import config as configs
 from nnkit.errors import ConfigError, EnvironmentFault, Problem, UserError
 from nnkit.factory import build, target_class
 from nnkit.factory import soundness as checks
-from nnkit.factory.listed import missing
+from nnkit.factory.fence import missing
 from nnkit.factory.nodes import signature
 from nnkit.factory.trainer_checks import trainer_problems
 from nnkit.factory.trial import try_all, try_trainer

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from nnkit import config as configs
 from nnkit.callbacks.record import Record, point_of
 from nnkit.callbacks.state import generator_states, set_generator_states
-from nnkit.config.references import follow
+from nnkit.config.migration import flatten, follow
 from nnkit.factory import build, target_class
 from nnkit.loggers import Guarded, Journal, Point, begins_anew, named, placed
 from nnkit.runs.session import Session
@@ -146,18 +146,10 @@ def _hyperparameters(session: Session) -> dict[str, Any]:
     """Return the chosen options and the config's dotted keys, as values that a table of hyperparameters can hold."""
     # A config has no key that says which model it is.
     chosen = {group: option for group, option in session.choices.items() if isinstance(option, str)}
-    flat: dict[str, Any] = {}
-
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}" if prefix else str(key), inner)
-        elif isinstance(value, bool | int | float | str):
-            flat[prefix] = value
-        else:
-            flat[prefix] = json.dumps(value)
-
-    walk("", configs.plain(session.config))
+    flat: dict[str, Any] = {
+        key: value if isinstance(value, bool | int | float | str) else json.dumps(value)
+        for key, value in flatten(configs.plain(session.config))
+    }
     flat = {key: follow(flat, value) for key, value in flat.items()}
     return {**chosen, **{key: value for key, value in flat.items() if _is_setting(key, value)}}
 

@@ -1,4 +1,4 @@
-"""From a config to the objects of a run: data, task, trainer, in the order in which each can be built."""
+"""From a config to the objects of a run: data, task, trainer and profiler, in the order in which each can be built."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import lightning.pytorch as lightning
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
+from typing_extensions import override
 
 from nnkit import config as configs
 from nnkit.checkpoint.plugin import StoreIO
@@ -25,12 +27,10 @@ from nnkit.runs.optimization import (
     resolve_precision,
     task_of,
 )
-from nnkit.runs.profiling import make_profiler
 from nnkit.tasks.base import Task
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
 
 # Steps between two lines of the record, and points that the curve of a short run has at least.
 _LOG_EVERY, _POINTS = 50, 20
@@ -194,3 +194,43 @@ def build_all(group: str, config: DictConfig, **injected: Any) -> list[Any]:
     """Build every named node of a group of many (callbacks, loggers)."""
     nodes = config.get(group) or {}
     return [build(node, group, **injected) for node in nodes.values()]
+
+
+# Lines of a report that are printed; the file has all.
+_MOST_LINES = 60
+
+
+class Kept(Profiler):
+    """Keeps the report of a training where Lightning would log it."""
+
+    report = ""
+
+    @override
+    def describe(self) -> None:
+        """Keep the report and end the measurement."""
+        self.report = self.summary()
+        self.teardown(stage=self._stage)
+
+
+class KeptSimple(Kept, SimpleProfiler):
+    """Times of each action."""
+
+
+class KeptAdvanced(Kept, AdvancedProfiler):
+    """Times of each function, from cProfile."""
+
+
+def make_profiler(name: str) -> Kept:
+    """Return a profiler.
+
+    Args:
+        name: As `trainer.profiler` says it: simple or advanced.
+    """
+    return KeptAdvanced() if name == "advanced" else KeptSimple()
+
+
+def head(report: str) -> str:
+    """Return as much of a report as is worth printing."""
+    lines = report.strip().splitlines()
+    more = len(lines) - _MOST_LINES
+    return "\n".join([*lines[:_MOST_LINES], *([f"... {more:,} more lines"] if more > 0 else [])])

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 import nnkit
 from nnkit.callbacks.ema import EMA
 from nnkit.checkpoint.store import CheckpointStore
-from nnkit.runs import evaluation
+from nnkit.runs import fit as fitting
 from nnkit.runs.resuming import resume
 
 SHORT = [
@@ -79,7 +79,7 @@ def test_the_last_test_is_the_one_of_the_saved_average():
     words = [word for word in SHORT if "model=" not in word]
     result = nnkit.train([*words, "model=lenet5_1998", "+callbacks=ema", "trainer.max_epochs=4"])
     tested = {name: value for name, value in result.metrics.items() if name.startswith("test/")}
-    assert evaluation.test(str(result.run.path)) == tested
+    assert fitting.test(str(result.run.path)) == tested
 
 
 def test_a_short_run_is_not_ruined():

@@ -16,8 +16,7 @@ from omegaconf import OmegaConf
 from nnkit import config as configs
 from nnkit.config import catalog, compose, examine, from_yaml
 from nnkit.config.keys import all_keys
-from nnkit.config.natural import quote
-from nnkit.config.overrides import parse
+from nnkit.config.overrides import parse, quote
 from nnkit.errors import ConfigError, UserError
 
 

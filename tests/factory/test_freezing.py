@@ -9,7 +9,7 @@ from torch import nn
 import nnkit
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import ConfigError
-from nnkit.factory.freezing import freeze
+from nnkit.factory.construct import freeze
 from nnkit.runs.reopen import open_run
 from nnkit.runs.resuming import resume
 

@@ -9,7 +9,7 @@ import pytest
 from nnkit import config as configs
 from nnkit.config.settle import settle
 from nnkit.factory import soundness
-from nnkit.factory.listed import missing
+from nnkit.factory.fence import missing
 from nnkit.factory.trainer_checks import trainer_problems
 from nnkit.factory.trial import try_all, try_trainer
 from nnkit.runs import preflight, session, transfer

@@ -17,7 +17,6 @@ from nnkit.callbacks.nan_guard import NonFinite
 from nnkit.callbacks.signals import Interrupted
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import EnvironmentFault, UserError
-from nnkit.runs import evaluation
 from nnkit.runs import fit as fitting
 from nnkit.runs.resuming import resume
 from nnkit.runs.run import Run
@@ -128,7 +127,7 @@ def test_metrics_of_training_are_means_over_every_sample(records):
 
 def test_test_repeats_the_metrics_to_the_digit():
     result = nnkit.train(SMALL)
-    repeated = evaluation.test("last")
+    repeated = fitting.test("last")
     assert repeated == {name: value for name, value in result.metrics.items() if name.startswith("test/")}
 
 

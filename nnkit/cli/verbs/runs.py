@@ -5,8 +5,7 @@ from typing import Any
 
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import OUTPUT_DIR, Option, Verb
-from nnkit.runs.facts import describe, point_in_time
-from nnkit.runs.run import all_runs
+from nnkit.runs.run import all_runs, describe, point_in_time
 from nnkit.ui.terminal import duration, json_line, print_rows
 
 VERB = Verb("runs", (), (OUTPUT_DIR, Option("--json", "print all that is known, as a JSON list")))

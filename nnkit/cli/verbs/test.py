@@ -15,7 +15,7 @@ VERB = Verb(
 
 def run(given: Given) -> int:
     """Test the run."""
-    from nnkit.runs.evaluation import test
+    from nnkit.runs.fit import test
 
     test(given.run, given.output_dir)
     return 0
