@@ -1,6 +1,6 @@
 """Batches of samples of similar length, so that little of a batch is padding."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -25,6 +25,7 @@ class LengthSampler(BatchSampler):
         max_tokens: Instead of batch_size: rows times the longest of them in a batch, at most; a longer sample is a
             batch by itself.
         seed: Seed of the shuffle, or None to sort by length.
+        drawn: Where lengths change: returns those of an epoch, or with None those outside training.
         rank: This process's number among `world_size`.
         world_size: Processes that share the split; each gets as many batches, at the same time of similar length.
     """
@@ -36,11 +37,12 @@ class LengthSampler(BatchSampler):
         *,
         max_tokens: int | None = None,
         seed: int | None = None,
+        drawn: Callable[[int | None], Tensor] | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         super().__init__(len(lengths), batch_size, seed=seed, rank=rank, world_size=world_size)
-        self.lengths = lengths
+        self.lengths, self._drawn = lengths, drawn
         if max_tokens is None:
             ends = [*range(batch_size, len(lengths), batch_size), len(lengths)]
         else:
@@ -54,6 +56,8 @@ class LengthSampler(BatchSampler):
         """Return the sample numbers of each batch that this process gets in this epoch, (batch,) int64."""
         if not self._places:
             return ()
+        if self._drawn is not None:
+            self.lengths = self._drawn(None if self.seed is None else self.epoch)
         turns, keys = torch.arange(len(self)), self.lengths
         if self.seed is not None:
             generator = private_generator(self.seed, self.epoch)

@@ -25,8 +25,8 @@ from nnkit.data.pairs.samples import (
 from nnkit.data.sampler import BatchSampler
 from nnkit.data.splits import SPLIT_TITLES, SPLITS, check_fractions
 from nnkit.data.text.items import read_texts
-from nnkit.data.text.samples import encode_texts, report_share, report_unknown
-from nnkit.data.tokenizing import TokenizerKind, quoted
+from nnkit.data.text.samples import SingleTexts, report_share, report_unknown
+from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")
@@ -112,7 +112,7 @@ class PairData(DataModule):
     def _forget(self) -> None:
         self._tokenizers: PairTokenizers | None = None
         self._opened_pairs: tuple[EncodedPairs, dict[Split, Tensor]] | None = None
-        self._warned = set[str]()
+        self._single: SingleTexts | None = None
 
     @abstractmethod
     def load(self, expected: str | None) -> PairedTexts:
@@ -266,31 +266,16 @@ class PairData(DataModule):
         return self.tokenizers.target.unknown
 
     def encode_source(self, text: str) -> NDArray[Any]:
-        """Return the token ids of a source, (tokens,) int32, cut as in validation; warns of the first loss.
+        """Return the token ids of a source, (tokens,) int32, cut as in validation; see `SingleTexts`.
 
         Raises:
             UserError: If there is nothing in it to read.
         """
-        tokenizer = self.tokenizers.source
-        encoded = encode_texts(tokenizer, [text], self.preprocessing["max_length"])
-        tokens: NDArray[Any] = encoded.tokens.numpy()
-        if not len(tokens):
-            raise UserError(f"there is nothing to read in it: {text[:40]!r}")
-        if encoded.cut.any():
-            self._warn_once(
-                "longer than %d tokens and cut there: %r and maybe others", len(tokens), text[:40]
-            )
-        if tokenizer.unknown is not None and (tokens == tokenizer.unknown).any():
-            self._warn_once(
-                "not in the training sources, counts as unknown: %s in %r; maybe in others as well",
-                *(quoted(tokenizer.out_of_vocabulary(text)), text[:40]),
-            )
+        if self._single is None:
+            most = self.preprocessing["max_length"]
+            self._single = SingleTexts(self.tokenizers.source, "training sources", most)
+        tokens: NDArray[Any] = self._single.encode(text).tokens.numpy()
         return tokens
-
-    def _warn_once(self, sentence: str, *values: object) -> None:
-        if sentence not in self._warned:
-            self._warned.add(sentence)
-            _logger.warning(sentence, *values)
 
     def decode_target(self, tokens: Sequence[int]) -> str:
         """Return the text of what was generated, up to its end token."""

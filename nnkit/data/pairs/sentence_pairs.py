@@ -9,13 +9,9 @@ import numpy as np
 
 from nnkit.batches import Sentences
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
+from nnkit.data.buckets import LengthSampler
 from nnkit.data.pairs.documents import DocumentRule, Documents, EncodedDocuments, SentenceRule
-from nnkit.data.pairs.sentence_samples import (
-    NUM_SPECIAL,
-    SentencePairSampler,
-    SentencePairSamples,
-    masked_pair,
-)
+from nnkit.data.pairs.sentence_samples import NUM_SPECIAL, SentencePairSamples, masked_pair
 from nnkit.data.splits import SPLITS, check_fractions
 from nnkit.data.text.corpus import Corpus, check_encoding, named_texts
 from nnkit.data.text.items import read_texts
@@ -204,11 +200,13 @@ class SentencePairs(DataModule):
             is_next=self.is_next,
         )
 
-    def make_sampler(self, samples: Samples, batch_size: int, seed: int | None) -> SentencePairSampler:
-        """Return the sampler of a split: batches of similar length."""
+    def make_sampler(self, samples: Samples, batch_size: int, seed: int | None) -> LengthSampler:
+        """Return the sampler of a split: batches of similar length, as the pairs are drawn in each epoch."""
         assert isinstance(samples, SentencePairSamples)
-        rank, world_size = process()
-        return SentencePairSampler(samples, batch_size, seed=seed, rank=rank, world_size=world_size)
+        lengths, (rank, world_size) = samples.lengths(None), process()
+        return LengthSampler(
+            lengths, batch_size, seed=seed, drawn=samples.lengths, rank=rank, world_size=world_size
+        )
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, Sentences | str]]:
         """Read texts with [MASK] in place of tokens as batches of one; see `DataModule.read`.
@@ -231,14 +229,15 @@ class SentencePairs(DataModule):
         Raises:
             UserError: If it is longer than the pairs that the run was trained on, or a text is empty.
         """
-        batch, most = masked_pair(self.tokenizer, first, second), self.preprocessing["max_length"]
+        texts = [first] if second is None else [first, second]
+        batch, most = masked_pair(self.tokenizer, texts), self.preprocessing["max_length"]
         count = batch.inputs.shape[1]
         if count > most:
             raise UserError(
                 f"it has {count:,} tokens, special ones included, and the run was trained on at most {most}"
             )
         words = batch.inputs > self.tokenizer.sep_id
-        if any(not words[batch.segments == part].any() for part in range(1 if second is None else 2)):
+        if any(not words[batch.segments == number].any() for number in range(len(texts))):
             raise UserError("there is nothing to read: the text has no words")
         return batch
 

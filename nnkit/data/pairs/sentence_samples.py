@@ -1,6 +1,6 @@
 """Sentence pairs drawn from documents, some of their tokens masked: what BERT is pre-trained on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from nnkit.batches import IGNORED, Sentences
 from nnkit.data.base import Samples
-from nnkit.data.buckets import LengthSampler
 from nnkit.data.counted_random import uniform
 from nnkit.data.pairs.documents import EncodedDocuments
 from nnkit.data.sampler import Draw
@@ -198,9 +197,8 @@ def _below(drawn: NDArray[np.float64], count: Any) -> Numbers:
     return numbers
 
 
-def masked_pair(tokenizer: BertTokenizer, first: str, second: str | None) -> Sentences:
+def masked_pair(tokenizer: BertTokenizer, texts: Sequence[str]) -> Sentences:
     """Return a batch of one text, or of a pair, in which each [MASK] is a masked token; the target there is 0."""
-    texts = [text for text in (first, second) if text is not None]
     rows = [np.concatenate([tokenizer.encode_masked(text), [tokenizer.sep_id]]) for text in texts]
     inputs = torch.from_numpy(np.concatenate([[tokenizer.cls_id], *rows]).astype(np.int64))[None]
     segments = torch.zeros_like(inputs)
@@ -208,32 +206,3 @@ def masked_pair(tokenizer: BertTokenizer, first: str, second: str | None) -> Sen
     target = torch.full_like(inputs, IGNORED).masked_fill(inputs == tokenizer.mask_id, 0)
     zero = torch.zeros(1, dtype=torch.int64)
     return Sentences(inputs, torch.ones_like(inputs, dtype=torch.bool), segments, target, zero, zero)
-
-
-class SentencePairSampler(LengthSampler):
-    """Yields batches of pairs of similar length, as they are drawn in each epoch.
-
-    Args:
-        samples: The pairs of a split.
-        batch_size: As in `LengthSampler`, like the rest.
-        seed: As in `LengthSampler`.
-        rank: As in `LengthSampler`.
-        world_size: As in `LengthSampler`.
-    """
-
-    def __init__(
-        self,
-        samples: SentencePairSamples,
-        batch_size: int,
-        *,
-        seed: int | None = None,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        super().__init__(samples.lengths(None), batch_size, seed=seed, rank=rank, world_size=world_size)
-        self._samples = samples
-
-    def deal(self) -> Any:
-        """Return the sample numbers of each batch that this process gets in this epoch, (batch,) int64."""
-        self.lengths = self._samples.lengths(None if self.seed is None else self.epoch)
-        return super().deal()

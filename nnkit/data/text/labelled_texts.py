@@ -21,6 +21,7 @@ from nnkit.data.text.items import read_texts
 from nnkit.data.text.samples import (
     EncodedTexts,
     LabelledTextSamples,
+    SingleTexts,
     encode_texts,
     report_share,
     report_unknown,
@@ -30,7 +31,6 @@ from nnkit.data.tokenizing import (
     TokenizerKind,
     check_tokenizer,
     learn_tokenizer,
-    quoted,
     tokenizer_from,
 )
 from nnkit.errors import ConfigError, UserError
@@ -40,7 +40,6 @@ _logger = logging.getLogger("nnkit")
 
 # Share of padding beyond which it is worth a warning.
 _MUCH_PADDING = 0.1
-_FIRST = torch.zeros(1, dtype=torch.int64)
 
 
 @dataclass(frozen=True)
@@ -256,7 +255,7 @@ class LabelledTexts(DataModule):
         return LabelledTextSamples(encoded, classified.target, classified.rows[split])
 
     def make_sampler(self, samples: Samples, batch_size: int, seed: int | None) -> LengthSampler:
-        """Return what deals the texts of a split out to batches of similar length."""
+        """Return the sampler of a split: batches of similar length."""
         assert isinstance(samples, LabelledTextSamples)
         rank, world_size = process()
         return LengthSampler(
@@ -276,39 +275,19 @@ class LabelledTexts(DataModule):
                 "-" for standard input, a text on each line.
         """
         learnt = self.preprocessing
-        tokenizer, max_length = tokenizer_from(learnt["tokenizer"]), learnt["max_length"]
-        markers, said = learnt.get("markers", False), set[str]()
+        single = SingleTexts(
+            tokenizer_from(learnt["tokenizer"]),
+            "training texts",
+            learnt["max_length"],
+            special_tokens=learnt.get("markers", False),
+        )
+        first = torch.zeros(1, dtype=torch.int64)
         for name, text, problem in read_texts(items, learnt["columns"]["text"]):
-            if problem:
-                yield name, problem
-                continue
             try:
-                encoded = encode_texts(tokenizer, [text], max_length, special_tokens=markers)
+                samples = None if problem else LabelledTextSamples(single.encode(text), first, first)
+                yield name, problem if samples is None else samples[Draw(None, first)]
             except UserError as error:
-                # A pre-trained vocabulary may have no unknown token.
                 yield name, str(error)
-                continue
-            if not len(encoded.tokens):
-                yield name, f"there is nothing to read in it: {text[:40]!r}"
-                continue
-            _warn(tokenizer, text, encoded, said)
-            yield name, LabelledTextSamples(encoded, _FIRST, _FIRST)[Draw(None, _FIRST)]
-
-
-def _warn(tokenizer: Tokenizer, text: str, encoded: EncodedTexts, said: set[str]) -> None:
-    """Warn of the first text that is cut, and of the first with unknown tokens."""
-    if encoded.cut.any() and "cut" not in said:
-        said.add("cut")
-        _logger.warning(
-            "longer than %d tokens and cut there: %r and maybe others", len(encoded.tokens), text[:40]
-        )
-    unknown = tokenizer.unknown is not None and bool((encoded.tokens == tokenizer.unknown).any())
-    if unknown and "unknown" not in said:
-        said.add("unknown")
-        _logger.warning(
-            "not in the training texts, counts as unknown: %s in %r; maybe in others as well",
-            *(quoted(tokenizer.out_of_vocabulary(text)), text[:40]),
-        )
 
 
 def classify(labelled: Labelled, options: dict[str, Any], report: bool) -> Classified:

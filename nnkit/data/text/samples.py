@@ -15,6 +15,7 @@ from nnkit.data.base import Samples
 from nnkit.data.counted_random import private_generator
 from nnkit.data.sampler import Draw
 from nnkit.data.tokenizing import BertTokenizer, Tokenizer, quoted
+from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")
 
@@ -156,6 +157,47 @@ def encode_texts(
     rows = [row for ids in encoded if len(ids) for row in (begin, ids[:most], end)]
     tokens = np.concatenate([np.empty(0, np.int32), *rows])
     return EncodedTexts(torch.from_numpy(tokens), lengths.cumsum(0) - lengths, lengths, full > most)
+
+
+class SingleTexts:
+    """Encodes texts one by one; warns of the first that is cut, and of the first with unknown tokens.
+
+    Args:
+        tokenizer: As in `encode_texts`, like the last two.
+        noun: What messages call the texts that the vocabulary was learnt from.
+        max_length: As in `encode_texts`.
+        special_tokens: As in `encode_texts`.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, noun: str, max_length: int, *, special_tokens: bool = False
+    ) -> None:
+        self._tokenizer, self._noun, self._max_length = tokenizer, noun, max_length
+        self._special_tokens = special_tokens
+        self._warned = set[str]()
+
+    def encode(self, text: str) -> EncodedTexts:
+        """Encode one text.
+
+        Raises:
+            UserError: If it has no token, or one is out of vocabulary and there is no unknown token.
+        """
+        encoded = encode_texts(self._tokenizer, [text], self._max_length, special_tokens=self._special_tokens)
+        if not len(encoded.tokens):
+            raise UserError(f"there is nothing to read in it: {text[:40]!r}")
+        if encoded.cut.any():
+            sentence = "longer than %d tokens and cut there: %r and maybe others"
+            self._warn(sentence, len(encoded.tokens), text[:40])
+        if self._tokenizer.unknown is not None and (encoded.tokens == self._tokenizer.unknown).any():
+            lacking = quoted(self._tokenizer.out_of_vocabulary(text))
+            sentence = "not in the %s, counts as unknown: %s in %r; maybe in others as well"
+            self._warn(sentence, self._noun, lacking, text[:40])
+        return encoded
+
+    def _warn(self, sentence: str, *values: object) -> None:
+        if sentence not in self._warned:
+            self._warned.add(sentence)
+            _logger.warning(sentence, *values)
 
 
 class LabelledTextSamples(Samples):
