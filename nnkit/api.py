@@ -189,10 +189,10 @@ class Loaded:
         return replies(self.task, self.data, text, run=str(self.run.path), beam=beam)
 
     def fill(self, text: str, following: str | None = None, top_k: int = 5) -> Filled:
-        """Find what [MASK] hides in a text, as ``nnkit generate`` does.
+        """Find what [MASK] stands for in a text, as ``nnkit generate`` does.
 
         Args:
-            text: What is read; each [MASK] hides a token.
+            text: What is read; each [MASK] is a masked token.
             following: A text that may follow it; None: nothing is said of that.
             top_k: Tokens to rank, at most.
 
@@ -201,7 +201,7 @@ class Loaded:
             the probability that the other text follows (``follows``).
 
         Raises:
-            UserError: If the run was not trained to find hidden tokens, or nothing is hidden and nothing may follow.
+            UserError: If the run was not trained to find masked tokens, or nothing is masked and nothing may follow.
             ValueError: If top_k is below 1.
         """
         from nnkit.inference.filling import fill

@@ -135,14 +135,14 @@ class Pairs(NamedTuple):
 
 
 class Sentences(NamedTuple):
-    """Pairs of sentences, some of their tokens hidden.
+    """Pairs of sentences, some of their tokens masked.
 
     Attributes:
         inputs: Token numbers, (batch, time) int64: class mark, first sentence, separator, second sentence, separator;
             padded on the right.
         mask: True where there is a token, (batch, time) bool.
         segments: 0 in the first sentence, 1 in the second, (batch, time) int64.
-        target: The hidden tokens, (batch, time) int64; `IGNORED` where nothing is hidden.
+        target: The masked tokens, (batch, time) int64; `IGNORED` where nothing is masked.
         next_label: 0 where the second sentence is the one after the first in its document, 1 where it is from another
             one, (batch,) int64, as in the published models; a run that has no ``is_next`` in its preprocessing has the
             opposite order.

@@ -1,4 +1,4 @@
-"""Head that says which token is hidden, and whether one sentence follows another."""
+"""Head that predicts masked tokens, and whether one sentence follows another."""
 
 from typing import ClassVar
 
@@ -30,7 +30,7 @@ class MaskedLM(nn.Module):
         ValueError: If a number is below 1.
     """
 
-    # It wants the features of the hidden steps, and their summary for `next_sentence`.
+    # It wants the features of the masked steps, and their summary for `next_sentence`.
     each_step_and_summary: ClassVar[bool] = True
     # Arguments that are the body's own where the config leaves them null.
     as_body: ClassVar[tuple[str, ...]] = ("activation",)

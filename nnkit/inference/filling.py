@@ -1,4 +1,4 @@
-"""What a run of BERT's pre-training says of a text: which tokens are hidden in it, and whether another follows."""
+"""Predictions of a run of BERT's pre-training: the masked tokens of a text, and whether another text follows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Filled:
-    """A text in which hidden tokens were found.
+    """A text in which masked tokens were found.
 
     Attributes:
         text: The text, the most probable token in the place of each [MASK].
@@ -33,12 +33,12 @@ class Filled:
 def fill(
     task: Task, data: DataModule, prompt: str, following: str | None = None, *, top_k: int = 5, run: str
 ) -> Filled:
-    """Find what is hidden in a text, and judge whether another one follows it, as `nnkit generate` does.
+    """Find the masked tokens of a text, and judge whether another one follows it, as `nnkit generate` does.
 
     Args:
         task: A trained task, in evaluation mode.
         data: The data module it was trained on, with its preprocessing.
-        prompt: A text; [MASK] hides a token.
+        prompt: A text; [MASK] is a masked token.
         following: What may follow it; None: nothing is said of that.
         top_k: Tokens to rank, at most; at least 1.
         run: How the user calls the run, for sentences.
@@ -49,7 +49,7 @@ def fill(
     """
     if task.writes != "masked":
         raise UserError(
-            f"{run} was not trained to find hidden words: its task is {type(task).__name__}\n"
+            f"{run} was not trained to find masked words: its task is {type(task).__name__}\n"
             "    nnkit train data=pydocs_pairs trains a run that is"
         )
     masked: Any = task
@@ -58,12 +58,12 @@ def fill(
     mark = SPECIAL_TOKENS[tokenizer.mask_id]
     if following is None and mark not in prompt:
         raise UserError(
-            f"{run} finds hidden words and does not write on, as it reads in both directions: write {mark} in the "
+            f"{run} finds masked words and does not write on, as it reads in both directions: write {mark} in the "
             f'prompt, such as --prompt "The {mark} statement"\n    --next "..." asks whether a sentence follows the '
             "prompt\n    nnkit train data=pydocs trains a language model, which writes on"
         )
     batch = pairs.masked(prompt, following)
-    found, labels = masked.hidden_tokens(batch, tokenizer, top_k)
+    found, labels = masked.masked_tokens(batch, tokenizer, top_k)
     texts = [prompt] if following is None else [prompt, following]
     best = iter([row[0][0] for row in found])
     return Filled(

@@ -21,8 +21,8 @@ Candidate = tuple[int, float]
 class MaskedLM(Task):
     """Hidden tokens against what stood there, and pairs of sentences against whether the second followed the first.
 
-    Devlin et al. 2019, section 3.1. The loss is the sum of two means in nats: over hidden tokens, and over pairs. The
-    vocabulary is scored at hidden tokens only. docs/metrics.md defines the metrics.
+    Devlin et al. 2019, section 3.1. The loss is the sum of two means in nats: over masked tokens, and over pairs. The
+    vocabulary is scored at masked tokens only. docs/metrics.md defines the metrics.
     """
 
     metrics: ClassVar[dict[str, str]] = {
@@ -48,13 +48,13 @@ class MaskedLM(Task):
         self._eval_sums = nothing(2, len(self.totals))
 
     def forward(self, inputs: Tensor, mask: Tensor, segments: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-        """Score hidden tokens and the pair.
+        """Score masked tokens and the pair.
 
         Args:
             inputs: Token numbers, (batch, time).
             mask: True where there is a token, (batch, time) bool.
             segments: The sentence of each token, (batch, time).
-            where: True at hidden tokens, (batch, time) bool.
+            where: True at masked tokens, (batch, time) bool.
 
         Returns:
             Logits (hidden, vocab_size) of the tokens that may stand there, row by row, and (batch, 2) of the pair's
@@ -64,13 +64,13 @@ class MaskedLM(Task):
         return tokens, follows
 
     def _scored(self, batch: Sentences) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the logits of hidden tokens and of pairs, each with its target."""
+        """Return the logits of masked tokens and of pairs, each with its target."""
         where = batch.target != IGNORED
         tokens, follows = self(batch.inputs, batch.mask, batch.segments, where)
         return tokens, batch.target[where], follows, batch.next_label
 
     def targets(self, batch: Batch) -> list[Tensor]:
-        """Return the hidden tokens, and the labels of the pairs."""
+        """Return the masked tokens, and the labels of the pairs."""
         assert isinstance(batch, Sentences)
         return [batch.target[batch.target != IGNORED], batch.next_label]
 
@@ -115,10 +115,10 @@ class MaskedLM(Task):
         self._eval_sums = self._eval_sums + torch.stack(rows)
 
     def results(self) -> dict[str, Tensor]:
-        """Return losses and accuracies over all hidden tokens and all pairs seen."""
+        """Return losses and accuracies over all masked tokens and all pairs seen."""
         sums, weights = self.over_processes(self._eval_sums)
         self._eval_sums = nothing(2, len(self.totals))
-        # A part so small that nothing was hidden in it has no loss there.
+        # A split so small that nothing was masked in it has no loss there.
         means = sums / weights.clamp(min=1)
         results = dict(zip(self.totals, means, strict=True))
         results["loss"] = results["mlm_loss"] + results["next_sentence_loss"]
@@ -136,25 +136,25 @@ class MaskedLM(Task):
         )
 
     def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Ranking]:
-        """Yield the most probable choices of the tokens that are hidden in a text."""
+        """Yield the most probable choices for the masked tokens of a text."""
         assert isinstance(batch, Sentences)
-        found, _ = self.hidden_tokens(batch, data.tokenizer, top_k)
+        found, _ = self.masked_tokens(batch, data.tokenizer, top_k)
         choices = best_together(found, top_k)
         texts = [(" ".join(map(data.tokenizer.token_text, tokens)), share) for tokens, share in choices]
         yield Ranking(names[0], tuple(texts))
 
-    def hidden_tokens(
+    def masked_tokens(
         self, batch: Sentences, tokenizer: BertTokenizer, top_k: int
     ) -> tuple[list[list[Candidate]], list[float]]:
-        """Rank the tokens that may be hidden in a batch of one, marks and the unknown token left out.
+        """Rank the tokens at the masked places of a batch of one, without special tokens and the unknown one.
 
         Args:
-            batch: What is read; its target says where something is hidden.
+            batch: What is read; its target says where something is masked.
             tokenizer: That of the run.
             top_k: Tokens to rank, at most.
 
         Returns:
-            For each hidden token candidates, the best first, and the probabilities of the pair's labels 0 and 1.
+            For each masked token candidates, the best first, and the probabilities of the pair's labels 0 and 1.
 
         Raises:
             UserError: If the network's scores are not finite.

@@ -136,7 +136,7 @@ def test_a_run_without_a_vocabulary_is_refused():
     assert not Path("outputs/target").exists()
 
 
-def test_marks_come_along_where_the_vocabulary_has_them():
+def test_special_tokens_come_along_where_the_vocabulary_has_them():
     encoder = ["model=transformer_encoder", "model.dim=8", "model.num_layers=1"]
     source = classifier(*encoder, "data.markers=true", "data.tokenizer=words", "name=source")
     target = classifier(*encoder, *STILL, "init_from=source")

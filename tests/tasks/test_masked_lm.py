@@ -1,4 +1,4 @@
-"""BERT's pre-training as a task, and a run from training to hidden words."""
+"""BERT's pre-training as a task, and a run from training to masked words."""
 
 import json
 import re
@@ -28,7 +28,7 @@ class Given(nn.Module):
         return self.tokens[rows][where], self.follows[rows]
 
 
-def test_losses_and_accuracies_are_means_over_hidden_tokens_and_over_pairs():
+def test_losses_and_accuracies_are_means_over_masked_tokens_and_over_pairs():
     drawn = torch.Generator().manual_seed(0)
     tokens = torch.randn(5, 6, 9, generator=drawn)
     follows = torch.randn(5, 2, generator=drawn)
@@ -100,7 +100,7 @@ def ask(cli, outputs):
     return run
 
 
-def test_hidden_words_are_found_and_ranked(ask):
+def test_masked_words_are_found_and_ranked(ask):
     code, out, err = ask("--prompt", "the cat [MASK] a dog .", "--format", "jsonl", "--top-k", 3)
     assert (code, err) == (0, "")
     row = json.loads(out)
@@ -163,7 +163,7 @@ def test_other_runs_are_told_from_it(cli, outputs):
     code, _, err = cli("generate", "iris", "--next", "a", "--output-dir", outputs)
     assert code == 2
     assert "is no language model" in err
-    with pytest.raises(UserError, match="was not trained to find hidden words"):
+    with pytest.raises(UserError, match="was not trained to find masked words"):
         nnkit.load("iris", outputs).fill("the [MASK]")
 
 
@@ -175,7 +175,7 @@ def test_from_python(outputs):
         nnkit.load("bert", outputs).fill("[MASK]", top_k=0)
 
 
-def test_predict_ranks_what_is_hidden(cli, outputs):
+def test_predict_ranks_masked_words(cli, outputs):
     items = ["it goes [MASK] .", "the cat goes home .", "[MASK] goes [MASK] ."]
     code, out, err = cli("predict", "bert", *items, "--output-dir", outputs)
     assert code == 2

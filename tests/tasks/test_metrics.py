@@ -44,7 +44,7 @@ class Given(nn.Module):
 
 
 class Pair(Given):
-    """Returns scores of hidden tokens and of pairs."""
+    """Returns scores of masked tokens and of pairs."""
 
     def forward(self, inputs, mask, segments, where):
         tokens, follows = (part[inputs[:, 0]] for part in self.outputs)

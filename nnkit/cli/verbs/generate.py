@@ -202,7 +202,7 @@ _ANSWERS = _Way(
     {"length": None, "beam": None, "nbest": 1, "length_penalty": None},
     _answer,
 )
-_FILLS = _Way("fills in what is hidden", {"top_k": 5, "next": None}, _fill)
+_FILLS = _Way("fills in what is masked", {"top_k": 5, "next": None}, _fill)
 _WAYS = (_CONTINUES, _ANSWERS, _FILLS)
 
 

@@ -91,7 +91,7 @@ def test_training_has_the_first_one_alone(path):
     assert torch.equal(batch.references, batch.target[:, None])
 
 
-def test_words_are_dealt_out_by_their_hash(path):
+def test_words_are_split_by_their_hash(path):
     data = prepared(path)
     words = spoken(data)
     for word in words:

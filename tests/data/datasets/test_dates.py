@@ -56,7 +56,7 @@ def test_no_text_means_two_days():
                 assert meant.setdefault(pattern.apply(day, code), day) == day
 
 
-def test_a_format_with_two_answers_is_not_used(monkeypatch):
+def test_an_ambiguous_format_is_not_used(monkeypatch):
     from babel import Locale
     from babel.dates import parse_pattern
 
@@ -65,7 +65,7 @@ def test_a_format_with_two_answers_is_not_used(monkeypatch):
     assert [pattern.pattern for pattern in kept] == ["d/M/yy", "d. MMMM y", "E d M yyyy"]
 
 
-def test_no_day_is_in_two_parts():
+def test_no_day_is_in_two_splits():
     days = [date(1950, 1, 1) + timedelta(number) for number in range(0, 36_525, 40)]
     for day in days[:50]:
         number = int(hashlib.sha256(day.isoformat().encode()).hexdigest(), 16) % 20

@@ -29,7 +29,7 @@ def test_strings_of_one_language_only(names):
     assert len({name.text.strip() for name in names}) == len(names) > 10_000
 
 
-def test_no_concept_is_in_two_parts(names):
+def test_no_concept_is_in_two_splits(names):
     concepts = {name.concept for name in names}
     parts = {concept: part_of(concept) for concept in concepts}
     for concept in list(concepts)[:50]:

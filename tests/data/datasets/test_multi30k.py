@@ -30,7 +30,7 @@ def prepared(root, **options):
 
 
 @pytest.mark.parametrize(("source", "target", "word"), [("en", "de", "Hund"), ("de", "en", "dog")])
-def test_the_published_parts_are_kept(root, source, target, word):
+def test_the_published_splits_are_kept(root, source, target, word):
     data = prepared(root, source=source, target=target)
     assert data.preprocessing["counts"] == {"train": 40, "val": 6, "test": 5}
     assert data.facts()["vocab_size"] == data.facts()["source_vocab_size"] <= 302

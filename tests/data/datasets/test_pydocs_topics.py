@@ -73,7 +73,7 @@ def test_a_topic_is_a_chapter_and_its_name_is_not_put_into_the_text():
     assert chapter_of("no_such_module") is None
 
 
-def test_a_module_is_in_one_part_only_and_about_an_eighth_is_held_out():
+def test_a_module_is_in_one_split_only_and_about_an_eighth_is_held_out():
     parts, sizes = defaultdict(set), defaultdict(int)
     for text, topic, part in rows(PyDocsTopics()):
         if topic == "graphics" and text != TWICE:

@@ -65,7 +65,7 @@ def texts_of(data, split, epoch=None):
     return rows
 
 
-def test_every_pair_is_in_one_part_with_its_marks(write):
+def test_every_pair_is_in_one_split_with_its_special_tokens(write):
     rows = sentences()
     data = prepared(write(rows))
     assert data.preprocessing["counts"] == {"train": 160, "val": 20, "test": 20}
@@ -83,7 +83,7 @@ def test_every_pair_is_in_one_part_with_its_marks(write):
     assert whole(data, "train").target.max() < data.facts()["vocab_size"]
 
 
-def test_pairs_of_one_source_are_in_one_part(write):
+def test_pairs_of_one_source_are_in_one_split(write):
     rows = [(f"{number % 40}", f"answer {number}") for number in range(200)]
     data = prepared(write(rows), val_fraction=0.2, test_fraction=0.2)
     parts = [{source for source, _ in texts_of(data, split)} for split in SPLITS]
@@ -149,7 +149,7 @@ def test_long_pairs_are_not_trained_on_but_tested(write, caplog):
     assert "test sources are longer than 20 tokens and are cut there" in caplog.text
 
 
-def test_nothing_to_train_on_is_said(write):
+def test_nothing_to_train_on_is_refused(write):
     with pytest.raises(UserError, match="there is nothing to train on"):
         prepared(write(sentences()), max_length=1)
 

@@ -1,4 +1,4 @@
-"""Pairs of sentences: what follows what, what is hidden, which documents a part holds, the same pair every time."""
+"""Pairs of sentences: what follows what, what is masked, which documents a part holds, the same pair every time."""
 
 import json
 import random
@@ -126,7 +126,7 @@ def test_half_of_the_seconds_follow_and_the_length_does_not_tell_which(path):
     assert abs(lengths[follows == 1].mean() - lengths[follows == 0].mean()) < spread
 
 
-def test_of_the_tokens_15_percent_are_hidden_80_10_10(path):
+def test_of_the_tokens_15_percent_are_masked_80_10_10(path):
     data = prepared(path)
     hidden = masked = kept = other = words = 0
     places = torch.zeros(64)
@@ -156,7 +156,7 @@ def test_of_the_tokens_15_percent_are_hidden_80_10_10(path):
     assert early.max() < 1.35 * early.min()
 
 
-def test_every_document_is_in_one_part_only(path):
+def test_every_document_is_in_one_split_only(path):
     data = prepared(path)
     found = {}
     for split in ("train", "val", "test"):
@@ -231,7 +231,7 @@ def test_documents_may_be_files_and_sentences_end_with_punctuation(tmp_path):
     assert sum(count["sentences"] for count in counts.values()) == 8 * 4
 
 
-def test_too_few_documents_are_counted_and_what_to_type_is_said(tmp_path):
+def test_too_few_documents_are_counted_and_the_message_names_what_to_type(tmp_path):
     path = tmp_path / "book.txt"
     path.write_text("One paragraph. It goes on.\nAnd on.\n\nOne more.\n")
     with pytest.raises(UserError, match="has 1 documents of two sentences or more, and 6 are needed") as said:

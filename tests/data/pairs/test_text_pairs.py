@@ -115,7 +115,7 @@ def test_a_changed_file_is_refused(write, parallel):
         changed.samples("test")
 
 
-def test_what_was_said_of_the_data_stands_in_the_log_of_the_run(write):
+def test_what_is_left_out_stands_in_the_log_of_the_run(write):
     path = write(columns([*ROWS, *((f"{number} {'a b ' * 40}", "c") for number in range(9))]))
     words = ["data=text_pairs", f"data.path={path}", "data.max_length=80", "data.test_fraction=0.0"]
     small = ["model.dim=8", "model.num_layers=1", "trainer.max_steps=1", "trainer.num_threads=1", "logger=[]"]

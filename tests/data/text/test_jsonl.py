@@ -29,7 +29,7 @@ def prepared(path, **options):
 
 
 @pytest.mark.parametrize("name", ["texts.jsonl", "texts.jsonl.gz"])
-def test_keys_are_found_and_classes_told(write, name, caplog):
+def test_keys_and_classes_are_found(write, name, caplog):
     data = prepared(write(b"\xef\xbb\xbf" + lines(source=7), name), text="text", target="label")
     assert data.preprocessing["columns"] == {"text": "text", "target": "label"}
     assert data.preprocessing["class_names"] == ["a", "b"]

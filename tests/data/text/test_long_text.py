@@ -88,7 +88,7 @@ def test_held_out_tokens_are_scored_once_in_their_order(path):
     assert begin == len(numbers)
 
 
-def test_parts_are_cut_by_position_near_their_share(path):
+def test_splits_are_cut_by_position_near_their_share(path):
     counts = prepared(path, val_fraction=0.1, test_fraction=0.2).preprocessing["counts"]
     length = len(prose())
     assert sum(count["characters"] for count in counts.values()) == length
@@ -108,7 +108,7 @@ def test_windows_are_a_pure_function_of_seed_epoch_and_index(path):
         assert not torch.equal(other.inputs, first.inputs)
 
 
-def test_windows_lie_anywhere_in_the_training_part(path):
+def test_windows_lie_anywhere_in_the_training_split(path):
     data = prepared(path)
     text = prose()[: data.preprocessing["counts"]["train"]["characters"]]
     numbers = ids(prose())[: len(text)]
@@ -123,7 +123,7 @@ def test_windows_lie_anywhere_in_the_training_part(path):
     assert len(rows) > 1.5 * len(data.split("train"))
 
 
-def test_blocks_cover_the_training_part_in_shuffled_order(path):
+def test_blocks_cover_the_training_split_in_shuffled_order(path):
     data = prepared(path, windows="blocks")
     numbers = ids(prose())[: data.preprocessing["counts"]["train"]["tokens"]]
     batches = list(data.train_dataloader())
@@ -137,7 +137,7 @@ def test_blocks_cover_the_training_part_in_shuffled_order(path):
 
 
 @pytest.mark.parametrize("kind", ["bytes", "words", "bpe", "wordpiece"])
-def test_each_part_is_what_its_tokenizer_makes_of_it(path, kind):
+def test_each_split_is_encoded_by_itself(path, kind):
     data = prepared(path, tokenizer=kind, max_vocab={"bpe": 280, "wordpiece": 60}.get(kind), block_size=4)
     counts, text = data.preprocessing["counts"], prose()
     begin = 0
@@ -266,7 +266,7 @@ def test_items_are_texts_files_and_lines(path, tmp_path, monkeypatch, caplog):
     assert read["the cat " * 600].inputs.shape == (1, 4095)
 
 
-def test_a_text_of_unknown_words_is_answered_with_them(path):
+def test_a_text_of_unknown_words_is_refused_with_them(path):
     data = prepared(path, tokenizer="words", block_size=4)
     read = dict(data.read(["never heard", "the unheard"]))
     assert "'never', 'heard'" in read["never heard"]
@@ -373,7 +373,7 @@ def test_the_length_asked_for_is_enough(tmp_path):
     assert len(prepared(path, block_size=128).split("train")) == 1
 
 
-def test_a_text_without_blanks_has_its_three_parts(tmp_path):
+def test_a_text_without_blanks_has_its_three_splits(tmp_path):
     path = tmp_path / "genome.txt"
     path.write_text("ACGT" * 5000)
     counts = prepared(path).preprocessing["counts"]
@@ -444,7 +444,7 @@ def test_shakespeare_is_fetched_once(tmp_path, monkeypatch):
     assert hashlib.sha256(kept.read_bytes()).hexdigest() == Shakespeare.published.files[0].sha256
 
 
-def test_without_a_network_the_way_out_is_said(monkeypatch):
+def test_without_a_network_the_message_names_what_to_type(monkeypatch):
     def download(url, path, limit):
         raise FetchError("the host cannot be found")
 
@@ -504,7 +504,7 @@ def test_documentation_of_another_python_is_refused_by_its_version(library, tmp_
         other.split("train")
 
 
-def test_what_was_prepared_is_said(path, caplog):
+def test_what_was_prepared_is_logged(path, caplog):
     caplog.set_level(logging.INFO, logger="nnkit")
     prepared(path)
     assert f"{len(prose())} characters; " in caplog.text

@@ -218,7 +218,7 @@ def test_columns_that_are_not_there(write, options, sentence):
         prepared(write(table(reviews())), **options)
 
 
-def test_where_a_file_is_not_utf8_is_said(write, caplog):
+def test_a_file_that_is_not_utf8_is_warned_of_with_its_place(write, caplog):
     rows = reviews()
     rows[40] = ("déjà vu", "bad")
     data = prepared(write(table(rows), encoding="latin-1"))
@@ -250,7 +250,7 @@ def test_texts_are_read_from_arguments_files_and_standard_input(write, tmp_path,
     }
 
 
-def test_what_a_text_loses_is_said_once(write, caplog):
+def test_what_a_text_loses_is_warned_of_once(write, caplog):
     data = prepared(write(table(reviews())), max_length=20)
     caplog.clear()
     batches = dict(data.read(["ß and more words than there is room for", "ß" * 30]))
