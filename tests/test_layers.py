@@ -170,7 +170,7 @@ def test_nothing_outside_the_tasks_asks_which_task_it_has(name):
 
 
 # What is named twice because the field names it twice: a batch of tokens and what embeds it, a head and its task.
-TWICE = {"Tokens", "Sentences", "MaskedLM", "PairSamples", "TextSamples"}
+TWICE = {"Tokens", "Sentences", "MaskedLM"}
 
 
 def test_a_public_class_is_defined_once():

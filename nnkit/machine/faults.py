@@ -1,4 +1,4 @@
-"""What goes wrong in the machinery below, said in sentences: files, worker processes, memory, odd data."""
+"""Faults of files, worker processes, memory and data that reach a training loop, explained in sentences."""
 
 import logging
 import re
@@ -45,7 +45,7 @@ def explained() -> Iterator[None]:
 
 
 def _sentence(error: Exception) -> NnkitError | None:
-    """Return what is to be said instead of an error; None for one that speaks for itself."""
+    """Return the explanation of an error; None if it needs none."""
     text = str(error)
     if (said := _of_memory(error)) is not None:
         return EnvironmentFault(f"{said}\n    try a smaller data.batch_size")
@@ -69,9 +69,9 @@ def _of_memory(error: Exception) -> str | None:
 
 
 def _raised_in_worker(error: Exception, match: re.Match[str]) -> NnkitError:
-    """Return what a worker process raised; torch brings its whole traceback as the error's text."""
+    """Explain what a worker process raised; torch makes its whole traceback the text of the error."""
     text, kind = str(error), match[1]
-    # From the last line that begins with the error's class: what it says may have several lines.
+    # From the last line that begins with the error's class, as a message may have several lines.
     last = list(re.finditer(rf"^[\w.]*{kind}(?:: |$)", text, re.MULTILINE))
     reason = text[last[-1].end() :].strip() if last else ""
     if isinstance(error, NnkitError):
@@ -112,7 +112,7 @@ def _from_worker(error: Exception) -> bool:
 
 def _of_data(error: Exception) -> UserError | None:
     if isinstance(error, MisconfigurationException):
-        # Of the user's values for the trainer those are left that only the data's size makes wrong.
+        # Every other value for the trainer has been checked; what is left depends on the size of the data.
         return UserError(str(error))
     if isinstance(error, IndexError) and (match := _CLASS.search(str(error))):
         return UserError(

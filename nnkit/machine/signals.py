@@ -1,4 +1,4 @@
-"""What this process does with SIGINT, SIGTERM, SIGHUP and SIGUSR1, and that processes started by it are spared."""
+"""What this process does with SIGINT, SIGTERM, SIGHUP and SIGUSR1, and how those that it starts are spared them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def stop() -> int:
 
 
 def broke_off() -> bool:
-    """Return whether the signal was raised as `Stopped` where it came, which any later error may come from."""
+    """Return whether the signal was raised as `Stopped` where it came; any later error may follow from that."""
     return _state.raised
 
 
@@ -227,7 +227,7 @@ def leave_with(code: int) -> None:
     def leave(number: int, frame: FrameType | None) -> None:
         os._exit(code)
 
-    # What is not written out by then is lost; a reader that has gone is nothing new.
+    # What is not written by then is lost; the reader may have gone.
     with suppress(OSError):
         sys.stdout.flush()
     for number in (*STOPS, *SAVES):

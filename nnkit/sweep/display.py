@@ -65,114 +65,10 @@ class _Ended:
     seconds: float | None
 
 
-class Tally:
-    """Counts trials and estimates the time left; memory and work stay the same however many trials there are.
-
-    Args:
-        slots: Trials at once; None: as many as have been seen at once.
-        clock: Returns seconds.
-    """
-
-    def __init__(self, slots: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self.slots = slots
-        self.clock = clock
-        self.total: int | None = None
-        self.counts: Counter[str] = Counter()
-        self.running: dict[str, _Running] = {}
-        self.latest: deque[_Ended] = deque(maxlen=_KEPT)
-        self.failures: deque[_Ended] = deque(maxlen=_KEPT)
-        self._most = 1
-        self._failed_before: dict[str, str] = {}
-        # Of trials that trained to an end while this looked on.
-        self._seconds, self._trained = 0.0, 0
-
-    def begin(self, entries: Mapping[str, Entry], total: int | None) -> None:
-        """Take in the trials of before."""
-        self.total = total
-        states = {name: entry.outcome.state for name, entry in entries.items()}
-        self.counts.update(state for state in states.values() if state in OVER)
-        self._failed_before = {name: state for name, state in states.items() if state in FAILED}
-
-    def started(self, trial: Trial) -> None:
-        """Take in that a trial runs; one that failed before counts no longer as failed."""
-        state = self._failed_before.pop(trial.name, None)
-        if state is not None:
-            self.counts[state] -= 1
-        self.running[trial.name] = _Running(trial, self.clock())
-        self._most = max(self._most, len(self.running))
-
-    def progress(self, trial: Trial, report: TrialReport) -> None:
-        """Take in what a running trial reports."""
-        running = self.running.get(trial.name)
-        if running is not None:
-            running.latest = (self.clock(), report)
-            running.first = running.first or running.latest
-
-    def ended(self, trial: Trial, outcome: Outcome) -> _Ended:
-        """Take in the end of a trial, and return it with its number and how long it took."""
-        running = self.running.pop(trial.name, None)
-        seconds = None if running is None else self.clock() - running.since
-        if outcome.state in OVER:
-            self.counts[outcome.state] += 1
-        if seconds is not None and outcome.state in (DONE, PRUNED):
-            self._seconds += seconds
-            self._trained += 1
-        end = _Ended(self.over, trial, outcome, seconds)
-        (self.failures if outcome.state in FAILED else self.latest).append(end)
-        return end
-
-    @property
-    def over(self) -> int:
-        """How many trials have ended for good."""
-        return self.counts.total()
-
-    @property
-    def to_come(self) -> int | None:
-        """How many trials have not been started; None if unknown."""
-        return None if self.total is None else max(0, self.total - self.over - len(self.running))
-
-    def seconds_left(self) -> float | None:
-        """Return the seconds to the end of the sweep at the speed it had so far; None if that cannot be told yet."""
-        now, to_come = self.clock(), self.to_come
-        left = {name: one.seconds_left(now) for name, one in self.running.items()}
-        known = [seconds for seconds in left.values() if seconds is not None]
-        whole = self._seconds_of_one(now, left)
-        if to_come is None or (whole is None and (to_come or len(known) < len(left))):
-            return None
-        usual = whole or 0.0
-        rest = [
-            max(0.0, usual - (now - self.running[name].since)) if seconds is None else seconds
-            for name, seconds in left.items()
-        ]
-        slots = max(1, min(self.slots or self._most, to_come + len(rest)))
-        return max([(sum(rest) + to_come * usual) / slots, *rest])
-
-    def _seconds_of_one(self, now: float, left: Mapping[str, float | None]) -> float | None:
-        """Return what a trial takes: those that ended, or else those that run and can tell."""
-        if self._trained:
-            return self._seconds / self._trained
-        lengths = [now - self.running[name].since + rest for name, rest in left.items() if rest is not None]
-        return sum(lengths) / len(lengths) if lengths else None
-
-
-def make_display(definition: Definition, path: Path, file: TextIO | None = None) -> Display:
-    """Return what shows a sweep: a table if standard output is a terminal, or else plain lines.
-
-    Args:
-        definition: What the sweep was asked for.
-        path: Its directory.
-        file: Where it is shown instead of standard output.
-    """
-    stream = sys.stdout if file is None else file
-    console = Console(file=stream, highlight=False, markup=False, emoji=False)
-    # rich also takes a pipe for a terminal where FORCE_COLOR is set.
-    if stream.isatty() and console.is_terminal and not console.is_dumb_terminal:
-        return LiveTable(definition, path, console)
-    return PlainLines(definition, path, stream)
-
-
 class Display:
-    """Counts what happens to the trials of a sweep, for subclasses that show it.
+    """Counts trials and estimates the time left, for subclasses that show it.
+
+    Memory and work stay the same however many trials there are.
 
     Args:
         definition: What the sweep was asked for.
@@ -183,36 +79,97 @@ class Display:
     def __init__(
         self, definition: Definition, path: Path, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.monitor, self.path = definition.monitor, path
-        self._tally = Tally(definition.launcher.n_jobs, clock)
+        self.monitor, self.slots, self.path = definition.monitor, definition.launcher.n_jobs, path
+        self.clock = clock
+        self.total: int | None = None
+        self._counts: Counter[str] = Counter()
+        self._running: dict[str, _Running] = {}
+        self._latest: deque[_Ended] = deque(maxlen=_KEPT)
+        self._failures: deque[_Ended] = deque(maxlen=_KEPT)
+        self._most = 1
+        self._failed_before: dict[str, str] = {}
+        # Of trials that trained to an end while this looked on.
+        self._seconds, self._trained = 0.0, 0
         # A table is drawn by a thread of its own.
         self._lock = RLock()
 
     def begin(self, entries: Mapping[str, Entry], total: int | None) -> None:
         """Start to show; `entries` are the trials of before, by name, and `total` is None if unknown."""
         with self._lock:
-            self._tally.begin(entries, total)
+            self.total = total
+            states = {name: entry.outcome.state for name, entry in entries.items()}
+            self._counts.update(state for state in states.values() if state in OVER)
+            self._failed_before = {name: state for name, state in states.items() if state in FAILED}
 
     def started(self, trial: Trial) -> None:
-        """Show that a trial runs."""
+        """Show that a trial runs; one that failed before counts no longer as failed."""
         with self._lock:
-            self._tally.started(trial)
+            state = self._failed_before.pop(trial.name, None)
+            if state is not None:
+                self._counts[state] -= 1
+            self._running[trial.name] = _Running(trial, self.clock())
+            self._most = max(self._most, len(self._running))
 
     def progress(self, trial: Trial, report: TrialReport) -> None:
         """Show how far a running trial is."""
         with self._lock:
-            self._tally.progress(trial, report)
+            running = self._running.get(trial.name)
+            if running is not None:
+                running.latest = (self.clock(), report)
+                running.first = running.first or running.latest
 
     def ended(self, trial: Trial, outcome: Outcome) -> None:
         """Show how a trial ended."""
         with self._lock:
-            self._show_end(self._tally.ended(trial, outcome))
+            running = self._running.pop(trial.name, None)
+            seconds = None if running is None else self.clock() - running.since
+            if outcome.state in OVER:
+                self._counts[outcome.state] += 1
+            if seconds is not None and outcome.state in (DONE, PRUNED):
+                self._seconds += seconds
+                self._trained += 1
+            end = _Ended(self._over, trial, outcome, seconds)
+            (self._failures if outcome.state in FAILED else self._latest).append(end)
+            self._show_end(end)
 
     def close(self) -> None:
         """Leave the terminal as it was; may be called more than once."""
 
+    def seconds_left(self) -> float | None:
+        """Return the seconds to the end of the sweep at the speed it had so far; None if that cannot be told yet."""
+        now, to_come = self.clock(), self._to_come
+        left = {name: one.seconds_left(now) for name, one in self._running.items()}
+        known = [seconds for seconds in left.values() if seconds is not None]
+        whole = self._seconds_of_one(now, left)
+        if to_come is None or (whole is None and (to_come or len(known) < len(left))):
+            return None
+        usual = whole or 0.0
+        rest = [
+            max(0.0, usual - (now - self._running[name].since)) if seconds is None else seconds
+            for name, seconds in left.items()
+        ]
+        slots = max(1, min(self.slots or self._most, to_come + len(rest)))
+        return max([(sum(rest) + to_come * usual) / slots, *rest])
+
+    def _seconds_of_one(self, now: float, left: Mapping[str, float | None]) -> float | None:
+        """Return what a trial takes: those that ended, or else those that run and can tell."""
+        if self._trained:
+            return self._seconds / self._trained
+        lengths = [now - self._running[name].since + rest for name, rest in left.items() if rest is not None]
+        return sum(lengths) / len(lengths) if lengths else None
+
+    @property
+    def _over(self) -> int:
+        """How many trials have ended for good."""
+        return self._counts.total()
+
+    @property
+    def _to_come(self) -> int | None:
+        """How many trials have not been started; None if unknown."""
+        return None if self.total is None else max(0, self.total - self._over - len(self._running))
+
     def _show_end(self, end: _Ended) -> None:
-        """Show how a trial ended, where that is not seen from the tally."""
+        """Show how a trial ended, where a table does not do it."""
 
     def _score(self, metrics: Mapping[str, float]) -> str:
         value = metrics.get(self.monitor)
@@ -238,12 +195,12 @@ class PlainLines(Display):
     def begin(self, entries: Mapping[str, Entry], total: int | None) -> None:
         """Print how many trials there are."""
         super().begin(entries, total)
-        before = self._tally.over
+        before = self._over
         ended = f", {before} of them ended before" if before else ""
         self._print(f"{shorten(self.path)}: {_count(total)}{ended}")
 
     def _show_end(self, end: _Ended) -> None:
-        outcome, total = end.outcome, "" if self._tally.total is None else f"/{self._tally.total}"
+        outcome, total = end.outcome, "" if self.total is None else f"/{self.total}"
         # An interrupted trial has not ended for good.
         number = f"{end.number}{total} " if outcome.state in OVER else ""
         value = self._score(outcome.metrics)
@@ -312,12 +269,12 @@ class LiveTable(Display):
         """Return the table as it stands, no higher than the terminal."""
         with self._lock:
             room = max(4, self.console.size.height - _FRAME)
-            every = list(self._tally.running.values())
+            every = list(self._running.values())
             running = every if len(every) <= room else every[: room - 1]
             left = room - len(running)
             # Failures leave half of what is left to the other ends, if there are that many.
-            most = max(left - len(self._tally.latest), left // 2)
-            failures = list(self._tally.failures)[-most:] if most else []
+            most = max(left - len(self._latest), left // 2)
+            failures = list(self._failures)[-most:] if most else []
             rest = left - len(failures)
             table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
             # The trial is the one column that gives way where the terminal is narrow.
@@ -325,7 +282,7 @@ class LiveTable(Display):
                 table.add_column(
                     printable(header), no_wrap=number != 1, justify="right" if number > 1 else "left"
                 )
-            for end in list(self._tally.latest)[-rest:] if rest else []:
+            for end in list(self._latest)[-rest:] if rest else []:
                 table.add_row(*map(_line, self._ended_row(end)), style=_STYLES.get(end.outcome.state))
             for one in running:
                 table.add_row(*map(_line, self._running_row(one)))
@@ -334,17 +291,16 @@ class LiveTable(Display):
             return Group(_line(self._headline(), "bold"), Text(), table, *map(_failure, failures))
 
     def _headline(self) -> str:
-        tally = self._tally
-        states = [f"{tally.counts[state]} {state}" for state in sorted(tally.counts) if tally.counts[state]]
-        parts = [f"{len(tally.running)} running", *states]
-        if tally.to_come:
-            parts.append(f"{tally.to_come} to come")
-        left = tally.seconds_left()
+        states = [f"{count} {state}" for state, count in sorted(self._counts.items()) if count]
+        parts = [f"{len(self._running)} running", *states]
+        if self._to_come:
+            parts.append(f"{self._to_come} to come")
+        left = self.seconds_left()
         end = "" if left is None else f"  about {_roughly(left)} left"
-        return f"{shorten(self.path)}  {_count(tally.total)}: {', '.join(parts)}{end}"
+        return f"{shorten(self.path)}  {_count(self.total)}: {', '.join(parts)}{end}"
 
     def _running_row(self, one: _Running) -> tuple[str, ...]:
-        left = one.seconds_left(self._tally.clock())
+        left = one.seconds_left(self.clock())
         time_left = "" if left is None else f"{_roughly(left)} left"
         if one.latest is None:
             return "running", _one_line(one.trial.name), "", "", "", time_left
@@ -357,6 +313,22 @@ class LiveTable(Display):
         outcome = end.outcome
         step, score = "" if outcome.step is None else str(outcome.step), self._score(outcome.metrics)
         return outcome.state, _one_line(end.trial.name), "", step, score, duration(end.seconds)
+
+
+def make_display(definition: Definition, path: Path, file: TextIO | None = None) -> Display:
+    """Return what shows a sweep: a table if standard output is a terminal, or else plain lines.
+
+    Args:
+        definition: What the sweep was asked for.
+        path: Its directory.
+        file: Where it is shown instead of standard output.
+    """
+    stream = sys.stdout if file is None else file
+    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    # rich also takes a pipe for a terminal where FORCE_COLOR is set.
+    if stream.isatty() and console.is_terminal and not console.is_dumb_terminal:
+        return LiveTable(definition, path, console)
+    return PlainLines(definition, path, stream)
 
 
 def _count(total: int | None) -> str:

@@ -22,7 +22,6 @@ from nnkit.sweep.study import (
     distribution,
     draw,
     drawn_text,
-    parameter,
     part_reached,
     pruner,
 )
@@ -121,7 +120,7 @@ class Search:
         self._axes, seeds = seeds_apart(axes)
         self._seeds = (seeds.choices or ()) if seeds is not None else ()
         self._check()
-        self._distributions = {parameter(axis): distribution(axis) for axis in self._axes}
+        self._distributions = {axis.name: distribution(axis) for axis in self._axes}
         direction: Direction = "minimize" if definition.mode == "min" else "maximize"
         self._store = StudyStore(sweep.path, definition.sweeper.storage, direction, sleep)
         self._before = [entry.trial for entry in entries.values()]
@@ -249,7 +248,7 @@ class Search:
             self._store.tell(setting.told_as, *setting.verdict(self.definition.monitor))
 
     def _take_up(self, frozen: FrozenTrial) -> _Drawn:
-        words = [f"{axis.key}={drawn_text(axis, frozen.params[parameter(axis)])}" for axis in self._axes]
+        words = [f"{axis.key}={drawn_text(axis, frozen.params[axis.name])}" for axis in self._axes]
         wordings = [(*words, f"{SEED}={seed}") for seed in self._seeds] or [tuple(words)]
         trials = tuple(Trial(numbered_name(one, frozen.number, self._before), one) for one in wordings)
         setting = _Drawn(frozen.number, trials, frozen.number)

@@ -63,6 +63,11 @@ class Axis:
     integer: bool = False
     step: float | None = None
 
+    @property
+    def name(self) -> str:
+        """The key that is set."""
+        return self.key.lstrip("+")
+
 
 @dataclass(frozen=True)
 class Space:

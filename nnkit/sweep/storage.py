@@ -54,7 +54,7 @@ _T = TypeVar("_T")
 
 
 def check_storage(url: str | None) -> None:
-    """Refuse a storage that cannot work, without speaking with it.
+    """Refuse a storage that cannot work, without connecting to it.
 
     Args:
         url: Of a database; None: a journal in the sweep's directory, which always can.
@@ -65,9 +65,44 @@ def check_storage(url: str | None) -> None:
     if url is None:
         return
     try:
-        _examine(make_url(url))
+        parsed = make_url(url)
     except ArgumentError:
         raise _refused(f"{url!r} is no URL of a database", _EXAMPLES) from None
+    shown, driver = parsed.render_as_string(hide_password=True), _driver(parsed)
+    if parsed.get_backend_name() == "sqlite":
+        file = parsed.database
+        if not file or ":memory:" in file:
+            raise _refused(f"{shown} is in memory and gone with the sweep", "such as sqlite:///study.db")
+        if not Path(file).absolute().parent.is_dir():
+            raise _refused(f"{shown}: there is no directory {Path(file).parent}", "make it first")
+    try:
+        sqlalchemy.create_engine(parsed)
+    except ImportError as error:
+        name = error.name or driver
+        hint = f"pip install {_PACKAGES.get(name, name)}"
+        raise _refused(f"{shown} needs the package {name}, which is not installed", hint) from error
+
+
+def _driver(url: URL) -> str:
+    """Return the driver that a URL names.
+
+    Raises:
+        ConfigError: If it, its database or one of its options is none of those that are used here.
+    """
+    shown, backend = url.render_as_string(hide_password=True), url.get_backend_name()
+    if backend not in _DRIVERS:
+        raise _refused(f"{shown}: {backend} is none of {', '.join(_DRIVERS)}", _EXAMPLES)
+    try:
+        driver = url.get_driver_name()
+    except NoSuchModuleError:
+        driver = url.drivername.partition("+")[2]
+    if driver not in _DRIVERS[backend]:
+        known = ", ".join(f"{backend}+{one}" for one in _DRIVERS[backend])
+        raise _refused(f"{shown}: {driver} is no driver that is used here", f"there is {known}")
+    if unknown := sorted(set(url.query) - _OPTIONS):
+        known = ", ".join(sorted(_OPTIONS))
+        raise _refused(f"{shown}: option {unknown[0]} is not taken", f"there is {known}")
+    return driver
 
 
 def refuse_elsewhere(path: Path, url: str | None) -> None:
@@ -99,35 +134,6 @@ def refuse_elsewhere(path: Path, url: str | None) -> None:
 def _again(path: Path, shown: str | None) -> str:
     """Return the command that goes on with a sweep; a storage must be typed, whatever the sweep's file says."""
     return f"nnkit resume {path}" + (f" '{_KEY}={shown}'" if shown else "")
-
-
-def _examine(url: URL) -> None:
-    shown = url.render_as_string(hide_password=True)
-    backend = url.get_backend_name()
-    if backend not in _DRIVERS:
-        raise _refused(f"{shown}: {backend} is none of {', '.join(_DRIVERS)}", _EXAMPLES)
-    try:
-        driver = url.get_driver_name()
-    except NoSuchModuleError:
-        driver = url.drivername.partition("+")[2]
-    if driver not in _DRIVERS[backend]:
-        known = ", ".join(f"{backend}+{one}" for one in _DRIVERS[backend])
-        raise _refused(f"{shown}: {driver} is no driver that is used here", f"there is {known}")
-    if unknown := sorted(set(url.query) - _OPTIONS):
-        raise _refused(
-            f"{shown}: option {unknown[0]} is not taken", f"there is {', '.join(sorted(_OPTIONS))}"
-        )
-    if backend == "sqlite":
-        if not url.database or ":memory:" in url.database:
-            raise _refused(f"{shown} is in memory and gone with the sweep", "such as sqlite:///study.db")
-        if not Path(url.database).absolute().parent.is_dir():
-            raise _refused(f"{shown}: there is no directory {Path(url.database).parent}", "make it first")
-    try:
-        sqlalchemy.create_engine(url)
-    except ImportError as error:
-        name = error.name or driver
-        hint = f"pip install {_PACKAGES.get(name, name)}"
-        raise _refused(f"{shown} needs the package {name}, which is not installed", hint) from error
 
 
 def _refused(text: str, hint: str) -> ConfigError:
@@ -214,24 +220,27 @@ class StudyStore:
         self.do(action)
 
     def _retried(self, action: Callable[[], _T]) -> _T:
-        for wait in _WAITS:
+        waits = iter(_WAITS)
+        while True:
             try:
                 return action()
             except _DOWN as error:
+                wait = next(waits, None)
+                if wait is None:
+                    raise self._down(error) from error
                 if not self._warned:
                     self._warned = True
                     _log.warning("%s: %s; it is tried again", self.where, _sentence(error))
-                self._sleep(wait)
-                self._repair()
-        try:
-            return action()
-        except _DOWN as error:
-            begun = (self.path / SWEEP).is_file()
-            hint = _again(self.path, None if self.journal else self.where) if begun else "the same command"
-            raise EnvironmentFault(
-                f"{self.where} failed {len(_WAITS) + 1} times in {sum(_WAITS):.0f} seconds: {_sentence(error)}"
-                f"\n    once it works, go on with: {hint}"
-            ) from error
+            self._sleep(wait)
+            self._repair()
+
+    def _down(self, error: Exception) -> EnvironmentFault:
+        begun = (self.path / SWEEP).is_file()
+        hint = _again(self.path, None if self.journal else self.where) if begun else "the same command"
+        return EnvironmentFault(
+            f"{self.where} failed {len(_WAITS) + 1} times in {sum(_WAITS):.0f} seconds: {_sentence(error)}"
+            f"\n    once it works, go on with: {hint}"
+        )
 
     def _open(self) -> optuna.Study:
         try:

@@ -31,11 +31,6 @@ _REDUCTION = 3
 _DIGITS, _STEPS = 4, 1000
 
 
-def parameter(axis: Axis) -> str:
-    """Return the name of an axis in the study: its key."""
-    return axis.key.lstrip("+")
-
-
 def distribution(axis: Axis) -> BaseDistribution:
     """Return what is drawn along an axis."""
     if axis.choices is None:

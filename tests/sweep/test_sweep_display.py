@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from nnkit.sweep.directory import Definition, Launcher
-from nnkit.sweep.display import LiveTable, PlainLines, Tally, make_display
+from nnkit.sweep.display import Display, LiveTable, PlainLines, make_display
 from nnkit.sweep.trials import (
     DONE,
     OUT_OF_MEMORY,
@@ -159,7 +159,7 @@ def test_of_a_thousand_trials_those_that_run_fail_or_ended_last_are_shown(table)
 @pytest.mark.parametrize("n_jobs", [1, 2, 5])
 def test_the_time_left_is_what_a_simulation_of_the_rest_takes(n_jobs):
     clock = Clock()
-    tally = Tally(n_jobs, clock)
+    tally = Display(definition(n_jobs), PATH, clock)
     tally.begin({}, 30)
     names = itertools.count()
     # All trials take 100 steps of 0.1 s, so that what is left can be told exactly where slots run in step.
@@ -183,13 +183,13 @@ def test_the_time_left_is_what_a_simulation_of_the_rest_takes(n_jobs):
 
 
 def test_nothing_is_promised_before_anything_is_known():
-    tally = Tally(2, Clock())
+    tally = Display(definition(2), PATH, Clock())
     tally.begin({}, None)
     assert tally.seconds_left() is None
     tally.started(trial(1))
     tally.progress(trial(1), TrialReport(3, 1, None))
     assert tally.seconds_left() is None
-    other = Tally(2, Clock())
+    other = Display(definition(2), PATH, Clock())
     other.begin({}, 3)
     assert other.seconds_left() is None
     other.started(trial(1))
