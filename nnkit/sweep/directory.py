@@ -191,7 +191,7 @@ class Sweep:
             )
 
     def _status(self) -> bytes:
-        """Return what stands in the status file; nothing where there is none.
+        """Return the status file; empty where there is none.
 
         Raises:
             UserError: If it is no file: in a directory from elsewhere, a pipe would be waited on for ever.
@@ -264,7 +264,7 @@ def _line(trial: Trial, outcome: Outcome) -> dict[str, Any]:
 
 
 def _stated(line: bytes) -> tuple[Trial, Outcome] | None:
-    """Return the trial that a line of the status file speaks of, and its state; None if it cannot be read."""
+    """Return the trial and the state in a line of the status file; None if it cannot be read."""
     try:
         content = parse_json(line)
         trial = Trial(str(content["trial"]), tuple(str(word) for word in content["words"]))

@@ -1,4 +1,4 @@
-"""A sweep from its command line, or from its directory, to its results: trials are started, heard, and stopped."""
+"""A sweep from its command line, or from its directory, to its results: starts trials, records them, stops them."""
 
 from __future__ import annotations
 

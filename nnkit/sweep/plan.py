@@ -208,7 +208,7 @@ def find_place(config: DictConfig, definition: Definition) -> tuple[Sweep, Defin
     """Return the directory of a sweep, and its definition: that of before with what was added, if it goes on.
 
     Raises:
-        UserError: If something else stands there, or a sweep that asks for something else.
+        UserError: If the place is taken by something else, or by a sweep that asked for something else.
         EnvironmentFault: If nothing can be written there.
     """
     stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(2)}"
@@ -221,7 +221,7 @@ def check_place(path: Path) -> None:
     """Refuse a place where no sweep can stand, before anything is written.
 
     Raises:
-        UserError: If something else stands there.
+        UserError: If the place is taken by something else.
         EnvironmentFault: If it cannot be written.
     """
     from nnkit.runs.preflight import check_output

@@ -185,7 +185,7 @@ class Pool:
         job.process.join()
         code, pid = job.process.exitcode, job.process.pid
         if code == _NOBODY_KNOWS and job.outcome is None and pid is not None:
-            # It may run on, and nobody would hear of its end.
+            # It may run on, and its end could not be seen.
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
             job.outcome = Outcome(KILLED, "the server it was forked from was killed")

@@ -21,7 +21,7 @@ for _family in _FAMILIES:
         importlib.import_module(_module.name)
 
 # The parsers of Hydra and OmegaConf get faster with what they have read, and trials are to begin with that.
-# What is wrong with option files is said by the sweep.
+# The sweep itself reports what is wrong with option files.
 logging.disable(logging.CRITICAL)
 examine([])
 logging.disable(logging.NOTSET)

@@ -20,7 +20,7 @@ RESULTS_CSV = "results.csv"
 RESULTS_JSON = "results.json"
 # Rows that are printed; the files have all.
 _MOST_ROWS = 50
-# A mean over nothing: what stands for a metric that a setting does not have.
+# A mean over nothing, for a metric that a setting does not have.
 _NOTHING = Summary(0, float("nan"), None, None)
 
 
@@ -277,7 +277,7 @@ def shown_columns(results: Results) -> list[Column]:
 
 
 def sentence(results: Results) -> str:
-    """Return the verdict, and on how much of the sweep it stands."""
+    """Return the verdict, and how much of the sweep is missing from it."""
     missing = []
     if results.failed:
         missing.append(f"{len(results.failed)} failed")

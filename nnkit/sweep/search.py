@@ -240,7 +240,7 @@ class Search:
         """Note the end of a trial; if its setting is through, tell the study, unless it knows."""
         judged = outcome.state == DONE and trial == setting.trials[0]
         if judged and STOPPED_AT in self._store.trials()[setting.told_as].user_attrs:
-            # The trial heard that it was to stop, but the process that would call it pruned was killed.
+            # The trial was asked to stop, but the process that would record it as pruned was killed.
             outcome = replace(outcome, state=PRUNED)
             self.sweep.note((trial, outcome))
         setting.outcomes[trial.name] = outcome

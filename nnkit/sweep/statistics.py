@@ -11,7 +11,7 @@ from typing import Any
 
 # An interval of the mean that holds the true one in 95 of 100 samples.
 CONFIDENCE = 0.95
-# More seeds than this nobody is told to run.
+# More seeds than this are never recommended.
 MOST_SEEDS = 100
 # What a metric can be, by its name without the split; others have no known ends.
 _SHARES = ("accuracy", "f1", "token_accuracy", "exact_match", "masked_accuracy", "next_sentence_accuracy")

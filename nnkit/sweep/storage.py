@@ -35,7 +35,7 @@ _WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
 _DOWN = (OSError, SQLAlchemyError, optuna.exceptions.StorageInternalError)
 _GARBLED = (ValueError, KeyError, TypeError, AttributeError, AssertionError, IndexError, RecursionError)
 
-# Drivers that only speak with a database. Others load what a URL names: ODBC, for one, any shared library.
+# Drivers that only connect to a database. Others load what a URL names: ODBC, for one, any shared library.
 _DRIVERS = {
     "sqlite": ("pysqlite",),
     "postgresql": ("psycopg2", "psycopg", "pg8000"),

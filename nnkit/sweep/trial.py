@@ -302,7 +302,7 @@ class Job:
 def _by_itself(log: Path, words: Sequence[str]) -> Iterator[None]:
     """Give a trial in a launcher's process its log, its command, and leave to start Hydra, which does not start twice.
 
-    Trials at once would mix what they print. The command stands in the run's record, to train the same again.
+    Trials at once would mix what they print. The run's record holds the command that trains the same again.
     """
     descriptor = _open_log(log)
     kept = {number: os.dup(number) for number in (1, 2)}
