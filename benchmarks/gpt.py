@@ -119,7 +119,9 @@ def textbook_loss(model: TextbookGPT, tokens: Tensor) -> float:
 def parts_of(data: DataModule, path: str) -> tuple[Tensor, Tensor]:
     """Return the training and the validation part as the data module cuts the text, (time,) int64 each."""
     counts = data.preprocessing["counts"]
-    tokens = torch.from_numpy(data.tokenizer.encode(Path(path).read_text(encoding="utf-8")).astype(np.int64))
+    tokens = torch.from_numpy(
+        data.learnt_tokenizer.encode(Path(path).read_text(encoding="utf-8")).astype(np.int64)
+    )
     train = counts["train"]["characters"]
     return tokens[:train], tokens[train : train + counts["val"]["characters"]]
 

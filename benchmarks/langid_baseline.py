@@ -16,7 +16,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from nnkit.data.datasets.cldr_names import collect_names, part_of
+from nnkit.data.datasets.langid import collect_names, part_of
 
 EXPERIMENTS = ("rnn_langid", "gru_langid", "lstm_langid")
 

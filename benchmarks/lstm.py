@@ -67,7 +67,7 @@ def bare_steps(model: BareLSTM, tokens: torch.Tensor, steps: int, lr: float = 2e
 def encoded(data: DataModule, text: str) -> dict[str, torch.Tensor]:
     """Return the training, validation and test part of a text as the data module cuts it, (time,) int64 each."""
     counts = [data.preprocessing["counts"][part]["characters"] for part in ("train", "val", "test")]
-    tokens = torch.from_numpy(data.tokenizer.encode(text).astype(np.int64))
+    tokens = torch.from_numpy(data.learnt_tokenizer.encode(text).astype(np.int64))
     return dict(zip(("train", "val", "test"), tokens.split(counts), strict=True))
 
 

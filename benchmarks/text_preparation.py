@@ -32,7 +32,7 @@ for name in ("train", "val", "test"):
     data.split(name)
 seconds = time.perf_counter() - began
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps([seconds, peak, data.tokenizer.vocab_size]))
+print(json.dumps([seconds, peak, data.learnt_tokenizer.vocab_size]))
 """
 BASELINE = """
 import resource, nnkit.data.text.long_text

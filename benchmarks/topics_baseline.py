@@ -24,7 +24,7 @@ from nnkit.data.datasets.pydocs_topics import PyDocsTopics
 
 def baseline() -> tuple[float, float, float]:
     """Return the share of the largest class in the test part, the baseline's test accuracy, and its seconds."""
-    labelled = PyDocsTopics().load(None)
+    labelled = PyDocsTopics().load()
     assert labelled.parts is not None
     rows = list(zip(labelled.texts, labelled.labels, labelled.parts, strict=True))
     texts, topics = zip(*((text, topic) for text, topic, part in rows if part != "test"), strict=True)

@@ -581,7 +581,7 @@ PROTECTIONS = (
     Protection(
         "14 download",
         "nnkit/data/download/sources.py",
-        "    _search(published, home, found, tried, ours=True)\n",
+        "        _search(published, home, found, tried, ours=True)\n",
         "",
         "tests/faults/test_downloads.py::test_with_a_valid_cache_no_network_is_needed",
     ),

@@ -262,22 +262,33 @@ class DataModule(LightningDataModule, ABC):
         """Whether nothing has been prepared yet, so that what is odd about the data is to be logged."""
         return not self.preprocessing
 
-    def unchanged(self, title: str, fingerprint: str, more: str = "") -> str:
+    def origin(self) -> dict[str, str]:
+        """Return what else made the data what they are, such as the version of a program, by name."""
+        return {}
+
+    def unchanged(self, title: str, fingerprint: str, *reasons: str) -> str:
         """Return the fingerprint of the data, which must be that of the run if one has been prepared.
 
         Args:
             title: What messages call the data; singular.
             fingerprint: SHA-256 of the data as they are now.
-            more: What else a message about a change says, such as a way out.
+            reasons: What is known of a change, if there is one; what `origin` tells is added.
 
         Raises:
             UserError: If it is another one.
         """
         expected = self.preprocessing.get("fingerprint", fingerprint)
         if expected != fingerprint:
+            before = self.preprocessing.get("origin", {})
+            made = [
+                f"it was made by {name} {before[name]}, and this is {value}"
+                for name, value in self.origin().items()
+                if before.get(name, value) != value
+            ]
             raise UserError(
                 f"{title} has changed since this run was prepared: its SHA-256 was {expected[:12]}, now it is "
-                f"{fingerprint[:12]}{more}"
+                f"{'; '.join([fingerprint[:12], *reasons, *made])}\n"
+                "    put the old data back to go on with this run; a new run takes the new ones: nnkit train"
             )
         return fingerprint
 

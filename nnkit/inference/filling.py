@@ -54,7 +54,7 @@ def fill(
         )
     masked: Any = task
     pairs: Any = data
-    tokenizer: BertTokenizer = pairs.tokenizer
+    tokenizer: BertTokenizer = pairs.learnt_tokenizer
     mark = SPECIAL_TOKENS[tokenizer.mask_id]
     if following is None and mark not in prompt:
         raise UserError(

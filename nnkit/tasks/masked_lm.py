@@ -138,9 +138,11 @@ class MaskedLM(Task):
     def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Ranking]:
         """Yield the most probable choices for the masked tokens of a text."""
         assert isinstance(batch, Sentences)
-        found, _ = self.masked_tokens(batch, data.tokenizer, top_k)
+        found, _ = self.masked_tokens(batch, data.learnt_tokenizer, top_k)
         choices = best_together(found, top_k)
-        texts = [(" ".join(map(data.tokenizer.token_text, tokens)), share) for tokens, share in choices]
+        texts = [
+            (" ".join(map(data.learnt_tokenizer.token_text, tokens)), share) for tokens, share in choices
+        ]
         yield Ranking(names[0], tuple(texts))
 
     def masked_tokens(

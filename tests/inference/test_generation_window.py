@@ -103,7 +103,7 @@ def test_verbs_read_and_write_more_than_a_gpt_reads_at_a_time(cli):
     loaded = nnkit.load("mine")
     text = "the dog and the cat sees"
     (found,) = loaded.predict([text])
-    numbers = torch.from_numpy(loaded.data.tokenizer.encode(text)).long()
+    numbers = torch.from_numpy(loaded.data.learnt_tokenizer.encode(text)).long()
     losses = []
     for start in range(0, len(numbers) - 1, 8):
         target = numbers[start + 1 : start + 9]

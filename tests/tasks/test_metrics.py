@@ -339,8 +339,8 @@ def test_bits_per_character_are_those_of_the_part_and_of_predict(kind):
     # The same of a text that is read as one piece.
     part = (head + tail)[-counts["test"]["characters"] :]
     (batch,) = [batch for _, batch in loaded.data.read([part])]
-    network, rows = loaded.network.eval(), loaded.data.tokenizer.encode(part)
-    first = len(part) - loaded.data.tokenizer.starts(part)[1]
+    network, rows = loaded.network.eval(), loaded.data.learnt_tokenizer.encode(part)
+    first = len(part) - loaded.data.learnt_tokenizer.starts(part)[1]
     with torch.inference_mode():
         logits = network(torch.tensor(rows[None, :-1].astype("int64")))[0].double()
     nats = float(nn.functional.cross_entropy(logits, torch.tensor(rows[1:].astype("int64")), reduction="sum"))

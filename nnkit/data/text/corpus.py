@@ -72,7 +72,7 @@ def _ignore(_: int) -> None:
     pass
 
 
-def named_texts(paths: Sequence[str], encoding: str | None) -> Corpus:
+def named_texts(paths: str | Sequence[str] | None, encoding: str | None) -> Corpus:
     """List the files of a text: those named, and all .txt and .md files below folders, by name.
 
     Args:
@@ -82,6 +82,7 @@ def named_texts(paths: Sequence[str], encoding: str | None) -> Corpus:
     Raises:
         UserError: If one does not exist, or holds no such file.
     """
+    paths = [paths] if isinstance(paths, str) else paths or []
     sources = [source for path in paths for source in _listed(expand(path))]
     title = paths[0] if len(paths) == 1 else f"the text of {len(paths)} paths"
     return Corpus(title, sources, encoding)
@@ -105,11 +106,13 @@ def _listed(path: Path) -> Iterator[TextSource]:
     yield from (TextSource(f"{path.name}/{name}", file) for name, file in found)
 
 
-def check_encoding(encoding: str) -> None:
-    """Raise a ValueError if Python has no codec of that name that reads bytes as text, piece by piece."""
+def check_named(paths: str | Sequence[str] | None, encoding: str | None) -> None:
+    """Raise a ValueError if no path is named, or no codec of that name reads bytes as text, piece by piece."""
+    if not paths:
+        raise ValueError("path must name a text file or a folder: data.path=FILE.txt")
     try:
-        "".encode(encoding)
-        codecs.getincrementaldecoder(encoding)
+        "".encode(encoding or "utf-8")
+        codecs.getincrementaldecoder(encoding or "utf-8")
     except LookupError as error:
         raise ValueError(f"encoding must be a codec of Python such as latin-1, not {encoding!r}") from error
 

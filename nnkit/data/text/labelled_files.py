@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+from nnkit.data.cache import sha256_of
 from nnkit.data.reading.delimited import read_dialect, read_header, unique_names
 from nnkit.data.reading.frame import check_dialect, parse_text, rows_below_header
 from nnkit.data.reading.json_lines import label_of, read_objects, refuse_lines, text_of
-from nnkit.data.reading.user_files import decoded, find_file, open_bytes, unchanged
+from nnkit.data.reading.user_files import decoded, find_file, open_bytes
 from nnkit.data.text.labelled_texts import Labelled, LabelledTexts
-from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.suggest import absent
 
@@ -19,78 +21,58 @@ _logger = logging.getLogger("nnkit")
 _CHUNK = 1000
 
 
-class TextCSV(LabelledTexts):
-    """A delimited text file with column names in its first line, plain or .gz; the rows are split at random.
+@dataclass(kw_only=True, eq=False)
+class LabelledFile(LabelledTexts):
+    """Base of files of labelled texts, of which the rows are split at random.
 
-    Args:
-        path: The file.
-        text: Name of the column of texts; default: that with the longest ones.
-        target: Name of the column of labels; default: the last other one.
-        delimiter: The character between two fields; default: found out.
-        encoding: The file's codec; default: found out.
-        tokenizer: As in `LabelledTexts`, like the rest.
-        max_vocab: As in `LabelledTexts`.
-        max_length: As in `LabelledTexts`.
-        markers: As in `LabelledTexts`.
-        val_fraction: As in `LabelledTexts`.
-        test_fraction: As in `LabelledTexts`.
-        split_seed: As in `LabelledTexts`.
-        batch_size: As in `LabelledTexts`.
-        max_tokens: As in `LabelledTexts`.
-        eval_batch_size: As in `LabelledTexts`.
-        num_workers: As in `LabelledTexts`.
-        seed: As in `LabelledTexts`.
+    Attributes:
+        path: The file, plain or .gz.
+        text: Name of the column of texts; None: that with the longest ones.
+        target: Name of the column of labels; None: the last other one.
+        val_fraction: Share of the texts held out for validation.
+        test_fraction: Share of the texts held out for the test.
+        split_seed: Seed of the split; the split does not depend on `seed`.
 
     Raises:
-        ValueError: If no path is given or an argument is out of range.
+        ValueError: If no path is given or an option is out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        path: str | None = None,
-        text: str | int | None = None,
-        target: str | int | None = None,
-        delimiter: str | None = None,
-        encoding: str | None = None,
-        tokenizer: TokenizerKind = "characters",
-        max_vocab: int | None = None,
-        max_length: int = 256,
-        markers: bool = False,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.1,
-        split_seed: int = 0,
-        batch_size: int = 64,
-        max_tokens: int | None = None,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            tokenizer=tokenizer,
-            max_vocab=max_vocab,
-            max_length=max_length,
-            markers=markers,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            split_seed=split_seed,
-            batch_size=batch_size,
-            max_tokens=max_tokens,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
-        if not path:
-            raise ValueError("path must name a CSV file: data.path=FILE.csv")
-        check_dialect(delimiter, encoding)
-        self.path = path
-        # A name such as 2020 comes as a number.
-        self.text = None if text is None else str(text)
-        self.target = None if target is None else str(target)
-        self.delimiter = delimiter
-        self.encoding = encoding
+    path: str = ""
+    text: str | int | None = None
+    target: str | int | None = None
+    val_fraction: float = 0.1
+    test_fraction: float = 0.1
+    split_seed: int = 0
 
-    def load(self, expected: str | None) -> Labelled:
+    split_by = ("val_fraction", "test_fraction", "split_seed")
+    # What a message asks for, and how its name ends.
+    kind: ClassVar[tuple[str, str]]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.path:
+            raise ValueError(f"path must name {self.kind[0]}: data.path=FILE{self.kind[1]}")
+
+
+@dataclass(kw_only=True, eq=False)
+class TextCSV(LabelledFile):
+    """A delimited text file with column names in its first line.
+
+    Attributes:
+        delimiter: The character between two fields; None: found out.
+        encoding: The file's codec; None: found out.
+    """
+
+    delimiter: str | None = None
+    encoding: str | None = None
+
+    kind = ("a CSV file", ".csv")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_dialect(self.delimiter, self.encoding)
+
+    def load(self) -> Labelled:
         """Read the file's rows.
 
         Raises:
@@ -98,9 +80,9 @@ class TextCSV(LabelledTexts):
             ConfigError: If it lacks a column.
         """
         path = find_file(self.path)
-        found = unchanged(path, expected)
+        found = self.unchanged(str(path), sha256_of(path))
         dialect = read_dialect(path, self.delimiter, self.encoding)
-        if expected is None and self.encoding is None and dialect.encoding == "latin-1":
+        if self.is_new and self.encoding is None and dialect.encoding == "latin-1":
             _warn_of_encoding(path)
         names = unique_names(read_header(path, dialect))
         chunks = rows_below_header(path, dialect, len(names), _CHUNK)
@@ -108,7 +90,7 @@ class TextCSV(LabelledTexts):
         if not first:
             raise UserError(f"{self.path} holds column names but no rows")
         lengths = [sum(map(len, cells)) / len(first) for cells in zip(*first, strict=True)]
-        columns = choose_columns(self.path, names, lengths, self.text, self.target, report=expected is None)
+        columns = choose_columns(self.path, names, lengths, self.text, self.target, report=self.is_new)
         text, target = names.index(columns["text"]), names.index(columns["target"])
         texts = [row[text].strip() for row in first]
         labels = [parse_text(row[target]) for row in first]
@@ -118,71 +100,12 @@ class TextCSV(LabelledTexts):
         return Labelled(self.path, columns, texts, labels, found)
 
 
-class JSONLines(LabelledTexts):
-    """A file with a JSON object on each line, plain or .gz; the lines are split at random.
+class JSONLines(LabelledFile):
+    """A file with a JSON object on each line; its columns are the keys, its labels strings or numbers."""
 
-    Args:
-        path: The file.
-        text: Key of the texts; default: that with the longest strings.
-        target: Key of the labels, strings or numbers; default: the last other one.
-        tokenizer: As in `LabelledTexts`, like the rest.
-        max_vocab: As in `LabelledTexts`.
-        max_length: As in `LabelledTexts`.
-        markers: As in `LabelledTexts`.
-        val_fraction: As in `LabelledTexts`.
-        test_fraction: As in `LabelledTexts`.
-        split_seed: As in `LabelledTexts`.
-        batch_size: As in `LabelledTexts`.
-        max_tokens: As in `LabelledTexts`.
-        eval_batch_size: As in `LabelledTexts`.
-        num_workers: As in `LabelledTexts`.
-        seed: As in `LabelledTexts`.
+    kind = ("a file of JSON lines", ".jsonl")
 
-    Raises:
-        ValueError: If no path is given or an argument is out of range.
-    """
-
-    def __init__(
-        self,
-        *,
-        path: str | None = None,
-        text: str | int | None = None,
-        target: str | int | None = None,
-        tokenizer: TokenizerKind = "characters",
-        max_vocab: int | None = None,
-        max_length: int = 256,
-        markers: bool = False,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.1,
-        split_seed: int = 0,
-        batch_size: int = 64,
-        max_tokens: int | None = None,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            tokenizer=tokenizer,
-            max_vocab=max_vocab,
-            max_length=max_length,
-            markers=markers,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            split_seed=split_seed,
-            batch_size=batch_size,
-            max_tokens=max_tokens,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
-        if not path:
-            raise ValueError("path must name a file of JSON lines: data.path=FILE.jsonl")
-        self.path = path
-        # A key such as 2020 comes as a number.
-        self.text = None if text is None else str(text)
-        self.target = None if target is None else str(target)
-
-    def load(self, expected: str | None) -> Labelled:
+    def load(self) -> Labelled:
         """Read the file's lines.
 
         Raises:
@@ -190,7 +113,7 @@ class JSONLines(LabelledTexts):
             ConfigError: If none of its lines has the keys.
         """
         path = find_file(self.path)
-        found = unchanged(path, expected)
+        found = self.unchanged(str(path), sha256_of(path))
         problems: list[tuple[int, str]] = []
         columns: dict[str, str] | None = None
         texts: list[str] = []
@@ -199,7 +122,7 @@ class JSONLines(LabelledTexts):
             if isinstance(record, str):
                 problems.append((line, record))
                 continue
-            columns = columns or self._columns(record, report=expected is None)
+            columns = columns or self._columns(record)
             text, no_text = text_of(record, columns["text"])
             label, no_label = label_of(record, columns["target"])
             texts.append(text)
@@ -211,11 +134,11 @@ class JSONLines(LabelledTexts):
             raise UserError(f"{self.path} holds nothing but blank lines")
         return Labelled(self.path, columns, texts, labels, found)
 
-    def _columns(self, record: dict[str, object], report: bool) -> dict[str, str]:
+    def _columns(self, record: dict[str, object]) -> dict[str, str]:
         """Choose the keys by the first object; the user can name one whose text is short there."""
         lengths = [len(value) if isinstance(value, str) else 0 for value in record.values()]
         return choose_columns(
-            self.path, list(record), lengths, self.text, self.target, report=report, noun="key"
+            self.path, list(record), lengths, self.text, self.target, report=self.is_new, noun="key"
         )
 
 
@@ -234,8 +157,8 @@ def choose_columns(
     path: str,
     names: Sequence[str],
     lengths: Sequence[float],
-    text: str | None,
-    target: str | None,
+    text: str | int | None,
+    target: str | int | None,
     *,
     report: bool,
     noun: str = "column",
@@ -257,6 +180,8 @@ def choose_columns(
     Raises:
         ConfigError: If a name that is given is not there, or nothing is left for the other one.
     """
+    # A name such as 2020 comes as a number.
+    text, target = (None if name is None else str(name) for name in (text, target))
     problems = [
         absent(f"data.{key}", path, name, names, noun=noun)
         for key, name in (("text", text), ("target", target))

@@ -2,7 +2,7 @@
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
 from nnkit.data.buckets import LengthSampler, padding_share
 from nnkit.data.reading.frame import Texts
 from nnkit.data.sampler import Draw
-from nnkit.data.splits import SPLITS, check_fractions, rows_of, split_rows
+from nnkit.data.splits import SPLITS, rows_of
 from nnkit.data.tables.targets import read_target
 from nnkit.data.text.items import read_texts
 from nnkit.data.text.samples import (
@@ -40,6 +40,8 @@ _logger = logging.getLogger("nnkit")
 
 # Share of padding beyond which it is worth a warning.
 _MUCH_PADDING = 0.1
+
+SplitRows = Callable[[int, Tensor], dict[Split, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -80,95 +82,64 @@ class Classified:
     rows: dict[Split, Tensor]
 
 
+@dataclass(kw_only=True, eq=False)
 class LabelledTexts(DataModule):
     """Base of datasets of texts with a label each: a subclass reads them.
 
     Vocabulary and classes are learnt from the training texts. Batches hold texts of similar length.
 
-    Args:
+    Attributes:
         tokenizer: characters, bytes, words, bpe or wordpiece.
-        max_vocab: Tokens of the vocabulary, at most; default: every character, or the tokenizer's own default.
+        max_vocab: Tokens of the vocabulary, at most; None: every character, or the tokenizer's own default.
         max_length: Tokens of a text, at most; what follows is cut off.
         markers: Whether [CLS] begins and [SEP] ends each text, as BERT reads it; they count as tokens.
-        val_fraction: Share of the texts held out for validation.
-        test_fraction: Share of the texts held out for the test.
-        split_seed: Seed of the split; the split does not depend on `seed`.
-        batch_size: Texts in a training batch.
         max_tokens: Instead of batch_size and eval_batch_size: texts of a batch times the tokens of its longest.
-        eval_batch_size: As in `DataModule`, like the rest.
-        num_workers: As in `DataModule`.
-        seed: As in `DataModule`.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If an option is out of range.
     """
+
+    tokenizer: TokenizerKind = "characters"
+    max_vocab: int | None = None
+    max_length: int = 256
+    markers: bool = False
+    max_tokens: int | None = None
 
     fact_names = ("vocab_size", "num_classes")
     inherited = ("tokenizer",)
     vouched = True
 
-    def __init__(
-        self,
-        *,
-        tokenizer: TokenizerKind = "characters",
-        max_vocab: int | None = None,
-        max_length: int = 256,
-        markers: bool = False,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.1,
-        split_seed: int = 0,
-        batch_size: int = 64,
-        max_tokens: int | None = None,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            batch_size=batch_size, eval_batch_size=eval_batch_size, num_workers=num_workers, seed=seed
-        )
-        check_tokenizer(tokenizer, max_vocab, special_tokens=markers)
-        check_fractions(val_fraction, test_fraction)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_tokenizer(self.tokenizer, self.max_vocab, special_tokens=self.markers)
         # Between the special tokens there is one of the text.
-        least = 3 if markers else 1
-        if max_length < least:
-            raise ValueError(f"max_length must be at least {least}, not {max_length}")
-        if max_tokens is not None and max_tokens < max_length:
+        least = 3 if self.markers else 1
+        if self.max_length < least:
+            raise ValueError(f"max_length must be at least {least}, not {self.max_length}")
+        if self.max_tokens is not None and self.max_tokens < self.max_length:
             raise ValueError(
-                f"max_tokens must be at least max_length, {max_length}, or one text is more; it is {max_tokens}"
+                f"max_tokens must be at least max_length, {self.max_length}, or one text is more; it is "
+                f"{self.max_tokens}"
             )
-        self.tokenizer = tokenizer
-        self.max_vocab = max_vocab
-        self.max_length = max_length
-        self.markers = markers
-        self.max_tokens = max_tokens
-        self._split_options = {
-            "val_fraction": val_fraction,
-            "test_fraction": test_fraction,
-            "split_seed": split_seed,
-        }
+
+    def forget(self) -> None:
+        """Drop the texts."""
+        super().forget()
         self._encoded: tuple[EncodedTexts, Classified] | None = None
 
     @abstractmethod
-    def load(self, expected: str | None) -> Labelled:
-        """Read the texts.
-
-        Args:
-            expected: The fingerprint they must have; None admits any, and logs what is odd about them.
+    def load(self) -> Labelled:
+        """Read the texts; what is odd about them is logged where the module `is_new`.
 
         Raises:
             UserError: If they cannot be read or have changed.
             ConfigError: If they are not where the config says.
         """
 
-    def setup_data(self, preprocessing: Preprocessing | None = None) -> None:
-        """Prepare the data, or take over what an earlier run learnt."""
-        self._encoded = None
-        super().setup_data(preprocessing)
-
     def prepare(self) -> Preprocessing:
         """Read the texts, split them, and learn vocabulary and classes from the training ones."""
-        labelled = self.load(None)
-        classified = classify(labelled, self._split_options, report=True)
+        labelled = self.load()
+        classified = classify(labelled, self.split_rows, report=True)
         tokenizer = self._vocabulary(classified)
         with self.speaking_of_heritage():
             encoded, classified = self._encode(
@@ -187,7 +158,7 @@ class LabelledTexts(DataModule):
             "columns": labelled.columns,
             "max_length": self.max_length,
             "markers": self.markers,
-            **({} if labelled.splits else self._split_options),
+            **self.split_options,
             "counts": counts,
             "fingerprint": labelled.fingerprint,
         }
@@ -241,8 +212,9 @@ class LabelledTexts(DataModule):
             UserError: If they are gone or have changed since.
         """
         if self._encoded is None:
-            learnt = self.preprocessing
-            classified = classify(self.load(learnt["fingerprint"]), learnt, report=False)
+            learnt, labelled = self.preprocessing, self.load()
+            self.unchanged(labelled.title, labelled.fingerprint)
+            classified = classify(labelled, self.split_rows, report=False)
             self._encode(
                 tokenizer_from(learnt["tokenizer"]),
                 classified,
@@ -290,12 +262,12 @@ class LabelledTexts(DataModule):
                 yield name, str(error)
 
 
-def classify(labelled: Labelled, options: dict[str, Any], report: bool) -> Classified:
+def classify(labelled: Labelled, split_rows: SplitRows, report: bool) -> Classified:
     """Leave out what cannot be learnt from, split the rest, and number the classes.
 
     Args:
         labelled: The texts as they were read.
-        options: val_fraction, test_fraction and split_seed, unless the splits are settled.
+        split_rows: `DataModule.split_rows`, called unless the splits are settled.
         report: Whether to log what is left out.
 
     Raises:
@@ -306,11 +278,7 @@ def classify(labelled: Labelled, options: dict[str, Any], report: bool) -> Class
     codes: dict[str, int] = {}
     numbers = [codes.setdefault(label, len(codes)) for label in labelled.labels if label is not None]
     values, names = _number(labelled.columns["target"], Texts(np.array(numbers, np.int32), list(codes)))
-    if labelled.splits is None:
-        fractions = options["val_fraction"], options["test_fraction"]
-        rows = split_rows(len(values), *fractions, options["split_seed"], values)
-    else:
-        rows = rows_of(labelled.splits)
+    rows = split_rows(len(values), values) if labelled.splits is None else rows_of(labelled.splits)
     return _seen(labelled.texts, values, names, rows, report)
 
 

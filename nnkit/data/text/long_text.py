@@ -3,6 +3,7 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -12,10 +13,10 @@ from nnkit.batches import Blocks
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.cache import Prepared
 from nnkit.data.reading.user_files import find_file
-from nnkit.data.splits import SPLIT_TITLES, SPLITS, check_fractions
+from nnkit.data.splits import SPLIT_TITLES, SPLITS
 from nnkit.data.text.corpus import (
     Corpus,
-    check_encoding,
+    check_named,
     named_texts,
     read_all,
     read_text,
@@ -24,7 +25,7 @@ from nnkit.data.text.corpus import (
 )
 from nnkit.data.text.items import Item, read_items
 from nnkit.data.text.samples import EvaluationBlocks, TrainingWindows, Windows
-from nnkit.data.text.token_cache import Scan, Write, cached_tokens, learnt_spec, refuse_changed, scan
+from nnkit.data.text.token_cache import Scan, Write, cached_tokens, changes, learnt_spec, scan
 from nnkit.data.tokenizing import (
     Tokenizer,
     TokenizerKind,
@@ -60,15 +61,16 @@ class SplitEnds(NamedTuple):
     test: int
 
 
+@dataclass(kw_only=True, eq=False)
 class LongText(DataModule):
     """Base of data for language models: a subclass names the files of the text.
 
     The text is cut by position: first the training split, then validation, then test. A tokenizer of characters has
     every character of the whole text and no unknown token, as in nanoGPT; nothing else is learnt from the held-out
     splits. Words, bpe and wordpiece are learnt from the training split. Token ids are prepared once, kept in the
-    cache, and mapped into memory.
+    cache, and mapped into memory. As logits are large, an evaluation batch is as large as a training batch by default.
 
-    Args:
+    Attributes:
         tokenizer: characters, bytes, words, bpe or wordpiece.
         max_vocab: Tokens at most; None: every character, 20,000 words, 4,096 of bpe and wordpiece.
         block_size: Tokens the model reads at a time.
@@ -76,51 +78,39 @@ class LongText(DataModule):
         val_fraction: Share of the text held out for validation; 0: none.
         test_fraction: Share of the text held out for the test; 0: none.
         eval_block_size: Tokens read at a time in validation and test; None: block_size.
-        batch_size: Blocks in a training batch.
-        eval_batch_size: Blocks in a validation or test batch; None: batch_size, as logits are large.
-        num_workers: Worker processes; 0 is the fastest here.
-        seed: Seed of windows and order.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If an option is out of range.
     """
+
+    tokenizer: TokenizerKind = "characters"
+    max_vocab: int | None = None
+    block_size: int = 128
+    windows: Windows = "random"
+    val_fraction: float = 0.05
+    test_fraction: float = 0.05
+    eval_block_size: int | None = None
+    batch_size: int = 32
+    encoding: str | None = field(default=None, init=False)
 
     fact_names = ("vocab_size",)
     inherited = ("tokenizer",)
     vouched = True
+    split_by = ("val_fraction", "test_fraction")
+    least_eval_batch = 1
 
-    def __init__(
-        self,
-        *,
-        tokenizer: TokenizerKind = "characters",
-        max_vocab: int | None = None,
-        block_size: int = 128,
-        windows: Windows = "random",
-        val_fraction: float = 0.05,
-        test_fraction: float = 0.05,
-        eval_block_size: int | None = None,
-        batch_size: int = 32,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            eval_batch_size=batch_size if eval_batch_size is None else eval_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
-        check_tokenizer(tokenizer, max_vocab)
-        check_fractions(val_fraction, test_fraction)
-        for name, size in (("block_size", block_size), ("eval_block_size", eval_block_size)):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_tokenizer(self.tokenizer, self.max_vocab)
+        for name, size in (("block_size", self.block_size), ("eval_block_size", self.eval_block_size)):
             if size is not None and size < 1:
                 raise ValueError(f"{name} must be at least 1, not {size}")
-        if windows not in ("random", "blocks"):
-            raise ValueError(f"windows must be random or blocks, not {windows!r}")
-        self._kind, self._max_vocab = tokenizer, max_vocab
-        self.block_size, self.windows = block_size, windows
-        self.eval_block_size = eval_block_size or block_size
-        self.val_fraction, self.test_fraction = val_fraction, test_fraction
+        if self.windows not in ("random", "blocks"):
+            raise ValueError(f"windows must be random or blocks, not {self.windows!r}")
+
+    def forget(self) -> None:
+        """Drop the text."""
+        super().forget()
         self._tokenizer: Tokenizer | None = None
         self._tokens: tuple[NDArray[Any], dict[str, Any]] | None = None
 
@@ -133,21 +123,12 @@ class LongText(DataModule):
             EnvironmentFault: If they cannot be had.
         """
 
-    def origin(self) -> dict[str, str]:
-        """Return what else made the text what it is, by name; shown when it has changed."""
-        return {}
-
     @property
-    def tokenizer(self) -> Tokenizer:
+    def learnt_tokenizer(self) -> Tokenizer:
         """The tokenizer, from `preprocessing`."""
         if self._tokenizer is None:
             self._tokenizer = tokenizer_from(self.preprocessing["tokenizer"])
         return self._tokenizer
-
-    def setup_data(self, preprocessing: Preprocessing | None = None) -> None:
-        """Prepare the data, or take over what an earlier run learnt."""
-        self._tokenizer = self._tokens = None
-        super().setup_data(preprocessing)
 
     def prepare(self) -> Preprocessing:
         """Read the text, learn a vocabulary, and encode it; or find all of this in the cache."""
@@ -155,8 +136,7 @@ class LongText(DataModule):
         scanned = scan(corpus)
         if not scanned.num_characters:
             raise UserError(f"{corpus.title} is empty")
-        options = {"val_fraction": self.val_fraction, "test_fraction": self.test_fraction}
-        ends = _ends(scanned, options)
+        ends = _ends(scanned, self.split_options)
         if not ends.train:
             raise UserError(
                 f"{corpus.title} has {scanned.num_characters} characters, too few for three splits"
@@ -170,7 +150,7 @@ class LongText(DataModule):
         return {
             "tokenizer": spec,
             "counts": counts,
-            **options,
+            **self.split_options,
             **({"origin": self.origin()} if self.origin() else {}),
             "sources": scanned.sources,
             "fingerprint": scanned.fingerprint,
@@ -178,7 +158,7 @@ class LongText(DataModule):
 
     def _learn(self, corpus: Corpus, scanned: Scan, ends: SplitEnds) -> dict[str, Any]:
         """Learn characters from the whole text, other vocabularies from its training split."""
-        kind, max_vocab, whole = self._kind, self._max_vocab, self._kind == "characters"
+        kind, max_vocab, whole = self.tokenizer, self.max_vocab, self.tokenizer == "characters"
         key = [scanned.fingerprint, corpus.encoding, kind, max_vocab, None if whole else ends]
         texts = _Learnable(corpus, ends, whole)
         return learnt_spec(
@@ -189,13 +169,13 @@ class LongText(DataModule):
 
     def _open(self, corpus: Corpus, scanned: Scan, ends: SplitEnds) -> Any:
         """Open the token ids, and return what each split holds."""
-        opened = _encoded(corpus, scanned, ends, self.tokenizer)
+        opened = _encoded(corpus, scanned, ends, self.learnt_tokenizer)
         self._tokens = opened.arrays["tokens"], opened.facts["counts"]
         return opened.facts["counts"]
 
     def facts(self) -> dict[str, Any]:
         """Return the number of different tokens."""
-        return {"vocab_size": self.tokenizer.vocab_size}
+        return {"vocab_size": self.learnt_tokenizer.vocab_size}
 
     def samples(self, split: Split) -> Samples:
         """Open one split of the text as the run that wrote `preprocessing` encoded it.
@@ -206,8 +186,9 @@ class LongText(DataModule):
         if self._tokens is None:
             corpus = self.corpus()
             scanned = scan(corpus)
-            refuse_changed(corpus.title, scanned, self.preprocessing, self.origin())
-            self._open(corpus, scanned, _ends(scanned, self.preprocessing))
+            reasons = changes(scanned, self.preprocessing["sources"])
+            self.unchanged(corpus.title, scanned.fingerprint, reasons)
+            self._open(corpus, scanned, _ends(scanned, self.split_options))
         assert self._tokens is not None
         tokens, counts = self._tokens
         # A split that was not held out has no tokens.
@@ -217,7 +198,7 @@ class LongText(DataModule):
             return TrainingWindows(train, self.block_size, self.windows, self.seed, per_token)
         begin = sum(counts[name]["tokens"] for name in SPLITS[: SPLITS.index(split)])
         end = begin + counts[split]["tokens"]
-        return EvaluationBlocks(tokens, begin, end, self.eval_block_size, per_token)
+        return EvaluationBlocks(tokens, begin, end, self.eval_block_size or self.block_size, per_token)
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, Blocks | str]]:
         """Read texts as batches of one, the target the token that follows; see `DataModule.read`.
@@ -228,20 +209,17 @@ class LongText(DataModule):
         """
         for name, text, problem in read_items(items, self._read_file):
             try:
-                yield name, problem or _block_of(name, text, self.tokenizer)
+                yield name, problem or _block_of(name, text, self.learnt_tokenizer)
             except UserError as error:
                 yield name, str(error)
 
     def _read_file(self, item: str) -> Iterator[Item]:
         text = ""
-        for piece in read_text(find_file(item), self._encoding()):
+        for piece in read_text(find_file(item), self.encoding):
             text += piece
             if len(text) > _MAX_CHARACTERS:
                 break
         yield Item(item, text)
-
-    def _encoding(self) -> str | None:
-        return None
 
     def _refuse_short(self, title: str, counts: dict[str, Any]) -> None:
         train, val, test = (counts[split]["tokens"] for split in SPLITS)
@@ -262,7 +240,7 @@ class LongText(DataModule):
             title,
             sum(count["characters"] for count in counts.values()),
             *(counts[split]["tokens"] for split in SPLITS),
-            self.tokenizer.vocab_size,
+            self.learnt_tokenizer.vocab_size,
         )
         for split, name in SPLIT_TITLES.items():
             unknown = counts[split].get("unknown", 0)
@@ -273,73 +251,30 @@ class LongText(DataModule):
                 )
 
 
+@dataclass(kw_only=True, eq=False)
 class TextFile(LongText):
     """A file, a folder (all .txt and .md files below it, in the order of their names), or a list of these.
 
     Files may be plain or .gz; each begins on a line of its own. Links that lead out of a folder are not followed.
 
-    Args:
+    Attributes:
         path: The file, folder, or list of them.
         encoding: The files' codec; None: UTF-8.
-        tokenizer: As in `LongText`, like the rest.
-        max_vocab: As in `LongText`.
-        block_size: As in `LongText`.
-        windows: As in `LongText`.
-        val_fraction: As in `LongText`.
-        test_fraction: As in `LongText`.
-        eval_block_size: As in `LongText`.
-        batch_size: As in `LongText`.
-        eval_batch_size: As in `LongText`.
-        num_workers: As in `LongText`.
-        seed: As in `LongText`.
 
     Raises:
-        ValueError: If no path is given or an argument is out of range.
+        ValueError: If no path is given or an option is out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        path: str | Sequence[str] | None = None,
-        encoding: str | None = None,
-        tokenizer: TokenizerKind = "characters",
-        max_vocab: int | None = None,
-        block_size: int = 128,
-        windows: Windows = "random",
-        val_fraction: float = 0.05,
-        test_fraction: float = 0.05,
-        eval_block_size: int | None = None,
-        batch_size: int = 32,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            tokenizer=tokenizer,
-            max_vocab=max_vocab,
-            block_size=block_size,
-            windows=windows,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            eval_block_size=eval_block_size,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            seed=seed,
-        )
-        if not path:
-            raise ValueError("path must name a text file or a folder: data.path=FILE.txt")
-        if encoding is not None:
-            check_encoding(encoding)
-        self._paths = [path] if isinstance(path, str) else list(path)
-        self._codec = encoding
+    path: str | Sequence[str] | None = None
+    encoding: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_named(self.path, self.encoding)
 
     def corpus(self) -> Corpus:
         """List the files."""
-        return named_texts(self._paths, self._codec)
-
-    def _encoding(self) -> str | None:
-        return self._codec
+        return named_texts(self.path, self.encoding)
 
 
 def _ends(scanned: Scan, options: dict[str, Any]) -> SplitEnds:

@@ -14,7 +14,6 @@ from nnkit.data.cache import Arrays, Prepared, cache_dir, commit, explained, new
 from nnkit.data.download.sources import fingerprint
 from nnkit.data.text.corpus import Corpus, Measure, read_all, shown
 from nnkit.data.tokenizing import Tokenizer
-from nnkit.errors import UserError
 from nnkit.suggest import some_of
 
 _COPIED_AT_ONCE = 1 << 20
@@ -64,21 +63,14 @@ def scan(corpus: Corpus) -> Scan:
     return Scan(sources, facts["num_characters"], fingerprint(facts["hashes"]))
 
 
-def refuse_changed(title: str, scanned: Scan, learnt: dict[str, Any], origin: dict[str, str]) -> None:
-    """Refuse a text that is not the one a run was trained on, with what has changed.
+def changes(scanned: Scan, sources: list[dict[str, Any]]) -> str:
+    """Return how the files of a text differ from those that a run was trained on; "" if they do not.
 
     Args:
-        title: What messages call the text.
         scanned: The text as it is now.
-        learnt: The run's preprocessing.
-        origin: What makes the text what it is, by name, such as the version of a program.
-
-    Raises:
-        UserError: If it is another text.
+        sources: The run's; none where it has not been prepared.
     """
-    if scanned.fingerprint == learnt["fingerprint"]:
-        return
-    old = {source["name"]: source for source in learnt["sources"]}
+    old = {source["name"]: source for source in sources}
     new = {source["name"]: source for source in scanned.sources}
     found = [f"{name} is gone" for name in old if name not in new]
     found += [f"{name} is new" for name in new if name not in old]
@@ -86,17 +78,7 @@ def refuse_changed(title: str, scanned: Scan, learnt: dict[str, Any], origin: di
         if name in old and old[name]["sha256"] != source["sha256"]:
             sizes = f"{old[name]['bytes']:,} bytes then, {source['bytes']:,} now"
             found.append(f"{name} is another one ({sizes})")
-    then = learnt.get("origin", {})
-    found += [
-        f"it was made by {name} {then[name]}, and this is {value}"
-        for name, value in origin.items()
-        if then.get(name, value) != value
-    ]
-    reasons = some_of(found, 5, "; ") or "its files have another order"
-    raise UserError(
-        f"{title} is not the text the run was trained on: {reasons}. "
-        "Put the old text back to go on; a new run takes the new text: nnkit train"
-    )
+    return some_of(found, 5, "; ") or "its files have another order"
 
 
 def learnt_spec(name: str, key: object, learn: Callable[[], Tokenizer]) -> dict[str, Any]:

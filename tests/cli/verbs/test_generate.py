@@ -57,12 +57,12 @@ def test_the_most_probable_token_is_one_of_one_and_the_whole_pass_agrees(write, 
         ["--temperature", "0"], ["--top-k", "1"], ["--top-p", "1e-9"], ["--temperature", "0", "--seed", "9"],
     )]  # fmt: skip
     loaded = nnkit.load("text", outputs)
-    tokens = torch.from_numpy(loaded.data.tokenizer.encode("a dog")).long().unsqueeze(0)
+    tokens = torch.from_numpy(loaded.data.learnt_tokenizer.encode("a dog")).long().unsqueeze(0)
     with torch.inference_mode():
         for _ in range(20):
             tokens = torch.cat([tokens, loaded.network(tokens)[:, -1:].argmax(-1)], dim=1)
     assert {text.removesuffix("\n") for text in greedy} == {
-        loaded.data.tokenizer.decode(tokens[0].tolist()).removesuffix("\n")
+        loaded.data.learnt_tokenizer.decode(tokens[0].tolist()).removesuffix("\n")
     }
 
 

@@ -5,8 +5,7 @@ from collections import defaultdict
 import pytest
 from babel import Locale
 
-from nnkit.data.datasets.cldr_names import LANGUAGES, collect_names, part_of
-from nnkit.data.datasets.langid import LangID
+from nnkit.data.datasets.langid import LANGUAGES, LangID, collect_names, part_of
 from nnkit.errors import UserError
 
 
@@ -56,5 +55,5 @@ def test_other_names_than_those_of_the_run_are_refused():
     data.setup_data()
     preprocessing = {**data.preprocessing, "fingerprint": "0" * 64}
     data.setup_data(preprocessing)
-    with pytest.raises(UserError, match="are not those this run was prepared with"):
+    with pytest.raises(UserError, match="has changed since this run was prepared"):
         data.split("test")

@@ -55,7 +55,7 @@ def test_files_that_are_missing_or_changed(root):
     assert len(restored.split("val")) == 6
     (root / "val.en").write_text("A dog.\n" * 6)
     restored.setup_data(data.preprocessing)
-    with pytest.raises(UserError, match="have changed since this run was prepared"):
+    with pytest.raises(UserError, match="has changed since this run was prepared"):
         restored.split("val")
     (root / "val.en").write_text("A dog.\n")
     with pytest.raises(UserError, match=r"val\.en has 1 lines, .*val\.de\.gz has 6"):

@@ -5,8 +5,7 @@ from collections import defaultdict
 
 import pytest
 
-from nnkit.data.datasets.library_chapters import chapter_of
-from nnkit.data.datasets.pydocs_topics import PyDocsTopics
+from nnkit.data.datasets.pydocs_topics import PyDocsTopics, chapter_of
 from nnkit.errors import UserError
 
 SHARED = "This very paragraph stands in two topics of the documentation, so that nobody can say which one it is of."
@@ -35,13 +34,13 @@ def library(tmp_path, monkeypatch):
         body = f"def f():\n    '''{module.split('/')[-1]} does.\n\n    {text}\n\n    {more}\n\n    {example}'''\n"
         path.write_text(body)
     (folder / "_nobody_knows.py").write_text(f"'''{prose('hidden', 1)}'''\n")
-    monkeypatch.setattr("nnkit.data.datasets.docstrings.library_folder", lambda: folder)
+    monkeypatch.setattr("nnkit.data.datasets.pydocs.library_folder", lambda: folder)
     monkeypatch.setenv("NNKIT_CACHE", str(tmp_path / "cache"))
     return folder
 
 
 def rows(data):
-    labelled = data.load(None)
+    labelled = data.load()
     return list(zip(labelled.texts, labelled.labels, labelled.splits, strict=True))
 
 
@@ -106,5 +105,5 @@ def test_other_documentation_than_that_of_the_run_is_refused(library, monkeypatc
     (library / "heapq.py").write_text("")
     other = PyDocsTopics()
     other.setup_data(data.preprocessing)
-    with pytest.raises(UserError, match=r"Python 4\.0\.1 is not that which this run was prepared with"):
+    with pytest.raises(UserError, match=r"Python 4\.0\.1 has changed since this run was prepared"):
         other.split("train")

@@ -65,7 +65,11 @@ def halves(data, inputs, mask):
     middle = tokens.index(SEP)
     assert middle > 1
     assert middle < len(tokens) - 2
-    return data.tokenizer.decode(tokens[1:middle]), data.tokenizer.decode(tokens[middle + 1 : -1]), middle
+    return (
+        data.learnt_tokenizer.decode(tokens[1:middle]),
+        data.learnt_tokenizer.decode(tokens[middle + 1 : -1]),
+        middle,
+    )
 
 
 def names(text):
@@ -146,7 +150,7 @@ def test_of_the_tokens_15_percent_are_masked_80_10_10(path):
         places[: chosen.shape[1]] += chosen.sum(0)
     assert hidden / words == pytest.approx(0.15, abs=0.01)
     spread = 5 * (0.1 * 0.9 / hidden) ** 0.5
-    same = 1 / (data.tokenizer.vocab_size - len(SPECIAL_TOKENS))
+    same = 1 / (data.learnt_tokenizer.vocab_size - len(SPECIAL_TOKENS))
     assert masked / hidden == pytest.approx(0.8, abs=1.5 * spread)
     # One in so many drawn at random is what stood there.
     assert kept / hidden == pytest.approx(0.1 + 0.1 * same, abs=spread)
@@ -216,7 +220,7 @@ def test_a_restored_run_sees_the_same_pairs_and_a_changed_text_is_refused(path):
     third = TextPairsFile(path=path)
     third.setup_data(learnt)
     with pytest.raises(
-        UserError, match=r"is not the text the run was trained on: documents\.txt is another one"
+        UserError, match=r"has changed since this run was prepared: .*; documents\.txt is another one"
     ):
         third.samples("test")
 
@@ -280,7 +284,7 @@ def test_the_documentation_is_topics_and_modules(tmp_path, monkeypatch):
         '"""One thing.\n\nAnother\nthing."""\ndef f():\n    """Last. Thing."""\n'
     )
     (library / "second.py").write_text('"""Alone."""\n')
-    monkeypatch.setattr("nnkit.data.datasets.docstrings.library_folder", lambda: library)
+    monkeypatch.setattr("nnkit.data.datasets.pydocs.library_folder", lambda: library)
     data = PyDocsPairs(tokenizer="characters", max_length=32)
     data.setup_data()
     # Six topics of three sentences, a module of four; that of one is left out.

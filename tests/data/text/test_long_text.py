@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from nnkit.batches import IGNORED
-from nnkit.data.datasets.docstrings import documents
-from nnkit.data.datasets.pydocs import PyDocs
+from nnkit.data.datasets.pydocs import PyDocs, documents
 from nnkit.data.datasets.shakespeare import Shakespeare
 from nnkit.data.download import sources
 from nnkit.data.download.fetch import FetchError
@@ -145,21 +144,21 @@ def test_each_split_is_encoded_by_itself(path, kind):
         part = text[begin : begin + counts[name]["characters"]]
         begin += len(part)
         batch = everything(data, name)
-        expected = data.tokenizer.encode(part).tolist()
+        expected = data.learnt_tokenizer.encode(part).tolist()
         assert len(expected) == counts[name]["tokens"]
         if name != "train":
             assert batch.target[batch.target != IGNORED].tolist() == expected
         assert batch.characters.sum().item() == pytest.approx(
             len(part), rel=0.05 if name == "train" else 1e-6
         )
-    assert data.facts() == {"vocab_size": data.tokenizer.vocab_size}
+    assert data.facts() == {"vocab_size": data.learnt_tokenizer.vocab_size}
 
 
 def test_held_out_words_are_not_learnt_and_counted(tmp_path, caplog):
     path = tmp_path / "text.txt"
     path.write_text(prose() + "\n" + "unheard " * 8, encoding="utf-8")
     data = prepared(path, tokenizer="words", block_size=4, val_fraction=0.0)
-    assert "unheard" not in data.tokenizer.spec()["vocabulary"]
+    assert "unheard" not in data.learnt_tokenizer.spec()["vocabulary"]
     assert data.preprocessing["counts"]["test"]["unknown"] > 0
     assert "test tokens" in caplog.text
     assert "are not in the vocabulary" in caplog.text
@@ -415,7 +414,7 @@ def test_shakespeare_is_verified_by_its_hash(tmp_path):
     text = COPY.read_text(encoding="utf-8")
     batch = data.split("test")[Draw(None, torch.tensor([0]))]
     begin = len(text) - data.preprocessing["counts"]["test"]["tokens"]
-    assert data.tokenizer.decode(batch.target[0].tolist()) == text[begin : begin + 128]
+    assert data.learnt_tokenizer.decode(batch.target[0].tolist()) == text[begin : begin + 128]
     other = tmp_path / "other.txt"
     other.write_text(text[:-1] + "?", encoding="utf-8")
     with pytest.raises(UserError, match=r"data\.verify=false"):
@@ -473,7 +472,7 @@ def library(tmp_path, monkeypatch):
     (library / "broken.py").write_text("def (:\n")
     for folder in ("test", "site-packages"):
         (library / folder / "other.py").write_text('"""Left out."""\n')
-    monkeypatch.setattr("nnkit.data.datasets.docstrings.library_folder", lambda: library)
+    monkeypatch.setattr("nnkit.data.datasets.pydocs.library_folder", lambda: library)
     return library
 
 

@@ -169,7 +169,7 @@ def test_a_label_never_seen_in_training_is_named(caplog):
     ]
     texts, labels, parts = map(list, zip(*rows, strict=True))
     labelled = Labelled("file", {"text": "t", "target": "l"}, texts, labels, "0", parts)
-    found = classify(labelled, {}, report=True)
+    found = classify(labelled, split_rows=None, report=True)
     assert (
         "2 validation and test texts are left out, as their label is never seen in training: 'z'"
         in caplog.text
