@@ -24,7 +24,7 @@ PRELOADED = [
     "nnkit.tasks.classification",
     "nnkit.data.datasets.digits",
     "nnkit.heads.linear",
-    "nnkit.callbacks.pictures",
+    "nnkit.callbacks.tensorboard",
     "nnkit.callbacks.throughput",
     "torch.utils.tensorboard",
     "lightning.pytorch.loggers",

@@ -475,14 +475,14 @@ PROTECTIONS = (
     ),
     Protection(
         "12 metric not a number",
-        "nnkit/callbacks/early_stopping.py",
+        "nnkit/callbacks/stopping.py",
         "torch.where(torch.isfinite(current), current, torch.nan)",
         "current",
         "tests/faults/test_not_a_number.py::test_early_stopping_takes_it_for_no_improvement",
     ),
     Protection(
         "12 metric not a number",
-        "nnkit/callbacks/early_stopping.py",
+        "nnkit/callbacks/stopping.py",
         "check_finite=False",
         "check_finite=True",
         "tests/faults/test_not_a_number.py::test_early_stopping_takes_it_for_no_improvement",

@@ -30,6 +30,10 @@ MOVED = {
     }.items()
     for name in names.split()
 }
+MOVED |= {
+    f"nnkit.callbacks.{name}": "nnkit.callbacks.tensorboard" for name in ("attention", "pictures", "samples")
+}
+MOVED["nnkit.callbacks.early_stopping"] = "nnkit.callbacks.stopping"
 
 
 def migrate(content: Any) -> Any:

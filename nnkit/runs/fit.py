@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from nnkit import config as configs
 from nnkit.callbacks.checkpoint import Checkpointing
-from nnkit.callbacks.ending import Ending
 from nnkit.callbacks.progress import Progress
 from nnkit.callbacks.record import Record, cut_after, plain_metrics
 from nnkit.callbacks.signals import Interrupted, StopSignal, leave_if_stopped
 from nnkit.callbacks.state import Origin, SaveState
+from nnkit.callbacks.stopping import Ending
 from nnkit.checkpoint.formats import KEY
 from nnkit.checkpoint.manifest import Manifest
 from nnkit.checkpoint.plugin import StoreIO

@@ -156,7 +156,7 @@ def make_trainer(
     """
     node = config.trainer.copy()
     node.precision = resolve_precision(config)
-    # nnkit ends the run there itself (`nnkit.callbacks.ending`): Lightning, told of it, resumes an epoch that is over.
+    # `nnkit.callbacks.stopping` ends the run there: Lightning, told of it, resumes an epoch that is over.
     node.max_steps = -1
     plugins: list[Any] = [] if io is None else [io]
     if SLURMEnvironment.detect():

@@ -14,7 +14,7 @@ from torch import nn
 
 import nnkit
 from nnkit.batches import IGNORED, Pairs, Tokens
-from nnkit.callbacks.attention import AttentionPictures, attention_layers, attention_maps, recorded
+from nnkit.callbacks.tensorboard import AttentionPictures, attention_layers, attention_maps, recorded
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.config.changes import is_harmless
 from nnkit.embeds.pair_tokens import PairTokens

@@ -10,8 +10,7 @@ from PIL import Image
 from torch import nn
 
 import nnkit
-from nnkit.callbacks import pictures
-from nnkit.callbacks.pictures import TensorBoardPictures
+from nnkit.callbacks.tensorboard import TensorBoardPictures
 from nnkit.runs.reopen import open_run
 from nnkit.tasks.classification import first_kernels
 from nnkit.ui import figures
@@ -111,7 +110,7 @@ def test_short_epochs_do_not_all_get_their_pictures():
 
 
 def test_every_n_epochs(monkeypatch):
-    monkeypatch.setattr(pictures, "_MAX_SHARE", 1e9)
+    monkeypatch.setattr(TensorBoardPictures, "max_share", 1e9)
     words = ["data=iris", "data.val_fraction=0.2", "callbacks=[checkpoint,pictures]", "trainer.max_epochs=6"]
     steps = [
         step
@@ -123,7 +122,7 @@ def test_every_n_epochs(monkeypatch):
 
 
 def test_without_tensorboard_nothing_is_gathered_or_drawn(monkeypatch):
-    monkeypatch.setattr(TensorBoardPictures, "_draw", lambda *arguments: pytest.fail("it was drawn"))
+    monkeypatch.setattr(TensorBoardPictures, "show", lambda *arguments: pytest.fail("it was drawn"))
     result = nnkit.train(["data=iris", "data.val_fraction=0.2", *WORDS, "logger=[]"])
     assert result.metrics
 

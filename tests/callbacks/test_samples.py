@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import nnkit
-from nnkit.callbacks.samples import TextSamples
+from nnkit.callbacks.tensorboard import TextSamples
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.config.changes import is_harmless
 from nnkit.errors import UserError
