@@ -87,7 +87,7 @@ class NnkitRun(Subject):
         for which in ("last", "best"):
             manifest, state = store.load(which)
             del state[KEY]["config"]
-            states[which] = {"file": manifest.file, "best": manifest.best, "score": manifest.score, **state}
+            states[which] = {"name": manifest.name, "best": manifest.best, "score": manifest.score, **state}
         index = json.loads((store.directory / INDEX).read_text())
         metrics = Run(path).record().get("metrics") or {}
         names = sorted(file.name for file in store.directory.iterdir())
@@ -102,8 +102,10 @@ def _litter(path: Path) -> list[str]:
     """Return the names of what a save that was cut short leaves behind."""
     files = [*path.glob("*"), *Run(path).checkpoints.glob("*")]
     names = [file.name for file in files if file.name.endswith(TEMPORARY)]
-    pairs = Counter(file.stem for file in Run(path).checkpoints.glob("step-*") if file.name not in names)
-    return sorted([*names, *(stem for stem, count in pairs.items() if count != 2)])
+    found = Counter(
+        file.name.partition(".")[0] for file in Run(path).checkpoints.glob("step-*") if file.name not in names
+    )
+    return sorted([*names, *(stem for stem, count in found.items() if count != 3)])
 
 
 def _lines(path: Path) -> list[str]:

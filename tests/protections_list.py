@@ -24,6 +24,7 @@ class Protection(NamedTuple):
 KILLED = "tests/faults/test_killed_anywhere.py"
 SHARING = "tests/faults/test_sharing.py"
 OTHER = "tests/faults/test_other_checkpoints.py"
+HOSTILE = "tests/attacks/test_hostile_files.py"
 PROTECTIONS = (
     Protection(
         "1 kill: generators restored",
@@ -112,15 +113,15 @@ PROTECTIONS = (
     Protection(
         "3 crash in a save",
         "nnkit/checkpoint/store.py",
-        '            atomic.write_atomic(self.directory / name, data)\n            atomic.sync_file(self.directory.parent / "metrics.jsonl")\n            atomic.write_json(self._manifest_path(name), asdict(manifest))\n',
-        '            atomic.write_json(self._manifest_path(name), asdict(manifest))\n            atomic.write_atomic(self.directory / name, data)\n            atomic.sync_file(self.directory.parent / "metrics.jsonl")\n',
+        "            for file, data in zip(files, parts.values(), strict=True):\n",
+        "            atomic.write_json(self._manifest_path(name), asdict(manifest))\n            for file, data in zip(files, parts.values(), strict=True):\n",
         "tests/faults/test_failing_saves.py::test_a_kill_at_any_operation_leaves_the_state_before_or_after",
     ),
     Protection(
         "3 crash in a save",
         "nnkit/checkpoint/store.py",
-        "        manifest = Manifest(name, size=len(data)",
-        '        for old in self.directory.glob("step*"):\n            atomic.remove(old)\n        manifest = Manifest(name, size=len(data)',
+        "        manifest = Manifest(name, files, **facts)\n",
+        '        for old in self.directory.glob("step*"):\n            atomic.remove(old)\n        manifest = Manifest(name, files, **facts)\n',
         "tests/faults/test_failing_saves.py::test_a_kill_at_any_operation_leaves_the_state_before_or_after",
     ),
     Protection(
@@ -140,21 +141,21 @@ PROTECTIONS = (
     Protection(
         "3 crash in a save",
         "nnkit/checkpoint/store.py",
-        "                    atomic.remove(path)\n            self._write_index(manifests)",
+        "                atomic.remove(path)\n            self._write_index(manifests)",
         "            self._write_index(manifests)",
         "tests/faults/test_failing_saves.py::test_a_kill_at_any_operation_leaves_the_state_before_or_after",
     ),
     Protection(
         "3 crash in a save",
         "nnkit/checkpoint/store.py",
-        " and manifest.file != kept[0].best:",
+        " and manifest.name != kept[0].best:",
         ":",
         "tests/faults/test_failing_saves.py::test_a_kill_at_any_operation_leaves_the_state_before_or_after",
     ),
     Protection(
         "3 crash in a save",
         "nnkit/checkpoint/store.py",
-        "    best = manifests[0].best or (index_best if manifests[0].format < FORMAT else None)\n    return",
+        "    best = manifests[0].best or (index_best if manifests[0].format == 1 else None)\n    return",
         "    best = index_best\n    return",
         "tests/faults/test_failing_saves.py::test_a_kill_at_any_operation_leaves_the_state_before_or_after",
     ),
@@ -210,7 +211,7 @@ PROTECTIONS = (
     Protection(
         "6 full disk",
         "nnkit/checkpoint/store.py",
-        "                    atomic.remove(self.directory / name)\n            raise",
+        "                    self._remove_files(manifest)\n            raise",
         "                    pass\n            raise",
         "tests/faults/test_failing_saves.py::test_an_error_at_any_operation_is_said_and_leaves_a_good_checkpoint",
     ),
@@ -280,29 +281,29 @@ PROTECTIONS = (
     Protection(
         "8 damage",
         "nnkit/checkpoint/store.py",
-        "        if atomic.sha256(data) != manifest.sha256:\n",
+        "        if atomic.sha256(data) != file.sha256:\n",
         "        if False:\n",
         "tests/faults/test_damage.py::test_a_damaged_checkpoint_is_named_and_the_older_one_resumed_exactly",
     ),
     Protection(
         "8 damage",
         "nnkit/checkpoint/store.py",
-        "            if path.stat().st_size != manifest.size:\n",
+        "            if path.stat().st_size != file.size:\n",
         "            if False:\n",
         "tests/faults/test_damage.py::test_a_damaged_checkpoint_is_named_and_the_older_one_resumed_exactly",
     ),
     Protection(
         "8 damage",
         "nnkit/checkpoint/store.py",
-        "                if manifest.file != path.with_suffix(_SUFFIX).name:\n",
+        "                if manifest.name != path.name.removesuffix(_SUFFIX):\n",
         "                if False:\n",
         "tests/faults/test_damage.py::test_a_damaged_checkpoint_is_named_and_the_older_one_resumed_exactly",
     ),
     Protection(
         "8 damage",
         "nnkit/checkpoint/manifest.py",
-        "        if not all(name == Path(name).name",
-        "        if False and not all(name == Path(name).name",
+        '            if name != Path(name).name or name in ("", ".."):\n',
+        "            if False:\n",
         "tests/faults/test_damage.py::test_a_damaged_checkpoint_is_named_and_the_older_one_resumed_exactly",
     ),
     Protection(
@@ -350,8 +351,8 @@ PROTECTIONS = (
     Protection(
         "10 moved run",
         "nnkit/callbacks/checkpoint.py",
-        '        self.best, self.best_score = state_dict["best"], state_dict["best_score"]\n',
-        "        pass\n",
+        "        self.best = None if best is None else best.removesuffix(OLD_SUFFIX)\n",
+        "",
         "tests/faults/test_moved_runs.py::test_a_moved_run_goes_on_exactly_with_its_best",
     ),
     Protection(
@@ -643,17 +644,73 @@ PROTECTIONS = (
     ),
     Protection(
         "17 code in a checkpoint",
-        "nnkit/checkpoint/serial.py",
-        "weights_only=True",
-        "weights_only=False",
+        "nnkit/checkpoint/old_formats.py",
+        "weights_only=True)\n        _check",
+        "weights_only=False)\n        _check",
         "tests/attacks/test_hostile_checkpoints.py::test_code_in_a_checkpoint_is_not_run",
     ),
     Protection(
         "17 code in a checkpoint",
-        "nnkit/checkpoint/serial.py",
-        "        check_archive(data)\n",
+        "nnkit/checkpoint/old_formats.py",
+        "        _check_archive(data)\n",
         "",
         "tests/attacks/test_hostile_checkpoints.py::test_a_compressed_bomb_is_refused_before_it_is_unpacked",
+    ),
+    Protection(
+        "17 hostile files",
+        "nnkit/checkpoint/formats.py",
+        "            _check_header(shard)\n",
+        "",
+        f"{HOSTILE}::test_a_header_that_lies_is_refused",
+    ),
+    Protection(
+        "17 hostile files",
+        "nnkit/checkpoint/formats.py",
+        "        check_cost(document)\n",
+        "",
+        f"{HOSTILE}::test_a_document_of_any_content_is_answered",
+    ),
+    Protection(
+        "17 hostile files",
+        "nnkit/checkpoint/formats.py",
+        "        if depth > _MAX_DEPTH:\n",
+        "        if False:\n",
+        f"{HOSTILE}::test_a_document_of_any_content_is_answered",
+    ),
+    Protection(
+        "17 hostile files",
+        "nnkit/checkpoint/formats.py",
+        "            if not all(type(key) in _KEYS for key, _ in items):\n",
+        "            if False:\n",
+        f"{HOSTILE}::test_a_document_of_any_content_is_answered",
+    ),
+    Protection(
+        "17 hostile files",
+        "nnkit/checkpoint/formats.py",
+        "            if twice := tensors.keys() & loaded.keys():\n",
+        "            if twice := set():\n",
+        f"{HOSTILE}::test_two_files_of_one_tensor_are_refused",
+    ),
+    Protection(
+        "17 hostile files",
+        "nnkit/checkpoint/manifest.py",
+        "            if name != single and (",
+        "            if False and (",
+        f"{HOSTILE}::test_a_list_names_no_other_file",
+    ),
+    Protection(
+        "17 hostile files",
+        "nnkit/checkpoint/manifest.py",
+        " and len(entries) <= _MAX_FILES else [None]",
+        " else [None]",
+        f"{HOSTILE}::test_a_list_of_any_content_is_answered",
+    ),
+    Protection(
+        "17 what cannot be read back",
+        "nnkit/checkpoint/formats.py",
+        "        kind = type(value)\n        if kind in _IN_JSON",
+        "        kind = next((one for one in type(value).__mro__ if one in self._KINDS or one in _IN_JSON), object)\n        if kind in _IN_JSON",
+        "tests/checkpoint/test_formats.py::test_what_cannot_be_kept_is_refused_with_its_key",
     ),
     Protection(
         "18 foreign classes in a config",
@@ -721,8 +778,8 @@ PROTECTIONS = (
     Protection(
         "26 reader on a live run",
         "nnkit/checkpoint/store.py",
-        "                atomic.remove(self._manifest_path(manifest.file))\n                atomic.remove(self.directory / manifest.file)\n",
-        "                atomic.remove(self.directory / manifest.file)\n                atomic.remove(self._manifest_path(manifest.file))\n",
+        "        atomic.remove(self._manifest_path(manifest.name))\n        self._remove_files(manifest)\n",
+        "        self._remove_files(manifest)\n        atomic.remove(self._manifest_path(manifest.name))\n",
         "tests/faults/test_live_reader.py::test_a_reader_overtaken_by_any_part_of_a_save_loads_what_was_or_is_there",
     ),
     Protection(

@@ -76,7 +76,7 @@ def resume_from_every_point(words, monkeypatch, at_least=4, chosen=list):
     for manifest in chosen(points):
         stopped = cut(whole, manifest, "cut")
         resume("cut", show=False)
-        assert_same_end(whole, stopped, f"{' '.join(words)}, from {manifest.file}")
+        assert_same_end(whole, stopped, f"{' '.join(words)}, from {manifest.name}")
 
 
 def one_inside_each_epoch(points):

@@ -7,8 +7,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from nnkit.checkpoint.plugin import StoreIO
-from nnkit.checkpoint.points import at_save_point, in_mid_epoch, in_window
+from nnkit.checkpoint.manifest import OLD_SUFFIX
+from nnkit.checkpoint.plugin import StoreIO, at_save_point, in_mid_epoch, in_window
 from nnkit.tasks.base import Task
 
 
@@ -61,7 +61,10 @@ class Checkpointing(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the best checkpoint of the run that is resumed."""
-        self.best, self.best_score = state_dict["best"], state_dict["best_score"]
+        best: str | None = state_dict["best"]
+        # In earlier formats it is called as its file.
+        self.best = None if best is None else best.removesuffix(OLD_SUFFIX)
+        self.best_score = state_dict["best_score"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember the point a resumed run starts at: it is saved already."""
@@ -150,4 +153,4 @@ def _name(trainer: Trainer) -> str:
     """Return the name of a checkpoint taken now; the same point of a run has the same name whenever it is saved."""
     # Several batches share a step while gradients are accumulated, and validation may fall between them.
     batch = f"-{trainer.fit_loop.batch_idx + 1}" if in_window(trainer) else ""
-    return f"step-{trainer.global_step:06d}{batch}.ckpt"
+    return f"step-{trainer.global_step:06d}{batch}"

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from nnkit.callbacks.checkpoint import Checkpointing
-from nnkit.checkpoint.points import at_save_point
+from nnkit.checkpoint.plugin import at_save_point
 from nnkit.errors import NnkitError
 from nnkit.machine import signals
 

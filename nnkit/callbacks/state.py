@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from nnkit.callbacks.record import Record
 from nnkit.checkpoint.formats import FORMAT, KEY
-from nnkit.checkpoint.points import in_window
+from nnkit.checkpoint.plugin import in_window
 from nnkit.tasks.base import Task
 
 
@@ -48,7 +48,7 @@ class SaveState(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add plain data and tensors only, so that the checkpoint loads with weights_only."""
+        """Add plain data and tensors only: a checkpoint holds nothing else."""
         gradients = divisors = None
         if in_window(trainer):
             divisors = pl_module.divisors if isinstance(pl_module, Task) else None

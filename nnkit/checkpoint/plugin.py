@@ -1,4 +1,4 @@
-"""Lightning's checkpoint I/O on top of the store: snapshot on the step, write in a thread."""
+"""Lightning's side of checkpoints: its I/O on top of the store, and where a run may be saved to continue exactly."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,39 +6,17 @@ from queue import Queue
 from threading import Thread
 from typing import Any
 
-import torch
 from lightning.fabric.plugins import CheckpointIO
-from torch.utils._pytree import tree_map
+from lightning.pytorch import Trainer
+from torch import Tensor
 
+from nnkit.checkpoint.formats import dump, encode
 from nnkit.checkpoint.manifest import Manifest
-from nnkit.checkpoint.serial import dump_bytes, load_bytes
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import EnvironmentFault
 
-_Job = tuple[dict[str, Any], str, dict[str, Any]] | None
-
-
-def _without_numbers(value: Any) -> Any:
-    return value.flatten()[:0] if isinstance(value, torch.Tensor) else value
-
-
-def _prove_readable(checkpoint: dict[str, Any]) -> None:
-    """Read back what a run keeps, its tensors emptied, before anybody relies on it.
-
-    Raises:
-        EnvironmentFault: If it holds what no checkpoint may hold.
-    """
-    try:
-        load_bytes(dump_bytes(tree_map(_without_numbers, checkpoint)))
-    except ValueError as error:
-        raise EnvironmentFault(
-            f"the run keeps what could not be read back: {error}\n"
-            "    a scheduler, an optimizer or a callback of your own may keep plain data and tensors only"
-        ) from error
-
-
-def _snapshot(value: Any) -> Any:
-    return value.detach().to("cpu", copy=True) if isinstance(value, torch.Tensor) else value
+# What is saved, the name of the checkpoint, and the facts of its manifest.
+_Job = tuple[Any, dict[str, Tensor], str, dict[str, Any]] | None
 
 
 class StoreIO(CheckpointIO):
@@ -65,7 +43,6 @@ class StoreIO(CheckpointIO):
         self._jobs: Queue[_Job] = Queue(maxsize=1)
         self._thread: Thread | None = None
         self._failure: Exception | None = None
-        self._is_proved = False
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Copy the state and hand it to the writer.
@@ -77,24 +54,32 @@ class StoreIO(CheckpointIO):
                 to `keep`.
 
         Raises:
-            EnvironmentFault: If an earlier write has failed.
+            EnvironmentFault: If an earlier write has failed, or the state holds what no checkpoint may hold.
         """
         self._raise_failure()
+        try:
+            document, tensors = encode(checkpoint)
+        except ValueError as error:
+            raise EnvironmentFault(
+                f"the run keeps what could not be read back: {error}\n"
+                "    a scheduler, an optimizer or a callback of your own may keep plain data and tensors only"
+            ) from error
+        snapshot = {name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}
         if self._thread is None:
             self._thread = Thread(target=self._write, name="nnkit-checkpoint", daemon=True)
             self._thread.start()
-        self._jobs.put((tree_map(_snapshot, checkpoint), Path(path).name, dict(storage_options or {})))
+        self._jobs.put((document, snapshot, Path(path).name, dict(storage_options or {})))
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Load a verified checkpoint; `weights_only` is always on, whatever is asked."""
+        """Load a verified checkpoint; nothing in it is executed, whatever `weights_only` says."""
         name = Path(path).name
-        if self._loaded is not None and self._loaded[0].file == name:
+        if self._loaded is not None and self._loaded[0].name == name:
             # Lightning changes what it is given.
             return dict(self._loaded[1])
         for manifest in self.store.manifests():
-            if manifest.file == name:
+            if manifest.name == name:
                 return self.store.state(manifest)
         raise EnvironmentFault(f"{path} has no manifest: it is not a checkpoint")
 
@@ -119,15 +104,12 @@ class StoreIO(CheckpointIO):
 
     def _write(self) -> None:
         while (job := self._jobs.get()) is not None:
-            checkpoint, name, facts = job
+            document, tensors, name, facts = job
             try:
                 if self._failure is None:
                     keep = facts.pop("keep")
-                    if not self._is_proved:
-                        _prove_readable(checkpoint)
-                        self._is_proved = True
                     self._before_commit()
-                    self.store.commit(name, dump_bytes(checkpoint), **facts)
+                    self.store.commit(name, dump(document, tensors), **facts)
                     self.store.settle(keep)
             # Whatever it is, it is raised on the training thread: a writer that died would hang the run.
             except Exception as error:
@@ -143,3 +125,46 @@ class StoreIO(CheckpointIO):
         if isinstance(failure, EnvironmentFault):
             raise EnvironmentFault(f"{failure}; the last good checkpoint stands") from failure
         raise failure
+
+
+def at_save_point(trainer: Trainer) -> bool:
+    """Return, at the end of a training batch, whether a checkpoint taken now resumes exactly.
+
+    It does not inside an accumulation window (large: it needs the gradients too), nor on a batch after which validation
+    or the epoch's end is due (their hooks would never run): those are saved once validation or the epoch is over.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    fetcher = trainer.fit_loop._data_fetcher
+    if fetcher is None or in_window(trainer) or loop._num_ready_batches_reached():
+        return False
+    return not loop._should_check_val_fx(fetcher)
+
+
+def in_window(trainer: Trainer) -> bool:
+    """Return whether gradients are being accumulated: the last batch was not followed by an optimizer step."""
+    return trainer.fit_loop.epoch_loop._should_accumulate()
+
+
+def in_mid_epoch(trainer: Trainer) -> bool:
+    """Return whether more batches of this epoch are to come."""
+    loop = trainer.fit_loop.epoch_loop
+    return not (loop._num_ready_batches_reached() or trainer.should_stop)
+
+
+def position(state: dict[str, Any]) -> tuple[int, int]:
+    """Return the epoch to continue in and its batches that are done, from the counters of a checkpoint."""
+    progress = state["loops"]["fit_loop"]["epoch_progress"]["current"]
+    batches = state["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"]
+    return progress["processed"], batches if progress["ready"] > progress["processed"] else 0
+
+
+def reopen_epoch(state: dict[str, Any]) -> None:
+    """Undo the end of an epoch that was cut short by the end of the run, so that its other batches follow.
+
+    Args:
+        state: A checkpoint; changed in place.
+    """
+    loop = state["loops"]["fit_loop"]
+    if not loop["epoch_loop.batch_progress"]["is_last_batch"]:
+        for count in ("total", "current"):
+            loop["epoch_progress"][count]["processed"] -= 1

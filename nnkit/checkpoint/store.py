@@ -1,29 +1,29 @@
 """The directory of checkpoints of a run: commit, choose, verify, prune."""
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from nnkit.checkpoint.formats import FORMAT, migrate
-from nnkit.checkpoint.manifest import Finding, Manifest
-from nnkit.checkpoint.serial import load_bytes
-from nnkit.checkpoint.vetting import check_outline
+from nnkit.checkpoint import formats, old_formats
+from nnkit.checkpoint.formats import DOCUMENT, FORMAT, TENSORS
+from nnkit.checkpoint.manifest import OLD_SUFFIX, File, Finding, Manifest
 from nnkit.errors import EnvironmentFault, UserError
 from nnkit.files import atomic
 from nnkit.files.json_limits import parse_json
 from nnkit.files.paths import check_file
 
 INDEX = "index.json"
-_SUFFIX = ".ckpt"
-# A manifest has a few hundred bytes.
+_SUFFIX = ".json"
+# A manifest has a few hundred bytes, and some for each file.
 _MAX_MANIFEST = 1_000_000
 _log = logging.getLogger("nnkit")
 
 
 class CheckpointStore:
-    """Checkpoints of one run; a file without a manifest that matches is not a checkpoint.
+    """Checkpoints of one run; files without a manifest that matches are not a checkpoint.
 
     Args:
         directory: Where the checkpoints stand.
@@ -44,35 +44,36 @@ class CheckpointStore:
             raise atomic.WriteFault(f"{self.directory} is a link: put the directory itself in its place")
         atomic.make_directory(self.directory)
         atomic.remove_temporaries(self.directory)
-        # A file that was never committed. Where no manifest is left, nothing is deleted: they may have been lost.
+        # Where no manifest is left, nothing is deleted: they may have been lost.
         if manifests := self.manifests():
-            for path in self.directory.glob("*" + _SUFFIX):
-                if not self._manifest_path(path.name).exists():
-                    _log.info("%s was never committed and is deleted", path)
-                    atomic.remove(path)
+            for path in self._leftovers():
+                _log.info("%s was never committed and is deleted", path)
+                atomic.remove(path)
             self._write_index(manifests)
 
-    def commit(self, name: str, data: bytes, **facts: Any) -> Manifest:
-        """Write a checkpoint, then its manifest; the metrics log is made durable before the manifest counts.
+    def commit(self, name: str, parts: Mapping[str, bytes], **facts: Any) -> Manifest:
+        """Write the files of a checkpoint, then its manifest; the metrics log is made durable before that counts.
 
         Args:
-            name: File name of the checkpoint.
-            data: Its bytes, from `dump_bytes`.
+            name: Name of the checkpoint.
+            parts: Its files by suffix, from `formats.dump`.
             facts: The manifest's step, epoch, batch, monitor, score and best.
 
         Raises:
             WriteFault: If a write fails; the earlier checkpoints stand.
         """
-        manifest = Manifest(name, size=len(data), sha256=atomic.sha256(data), **facts)
+        files = tuple(File(name + suffix, len(data), atomic.sha256(data)) for suffix, data in parts.items())
+        manifest = Manifest(name, files, **facts)
         try:
-            atomic.write_atomic(self.directory / name, data)
+            for file, data in zip(files, parts.values(), strict=True):
+                atomic.write_atomic(self.directory / file.file, data)
             atomic.sync_file(self.directory.parent / "metrics.jsonl")
             atomic.write_json(self._manifest_path(name), asdict(manifest))
         except atomic.WriteFault:
             if not self._manifest_path(name).exists():
-                # No litter: a large file without a manifest would fill what little space is left.
+                # No litter: large files without a manifest would fill what little space is left.
                 with suppress(atomic.WriteFault):
-                    atomic.remove(self.directory / name)
+                    self._remove_files(manifest)
             raise
         self._committed = manifest
         return manifest
@@ -93,10 +94,18 @@ class CheckpointStore:
             return
         self._write_index(kept)
         for manifest in manifests:
-            if manifest not in kept[: max(keep, 1)] and manifest.file != kept[0].best:
-                # The manifest first: a reader that finds it gone knows that the file is meant to go.
-                atomic.remove(self._manifest_path(manifest.file))
-                atomic.remove(self.directory / manifest.file)
+            if manifest not in kept[: max(keep, 1)] and manifest.name != kept[0].best:
+                self.remove(manifest)
+
+    def remove(self, manifest: Manifest) -> None:
+        """Delete a checkpoint.
+
+        Raises:
+            WriteFault: If it cannot be deleted.
+        """
+        # The manifest first: a reader that finds it gone knows that the files are meant to go.
+        atomic.remove(self._manifest_path(manifest.name))
+        self._remove_files(manifest)
 
     def manifests(self) -> list[Manifest]:
         """Return the readable manifests, newest step first; a garbled one is said and passed over."""
@@ -112,17 +121,12 @@ class CheckpointStore:
         for manifest in found:
             try:
                 self.state(manifest)
-                findings.append(Finding(manifest.file, manifest))
+                findings.append(Finding(manifest.name, manifest))
             except ValueError as error:
-                findings.append(Finding(manifest.file, manifest, str(error)))
+                findings.append(Finding(manifest.name, manifest, str(error)))
         findings += [Finding(name, None, problem) for name, problem in garbled.items()]
-        known = {self._manifest_path(manifest.file).name for manifest in found} | set(garbled)
-        lonely = sorted(self.directory.glob("*" + _SUFFIX))
-        lonely = [path for path in lonely if self._manifest_path(path.name).name not in known]
-        return findings + [
-            Finding(path.name, None, "never committed: the process was killed during a save")
-            for path in lonely
-        ]
+        problem = "never committed: the process was killed during a save"
+        return findings + [Finding(path.name, None, problem, True) for path in self._leftovers()]
 
     def holds_any(self) -> bool:
         """Return whether a checkpoint was ever committed here, be it damaged by now.
@@ -135,45 +139,50 @@ class CheckpointStore:
             self._check_none_was_lost()
         return bool(found or garbled)
 
-    def read(self, manifest: Manifest) -> bytes:
-        """Return the verified bytes of a checkpoint.
+    def state(self, manifest: Manifest) -> dict[str, Any]:
+        """Return the state in a checkpoint, verified and brought up to date.
+
+        Raises:
+            ValueError: If one of its files is missing or differs from the manifest, or they hold no valid state,
+                saying which and why.
+        """
+        where = self.directory / manifest.name
+        if manifest.format > FORMAT:
+            raise ValueError(
+                f"{where} was written by a newer nnkit (format {manifest.format}, this one reads {FORMAT})"
+            )
+        parts = {file.file: self._read(file) for file in manifest.files}
+        try:
+            if (old := parts.get(manifest.name + OLD_SUFFIX)) is not None:
+                state = old_formats.load(old)
+            else:
+                document = parts.pop(manifest.name + DOCUMENT)
+                state = formats.load(document, parts)
+            state = formats.migrate(state)
+            formats.check_outline(state)
+            return state
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+
+    def _read(self, file: File) -> bytes:
+        """Return the verified bytes of a file.
 
         Raises:
             ValueError: If the file is missing or differs from its manifest, saying how.
         """
-        path = self.directory / manifest.file
-        if manifest.format > FORMAT:
-            raise ValueError(
-                f"{path} was written by a newer nnkit (format {manifest.format}, this one reads {FORMAT})"
-            )
+        path = self.directory / file.file
         try:
             check_file(path)
-            if path.stat().st_size != manifest.size:
-                raise ValueError(
-                    f"{path} has {path.stat().st_size:,} bytes, its manifest says {manifest.size:,}"
-                )
+            if path.stat().st_size != file.size:
+                raise ValueError(f"{path} has {path.stat().st_size:,} bytes, its manifest says {file.size:,}")
             data = atomic.read(path)
         except FileNotFoundError as error:
             raise ValueError(f"{path} is missing") from error
         except (OSError, atomic.ReadFault) as error:
             raise ValueError(str(error)) from error
-        if atomic.sha256(data) != manifest.sha256:
+        if atomic.sha256(data) != file.sha256:
             raise ValueError(f"{path} does not have the SHA-256 of its manifest: its bytes have changed")
         return data
-
-    def state(self, manifest: Manifest) -> dict[str, Any]:
-        """Return the state in a checkpoint, verified and brought up to date.
-
-        Raises:
-            ValueError: If the file is no valid checkpoint, saying which and why.
-        """
-        data = self.read(manifest)
-        try:
-            state = migrate(load_bytes(data))
-            check_outline(state)
-            return state
-        except ValueError as error:
-            raise ValueError(f"{self.directory / manifest.file}: {error}") from error
 
     def load(self, which: Literal["last", "best"] = "last") -> tuple[Manifest, dict[str, Any]]:
         """Load the last or the best valid checkpoint, saying which file was passed over and why.
@@ -197,7 +206,7 @@ class CheckpointStore:
             left = [
                 manifest
                 for manifest in _ordered(found, which, self._index_best())
-                if manifest.file not in problems
+                if manifest.name not in problems
             ]
             if not left:
                 raise EnvironmentFault("no valid checkpoint is left:\n  " + "\n  ".join(problems.values()))
@@ -206,12 +215,12 @@ class CheckpointStore:
             except ValueError as error:
                 # Pruned or replaced meanwhile, it is no problem.
                 if left[0] in self._look()[0]:
-                    problems[left[0].file] = str(error)
+                    problems[left[0].name] = str(error)
                 continue
             for problem in problems.values():
                 _log.warning("checkpoint passed over: %s", problem)
             if problems:
-                _log.warning("using %s of step %d instead", left[0].file, left[0].step)
+                _log.warning("using %s of step %d instead", left[0].name, left[0].step)
             return left[0], state
 
     def _look(self) -> tuple[list[Manifest], dict[str, str]]:
@@ -224,14 +233,14 @@ class CheckpointStore:
 
     def _look_once(self) -> tuple[list[Manifest], dict[str, str]] | None:
         found, garbled = [], {}
-        for path in sorted(self.directory.glob("*.json")):
-            if path.name == INDEX:
+        for path in sorted(self.directory.glob("*" + _SUFFIX)):
+            if path.name == INDEX or path.name.endswith(DOCUMENT):
                 continue
             try:
                 check_file(path, _MAX_MANIFEST)
                 manifest = Manifest.parse(atomic.read(path))
-                if manifest.file != path.with_suffix(_SUFFIX).name:
-                    raise ValueError(f"it speaks of {manifest.file!r}")
+                if manifest.name != path.name.removesuffix(_SUFFIX):
+                    raise ValueError(f"it speaks of {manifest.name!r}")
                 found.append(manifest)
             except FileNotFoundError:
                 if not path.is_symlink():
@@ -258,14 +267,31 @@ class CheckpointStore:
             name = parse_json(atomic.read(self.directory / INDEX))["best"]
         except (OSError, atomic.ReadFault, ValueError, KeyError, TypeError):
             return None
-        return name if isinstance(name, str) else None
+        return name.removesuffix(OLD_SUFFIX) if isinstance(name, str) else None
 
     def _write_index(self, manifests: list[Manifest]) -> None:
-        best = manifests[0].best or (self._index_best() if manifests[0].format < FORMAT else None)
-        atomic.write_json(self.directory / INDEX, {"best": best, "last": manifests[0].file})
+        best = manifests[0].best or (self._index_best() if manifests[0].format == 1 else None)
+        atomic.write_json(self.directory / INDEX, {"best": best, "last": manifests[0].name})
+
+    def _leftovers(self) -> list[Path]:
+        """Return the files of checkpoints that were never committed; a manifest that cannot be read keeps its own."""
+        found, garbled = self._look()
+        known = {file.file for manifest in found for file in manifest.files}
+        unclear = {name.removesuffix(_SUFFIX) for name in garbled}
+        return [
+            path
+            for path in sorted(self.directory.glob("step-*"))
+            if path.name.endswith((TENSORS, DOCUMENT, OLD_SUFFIX))
+            and path.name not in known
+            and path.name.partition(".")[0] not in unclear
+        ]
+
+    def _remove_files(self, manifest: Manifest) -> None:
+        for file in manifest.files:
+            atomic.remove(self.directory / file.file)
 
     def _manifest_path(self, name: str) -> Path:
-        return (self.directory / name).with_suffix(".json")
+        return self.directory / (name + _SUFFIX)
 
 
 def _order(manifest: Manifest) -> tuple[int, int]:
@@ -276,5 +302,5 @@ def _ordered(manifests: list[Manifest], which: str, index_best: str | None) -> l
     """Return the manifests in the order in which they are tried."""
     if which == "last" or not manifests:
         return manifests
-    best = manifests[0].best or (index_best if manifests[0].format < FORMAT else None)
-    return sorted(manifests, key=lambda manifest: manifest.file != best)
+    best = manifests[0].best or (index_best if manifests[0].format == 1 else None)
+    return sorted(manifests, key=lambda manifest: manifest.name != best)

@@ -8,6 +8,20 @@ from nnkit.files.paths import check_file
 
 # Far more than a vocabulary needs; the largest that is parsed within a second or two.
 MAX_BYTES = 64_000_000
+# Each becomes an object of Python of a hundred bytes.
+MAX_VALUES = 1_000_000
+
+
+def check_cost(data: bytes) -> None:
+    """Refuse JSON that would take far more memory than its size once it is parsed.
+
+    Raises:
+        ValueError: If it has too many bytes, or more values than `MAX_VALUES`, counted by their punctuation.
+    """
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"it has {len(data):,} bytes of JSON, more than the {MAX_BYTES:,} that are read")
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_VALUES:
+        raise ValueError(f"it holds more than {MAX_VALUES:,} values")
 
 
 def parse_json(data: bytes) -> Any:

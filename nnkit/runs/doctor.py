@@ -133,22 +133,22 @@ def _examine_checkpoints(run: Run, report: Report) -> None:
     best = next((finding.manifest.best for finding in report.valid if finding.manifest is not None), None)
     for finding in report.findings:
         # What a kill during a save leaves beside good ones is no damage.
-        leftover = finding.file.endswith(".ckpt") and finding.manifest is None and bool(report.valid)
+        leftover = finding.is_leftover and bool(report.valid)
         report.add(*_describe(finding, best), bad=bool(finding.problem) and not leftover)
 
 
 def _describe(finding: Finding, best: str | None) -> tuple[str, str, str]:
     manifest = finding.manifest
     if manifest is None:
-        return finding.file, "no checkpoint", finding.problem
+        return finding.name, "no checkpoint", finding.problem
     facts = f"step {manifest.step}, epoch {manifest.epoch + 1}, {manifest.size:,} bytes"
     score = f"{manifest.monitor} {manifest.score:.4g}" if manifest.score is not None else ""
     if finding.problem:
-        return finding.file, f"damaged ({facts})", finding.problem
+        return finding.name, f"damaged ({facts})", finding.problem
     return (
-        finding.file,
+        finding.name,
         f"valid, {facts}",
-        " ".join(filter(None, [score, "(best)" if finding.file == best else ""])),
+        " ".join(filter(None, [score, "(best)" if finding.name == best else ""])),
     )
 
 

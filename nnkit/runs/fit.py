@@ -19,8 +19,7 @@ from nnkit.callbacks.state import Origin, SaveState
 from nnkit.callbacks.stopping import Ending
 from nnkit.checkpoint.formats import KEY
 from nnkit.checkpoint.manifest import Manifest
-from nnkit.checkpoint.plugin import StoreIO
-from nnkit.checkpoint.points import position
+from nnkit.checkpoint.plugin import StoreIO, position
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.files import atomic
 from nnkit.files.layout import LOG, PROFILE, TIMING
@@ -99,7 +98,7 @@ def fit(
         callbacks = [SaveState(_origin(session), record), record, *chosen, ending, StopSignal(), *extra]
         validates = len(session.data.split("val")) > 0
         trainer = make_trainer(config, run.path, callbacks, loggers, io=io, validates=validates)
-        path = None if checkpoint is None else str(store.directory / checkpoint[0].file)
+        path = None if checkpoint is None else str(store.directory / checkpoint[0].name)
         try:
             with explained():
                 trainer.fit(session.task, datamodule=session.data, ckpt_path=path, weights_only=True)
@@ -170,7 +169,7 @@ def _finish(
         step=trainer.global_step,
         seconds=round(seconds, 3),
         metrics=metrics,
-        best=best.file if best else None,
+        best=best.name if best else None,
     )
     if show:
         title = f"{session.choices['model']} on {session.choices['data']}"
@@ -178,7 +177,7 @@ def _finish(
             "steps": trainer.global_step,
             "parameters": f"{sum(p.numel() for p in session.task.network.parameters() if p.requires_grad):,}",
             "training": f"{seconds:.1f} s",
-            "best checkpoint" if best and best.score is not None else "last checkpoint": best.file
+            "best checkpoint" if best and best.score is not None else "last checkpoint": best.name
             if best
             else "none",
             "run": report.shorten(run.path),
@@ -214,6 +213,6 @@ def test(spec: str, output_dir: str | Path = "outputs") -> dict[str, float]:
     with logs.to_file(run.path / LOG):
         opened = open_run(run)
         metrics = evaluate(opened.session, run.path)
-    facts = {"checkpoint": opened.manifest.file, "run": report.shorten(run.path)}
+    facts = {"checkpoint": opened.manifest.name, "run": report.shorten(run.path)}
     report.console().print(report.results_table(metrics, facts, "test"))
     return metrics

@@ -61,7 +61,7 @@ def open_run(run: Run, which: Literal["last", "best"] = "best") -> Opened:
     if wrong:
         lines = "\n    ".join(wrong[:_SHOWN])
         raise UserError(
-            f"{run.checkpoints / manifest.file} does not fit the model of {run.path / CONFIG}\n    {lines}"
+            f"{run.checkpoints / manifest.name} does not fit the model of {run.path / CONFIG}\n    {lines}"
         )
     session.task.eval()
     return Opened(session, manifest)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nnkit import config as configs
 from nnkit import factory
 from nnkit.checkpoint.formats import KEY
-from nnkit.checkpoint.points import reopen_epoch
+from nnkit.checkpoint.plugin import reopen_epoch
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.config import Change, Composition
 from nnkit.errors import ConfigError, UserError
@@ -164,12 +164,12 @@ def check_belongs(run: Run, config: DictConfig, newest: Loaded) -> None:
             f"{one.key}: {_REPR.repr(one.old)} there, {_REPR.repr(one.new)} in config.yaml" for one in found
         )
         raise UserError(
-            f"{run.checkpoints / manifest.file} belongs to another config than {run.path / CONFIG}\n    {lines}"
+            f"{run.checkpoints / manifest.name} belongs to another config than {run.path / CONFIG}\n    {lines}"
         )
     learnt = atomic.sha256(atomic.canonical(run.preprocessing()))
     if learnt != ours["preprocessing_sha256"]:
         raise UserError(
-            f"{run.path}/preprocessing.json is not the one that {manifest.file} was trained with: "
+            f"{run.path}/preprocessing.json is not the one that {manifest.name} was trained with: "
             f"its SHA-256 is {learnt[:12]}, the checkpoint says {ours['preprocessing_sha256'][:12]}"
         )
 
@@ -194,7 +194,7 @@ def _check_weights(run: Run, session: Session, newest: Loaded) -> None:
             f"{name}: {there.get(name, 'missing')} there, {here.get(name, 'missing')} here" for name in wrong
         ]
         raise UserError(
-            f"{run.checkpoints / manifest.file} does not fit the model of {run.path / CONFIG}\n    "
+            f"{run.checkpoints / manifest.name} does not fit the model of {run.path / CONFIG}\n    "
             + "\n    ".join(lines[:10])
         )
 
@@ -207,7 +207,7 @@ def _say(
     if newest is None:
         lines = [f"{where} holds no checkpoint: starting at step 0"]
     else:
-        lines = [f"{where}: going on from {newest[0].file}, step {newest[0].step}"]
+        lines = [f"{where}: going on from {newest[0].name}, step {newest[0].step}"]
     lines += [f"    {one}" for one in changes]
     before, present = record.get("versions") or {}, versions()
     other = [

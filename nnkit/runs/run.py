@@ -17,7 +17,7 @@ from nnkit.errors import EnvironmentFault, NnkitError, UserError
 from nnkit.files import atomic, locks
 from nnkit.files.git import commit
 from nnkit.files.json_limits import parse_json, read_json
-from nnkit.files.layout import CONFIG, METRICS, PREPROCESSING, RECORD
+from nnkit.files.layout import CHECKPOINTS, CONFIG, METRICS, PREPROCESSING, RECORD
 from nnkit.files.paths import check_file, expand
 from nnkit.files.yaml_limits import read_yaml
 
@@ -79,7 +79,7 @@ class Run:
     @property
     def checkpoints(self) -> Path:
         """Where the checkpoints stand."""
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS
 
     def record(self) -> dict[str, Any]:
         """Return what run.json says; empty where it is missing or garbled."""

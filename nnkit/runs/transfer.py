@@ -150,11 +150,11 @@ def take_weights(session: Session, source: Source) -> dict[str, Any]:
     left = f"; fresh: {some_of(fresh, _NAMED)}" if fresh else ""
     where = report.shorten(source.run.path)
     report.console().print(
-        f"weights from {where}, {manifest.file}: {len(taken)} tensors taken ({parts}){left}", soft_wrap=True
+        f"weights from {where}, {manifest.name}: {len(taken)} tensors taken ({parts}){left}", soft_wrap=True
     )
     return {
         "run": str(source.run.path.resolve()),
-        "checkpoint": manifest.file,
+        "checkpoint": manifest.name,
         "sha256": manifest.sha256,
         "taken": len(taken),
         "fresh": fresh,

@@ -9,16 +9,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnkit import config as configs
 from nnkit import factory
 from nnkit.callbacks.probe import TRACE, Die, Trace
-from nnkit.checkpoint.compare import differences
-from nnkit.checkpoint.formats import KEY
-from nnkit.checkpoint.store import CheckpointStore
+from nnkit.checkpoint.compare import run_differences
 from nnkit.errors import EnvironmentFault, NnkitError, UserError
 from nnkit.files import atomic
 from nnkit.files.layout import CONFIG, METRICS, PREPROCESSING
@@ -173,18 +170,8 @@ def plan(num_steps: int, steps_per_epoch: int) -> list[Kill]:
 
 
 def compare(expected: Path, found: Path, title: str) -> Compared:
-    """Compare the final checkpoints of two probes whole, and their logs line by line."""
-    states = []
-    for path in (expected, found):
-        _, state = CheckpointStore(Run(path).checkpoints).load("last")
-        # It has the name of the directory.
-        states.append({**state, KEY: {key: value for key, value in state[KEY].items() if key != "config"}})
-    differing = list(differences(states[0], states[1]))
-    lines = [atomic.read(path / METRICS).decode().splitlines() for path in (expected, found)]
-    for number, (one, other) in enumerate(zip_longest(*lines, fillvalue="nothing")):
-        if one != other:
-            differing.append(f"{METRICS}, line {number + 1}: {other} instead of {one}")
-            break
+    """Compare the ends of two probes."""
+    differing = list(run_differences(expected, found))
     return Compared(title, differing, _first_difference(expected, found) if differing else "")
 
 

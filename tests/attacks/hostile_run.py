@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import torch
+import safetensors.torch
+from old_checkpoint import OLD_FORMAT, saved
 
-from nnkit.checkpoint.serial import dump_bytes
+from nnkit.checkpoint.formats import DOCUMENT, TENSORS, encode
+from nnkit.checkpoint.store import CheckpointStore
 from nnkit.files import atomic
 from nnkit.runs.run import Run
 
@@ -27,22 +29,49 @@ class HostileRun(Run):
     """A run that was interrupted after one of two epochs; its one checkpoint can be replaced by any other."""
 
     @property
-    def file(self):
-        (path,) = self.checkpoints.glob("*.ckpt")
+    def manifest(self):
+        (path,) = (path for path in self.checkpoints.glob("step-*.json") if not path.name.endswith(DOCUMENT))
         return path
 
     @property
-    def manifest(self):
-        return self.file.with_suffix(".json")
+    def name(self):
+        return self.manifest.stem
+
+    @property
+    def tensors(self):
+        return self.checkpoints / (self.name + TENSORS)
+
+    @property
+    def document(self):
+        return self.checkpoints / (self.name + DOCUMENT)
 
     def state(self):
-        return torch.load(self.file, weights_only=True)
+        return CheckpointStore(self.checkpoints).load("last")[1]
 
     def put(self, state):
-        """Commit a state, or any bytes, with a manifest that matches: an attacker can compute a hash too."""
-        data = state if isinstance(state, bytes) else dump_bytes(state)
-        self.file.write_bytes(data)
-        self.say(size=len(data), sha256=atomic.sha256(data))
+        """Commit a state in the present format, whatever it costs to read."""
+        document, tensors = encode(state)
+        self.put_files({TENSORS: safetensors.torch.save(tensors), DOCUMENT: json.dumps(document).encode()})
+
+    def put_files(self, parts):
+        """Commit files by suffix with a manifest that matches: an attacker can compute a hash too."""
+        files = []
+        for suffix, data in parts.items():
+            (self.checkpoints / (self.name + suffix)).write_bytes(data)
+            files.append({"file": self.name + suffix, "size": len(data), "sha256": atomic.sha256(data)})
+        self.say(files=files)
+
+    def put_old(self, state):
+        """Commit a state, or any bytes, as a checkpoint of the last format that was a pickle."""
+        data = state if isinstance(state, bytes) else saved(state)
+        manifest, name = self.manifest, self.name + ".ckpt"
+        for path in (self.tensors, self.document):
+            path.unlink(missing_ok=True)
+        (self.checkpoints / name).write_bytes(data)
+        content = json.loads(manifest.read_text())
+        content = {key: value for key, value in content.items() if key not in ("name", "files")}
+        content |= {"file": name, "size": len(data), "sha256": atomic.sha256(data), "format": OLD_FORMAT}
+        manifest.write_text(json.dumps(content))
 
     def say(self, **fields):
         """Change what the manifest says."""

@@ -7,11 +7,11 @@ import zipfile
 
 import pytest
 import torch
-from forged_zip import ended, pieces, record, rewritten
 from hostile_run import MEBIBYTE, PREDICT, RESUME, TEST, VERBS, cheaply
+from old_checkpoint import ended, pieces, record, rewritten, saved
 from warm import Warm, command
 
-from nnkit.checkpoint.serial import dump_bytes, load_bytes
+from nnkit.checkpoint.old_formats import load
 
 # Bytes that the bombs unpack to.
 BOMB = 400 * MEBIBYTE
@@ -20,15 +20,15 @@ ZEROS = [bytes(MEBIBYTE)] * (BOMB // MEBIBYTE)
 
 def test_what_the_attacks_write_is_read_where_nothing_is_wrong(hostile):
     """Otherwise they would prove nothing."""
-    data = dump_bytes(hostile.state())
-    assert load_bytes(rewritten(data)).keys() == load_bytes(data).keys()
+    data = saved(hostile.state())
+    assert load(rewritten(data)).keys() == load(data).keys()
 
 
 @pytest.mark.parametrize("name", ["0", "version", "data.pkl"])
 def test_a_compressed_record_is_refused_before_it_is_unpacked(hostile, refuses, name):
-    bomb = rewritten(dump_bytes(hostile.state()), zipfile.ZIP_DEFLATED, **{name: ZEROS})
+    bomb = rewritten(saved(hostile.state()), zipfile.ZIP_DEFLATED, **{name: ZEROS})
     assert len(bomb) < BOMB // 100
-    hostile.put(bomb)
+    hostile.put_old(bomb)
     for words in VERBS:
         with cheaply():
             refuses(words, "its records are compressed")
@@ -36,31 +36,31 @@ def test_a_compressed_record_is_refused_before_it_is_unpacked(hostile, refuses, 
 
 def test_the_directory_that_is_checked_is_the_one_that_torch_reads(hostile, refuses):
     """Python takes the directory before the end, torch the one whose place the end names: here a bomb's."""
-    data = dump_bytes(hostile.state())
+    data = saved(hostile.state())
     good, shown = pieces(data)
     bad, used = pieces(data, zipfile.ZIP_DEFLATED, version=ZEROS)
     assert len(shown) == len(used)
-    hostile.put(ended(bad + good + used, shown, read=(len(bad + good), len(used))))
+    hostile.put_old(ended(bad + good + used, shown, read=(len(bad + good), len(used))))
     with cheaply():
         refuses(TEST, "its directory is elsewhere")
 
 
 def test_records_that_share_their_bytes_are_refused(hostile, refuses):
     """Hundreds of names for one large record: nothing is compressed, and together they are hundreds of files."""
-    records, directory = pieces(dump_bytes({**hostile.state(), "large": torch.zeros(MEBIBYTE)}))
-    hostile.put(ended(records, directory * 200))
+    records, directory = pieces(saved({**hostile.state(), "large": torch.zeros(MEBIBYTE)}))
+    hostile.put_old(ended(records, directory * 200))
     with cheaply():
         refuses(TEST, "bytes of records")
 
 
 def test_a_tensor_that_claims_more_than_its_record_is_refused(hostile, refuses):
     """The ten numbers of a tensor become ten thousand million, and the rest is as torch.save writes it."""
-    data = dump_bytes({**hostile.state(), "large": torch.zeros(10)})
+    data = saved({**hostile.state(), "large": torch.zeros(10)})
     pickled = record(data, "data.pkl")
     claimed = pickled.replace(b"K\nt", b"\x8a\x05\x00\xe4\x0b\x54\x02t")
     claimed = claimed.replace(b"K\n\x85", b"\x8a\x05\x00\xe4\x0b\x54\x02\x85")
     assert len(claimed) == len(pickled) + 10
-    hostile.put(rewritten(data, **{"data.pkl": [claimed]}))
+    hostile.put_old(rewritten(data, **{"data.pkl": [claimed]}))
     for words in VERBS:
         with cheaply():
             refuses(words, "the checkpoint is refused")
@@ -83,18 +83,18 @@ VALUES = {
 
 @pytest.mark.parametrize(("value", "said"), VALUES.values(), ids=VALUES)
 def test_a_value_that_costs_more_than_it_weighs_is_refused(hostile, refuses, value, said):
-    hostile.put({**hostile.state(), "x": value})
+    hostile.put_old({**hostile.state(), "x": value})
     for words in VERBS:
         with cheaply():
             refuses(words, said)
 
 
 def test_a_list_that_no_function_can_walk_is_refused(hostile, refuses):
-    data = dump_bytes({**hostile.state(), "x": "mark"})
+    data = saved({**hostile.state(), "x": "mark"})
     # A hundred thousand empty lists, each put into the one before it.
     deep = b"]" * 100_000 + b"a" * 99_999
     pickled = record(data, "data.pkl").replace(b"X\x04\x00\x00\x00mark", deep)
-    hostile.put(rewritten(data, **{"data.pkl": [pickled]}))
+    hostile.put_old(rewritten(data, **{"data.pkl": [pickled]}))
     for words in VERBS:
         with cheaply():
             refuses(words, "nested more than")

@@ -1,4 +1,7 @@
-"""FAULTS class 17: checkpoints that carry code or lies are refused; nothing in them is imported or run."""
+"""FAULTS class 17: checkpoints that carry code or lies are refused; nothing in them is imported or run.
+
+Only the formats 1 and 2 were pickles, which can carry code; test_hostile_files.py attacks format 3.
+"""
 
 import builtins
 import io
@@ -11,10 +14,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hostile_run import HostileRun
+from old_checkpoint import saved
 
 import nnkit
 from nnkit.errors import NnkitError
-from nnkit.files import atomic
 from nnkit.runs.run import Run
 
 QUICK = [
@@ -64,32 +68,7 @@ def stopped(tmp_path_factory):
 @pytest.fixture
 def run(stopped, tmp_path):
     """Return a copy of it as outputs/run."""
-    return Run(shutil.copytree(stopped, tmp_path / "outputs" / "run"))
-
-
-def newest(run):
-    (path,) = run.checkpoints.glob("*.ckpt")
-    return path
-
-
-def state_of(run):
-    return torch.load(newest(run), weights_only=True)
-
-
-def commit(run, data):
-    """Put bytes in the checkpoint's place, with a manifest that matches: an attacker can compute a hash too."""
-    path = newest(run)
-    path.write_bytes(data)
-    manifest = json.loads(path.with_suffix(".json").read_text())
-    path.with_suffix(".json").write_text(
-        json.dumps({**manifest, "size": len(data), "sha256": atomic.sha256(data)})
-    )
-
-
-def saved(state):
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()
+    return HostileRun(shutil.copytree(stopped, tmp_path / "outputs" / "run"))
 
 
 VERBS = (
@@ -116,31 +95,32 @@ def assert_refused(cli, said="no valid checkpoint is left"):
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("gadget", GADGETS)
 def test_code_in_a_checkpoint_is_not_run(cli, run, gadget, place):
-    state = state_of(run)
+    state = run.state()
     PLACES[place](state, GADGETS[gadget]())
-    commit(run, saved(state))
+    run.put_old(state)
     assert_refused(cli)
 
 
 def test_a_bare_pickle_is_not_run(cli, run):
-    commit(run, pickle.dumps(Opens()))
+    run.put_old(pickle.dumps(Opens()))
     assert_refused(cli)
 
 
 def test_the_attack_works_where_nothing_guards(run):
     """Otherwise the tests above would prove nothing."""
-    commit(run, saved({"x": Opens()}))
-    torch.load(newest(run), weights_only=False)["x"].close()
+    run.put_old({"x": Opens()})
+    (path,) = run.checkpoints.glob("*.ckpt")
+    torch.load(path, weights_only=False)["x"].close()
     assert Path(CANARY).exists()
 
 
 def test_a_compressed_bomb_is_refused_before_it_is_unpacked(cli, run, monkeypatch):
-    data, buffer = saved(state_of(run)), io.BytesIO()
+    data, buffer = saved(run.state()), io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():
             new.writestr(name, bytes(200_000_000) if name.endswith("data/0") else old.read(name))
     assert len(buffer.getvalue()) < 1_000_000
-    commit(run, buffer.getvalue())
+    run.put_old(buffer.getvalue())
     opened = []
     monkeypatch.setattr(torch, "load", lambda *arguments, **named: opened.append(arguments))
     assert_refused(cli)
@@ -148,7 +128,7 @@ def test_a_compressed_bomb_is_refused_before_it_is_unpacked(cli, run, monkeypatc
 
 
 def test_a_tensor_that_claims_more_than_it_holds_is_refused(cli, run):
-    data, buffer = saved({**state_of(run), "big": torch.zeros(10)}), io.BytesIO()
+    data, buffer = saved({**run.state(), "big": torch.zeros(10)}), io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w") as new:
         for name in old.namelist():
             content = old.read(name)
@@ -156,12 +136,12 @@ def test_a_tensor_that_claims_more_than_it_holds_is_refused(cli, run):
                 # The ten numbers of the last tensor become ten thousand million.
                 content = content.replace(b"K\n\x85", b"\x8a\x05\x00\xe4\x0b\x54\x02\x85")
             new.writestr(name, content)
-    commit(run, buffer.getvalue())
+    run.put_old(buffer.getvalue())
     assert_refused(cli)
 
 
 def test_a_config_in_a_checkpoint_names_no_class_of_its_own(cli, run):
-    state = state_of(run)
+    state = run.state()
     config = json.loads(state["nnkit"]["config"])
     config["model"] = {
         "_target_": "os.system",
@@ -169,7 +149,7 @@ def test_a_config_in_a_checkpoint_names_no_class_of_its_own(cli, run):
         "embeds": config["model"]["embeds"],
     }
     state["nnkit"]["config"] = json.dumps(config)
-    commit(run, saved(state))
+    run.put(state)
     code, _, err = cli("resume", "run")
     assert code == 2
     assert "belongs to another config" in err
@@ -182,11 +162,10 @@ def test_a_config_in_a_checkpoint_names_no_class_of_its_own(cli, run):
     assert not Path(CANARY).exists()
 
 
-@pytest.mark.parametrize("key", ["file", "best"])
+@pytest.mark.parametrize("key", ["name", "best"])
 @pytest.mark.parametrize("path", ["../../../secret", "/etc/passwd", "..", "a/b"])
 def test_a_manifest_leads_nowhere_else(cli, run, key, path):
-    manifest = newest(run).with_suffix(".json")
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), key: path}))
+    run.say(**{key: path})
     assert_refused(cli)
 
 

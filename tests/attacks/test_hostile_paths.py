@@ -9,39 +9,39 @@ import pytest
 from hostile_run import RESUME, TEST, VERBS, cheaply
 
 from nnkit.checkpoint.store import CheckpointStore
+from nnkit.files.atomic import sha256
 
 NAMES = [
-    "../../../secret.ckpt",
+    "../../../secret",
     "/etc/passwd",
     "..",
     ".",
-    "a/b.ckpt",
+    "a/b",
     "",
-    "other.ckpt",
+    "other",
     "step-000008.json",
-    "x\n.ckpt",
+    "x\n",
 ]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_manifest_speaks_of_its_own_file_only(hostile, refuses, name):
     """Of another it would be looked for again and again, as one that was pruned in between."""
-    hostile.say(file=name)
+    hostile.say(name=name)
     for words in VERBS:
         with cheaply():
             refuses(words, "no valid checkpoint is left", "it is not a manifest")
 
 
-@pytest.mark.parametrize("name", ["../../../secret.ckpt", "/etc/passwd", "..", "a/b.ckpt"])
+@pytest.mark.parametrize("name", ["../../../secret", "/etc/passwd", "..", "a/b"])
 def test_the_best_checkpoint_is_one_of_the_run(hostile, refuses, name):
     hostile.say(best=name)
     refuses(TEST, "no plain file name")
 
 
-FIELDS = [
-    (field, value) for field in ("step", "epoch", "size", "batch", "format", "score") for value in ([], "9")
-]
-FIELDS += [(field, value) for field in ("file", "best", "monitor", "sha256") for value in ([], 9)]
+FIELDS = [(field, value) for field in ("step", "epoch", "batch", "format", "score") for value in ([], "9")]
+FIELDS += [(field, value) for field in ("name", "best", "monitor") for value in ([], 9)]
+FIELDS += [("files", value) for value in ({}, 9, "step-000008.safetensors")]
 
 
 @pytest.mark.parametrize(("field", "value"), FIELDS, ids=str)
@@ -120,7 +120,7 @@ def test_a_file_of_gigabytes_is_not_read(hostile, refuses):
         with cheaply():
             refuses(TEST, "2,147,483,648 bytes, more than the")
         path.write_bytes(content)
-    os.truncate(hostile.file, 2 << 30)
+    os.truncate(hostile.tensors, 2 << 30)
     with cheaply():
         refuses(TEST, "2,147,483,648 bytes, its manifest says")
 
@@ -137,7 +137,8 @@ WRITTEN = [
     "config.yaml.tmp",
     ".lock",
 ]
-WRITTEN += ["checkpoints/index.json", "checkpoints/index.json.tmp", "checkpoints/step-000016.ckpt.tmp"]
+WRITTEN += ["checkpoints/index.json", "checkpoints/index.json.tmp", "checkpoints/step-000016.safetensors.tmp"]
+WRITTEN += ["checkpoints/step-000016.state.json.tmp", "checkpoints/step-000016.json.tmp"]
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -163,11 +164,11 @@ def test_a_directory_elsewhere_is_not_cleared(hostile, cli, tmp_path):
     shutil.move(hostile.checkpoints, outside)
     hostile.checkpoints.symlink_to(outside)
     (outside / "thesis.tmp").write_text("mine")
-    (outside / "model.ckpt").write_text("mine")
+    (outside / "step-000099.ckpt").write_text("mine")
     code, _, err = cli(*RESUME)
     assert code == 2
     assert "checkpoints is a link" in err
-    assert {path.name for path in outside.iterdir()} >= {"thesis.tmp", "model.ckpt"}
+    assert {path.name for path in outside.iterdir()} >= {"thesis.tmp", "step-000099.ckpt"}
 
 
 def test_a_run_directory_may_itself_be_a_link(hostile, cli, tmp_path):
@@ -181,7 +182,13 @@ def test_a_run_directory_may_itself_be_a_link(hostile, cli, tmp_path):
 def test_what_a_link_leads_to_is_not_shown(hostile, cli, tmp_path):
     outside = tmp_path / "secret"
     outside.write_text("password")
-    for path in (hostile.file, hostile.path / "preprocessing.json", hostile.checkpoints / "index.json"):
+    places = (
+        hostile.tensors,
+        hostile.document,
+        hostile.path / "preprocessing.json",
+        hostile.checkpoints / "index.json",
+    )
+    for path in places:
         path.unlink()
         path.symlink_to(outside)
         for words in VERBS:
@@ -190,13 +197,16 @@ def test_what_a_link_leads_to_is_not_shown(hostile, cli, tmp_path):
             shutil.rmtree("outputs/other", ignore_errors=True)
 
 
+ELSEWHERE = {"file": "../../../thesis.safetensors", "size": 4, "sha256": sha256(b"mine")}
+
+
 def test_pruning_stays_inside(hostile, tmp_path):
-    outside = tmp_path / "thesis.ckpt"
+    outside = tmp_path / "thesis.safetensors"
     outside.write_text("mine")
-    fields = {**json.loads(hostile.manifest.read_text()), "file": "../../../thesis.ckpt"}
+    content = json.loads(hostile.manifest.read_text())
     for step in range(3):
-        path = hostile.checkpoints / f"step-00000{step}.json"
-        path.write_text(json.dumps({**fields, "step": step}))
+        fields = {"step": step, "name": f"step-00000{step}", "files": [*content["files"], ELSEWHERE]}
+        (hostile.checkpoints / f"step-00000{step}.json").write_text(json.dumps({**content, **fields}))
     store = CheckpointStore(hostile.checkpoints)
     store.prepare()
     store.settle(keep=1)
@@ -207,13 +217,14 @@ def test_pruning_stays_inside(hostile, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["run.json", "preprocessing.json", "config.yaml", "manifest", "checkpoint", "index"]
+    "name", ["run.json", "preprocessing.json", "config.yaml", "manifest", "tensors", "document", "index"]
 )
 def test_no_pipe_is_waited_for(hostile, cli, name):
     """Nobody writes into it: to read from it would be to wait for ever."""
     places = {
         "manifest": hostile.manifest,
-        "checkpoint": hostile.file,
+        "tensors": hostile.tensors,
+        "document": hostile.document,
         "index": hostile.checkpoints / "index.json",
     }
     path = places.get(name, hostile.path / name)

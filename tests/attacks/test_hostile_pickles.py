@@ -6,11 +6,10 @@ import zipfile
 
 import pytest
 import torch
-from forged_zip import record, rewritten
 from hostile_run import VERBS, cheaply
+from old_checkpoint import ended, pieces, record, rewritten, saved
 
-from nnkit.checkpoint.pickles import check_pickle
-from nnkit.checkpoint.serial import dump_bytes, load_bytes
+from nnkit.checkpoint.old_formats import load
 
 MARK = b"X\x04\x00\x00\x00mark"
 
@@ -77,7 +76,7 @@ PICKLES = {
 
 
 def forged(hostile, payload):
-    data = dump_bytes({**hostile.state(), "x": "mark"})
+    data = saved({**hostile.state(), "x": "mark"})
     pickled = record(data, "data.pkl")
     assert pickled.count(MARK) == 1
     return rewritten(data, **{"data.pkl": [pickled.replace(MARK, payload)]})
@@ -85,8 +84,8 @@ def forged(hostile, payload):
 
 @pytest.mark.parametrize("payload", PICKLES.values(), ids=PICKLES)
 def test_a_pickle_that_costs_more_than_it_weighs_is_refused(hostile, refuses, payload):
-    hostile.put(forged(hostile, payload))
-    assert hostile.file.stat().st_size < 500_000
+    hostile.put_old(forged(hostile, payload))
+    assert max(path.stat().st_size for path in hostile.checkpoints.iterdir()) < 500_000
     for words in VERBS:
         with cheaply():
             refuses(words, "no valid checkpoint is left")
@@ -100,25 +99,26 @@ SIZES = {
 
 @pytest.mark.parametrize(("old", "new"), SIZES.values(), ids=SIZES)
 def test_a_tensor_is_compared_with_its_record_before_it_is_built(hostile, old, new, monkeypatch):
-    data = dump_bytes({**hostile.state(), "large": torch.zeros(10)})
+    data = saved({**hostile.state(), "large": torch.zeros(10)})
     pickled = record(data, "data.pkl")
     assert old in pickled
     monkeypatch.setattr(torch, "load", lambda *arguments, **named: pytest.fail("it was loaded"))
     with cheaply(), pytest.raises(ValueError, match="the checkpoint is refused"):
-        load_bytes(rewritten(data, **{"data.pkl": [pickled.replace(old, new)]}))
+        load(rewritten(data, **{"data.pkl": [pickled.replace(old, new)]}))
 
 
 @pytest.mark.parametrize(
     "name", ["archive/DATA.PKL", "other/data.pkl", "archive/constants.pkl", "archive/data/../x"]
 )
 def test_no_other_record_is_shown_to_torch(hostile, name):
-    data, buffer = dump_bytes(hostile.state()), io.BytesIO()
+    data, buffer = saved(hostile.state()), io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w") as new:
         for one in old.namelist():
             new.writestr(one, old.read(one))
         new.writestr(name, old.read("archive/data.pkl"))
+    records, directory = pieces(buffer.getvalue())
     with pytest.raises(ValueError, match="record"):
-        check_pickle(buffer.getvalue())
+        load(ended(records, directory))
 
 
 def test_whatever_a_callback_keeps_is_still_read():
@@ -140,7 +140,7 @@ def test_whatever_a_callback_keeps_is_still_read():
         "complex": torch.ones(2, dtype=torch.complex64),
         "parameter": torch.nn.Parameter(torch.ones(2)),
     }
-    found = load_bytes(dump_bytes(kept_values))
+    found = load(saved(kept_values))
     assert found.keys() == kept_values.keys()
     for key, value in kept_values.items():
         if isinstance(value, torch.Tensor):

@@ -74,7 +74,7 @@ def _killed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     with pytest.MonkeyPatch.context() as context:
         context.setattr(
-            atomic, "os", FailingOs(1, KILL, lambda name, path: path.name == "step-000010.ckpt.tmp")
+            atomic, "os", FailingOs(1, KILL, lambda name, path: path.name == "step-000010.safetensors.tmp")
         )
         with pytest.raises(Killed):
             nnkit.train([*SHORT_RUN, f"output_dir={folder}"])

@@ -221,8 +221,7 @@ class Poison(Callback):
 def checkpoint(step, name="run"):
     """Return a checkpoint of one step."""
     store = CheckpointStore(Path("outputs", name, "checkpoints"))
-    file = next(one.file for one in store.manifests() if one.step == step)
-    return torch.load(store.directory / file, weights_only=True)
+    return store.state(next(one for one in store.manifests() if one.step == step))
 
 
 def rows(split, name="run"):

@@ -8,6 +8,7 @@ from exactness import assert_same_end
 from failing_os import KILL, FailingOs, Killed, WatchedOs
 from small_store import SmallStore
 
+from nnkit.checkpoint.formats import DOCUMENT, TENSORS
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import EnvironmentFault
 from nnkit.runs.resuming import resume
@@ -16,6 +17,17 @@ from nnkit.runs.resuming import resume
 def edited(path, **values):
     """Return the JSON of a file, some values changed."""
     return json.dumps({**json.loads(path.read_text()), **values}).encode()
+
+
+def listing(path, **values):
+    """Return the manifest in a file, what it says of the tensors changed."""
+    first, *others = json.loads(path.read_text())["files"]
+    return edited(path, files=[{**first, **values}, *others])
+
+
+def renamed(path, name):
+    """Return the manifest in a file with another name of the checkpoint everywhere."""
+    return json.dumps(json.loads(path.read_text().replace("step-000008", json.dumps(name)[1:-1]))).encode()
 
 
 def with_hole(data):
@@ -47,20 +59,22 @@ MANIFEST = {
     "no text": (lambda path: b"\xff\xfe{}", "it is not a manifest"),
     "a list": (lambda path: b"[]", "it holds no keys"),
     "nested deeply": (lambda path: b"[" * 100_000, "it is nested too deeply"),
-    "a path": (lambda path: edited(path, file="../../x"), "is no plain file name"),
+    "a path": (lambda path: edited(path, name="../../x"), "is no plain file name"),
     "a path to the best": (lambda path: edited(path, best="/etc/passwd"), "is no plain file name"),
-    "the parent": (lambda path: edited(path, file=".."), "is no plain file name"),
-    "another file": (lambda path: edited(path, file="step-000006.ckpt"), "it speaks of 'step-000006.ckpt'"),
-    "no file at all": (lambda path: edited(path, file="no\0thing.ckpt"), "it speaks of"),
+    "the parent": (lambda path: edited(path, name=".."), "is no plain file name"),
+    "another checkpoint": (lambda path: edited(path, name="step-000006"), "is no file of 'step-000006'"),
+    "files of another": (lambda path: renamed(path, "step-000006"), "it speaks of 'step-000006'"),
+    "no name at all": (lambda path: renamed(path, "no\0thing"), "it speaks of"),
     "a number of another kind": (
         lambda path: edited(path, batch="8"),
         "batch is missing or of the wrong kind",
     ),
-    "another hash": (lambda path: edited(path, sha256="0" * 64), "does not have the SHA-256"),
-    "another size": (lambda path: edited(path, size=10**12), "its manifest says 1,000,000,000,000"),
+    "another hash": (lambda path: listing(path, sha256="0" * 64), "does not have the SHA-256"),
+    "another size": (lambda path: listing(path, size=10**12), "its manifest says 1,000,000,000,000"),
 }
 DAMAGE = {
-    **{f"checkpoint: {name}": (".ckpt", *how) for name, how in CHECKPOINT.items()},
+    **{f"tensors: {name}": (TENSORS, *how) for name, how in CHECKPOINT.items()},
+    **{f"document: {name}": (DOCUMENT, *how) for name, how in CHECKPOINT.items()},
     **{f"manifest: {name}": (".json", *how) for name, how in MANIFEST.items()},
 }
 
@@ -82,7 +96,7 @@ def test_a_damaged_checkpoint_is_named_and_the_older_one_resumed_exactly(halfway
     passed_over = [text for text in warned if "passed over" in text]
     assert passed_over
     assert all("step-000008" in text and re.search(said, text) for text in passed_over)
-    assert "using step-000006.ckpt of step 6 instead" in warned
+    assert "using step-000006 of step 6 instead" in warned
     assert SmallStore(halfway.checkpoints).litter() == set()
 
 
@@ -92,20 +106,20 @@ def test_a_checkpoint_that_lost_its_manifest_is_none_and_the_older_one_resumed_e
     (halfway.checkpoints / "step-000008.json").unlink()
     code, out, err = cli("resume", halfway.path)
     assert code == 0, err
-    assert "going on from step-000006.ckpt, step 6" in out
+    assert "going on from step-000006, step 6" in out
     assert_same_end(undisturbed, halfway)
 
 
 def test_two_damaged_checkpoints_leave_the_best_to_resume_from(halfway, undisturbed, warned):
     for step, change in ((8, None), (6, lambda path: b"")):
-        damage(halfway.checkpoints / f"step-{step:06d}.ckpt", change)
+        damage(halfway.checkpoints / f"step-{step:06d}{TENSORS}", change)
     resume(str(halfway.path), show=False)
     assert_same_end(undisturbed, halfway)
-    assert "using step-000005.ckpt of step 5 instead" in warned
+    assert "using step-000005 of step 5 instead" in warned
 
 
 @pytest.mark.parametrize("command", ["resume", "test"])
-@pytest.mark.parametrize("damaged", ["*.ckpt", "step*.json"])
+@pytest.mark.parametrize("damaged", ["*.safetensors", "*.state.json", "step-00000?.json"])
 def test_where_no_checkpoint_is_valid_all_are_named_and_nothing_starts_at_step_zero(
     cli, halfway, command, damaged
 ):
@@ -118,7 +132,7 @@ def test_where_no_checkpoint_is_valid_all_are_named_and_nothing_starts_at_step_z
 
 @pytest.mark.parametrize("command", ["resume", "test"])
 def test_where_all_manifests_are_gone_nothing_starts_at_step_zero(cli, halfway, command):
-    for path in halfway.checkpoints.glob("step*.json"):
+    for path in halfway.checkpoints.glob("step-00000?.json"):
         path.unlink()
     assert_refused(
         cli, halfway, command, "has lost all its manifests, without which no checkpoint can be trusted"
@@ -140,7 +154,7 @@ def test_what_is_saved_after_damage_does_not_give_way_to_what_is_damaged(store, 
     for step in (3, 7, 9):
         store.save(step, best=3)
     for step in (7, 9):
-        damage(store.directory / f"step-{step:06d}.ckpt", lambda path: b"")
+        damage(store.directory / f"step-{step:06d}{TENSORS}", lambda path: b"")
     # Resumed from step 3, the run saves at other steps than before, as it does by the clock.
     resumed = SmallStore(store.directory)
     assert resumed.loaded("last") == 3
@@ -153,8 +167,8 @@ def test_what_is_saved_after_damage_does_not_give_way_to_what_is_damaged(store, 
 
 def test_a_kill_after_resuming_from_before_the_damage_loses_nothing(halfway, operating, undisturbed):
     for step in (8, 6):
-        damage(halfway.checkpoints / f"step-{step:06d}.ckpt", lambda path: b"")
-    operating(FailingOs(1, KILL, lambda name, path: path.name == "step-000008.ckpt.tmp"))
+        damage(halfway.checkpoints / f"step-{step:06d}{TENSORS}", lambda path: b"")
+    operating(FailingOs(1, KILL, lambda name, path: path.name == "step-000008.state.json.tmp"))
     with pytest.raises(Killed):
         resume(str(halfway.path), show=False)
     operating(WatchedOs())
@@ -175,6 +189,6 @@ def test_an_index_that_is_damaged_or_gone_changes_nothing(halfway, undisturbed, 
 def test_only_damaged_checkpoints_are_all_named(store):
     for step in (1, 2):
         store.save(step)
-        damage(store.directory / f"step-{step:06d}.ckpt", lambda path: b"")
+        damage(store.directory / f"step-{step:06d}{TENSORS}", lambda path: b"")
     with pytest.raises(EnvironmentFault, match=r"(?s)no valid checkpoint.*step-000002.*step-000001"):
         store.load("best")

@@ -156,7 +156,7 @@ def test_the_first_save_of_all_is_there_or_there_is_none(store, failing, fault):
 
 
 def test_a_kill_at_any_operation_of_a_start_loses_nothing(store, save, begin, failing):
-    left = ("step-000004.ckpt", "step-000004.ckpt.tmp", "step-000003.json.tmp", "index.json.tmp")
+    left = ("step-000004.safetensors", "step-000004.state.json.tmp", "step-000003.json.tmp", "index.json.tmp")
     for proxy in attempts(KILL, at_least=15):
         begin()
         for name in left:

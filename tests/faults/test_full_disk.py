@@ -40,9 +40,10 @@ def test_a_failed_write_is_raised_where_the_run_trains_and_the_good_checkpoint_s
     io = StoreIO(store, lambda: None)
     operating(FailingOs(1, ENOSPC, lambda name, path: name == "write"))
     facts = {"step": 2, "epoch": 0, "monitor": None, "score": None, "best": None, "keep": 2}
-    io.save_checkpoint({"w": torch.zeros(1), "nnkit": {"format": FORMAT}}, "step-000002.ckpt", facts)
+    io.save_checkpoint({"w": torch.zeros(1), "nnkit": {"format": FORMAT}}, "step-000002", facts)
     with pytest.raises(
-        EnvironmentFault, match=r"step-000002\.ckpt .*bytes.*No space left.*the last good checkpoint stands"
+        EnvironmentFault,
+        match=r"step-000002\.safetensors .*bytes.*No space left.*the last good checkpoint stands",
     ):
         io.flush()
     io.teardown()
@@ -55,7 +56,7 @@ def test_a_limit_on_file_sizes_ends_a_run_with_a_sentence_and_without_the_limit_
 ):
     code, said = Warm(limited, "resume", halfway.path, err="said.txt").wait()
     assert code == 1
-    assert_a_sentence(said, r"step-000010\.ckpt cannot be written \(2\d,\d{3} bytes\): File too large")
+    assert_a_sentence(said, r"step-000010\.state\.json cannot be written \(2\d,\d{3} bytes\): File too large")
     store = CheckpointStore(halfway.checkpoints)
     assert store.load("last")[0].step == 8
     assert not list(halfway.checkpoints.glob("*.tmp"))
@@ -93,11 +94,13 @@ def test_a_disk_that_is_full_at_the_start_takes_no_name(cli, operating, tmp_path
 
 
 def test_a_read_error_is_said_and_the_older_checkpoint_used(halfway, operating, undisturbed, warned):
-    operating(FailingOs(1, EIO, lambda name, path: name == "read" and path.name == "step-000008.ckpt"))
+    operating(FailingOs(1, EIO, lambda name, path: name == "read" and path.name == "step-000008.safetensors"))
     resume(str(halfway.path), show=False)
     assert_same_end(undisturbed, halfway)
-    assert any(re.search(r"step-000008\.ckpt cannot be read: Input/output error", text) for text in warned)
-    assert any(re.search(r"using step-000006\.ckpt of step 6", text) for text in warned)
+    assert any(
+        re.search(r"step-000008\.safetensors cannot be read: Input/output error", text) for text in warned
+    )
+    assert any(re.search(r"using step-000006 of step 6", text) for text in warned)
 
 
 @pytest.mark.parametrize("operation", ["open", "read"])

@@ -9,6 +9,7 @@ import pytest
 from failing_os import WatchedOs
 from small_store import SmallStore
 
+from nnkit.checkpoint.formats import dump, encode
 from nnkit.checkpoint.store import CheckpointStore
 
 # A process that commits and prunes as fast as it can, until its standard input is closed.
@@ -169,12 +170,12 @@ def test_a_reader_beside_a_process_that_saves_without_pause_always_loads(store, 
 def test_nnkit_test_overtaken_by_saves_tests_a_complete_checkpoint(cli, halfway, operating):
     store = CheckpointStore(halfway.checkpoints)
     manifest, _ = store.load("last")
-    data, steps = store.read(manifest), [manifest.step]
+    parts, steps = dump(*encode(store.state(manifest))), [manifest.step]
 
     def save():
         for step in range(steps[-1] + 1, steps[-1] + 4):
-            name = f"step-{step:06d}.ckpt"
-            store.commit(name, data, step=step, epoch=1, monitor="val/accuracy", score=0.5, best=name)
+            name = f"step-{step:06d}"
+            store.commit(name, parts, step=step, epoch=1, monitor="val/accuracy", score=0.5, best=name)
             store.settle(1)
             steps.append(step)
 

@@ -24,7 +24,7 @@ def test_a_moved_run_goes_on_exactly_with_its_best(cli, halfway, undisturbed, tm
     assert CheckpointStore(moved.checkpoints).load("best")[0].step == 5
     code, out, err = cli("test", moved.path)
     assert code == 0, err
-    assert "step-000005.ckpt" in out
+    assert "step-000005" in out
     resume(str(moved.path), show=False)
     assert_same_end(undisturbed, moved)
     assert not halfway.path.exists()

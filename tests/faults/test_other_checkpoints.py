@@ -1,6 +1,5 @@
 """FAULTS class 9: a checkpoint of another model, width, dataset, seed or release is refused, with the difference."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -9,10 +8,8 @@ import torch
 from words import replace
 
 import nnkit
-from nnkit.checkpoint.formats import FORMAT
-from nnkit.checkpoint.serial import dump_bytes
+from nnkit.checkpoint.formats import FORMAT, dump, encode
 from nnkit.checkpoint.store import CheckpointStore
-from nnkit.files import atomic
 
 SMALL = [
     "data=iris",
@@ -88,14 +85,9 @@ def rewrite(run, change):
     """Change the state in the newest checkpoint and commit it again, hash and all."""
     store = CheckpointStore(run.checkpoints)
     manifest = store.manifests()[0]
-    state = torch.load(run.checkpoints / manifest.file, weights_only=True)
+    state = store.state(manifest)
     change(state)
-    data = dump_bytes(state)
-    (run.checkpoints / manifest.file).write_bytes(data)
-    path = (run.checkpoints / manifest.file).with_suffix(".json")
-    content = {**json.loads(path.read_text()), "size": len(data), "sha256": atomic.sha256(data)}
-    path.write_text(json.dumps(content))
-    return manifest
+    return store.commit(manifest.name, dump(*encode(state)), step=manifest.step, epoch=manifest.epoch)
 
 
 def test_weights_of_another_shape_are_refused_by_name(cli, run):
@@ -117,7 +109,7 @@ def test_a_checkpoint_of_a_newer_release_is_refused_by_name_and_the_older_one_us
     code, _, err = cli("resume", "mine")
     assert code == 0, err
     assert f"written by a newer nnkit (format {FORMAT + 1}, this one reads {FORMAT})" in err
-    assert manifest.file in err
+    assert manifest.name in err
     assert run.status() == "done"
 
 

@@ -111,12 +111,12 @@ def test_a_run_that_skips_resumes_exactly_inside_a_window_too(monkeypatch):
     ]
     whole = nnkit.train(options).run
     points = CheckpointStore(whole.checkpoints).manifests()
-    assert any("-" in point.file.removeprefix("step-") for point in points)
+    assert any("-" in point.name.removeprefix("step-") for point in points)
     assert any(checkpoint(point.step)["callbacks"]["NanGuard"]["skipped"] for point in points)
     for point in points:
         stopped = cut(whole, point, "cut")
         resume("cut", show=False)
-        assert_same_end(whole, stopped, point.file)
+        assert_same_end(whole, stopped, point.name)
 
 
 # A loss scaler, as float16 has it on a GPU.

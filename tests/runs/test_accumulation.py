@@ -117,7 +117,7 @@ def test_a_run_saved_inside_a_window_of_unequal_batches_goes_on_exactly(precisio
     ]  # fmt: skip
     whole = nnkit.train(words).run
     store = CheckpointStore(whole.checkpoints)
-    inside = [one for one in store.manifests() if store.load(one.file)[1]["nnkit"]["gradients"] is not None]
+    inside = [one for one in store.manifests() if store.state(one)["nnkit"]["gradients"] is not None]
     assert inside
     for manifest in [inside[0], store.manifests()[1]]:
         stopped = cut(whole, manifest, "cut")

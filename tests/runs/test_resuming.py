@@ -45,9 +45,7 @@ def run(finished, tmp_path):
 def interrupt(run):
     """Take a finished run back to the checkpoint before its last."""
     store = CheckpointStore(run.checkpoints)
-    newest = store.manifests()[0]
-    for name in (newest.file, Path(newest.file).with_suffix(".json")):
-        (run.checkpoints / name).unlink()
+    store.remove(store.manifests()[0])
     run.update(status="stopped")
 
 

@@ -62,7 +62,7 @@ def test_a_classifier_starts_from_a_language_model_with_its_vocabulary(capfd):
     assert record["taken"] == count
     assert record["fresh"] == ["head.linear.weight", "head.linear.bias"]
     manifest, _ = CheckpointStore(source.run.checkpoints).load("best")
-    assert (record["checkpoint"], record["sha256"]) == (manifest.file, manifest.sha256)
+    assert (record["checkpoint"], record["sha256"]) == (manifest.name, manifest.sha256)
     # The config speaks of the tokenizer that is at work.
     (line,) = [
         line for line in (target.run.path / "config.yaml").read_text().splitlines() if "tokenizer:" in line
@@ -173,9 +173,8 @@ def test_a_run_goes_on_without_the_one_it_began_with():
     words = ["init_from=source", "trainer.max_steps=-1", "trainer.max_epochs=2", "data.batch_size=8"]
     whole = classifier(*words, "name=whole")
     parted = classifier(*words, "name=parted")
-    newest = CheckpointStore(parted.run.checkpoints).manifests()[0]
-    for suffix in (".ckpt", ".json"):
-        (parted.run.checkpoints / newest.file).with_suffix(suffix).unlink()
+    store = CheckpointStore(parted.run.checkpoints)
+    store.remove(store.manifests()[0])
     parted.run.update(status="stopped")
     shutil.rmtree("outputs/source")
     resume("parted", show=False)

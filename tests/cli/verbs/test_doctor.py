@@ -23,14 +23,14 @@ def test_a_sound_run_is_called_sound(cli, run):
     code, out, _ = cli("doctor", "mine")
     assert code == 0
     assert "done at step" in out
-    assert out.count("valid, step") == len(list(run.checkpoints.glob("*.ckpt")))
+    assert out.count("valid, step") == len(list(run.checkpoints.glob("*.safetensors")))
     assert "(best)" in out
     assert "!" not in out
     assert "next: nnkit test outputs/mine" in out
 
 
 def damage(run, what):
-    newest = sorted(run.checkpoints.glob("*.ckpt"))[-1]
+    newest = sorted(run.checkpoints.glob("*.safetensors"))[-1]
     if what == "checkpoint":
         newest.write_bytes(newest.read_bytes()[:-1])
     elif what == "manifest":
@@ -47,20 +47,20 @@ def damage(run, what):
         config = (run.path / "config.yaml").read_text()
         (run.path / "config.yaml").write_text(re.sub(r"\n  batch_size: \d+", "\n  batch_size: 7", config))
     elif what == "all manifests":
-        for manifest in run.checkpoints.glob("step*.json"):
+        for manifest in run.checkpoints.glob("step-[0-9]*[0-9].json"):
             manifest.unlink()
 
 
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        ("checkpoint", r"! step-\d+\.ckpt +damaged .*bytes, its manifest says"),
+        ("checkpoint", r"! step-\d+ +damaged .*bytes, its manifest says"),
         ("manifest", r"! step-\d+\.json +no checkpoint +it is not a manifest"),
         ("record", r"! run\.json +missing or garbled"),
         ("metrics", r"! metrics\.jsonl +2 lines +the newest checkpoint counts \d+: some are lost"),
         ("preprocessing", r"! preprocessing\.json +changed"),
         ("config", r"! agreement .*data\.batch_size: \d+ there, 7 in config\.yaml"),
-        ("all manifests", r"! checkpoints? .*|! step-\d+\.ckpt +no checkpoint +never committed"),
+        ("all manifests", r"! checkpoints? .*|! step-\d+\.safetensors +no checkpoint +never committed"),
     ],
 )
 def test_what_is_damaged_is_named(cli, run, what, said):
@@ -87,11 +87,11 @@ def test_a_lost_config_is_repaired_from_the_checkpoint(cli, run):
 
 
 def test_what_a_kill_during_a_save_leaves_is_no_damage(cli, run):
-    newest = sorted(run.checkpoints.glob("*.ckpt"))[-1]
-    (run.checkpoints / "step-000099.ckpt").write_bytes(newest.read_bytes())
+    newest = sorted(run.checkpoints.glob("*.safetensors"))[-1]
+    (run.checkpoints / "step-000099.safetensors").write_bytes(newest.read_bytes())
     code, out, _ = cli("doctor", "mine")
     assert code == 0
-    assert re.search(r"step-000099\.ckpt +no checkpoint +never committed", out)
+    assert re.search(r"step-000099\.safetensors +no checkpoint +never committed", out)
 
 
 def test_the_advice_for_an_interrupted_run_is_followed(cli, run):
@@ -133,7 +133,7 @@ def test_a_pipe_in_the_place_of_the_metrics_is_named_and_not_waited_for(cli, run
     assert "it is no plain file" in out
 
 
-@pytest.mark.parametrize("place", ["train.log", "checkpoints/step-999999.ckpt", "more"])
+@pytest.mark.parametrize("place", ["train.log", "checkpoints/step-999999.safetensors", "more"])
 def test_a_link_that_resume_refuses_is_named(cli, run, place, tmp_path):
     (run.path / place).unlink(missing_ok=True)
     (run.path / place).symlink_to(tmp_path)

@@ -1,19 +1,28 @@
-"""What the pickle in a checkpoint would build: followed opcode by opcode before torch.load obeys one of them.
+"""Checkpoints of the formats 1 and 2, files of torch.save: read as before, and never written any more.
 
 `torch.load(weights_only=True)` runs no code, yet calls `bytearray(6_000_000_000)` where a pickle of thirty bytes
-says so, and resizes the memory of a tensor to what its shape claims. Here nothing is built: containers are counted,
-tensors are compared with the bytes of their records, and only what nnkit writes is let through.
+says so, and resizes the memory of a tensor to what its shape claims. So the pickle is followed opcode by opcode before
+torch obeys one of them, and nothing is built: containers are counted, tensors are compared with the bytes of their
+records, and only what nnkit wrote is let through.
 """
 
 import io
 import math
 import pickletools
 import re
+import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+# The end of every file of torch.save: the directory's 64-bit record, its locator, the plain record without a comment.
+_TAIL = struct.Struct("<4s36xQQ 4s4xQ4x 4s16xH")
+_SIGNATURES = (b"PK\x06\x06", b"PK\x06\x07", b"PK\x05\x06")
+_MAX_VALUES = 1_000_000
+_MAX_DEPTH = 64
 _MAX_OPCODES = 10_000_000
 # torch's own limit.
 _MAX_DIMS = 64
@@ -69,11 +78,54 @@ class _Container:
     plain: bool = True
 
 
-def check_pickle(data: bytes) -> None:
+def load(data: bytes) -> dict[str, Any]:
+    """Deserialise a checkpoint without executing anything in it, at a cost bounded by its size.
+
+    Raises:
+        ValueError: If the bytes hold more than plain data and tensors, or are no checkpoint.
+    """
+    try:
+        _check_archive(data)
+        _check_pickle(data)
+        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        _check_values(loaded)
+    except Exception as error:
+        # One line: torch goes on with the advice to load it unsafely.
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"the checkpoint is refused: {reason}") from error
+    if not isinstance(loaded, dict):
+        raise ValueError(f"the checkpoint holds a {type(loaded).__name__}, not a dictionary")
+    return loaded
+
+
+def _check_archive(data: bytes) -> None:
+    """Refuse a file that would unpack to more than itself; torch stores tensors as they are.
+
+    The directory must stand where torch looks for it: another reader of zip files could be shown another one.
+
+    Raises:
+        ValueError: If it is no file of torch.save, or its records are compressed or share their bytes.
+    """
+    if len(data) < _TAIL.size or not data.startswith(b"PK\x03\x04"):
+        raise ValueError("it is no file that torch.save has written")
+    end = len(data) - _TAIL.size
+    first, size, start, second, located, third, comment = _TAIL.unpack_from(data, end)
+    if (first, second, third) != _SIGNATURES or (start + size, located, comment) != (end, end, 0):
+        raise ValueError("it is no file that torch.save has written: its directory is elsewhere")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        records = archive.infolist()
+    if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+        raise ValueError("its records are compressed, which torch.save never does")
+    unpacked = sum(record.file_size for record in records)
+    if unpacked > len(data):
+        raise ValueError(f"its {len(data):,} bytes claim to be {unpacked:,} bytes of records")
+
+
+def _check_pickle(data: bytes) -> None:
     """Refuse a file of torch.save whose pickle builds more than plain data and tensors, or more than its size.
 
     Args:
-        data: The whole file, which `vetting.check_archive` has let through.
+        data: The whole file, which `_check_archive` has let through.
 
     Raises:
         ValueError: With the first thing that is refused.
@@ -88,6 +140,27 @@ def check_pickle(data: bytes) -> None:
         sizes = {record.filename.partition("/data/")[2]: record.file_size for record in archive.infolist()}
         pickled = archive.read(f"{_top(names[0])}/data.pkl")
     _Follower(sizes, len(pickled)).follow(pickled)
+
+
+def _check_values(state: object) -> None:
+    """Refuse values that cost far more to walk through than to store.
+
+    Raises:
+        ValueError: If values are nested too deeply or within themselves, or repeat each other a million times.
+    """
+    ahead: list[tuple[object, int]] = [(state, 0)]
+    count = 0
+    while ahead:
+        value, depth = ahead.pop()
+        count += 1
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"its values are nested more than {_MAX_DEPTH} deep")
+        if count > _MAX_VALUES:
+            raise ValueError(f"it holds more than {_MAX_VALUES:,} values, its repetitions counted")
+        if isinstance(value, dict):
+            ahead.extend((inner, depth + 1) for inner in value.values())
+        elif isinstance(value, list | tuple | set):
+            ahead.extend((inner, depth + 1) for inner in value)
 
 
 def _top(name: str) -> str:
