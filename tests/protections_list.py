@@ -701,8 +701,8 @@ PROTECTIONS = (
     Protection(
         "17 hostile files",
         "nnkit/checkpoint/manifest.py",
-        " and len(entries) <= _MAX_FILES else [None]",
-        " else [None]",
+        "        if len(listed) > _MAX_FILES:\n",
+        "        if False:\n",
         f"{HOSTILE}::test_a_list_of_any_content_is_answered",
     ),
     Protection(

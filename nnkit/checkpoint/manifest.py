@@ -89,8 +89,10 @@ class Manifest:
         old = "files" not in content
         if old:
             content = _of_one_file(content)
-        entries = content.get("files")
-        listed = entries if isinstance(entries, list) and len(entries) <= _MAX_FILES else [None]
+        listed = content.get("files")
+        listed = listed if isinstance(listed, list) else []
+        if len(listed) > _MAX_FILES:
+            raise ValueError(f"it lists more than {_MAX_FILES:,} files")
         rows: list[dict[str, Any]] = [row if isinstance(row, dict) else {} for row in listed]
         wrong = [name for name, kinds in _NEEDED.items() if type(content.get(name)) not in kinds]
         wrong += [
