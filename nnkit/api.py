@@ -193,7 +193,7 @@ class Loaded:
 
         Args:
             text: What is read; each [MASK] is a masked token.
-            following: A text that may follow it; None: nothing is said of that.
+            following: A text that may follow it; None: no probability of it is returned.
             top_k: Tokens to rank, at most.
 
         Returns:

@@ -81,7 +81,7 @@ def groups() -> list[str]:
 
 
 def lists() -> list[str]:
-    """Return the groups of which several options may be chosen at once."""
+    """Return the groups that take several options at once."""
     return [group for group, default in defaults().items() if isinstance(default, list)]
 
 

@@ -13,7 +13,7 @@ from nnkit.config.overrides import COMMAND_LINE, quote
 from nnkit.errors import Problem
 from nnkit.suggest import closest, hint
 
-# Groups that no other group's file replaces: what is said of their keys holds whatever else was mistyped.
+# Groups that no other group's file replaces: their keys can be judged whatever else was mistyped.
 _INDEPENDENT = frozenset({"trainer", "callbacks", "logger"})
 
 

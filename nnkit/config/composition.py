@@ -75,7 +75,7 @@ class Composition:
         for override in self.typed:
             typed = override.key_or_group
             above = key.startswith(f"{typed}.") and typed not in catalog.groups()
-            # A constructor speaks of data.augment where data.augment.rotate was typed.
+            # A constructor names data.augment where data.augment.rotate was typed.
             below = "." in key and typed.startswith(f"{key}.")
             if key == typed or above or below:
                 return COMMAND_LINE
@@ -148,7 +148,7 @@ def examine(
     problems += veil(config, (replace(problem, where=composition.where(problem.key)) for problem in found))
     if not all(map(can_do_without, wrong)):
         return None, problems
-    # So that what else is wrong is found in the same go.
+    # So that the checks that follow find the other mistakes too.
     for key in wrong:
         OmegaConf.update(config, key, None)
     found, empty = settle(config, chosen, choices.broken, directory)

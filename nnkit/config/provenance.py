@@ -102,7 +102,7 @@ def lookup(places: Places, key: str) -> str:
 
 
 _FROM_ENVIRONMENT = "${oc.env:"
-# A shorter value stands in many a message by chance; it is hidden only where its own key is spoken of.
+# A shorter value occurs in many messages by chance; it is hidden only in messages about its own key.
 _MIN_LENGTH = 6
 
 

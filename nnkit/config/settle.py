@@ -1,4 +1,4 @@
-"""What is settled right after composing: the outline of a config, the embed of the data's kind, the references."""
+"""What is checked and filled in right after composing: the shape of a config, the embed, the references."""
 
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -46,7 +46,7 @@ def settle(
     Args:
         config: With the values from the command line set, its shape checked.
         choices: The option of each group.
-        broken: Groups whose choice was wrong; nothing is said of how their stand-ins go together.
+        broken: Groups whose choice was wrong; how their defaults go together is not reported.
         config_dir: The directory given with ``--config-dir``.
 
     Returns:

@@ -133,7 +133,7 @@ def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
     Args:
         network: Freshly built; changed in place.
         patterns: Names of parameters, or of the parts of the network that hold them, such as "embed" and
-            "body.layers.0"; * stands for anything, ? for one character.
+            "body.layers.0"; * matches anything, ? one character.
 
     Raises:
         ConfigError: If one of them names nothing, or nothing is left to train.

@@ -67,7 +67,7 @@ def resolve(path: object, group: str) -> type:
     """Return the class a `_target_` names; nothing outside trusted packages is imported, nothing is called.
 
     Args:
-        path: Dotted path as it stands in the config.
+        path: Dotted path, as the config has it.
         group: Group of the node, a key of `BASES`.
 
     Raises:
@@ -121,7 +121,7 @@ def _check_home(home: str, path: str) -> None:
 def _import(module_name: str, path: str) -> ModuleType:
     own = module_name.split(".")[0] in trusted()
     here = str(Path.cwd())
-    # At the end, so that a file in the working directory cannot stand in for an installed package.
+    # At the end, so that a file in the working directory cannot replace an installed package.
     if own and here not in sys.path:
         sys.path.append(here)
     try:

@@ -123,7 +123,7 @@ def read_node(
         key: Its dotted key.
         group: Its group.
         injected: Arguments that are added when it is built; None if any may be.
-        null_fact: What stands for a reference to a null: `UNKNOWN` while the data's facts are missing.
+        null_fact: What replaces a reference to a null: `UNKNOWN` while the data's facts are missing.
 
     Returns:
         The node, None if its class is unknown or it needs an argument that is wrong or missing, and one problem for

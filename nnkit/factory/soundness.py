@@ -25,7 +25,7 @@ _MAX_SEED = 2**32 - 1
 _LENGTHS = ("block_size", "eval_block_size", "max_length")
 # Of more outputs no batch is made for trial: a number without sense must not cost memory.
 _MAX_TRIED = 1_000_000
-# No class, column or word has a higher number; names are made up for as many classes as the config says.
+# No class, column or token has a higher number; as many class names are made up as the config asks for.
 _MAX_FACT = 10_000_000
 _REFERENCE = "${data."
 
@@ -256,7 +256,7 @@ def explained(composition: Composition, config: DictConfig, found: Sequence[Prob
         found: As found.
     """
     wrong = {problem.key for problem in found} | composition.broken
-    # What is wrong with a value is not said again where the value arrives.
+    # A wrong value is not reported again where another key refers to it.
     kept = [
         problem
         for problem in found

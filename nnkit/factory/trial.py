@@ -48,11 +48,11 @@ def try_all(
         nodes: Checked nodes by key; a node that is missing here is left out, and what needs it too.
         num_outputs: Classes, or real values a sample; None if not known yet.
         target: Type of target the loss gets (index, one_hot, real); None if there is none.
-        partial: Nodes of which some arguments are wrong, with the others.
+        partial: Nodes with some wrong arguments, which are left out.
     """
     # A trial must not move the generator that weights are drawn from.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        # What is worth a warning says so again when it is built in earnest.
+        # The construction that counts warns again.
         warnings.simplefilter("ignore")
         problems = [*_try_network(nodes), *_try_loss(nodes.get("loss"), num_outputs, target)]
         optimizer, found = _try_optimizer(nodes.get("optimizer"))
@@ -67,7 +67,7 @@ def try_all(
 
 
 def _try_rest(partial: Iterable[Node], optimizer: Optimizer) -> list[Problem]:
-    """Construct nodes without the arguments that are wrong already: what else is wrong is found in the same go."""
+    """Construct nodes without their wrong arguments, so that the other mistakes are found at once."""
     injected: dict[str, dict[str, Any]] = {
         "data": {},
         "callbacks": {},

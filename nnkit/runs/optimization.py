@@ -78,7 +78,7 @@ def _try_schedule(schedule: LRScheduler | ReduceLROnPlateau, moves: float) -> No
     """Move a schedule as the run will, or its first moves where these are many.
 
     Args:
-        schedule: A schedule that nobody else uses.
+        schedule: A schedule made for this trial.
         moves: How often the run moves it.
     """
     if isinstance(schedule, ReduceLROnPlateau):

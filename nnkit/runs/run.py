@@ -90,7 +90,7 @@ class Run:
         return record if isinstance(record, dict) else {}
 
     def resumptions(self) -> list[dict[str, Any]]:
-        """Return when, where and with what changes the run was resumed; what is not said is empty."""
+        """Return when, where and with what changes the run was resumed; unknown facts are empty."""
         notes = self.record().get("resumed")
         known = (
             [note if isinstance(note, dict) else {"time": note} for note in notes]
@@ -104,7 +104,7 @@ class Run:
         atomic.write_json(self.path / RECORD, {**self.record(), **fields})
 
     def status(self) -> str:
-        """Return the status; a run that says it is running while nobody holds its lock was killed."""
+        """Return the status; a run that is recorded as running while no process holds its lock was killed."""
         status = str(self.record().get("status", "unknown"))
         return "killed" if status == "running" and not self.held() else status
 
@@ -295,7 +295,7 @@ def describe(run: Run, output_dir: Path) -> dict[str, Any]:
 
 
 def _mapping(value: object) -> dict[str, Any]:
-    """Return what stands in a file that anyone may have written, empty where it is no mapping."""
+    """Return a value of a file that anyone may have written; empty where it is no mapping."""
     return value if isinstance(value, dict) else {}
 
 

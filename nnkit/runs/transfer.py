@@ -81,7 +81,7 @@ def prepare(config: DictConfig, source: Source | None, typed: Collection[str] = 
 
 
 def _adopt(node: DictConfig, tokenizers: Mapping[str, Tokenizer], typed: Collection[str]) -> None:
-    """Let the config of the data speak of the tokenizers that come along, unless the user wants others."""
+    """Write the tokenizers that come along into the config of the data, unless the user wants others."""
     problems = []
     most = node.get("max_vocab") if "data.max_vocab" in typed else None
     for key, tokenizer in tokenizers.items():

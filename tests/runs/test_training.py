@@ -13,13 +13,15 @@ from warm import Warm
 from words import replace
 
 import nnkit
+from nnkit import config as configs
 from nnkit.callbacks.nan_guard import NonFinite
 from nnkit.callbacks.signals import Interrupted
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import EnvironmentFault, UserError
-from nnkit.runs import fit as fitting
+from nnkit.runs.fit import test as run_test
 from nnkit.runs.resuming import resume
 from nnkit.runs.run import Run
+from nnkit.runs.training import train
 
 # Shuffling, dropout, augmentation and a schedule that moves every step: without them a fault of resume is not seen.
 SMALL = [
@@ -75,19 +77,9 @@ class StopAt(Callback):
             os.kill(os.getpid(), self.number)
 
 
-@pytest.fixture
-def add_callback(monkeypatch):
-    """Add a callback to the next run, as a config would."""
-
-    def add(callback):
-        original = fitting.build_all
-
-        def build_all(group, *arguments, **keywords):
-            return original(group, *arguments, **keywords) + ([callback] if group == "callbacks" else [])
-
-        monkeypatch.setattr(fitting, "build_all", build_all)
-
-    return add
+def train_with(callback, words):
+    """Train with one callback more than those of the config."""
+    return train(*configs.examine(words), show=False, extra=[callback])
 
 
 def test_a_run_directory_holds_what_a_person_looks_for(records):
@@ -127,7 +119,7 @@ def test_metrics_of_training_are_means_over_every_sample(records):
 
 def test_test_repeats_the_metrics_to_the_digit():
     result = nnkit.train(SMALL)
-    repeated = fitting.test("last")
+    repeated = run_test("last")
     assert repeated == {name: value for name, value in result.metrics.items() if name.startswith("test/")}
 
 
@@ -142,14 +134,11 @@ def test_equal_commands_give_equal_weights_and_another_seed_others():
 @pytest.mark.parametrize(
     "extra", [[], ["trainer.accumulate_grad_batches=2"], ["scheduler=plateau"], ["+callbacks=ema"]]
 )
-def test_a_run_stopped_by_ctrl_c_goes_on_exactly(add_callback, monkeypatch, records, step, extra):
+def test_a_run_stopped_by_ctrl_c_goes_on_exactly(records, step, extra):
     whole = nnkit.train([*SMALL, "name=whole", *extra]).run
     last = json.loads((whole.path / "run.json").read_text())["step"]
-    with monkeypatch.context() as context:
-        context.setattr(fitting, "build_all", fitting.build_all)
-        add_callback(StopAt(min(step, last - 1)))
-        with pytest.raises(Interrupted) as stopped:
-            nnkit.train([*SMALL, "name=stopped", *extra])
+    with pytest.raises(Interrupted) as stopped:
+        train_with(StopAt(min(step, last - 1)), [*SMALL, "name=stopped", *extra])
     assert stopped.value.exit_code == 130
     assert "nnkit resume outputs/stopped" in str(stopped.value)
     run = Run(Path("outputs/stopped"))
@@ -208,15 +197,14 @@ def test_a_diverging_run_stops_before_the_step_and_says_where():
     assert Run(Path("outputs/bad")).status() == "failed"
 
 
-def test_skip_leaves_bad_batches_out_and_the_weights_stay_finite(add_callback):
+def test_skip_leaves_bad_batches_out_and_the_weights_stay_finite():
     class Poison(Callback):
         def on_before_backward(self, trainer, pl_module, loss):
             if trainer.global_step == 3:
                 loss.data.fill_(float("nan"))
 
-    add_callback(Poison())
     options = ["callbacks=[checkpoint,nan_guard]", "callbacks.nan_guard.policy=skip"]
-    result = nnkit.train(replace(SMALL, *options))
+    result = train_with(Poison(), replace(SMALL, *options))
     assert all(torch.isfinite(p).all() for p in result.session.task.network.parameters())
 
 
@@ -231,7 +219,7 @@ def test_bf16_with_the_default_optimizer_and_clipping_trains_on_a_cpu():
     assert result.metrics["test/accuracy"] > 0.7
 
 
-def test_clipping_bounds_the_gradient(add_callback):
+def test_clipping_bounds_the_gradient():
     norms = []
 
     class Norms(Callback):
@@ -240,8 +228,7 @@ def test_clipping_bounds_the_gradient(add_callback):
             if gradients:
                 norms.append(torch.nn.utils.get_total_norm(gradients).item())
 
-    add_callback(Norms())
-    nnkit.train([*SMALL, "trainer.gradient_clip_val=0.01"])
+    train_with(Norms(), [*SMALL, "trainer.gradient_clip_val=0.01"])
     assert norms
     assert max(norms) <= 0.0101
 
