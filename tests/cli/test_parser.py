@@ -1,6 +1,5 @@
 """What a verb declares is read, explained, completed and hinted at."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,7 +48,7 @@ def test_a_new_option_appears_everywhere_by_itself(cli, monkeypatch):
     probe = Option(
         "-z --zebra", "count the stripes", "plain|bold", choices=("plain", "bold"), without="plain"
     )
-    monkeypatch.setattr(module, "VERB", replace(module.VERB, options=(*module.VERB.options, probe)))
+    monkeypatch.setattr(module, "VERB", module.VERB._replace(options=(*module.VERB.options, probe)))
     out = cli("runs", "--help")[1]
     assert "-z, --zebra plain|bold" in out
     assert "count the stripes (default: plain)" in out

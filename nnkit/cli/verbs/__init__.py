@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # Verb -> what it does. The verb's module has a `VERB` and `run(given) -> exit code`; it is imported when it is typed.
 VERBS = {
@@ -26,8 +25,7 @@ VERBS = {
 }
 
 
-@dataclass(frozen=True)
-class Argument:
+class Argument(NamedTuple):
     """A word without dashes in front.
 
     Attributes:
@@ -56,8 +54,7 @@ class Argument:
         return [] if self.many else None
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """A word with dashes in front, with or without a value.
 
     Attributes:
@@ -105,8 +102,7 @@ class Option:
 HELP = Option("-h --help", "this page")
 
 
-@dataclass(frozen=True)
-class Verb:
+class Verb(NamedTuple):
     """What can be typed after one verb; help, parsing, completion and hints are made from it.
 
     Attributes:

@@ -1,7 +1,5 @@
 """`nnkit resume RUN|SWEEP [KEY=VALUE ...]`: continue a run, or a whole sweep, in its own directory, exactly."""
 
-from dataclasses import replace
-
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import OUTPUT_DIR, RUN, Argument, Option, Verb
 from nnkit.errors import UserError
@@ -10,7 +8,7 @@ from nnkit.sweep.directory import find_run_near, find_sweep
 VERB = Verb(
     "resume",
     (
-        replace(RUN, help=f"{RUN.help}; or a sweep", complete="unfinished"),
+        RUN._replace(help=f"{RUN.help}; or a sweep", complete="unfinished"),
         Argument("overrides", "KEY=VALUE", "values to change", required=False, many=True),
     ),
     (

@@ -2,7 +2,6 @@
 
 import re
 import sys
-from dataclasses import replace
 
 from nnkit import config as configs
 from nnkit.cli.parser import Given
@@ -19,7 +18,7 @@ _SWEEP_FORMS = (
 _TOPICS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 VERB = Verb(
     "train",
-    (replace(OVERRIDES, forms=FORMS + _SWEEP_FORMS),),
+    (OVERRIDES._replace(forms=FORMS + _SWEEP_FORMS),),
     (
         Option(
             "-m --multirun",
