@@ -211,7 +211,7 @@ def print_help(verb: Verb) -> None:
 
 def _row(option: Option) -> tuple[str, str]:
     value = f"[{option.metavar}]" if option.const is not None else option.metavar
-    default = f" (default: {option.without})" if option.without is not None else ""
+    default = f" (default: {option.without})" if option.without not in (None, "") else ""
     return f"{', '.join(option.names)} {value}".rstrip() if option.metavar else ", ".join(option.names), (
         option.help + default
     )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import OUTPUT_DIR, RUN, Option, Verb
 from nnkit.errors import UserError
-from nnkit.runs.run import find_run
 from nnkit.ui.terminal import is_terminal, json_line, printable, show, table
 
 if TYPE_CHECKING:
@@ -18,8 +17,11 @@ if TYPE_CHECKING:
     from nnkit.inference.filling import Filled
     from nnkit.runs.session import Session
 
-_WRITES_ON = "A language model writes on"
-_FROM_ANOTHER = "One text is written from another"
+_MODEL, _PAIRS, _MASKED = (
+    "A language model writes on",
+    "One text is written from another",
+    "Masked tokens are predicted (BERT)",
+)
 VERB = Verb(
     "generate",
     (RUN,),
@@ -28,43 +30,16 @@ VERB = Verb(
         Option("--length", "tokens to write, at most (language model: 500)", "N", int, at_least=1),
         Option("--format", "how it is printed", "text|jsonl", choices=("text", "jsonl"), without="text"),
         OUTPUT_DIR,
-        Option("--temperature", "default: 0.8; 0: the most probable", "T", float, section=_WRITES_ON),
-        Option(
-            "--top-k",
-            "draw from the K most probable tokens only; BERT: show K (5)",
-            "K",
-            int,
-            section=_WRITES_ON,
-        ),
-        Option("--top-p", "draw from the fewest that have this probability", "P", float, section=_WRITES_ON),
-        Option("--seed", "another seed, another text (default: 0)", "S", int, section=_WRITES_ON),
-        Option("--stop", "end before TEXT; may be repeated", "TEXT", many=True, section=_WRITES_ON),
-        Option("--samples", "texts to write (default: 1)", "N", int, at_least=1, section=_WRITES_ON),
-        Option(
-            "--beam",
-            "hypotheses kept at each step (default: as in the run's test)",
-            "N",
-            int,
-            at_least=1,
-            section=_FROM_ANOTHER,
-        ),
-        Option(
-            "--nbest",
-            "hypotheses to print, the best first (default: 1)",
-            "K",
-            int,
-            at_least=1,
-            section=_FROM_ANOTHER,
-        ),
-        Option(
-            "--length-penalty", "0: by probability; more: longer texts", "A", float, section=_FROM_ANOTHER
-        ),
-        Option(
-            "--next",
-            "say how probable it is that TEXT follows the prompt",
-            "TEXT",
-            section="Masked tokens are filled in (BERT)",
-        ),
+        Option("--temperature", "default: 0.8; 0: the most probable", "T", float, section=_MODEL),
+        Option("--top-k", "draw from the K most probable tokens; BERT: show K (5)", "K", int, section=_MODEL),
+        Option("--top-p", "draw from the fewest that have this probability", "P", float, section=_MODEL),
+        Option("--seed", "another seed, another text (default: 0)", "S", int, section=_MODEL),
+        Option("--stop", "end before TEXT; may be repeated", "TEXT", many=True, section=_MODEL),
+        Option("--samples", "texts to write (default: 1)", "N", int, at_least=1, section=_MODEL),
+        Option("--beam", "beam size (default: as in the run's test)", "N", int, at_least=1, section=_PAIRS),
+        Option("--nbest", "hypotheses, best first (default: 1)", "K", int, at_least=1, section=_PAIRS),
+        Option("--length-penalty", "0: by probability; more: longer texts", "A", float, section=_PAIRS),
+        Option("--next", "print how probable it is that TEXT follows", "TEXT", section=_MASKED),
     ),
     (
         "A language model writes on: the text begins with the prompt and is shown as it is made; equal seeds give "
@@ -86,6 +61,8 @@ def run(given: Given) -> int:
     """Print what the run writes for a prompt."""
     if "" in given.stop:
         raise UserError("--stop must name a text; every text holds the empty one")
+    from nnkit.runs.run import find_run
+
     found = find_run(given.run, given.output_dir)
     from nnkit.runs.reopen import open_run
 

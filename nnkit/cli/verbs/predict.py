@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import OUTPUT_DIR, RUN, Argument, Option, Verb
 from nnkit.errors import EnvironmentFault, UserError
-from nnkit.runs.run import find_run
 from nnkit.ui import terminal
 from nnkit.ui.terminal import json_line, printable, show, table
 
@@ -47,6 +46,8 @@ VERB = Verb(
 def run(given: Given) -> int:
     """Predict the items; return 2 if one of them could not be read."""
     form = _form(given)
+    from nnkit.runs.run import find_run
+
     found = find_run(given.run, given.output_dir)
     with _destination(given.output) as file:
         from nnkit.inference.prediction import predict

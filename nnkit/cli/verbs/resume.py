@@ -3,7 +3,6 @@
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import OUTPUT_DIR, RUN, Argument, Option, Verb
 from nnkit.errors import UserError
-from nnkit.sweep.directory import find_run_near, find_sweep
 
 VERB = Verb(
     "resume",
@@ -38,6 +37,8 @@ VERB = Verb(
 
 def run(given: Given) -> int:
     """Resume a run or a sweep, or prove that resuming a run is exact."""
+    from nnkit.sweep.directory import find_run_near, find_sweep
+
     found = find_sweep(given.run, given.output_dir)
     if given.verify:
         if given.overrides or given.allow or given.retry_failed:

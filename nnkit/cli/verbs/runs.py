@@ -5,7 +5,6 @@ from typing import Any
 
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import OUTPUT_DIR, Option, Verb
-from nnkit.runs.run import all_runs, describe, point_in_time
 from nnkit.ui.terminal import duration, json_line, print_rows
 
 VERB = Verb("runs", (), (OUTPUT_DIR, Option("--json", "print all that is known, as a JSON list")))
@@ -14,6 +13,8 @@ _COLUMNS = ("run", "status", "start", "duration", "seed", "metrics")
 
 def run(given: Given) -> int:
     """List the runs, oldest first."""
+    from nnkit.runs.run import all_runs, describe
+
     found = [describe(run, given.output_dir) for run in all_runs(given.output_dir)]
     if given.json:
         sys.stdout.write(json_line(found, sys.stdout, indent=1))
@@ -26,17 +27,13 @@ def run(given: Given) -> int:
 
 def _row(facts: dict[str, Any]) -> tuple[str, ...]:
     seed = "" if facts["seed"] is None else str(facts["seed"])
-    return (
-        facts["name"],
-        facts["status"],
-        _when(facts["start"]),
-        duration(facts["seconds"]),
-        seed,
-        _main(facts),
-    )
+    start, seconds = _when(facts["start"]), duration(facts["seconds"])
+    return facts["name"], facts["status"], start, seconds, seed, _main(facts)
 
 
 def _when(text: object) -> str:
+    from nnkit.runs.run import point_in_time
+
     time = point_in_time(text)
     return "" if time is None else f"{time.astimezone():%Y-%m-%d %H:%M}"
 
