@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nnkit.cli.verbs import VERBS, Argument, Option, Verb
 from nnkit.errors import UserError
 from nnkit.suggest import did_you_mean, hint
-from nnkit.ui.terminal import show
+from nnkit.ui.report import show
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

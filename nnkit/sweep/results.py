@@ -13,8 +13,7 @@ from nnkit.sweep.directory import LOGS, Definition, Sweep
 from nnkit.sweep.statistics import Summary, Verdict, best_first, summarize, verdict
 from nnkit.sweep.tabular import Column, compact, interval, plain_cell, short_names, show_columns, to_csv
 from nnkit.sweep.trials import DONE, FAILED, OVER, PRUNED, SEED, Entry, count_states, values
-from nnkit.ui.report import number, shorten
-from nnkit.ui.terminal import show, table
+from nnkit.ui.report import number, shorten, show, table
 
 RESULTS_CSV = "results.csv"
 RESULTS_JSON = "results.json"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnkit.sweep.statistics import Summary
-from nnkit.ui.report import number
-from nnkit.ui.terminal import is_terminal, printable, show, table
+from nnkit.ui.report import number, show, table
+from nnkit.ui.terminal import is_terminal, printable
 
 # What a table puts between two columns, and at its edges.
 _GAP, _EDGES = 3, 2

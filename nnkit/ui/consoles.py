@@ -1,7 +1,9 @@
 """The console for all output: names give no orders to the terminal, and no run ends because nobody can read of it."""
 
 import sys
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console as RichConsole
@@ -38,3 +40,39 @@ class Console(RichConsole):
     def _fall_silent(self) -> None:
         self.quiet = True
         write_to_nobody(self.file)
+
+
+@contextmanager
+def progress_bar(
+    console: Console, title: str, total: int | None, *, of_bytes: bool = False, patience: float = 0.0
+) -> Iterator[Callable[[int], None]]:
+    """Show a bar on a terminal while something is done, and leave nothing behind.
+
+    Args:
+        console: Where to.
+        title: What is done.
+        total: How much there is to do; None where that is not known.
+        of_bytes: Whether bytes are counted.
+        patience: Seconds after which the bar appears.
+
+    Yields:
+        A function to call with how much more is done.
+    """
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    sizes = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = sizes if of_bytes else Progress.get_default_columns()
+    progress = Progress(*columns, console=console, transient=True)
+    task, begun = progress.add_task(title, total=total), time.monotonic()
+
+    def advance(count: int) -> None:
+        progress.update(task, advance=count)
+        late = time.monotonic() - begun >= patience
+        if console.is_terminal and late and not progress.live.is_started:
+            progress.start()
+
+    try:
+        yield advance
+    finally:
+        if progress.live.is_started:
+            progress.stop()

@@ -1,16 +1,29 @@
-"""What a user sees at the end: tables."""
+"""How verbs print: tables on a terminal, lines with tabs in a pipe; rich is imported where something is drawn."""
 
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
+from nnkit.ui import terminal
 
-from nnkit.ui.consoles import Console
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from nnkit.ui.consoles import Console
+
+# Wide enough that a table written to a file is never cut.
+_PIPE_WIDTH = 160
 
 
-def console() -> Console:
+def console(width: int | None = None) -> Console:
     """Return the console for results: standard output; a path or a name is never read as markup."""
-    return Console(highlight=False, markup=False, emoji=False)
+    from nnkit.ui.consoles import Console
+
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def number(value: float) -> str:
@@ -28,6 +41,8 @@ def shorten(path: Path) -> str:
 
 def results_table(metrics: dict[str, float], facts: dict[str, Any], title: str) -> Table:
     """Return the table of metrics and facts of one run."""
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left", show_header=False, title_style="bold", min_width=40)
     table.add_column(style="cyan")
     table.add_column(justify="right")
@@ -38,3 +53,46 @@ def results_table(metrics: dict[str, float], facts: dict[str, Any], title: str) 
     for name, value in facts.items():
         table.add_row(name, str(value))
     return table
+
+
+def show(*parts: RenderableType) -> None:
+    """Print what rich can draw: as wide as the terminal, or wide and plain in a pipe."""
+    if terminal.is_terminal():
+        console().print(*parts, sep="\n")
+        return
+    wide = console(_PIPE_WIDTH)
+    with wide.capture() as captured:
+        wide.print(*parts, sep="\n")
+    sys.stdout.write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
+
+
+def print_rows(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+    """Print rows of text for whoever reads: a table on a terminal, one line a row with tabs in a pipe.
+
+    Args:
+        headers: Names of the columns; a pipe gets none, so that `cut -f1` yields values only.
+        rows: As many texts each; none of them is read as markup.
+        title: Stands above the table.
+    """
+    if not terminal.is_terminal():
+        sys.stdout.writelines(
+            "\t".join(" ".join(terminal.printable(cell).split()) for cell in row) + "\n" for row in rows
+        )
+        return
+    show(table(headers, rows, title))
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> Table:
+    """Return rows of text as a table; see `print_rows`."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(
+        title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
+    )
+    for number, header in enumerate(headers):
+        drawn.add_column(header, style="" if number else "cyan", no_wrap=not number, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(terminal.printable(cell)) for cell in row))
+    return drawn

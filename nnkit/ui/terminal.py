@@ -1,4 +1,4 @@
-"""How verbs print: tables on a terminal, lines with tabs in a pipe, and nothing that imports torch."""
+"""Standard output and error as they are: a terminal or a pipe, their encoding, text that is safe to print."""
 
 from __future__ import annotations
 
@@ -7,16 +7,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TextIO
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-
-# Wide enough that a table written to a file is never cut.
-_PIPE_WIDTH = 160
+from typing import IO, Any, TextIO
 
 
 def is_terminal() -> bool:
@@ -61,48 +53,3 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
-
-
-def show(*parts: RenderableType) -> None:
-    """Print what rich can draw: as wide as the terminal, or wide and plain in a pipe."""
-    from nnkit.ui.consoles import Console
-
-    if is_terminal():
-        Console(highlight=False, markup=False, emoji=False).print(*parts, sep="\n")
-        return
-    console = Console(highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
-    with console.capture() as captured:
-        console.print(*parts, sep="\n")
-    sys.stdout.write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
-
-
-def print_rows(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-    """Print rows of text for whoever reads: a table on a terminal, one line a row with tabs in a pipe.
-
-    Args:
-        headers: Names of the columns; a pipe gets none, so that `cut -f1` yields values only.
-        rows: As many texts each; none of them is read as markup.
-        title: Stands above the table.
-    """
-    if not is_terminal():
-        sys.stdout.writelines(
-            "\t".join(" ".join(printable(cell).split()) for cell in row) + "\n" for row in rows
-        )
-        return
-    show(table(headers, rows, title))
-
-
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> Table:
-    """Return rows of text as a table; see `print_rows`."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(
-        title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
-    )
-    for number, header in enumerate(headers):
-        drawn.add_column(header, style="" if number else "cyan", no_wrap=not number, overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(printable(cell)) for cell in row))
-    return drawn

@@ -3,7 +3,7 @@
 from nnkit import config as configs
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import CONFIG_DIR, OVERRIDES, Verb
-from nnkit.ui.terminal import show, table
+from nnkit.ui.report import show, table
 
 VERB = Verb(
     "check",

@@ -11,7 +11,7 @@ from nnkit.cli.parser import Given
 from nnkit.cli.verbs import OUTPUT_DIR, Argument, Option, Verb
 from nnkit.errors import UserError
 from nnkit.suggest import some_of
-from nnkit.ui.terminal import show
+from nnkit.ui.report import show
 
 if TYPE_CHECKING:
     from nnkit.analysis.selection import View

@@ -2,7 +2,7 @@
 
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import OUTPUT_DIR, RUN, Option, Verb
-from nnkit.ui.terminal import show, table
+from nnkit.ui.report import show, table
 
 VERB = Verb(
     "doctor",

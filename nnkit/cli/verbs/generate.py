@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import OUTPUT_DIR, RUN, Option, Verb
 from nnkit.errors import UserError
-from nnkit.ui.terminal import is_terminal, json_line, printable, show, table
+from nnkit.ui.report import show, table
+from nnkit.ui.terminal import is_terminal, json_line, printable
 
 if TYPE_CHECKING:
     from nnkit.inference.answering import Reply

@@ -5,7 +5,7 @@ from pathlib import Path
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import CONFIG_DIR, Argument, Verb
 from nnkit.config import catalog
-from nnkit.ui.terminal import print_rows
+from nnkit.ui.report import print_rows
 
 VERB = Verb(
     "list",

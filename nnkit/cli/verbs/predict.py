@@ -13,7 +13,8 @@ from nnkit.cli.parser import Given
 from nnkit.cli.verbs import OUTPUT_DIR, RUN, Argument, Option, Verb
 from nnkit.errors import EnvironmentFault, UserError
 from nnkit.ui import terminal
-from nnkit.ui.terminal import json_line, printable, show, table
+from nnkit.ui.report import show, table
+from nnkit.ui.terminal import json_line, printable
 
 if TYPE_CHECKING:
     from nnkit.inference.prediction import Unreadable

@@ -5,7 +5,8 @@ from typing import Any
 
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import OUTPUT_DIR, Option, Verb
-from nnkit.ui.terminal import duration, json_line, print_rows
+from nnkit.ui.report import print_rows
+from nnkit.ui.terminal import duration, json_line
 
 VERB = Verb("runs", (), (OUTPUT_DIR, Option("--json", "print all that is known, as a JSON list")))
 _COLUMNS = ("run", "status", "start", "duration", "seed", "metrics")

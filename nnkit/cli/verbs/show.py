@@ -5,7 +5,7 @@ import sys
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import CONFIG_DIR, OPTION_FILE, Verb
 from nnkit.config import catalog
-from nnkit.ui import terminal
+from nnkit.ui import report, terminal
 
 VERB = Verb("show", (OPTION_FILE,), (CONFIG_DIR,))
 
@@ -22,5 +22,5 @@ def run(given: Given) -> int:
     from rich.text import Text
 
     coloured = Syntax(text.rstrip(), "yaml", background_color="default", word_wrap=True)
-    terminal.show(Text(str(path), style="dim"), coloured)
+    report.show(Text(str(path), style="dim"), coloured)
     return 0

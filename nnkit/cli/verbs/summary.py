@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nnkit import config as configs
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import CONFIG_DIR, OVERRIDES, Verb
-from nnkit.ui.terminal import show
+from nnkit.ui.report import show
 
 if TYPE_CHECKING:
     from nnkit.analysis.shapes import Layer

@@ -10,16 +10,14 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-
-from nnkit.ui.consoles import Console
+from nnkit.ui.consoles import Console, progress_bar
 
 _TRIES = 3
 _TIMEOUT = 10.0
@@ -226,8 +224,8 @@ def _stream(url: str, path: Path, limit: int) -> None:
             declared = int(response.headers.get("Content-Length") or 0) or None
             if declared is not None and declared > limit:
                 raise _FinalError(f"it has {declared:,} bytes, more than the {limit:,} expected")
-            with path.open("wb") as file, _bar(declared) as bar:
-                received = _copy(response, file, limit, bar)
+            with path.open("wb") as file, progress_bar(console, "", declared, of_bytes=True) as advance:
+                received = _copy(response, file, limit, advance)
     except urllib.error.HTTPError as error:
         kind = _PassingError if error.code in _TRANSIENT else _FinalError
         raise kind(f"the server answered {error.code} {error.reason}") from error
@@ -242,32 +240,12 @@ def _stream(url: str, path: Path, limit: int) -> None:
         raise _PassingError(f"only {received:,} of {declared:,} bytes came")
 
 
-def _copy(response: IO[bytes], file: IO[bytes], limit: int, bar: "_Bar") -> int:
+def _copy(response: IO[bytes], file: IO[bytes], limit: int, advance: Callable[[int], None]) -> int:
     received = 0
     while chunk := response.read(_CHUNK):
         received += len(chunk)
         if received > limit:
             raise _FinalError(f"it has more than the {limit:,} bytes expected")
         file.write(chunk)
-        bar.advance(len(chunk))
+        advance(len(chunk))
     return received
-
-
-class _Bar:
-    def __init__(self, progress: Progress | None, total: int | None) -> None:
-        self._progress = progress
-        self._task = None if progress is None else progress.add_task("", total=total)
-
-    def advance(self, num_bytes: int) -> None:
-        if self._progress is not None and self._task is not None:
-            self._progress.advance(self._task, num_bytes)
-
-
-@contextmanager
-def _bar(total: int | None) -> Iterator[_Bar]:
-    if not console.is_terminal:
-        yield _Bar(None, total)
-        return
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield _Bar(progress, total)

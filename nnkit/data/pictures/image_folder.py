@@ -12,7 +12,6 @@ from typing import Any, ClassVar, get_args
 
 import numpy as np
 import torch
-from rich.progress import Progress
 from torch import Tensor
 
 from nnkit.data.base import Preprocessing, Split
@@ -33,6 +32,7 @@ from nnkit.data.pictures.image_files import (
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
 from nnkit.suggest import some_of
+from nnkit.ui.consoles import progress_bar
 
 Decode = partial[Pixels]
 
@@ -290,9 +290,8 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
         console.print(text, highlight=False)
         yield lambda _: None
         return
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(text, total=total)
-        yield partial(progress.advance, task)
+    with progress_bar(console, text, total) as advance:
+        yield advance
 
 
 def _report(unreadable: dict[str, str], total: int) -> str:

@@ -4,19 +4,17 @@ import codecs
 import gzip
 import hashlib
 import os
-import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
 from nnkit.data.download.fetch import console
 from nnkit.data.tokenizing import cut_before
 from nnkit.errors import EnvironmentFault, UserError
 from nnkit.files.paths import expand
+from nnkit.ui.consoles import progress_bar
 
 Advance = Callable[[int], None]
 
@@ -222,18 +220,6 @@ def shown(title: str, corpus: Corpus) -> Iterator[Advance]:
     Yields:
         A function to call with the number of bytes of its files that were read.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    progress = Progress(*columns, console=console, transient=True)
-    task = progress.add_task(title, total=sum(source.path.stat().st_size for source in corpus.sources))
-    begun = time.monotonic()
-
-    def advance(num_bytes: int) -> None:
-        progress.update(task, advance=num_bytes)
-        if console.is_terminal and not progress.live.is_started and time.monotonic() - begun > _PATIENCE:
-            progress.start()
-
-    try:
+    total = sum(source.path.stat().st_size for source in corpus.sources)
+    with progress_bar(console, title, total, of_bytes=True, patience=_PATIENCE) as advance:
         yield advance
-    finally:
-        if progress.live.is_started:
-            progress.stop()
