@@ -14,7 +14,7 @@ from itertools import cycle, islice
 import torch
 
 import nnkit
-from nnkit.batches import Sentences
+from nnkit.batches import SentenceBatch
 from nnkit.data.base import DataModule
 
 DIM, LAYERS, HEADS, LENGTH, BATCH = 256, 4, 4, 128, 32
@@ -46,7 +46,7 @@ def make_peer(vocab_size: int) -> torch.nn.Module:
     return model
 
 
-def bare_steps(model: torch.nn.Module, batches: Sequence[Sentences], steps: int, fused: bool) -> float:
+def bare_steps(model: torch.nn.Module, batches: Sequence[SentenceBatch], steps: int, fused: bool) -> float:
     """Train with a bare loop on batches that are at hand, no logging at all; return the seconds.
 
     Args:
@@ -71,7 +71,7 @@ def bare_steps(model: torch.nn.Module, batches: Sequence[Sentences], steps: int,
     return time.perf_counter() - start
 
 
-def first_batches(data: DataModule, count: int) -> list[Sentences]:
+def first_batches(data: DataModule, count: int) -> list[SentenceBatch]:
     """Return the batches that nnkit trains on first."""
     data.resume_at(0, 0)
     return list(islice(data.train_dataloader(), count))

@@ -11,7 +11,7 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 
 import nnkit
-from nnkit.batches import IGNORED, Sentences
+from nnkit.batches import IGNORED, SentenceBatch
 from nnkit.data.base import DataModule, Split
 from nnkit.data.sampler import Draw
 from nnkit.runs.session import prepare_data
@@ -20,7 +20,7 @@ from nnkit.runs.session import prepare_data
 EPOCHS = 5
 
 
-def drawn(data: DataModule, split: Split, epoch: int | None) -> Sentences:
+def drawn(data: DataModule, split: Split, epoch: int | None) -> SentenceBatch:
     """Return all pairs of a split as one batch.
 
     Args:
@@ -52,7 +52,7 @@ def token_guesses(data: DataModule) -> dict[str, float]:
     }
 
 
-def halves(batch: Sentences, size: int) -> list[np.ndarray]:
+def halves(batch: SentenceBatch, size: int) -> list[np.ndarray]:
     """Return how often each token occurs in both halves of each pair, (pairs, vocab_size) each."""
     found = []
     for part in (0, 1):

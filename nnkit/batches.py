@@ -1,4 +1,7 @@
-"""The one contract between data and tasks: a NamedTuple for each kind of batch."""
+"""The one contract between data and tasks: a NamedTuple for each kind of batch.
+
+Of every kind the first dimension of each field is the batch, and `indices` says which samples of the split it holds.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -13,8 +16,8 @@ from nnkit.suggest import some_of
 _LISTED = 8
 
 
-class Pictures(NamedTuple):
-    """Pictures with one target each.
+class ImageBatch(NamedTuple):
+    """Images with one target each.
 
     Attributes:
         inputs: Normalised pixels, (batch, channels, height, width), float32.
@@ -31,7 +34,7 @@ class Pictures(NamedTuple):
         return (self.inputs,)
 
 
-class Table(NamedTuple):
+class TableBatch(NamedTuple):
     """Rows of a table with one target each.
 
     Attributes:
@@ -49,11 +52,11 @@ class Table(NamedTuple):
         return (self.inputs,)
 
 
-class Tokens(NamedTuple):
+class TextBatch(NamedTuple):
     """Texts of different lengths with one target each.
 
     Attributes:
-        inputs: Token numbers, (batch, time) int64, padded on the right; what stands there does not matter.
+        inputs: Token ids, (batch, time) int64, padded on the right; the value of padding does not matter.
         mask: True where there is a token, (batch, time) bool; the first of each text is one.
         target: Class index, (batch,) int64.
         indices: Which samples of the split these are, (batch,) int64.
@@ -69,15 +72,15 @@ class Tokens(NamedTuple):
         return self.inputs, self.mask
 
 
-class Blocks(NamedTuple):
-    """Stretches of a long text, each token with the one that follows it.
+class BlockBatch(NamedTuple):
+    """Blocks of a long text, each token with the one that follows it.
 
     Attributes:
-        inputs: Token numbers, (batch, time) int64.
+        inputs: Token ids, (batch, time) int64.
         target: The tokens that follow, (batch, time) int64; `IGNORED` where nothing is to be predicted.
         characters: Characters of the text that the target stands for, (batch,) float32; an average where one block
             alone cannot tell.
-        indices: Which stretches of the split these are, (batch,) int64.
+        indices: Which blocks of the split these are, (batch,) int64.
     """
 
     inputs: Tensor
@@ -90,12 +93,13 @@ class Blocks(NamedTuple):
         return (self.inputs,)
 
 
-class Series(NamedTuple):
+class SeriesBatch(NamedTuple):
     """Windows of a series with the values to forecast.
 
     Attributes:
         inputs: Standardised values, (batch, time, channels) float32, the latest last.
-        target: Standardised values that follow, (batch, horizon * outputs) float32, the outputs of a step side by side.
+        target: Standardised values that follow, (batch, horizon * outputs) float32: all outputs of the first step,
+            then all of the second.
         indices: Which windows of the split these are, (batch,) int64.
     """
 
@@ -108,15 +112,15 @@ class Series(NamedTuple):
         return (self.inputs,)
 
 
-class Pairs(NamedTuple):
+class PairBatch(NamedTuple):
     """Source texts with the texts to write from them.
 
     Attributes:
-        inputs: Token numbers of the sources, (batch, source_time) int64, padded on the right.
+        inputs: Token ids of the sources, (batch, source_time) int64, padded on the right.
         mask: True where there is a token of the source, (batch, source_time) bool; the first of each is one.
         prefix: What is written before each step, (batch, time) int64: the beginning mark, then the target without its
             last token.
-        target: Token numbers to write, (batch, time) int64, the end mark last; `IGNORED` behind it.
+        target: Token ids to write, (batch, time) int64, the end mark last; `IGNORED` behind it.
         references: All texts that count as right, (batch, references, longest) int64, each with its end mark;
             `IGNORED` behind it, and all over where a source has fewer. The target is the first.
         indices: Which pairs of the split these are, (batch,) int64.
@@ -134,11 +138,11 @@ class Pairs(NamedTuple):
         return self.inputs, self.mask, self.prefix
 
 
-class Sentences(NamedTuple):
+class SentenceBatch(NamedTuple):
     """Pairs of sentences, some of their tokens masked.
 
     Attributes:
-        inputs: Token numbers, (batch, time) int64: class mark, first sentence, separator, second sentence, separator;
+        inputs: Token ids, (batch, time) int64: class mark, first sentence, separator, second sentence, separator;
             padded on the right.
         mask: True where there is a token, (batch, time) bool.
         segments: 0 in the first sentence, 1 in the second, (batch, time) int64.
@@ -161,7 +165,7 @@ class Sentences(NamedTuple):
         return self.inputs, self.mask, self.segments
 
 
-Batch = Pictures | Table | Tokens | Blocks | Series | Pairs | Sentences
+Batch = ImageBatch | TableBatch | TextBatch | BlockBatch | SeriesBatch | PairBatch | SentenceBatch
 
 # Target of a token that is not scored; torch's own default.
 IGNORED = -100

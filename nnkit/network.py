@@ -8,10 +8,10 @@ from nnkit.layers.sequence import EncoderDecoder, SequenceBody
 
 
 class Encoded(NamedTuple):
-    """What an encoder-decoder writes from.
+    """What an encoder-decoder continues to write from.
 
     Attributes:
-        memory: What the encoder made of the source, (batch, source_time, dim).
+        memory: The encoder's output, (batch, source_time, dim).
         mask: True where the source has a token, (batch, source_time) bool.
         state: The decoder's state; None at the beginning.
     """
@@ -49,18 +49,18 @@ class Network(nn.Module):
         second: Tensor | None = None,
         where: Tensor | None = None,
     ) -> Any:
-        """Map inputs (batch, ...) to outputs (batch, dim); (batch, time, dim) with a head that looks at each step.
+        """Map inputs (batch, ...) to outputs (batch, dim); (batch, time, dim) with a head that scores each step.
 
         Args:
             inputs: What the embed takes.
             mask: True where there is a step, (batch, time) bool; only for bodies that read sequences.
             second: Of an encoder-decoder what is written so far, (batch, time) int64; of sentence pairs the segment of
                 each token, (batch, time) int64.
-            where: True where a head that looks at each step is to do so, (batch, time) bool; it returns (steps, dim)
+            where: True where a head that scores each step is to do so, (batch, time) bool; it returns (steps, dim)
                 then. None: everywhere.
 
         Returns:
-            The outputs; of a head that looks at each step and at their summary, a tuple of both outputs.
+            The outputs; of a head that scores each step and their summary, a tuple of both outputs.
         """
         body = self.body
         head: Any = self.head
@@ -108,8 +108,8 @@ class Network(nn.Module):
         """Read on and score what may come next: all that generation knows of a network.
 
         Args:
-            tokens: Those that come next in each text, (batch, time) int64; of an encoder-decoder the beginning mark
-                first.
+            tokens: Those that come next in each text, (batch, time) int64; of an encoder-decoder the
+                beginning-of-sequence token first.
             state: What the call before returned; at the beginning None, or what `begin` returned.
 
         Returns:

@@ -132,7 +132,7 @@ def test_files_stay_short(name):
 
 # The contract itself, its two sides, and what knows one family by its name.
 KNOW_BATCHES = ("nnkit.batches", "nnkit.data.", "nnkit.tasks.")
-KINDS = {"Pictures", "Table", "Tokens", "Blocks", "Series", "Pairs", "Sentences"}
+KINDS = {"ImageBatch", "TableBatch", "TextBatch", "BlockBatch", "SeriesBatch", "PairBatch", "SentenceBatch"}
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith(KNOW_BATCHES)])
@@ -169,8 +169,8 @@ def test_nothing_outside_the_tasks_asks_which_task_it_has(name):
     assert not (named | imported) & TASKS
 
 
-# What is named twice because the field names it twice: a batch of tokens and what embeds it, a head and its task.
-TWICE = {"Tokens", "Sentences", "MaskedLM"}
+# What is named twice because the field names it twice: a head and its task.
+TWICE = {"MaskedLM"}
 
 
 def test_a_public_class_is_defined_once():

@@ -1,4 +1,9 @@
-"""Muon for matrices, AdamW for everything else, as one optimizer."""
+"""Muon for matrices, AdamW for everything else, as one optimizer.
+
+`torch.optim.Muon` takes the same steps up to rounding (tests/optim/test_muon.py), but knows no other parameters, and it
+always computes in bfloat16, one matrix after another. On a CPU without bfloat16 units that is 15 times as slow as the
+products in float32 here: 3.7 s instead of 0.25 s for a step of a GPT with four layers of width 128.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnkit.batches import Batch, Pictures, Series, Table, Tokens
+from nnkit.batches import Batch, ImageBatch, SeriesBatch, TableBatch, TextBatch
 
 # The batch of each kind of data whose inputs are real numbers, and the facts that are their shape.
 _REAL: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Batch], tuple[str, ...]]] = {
-    "pictures": (Pictures, ("in_channels", "height", "width")),
-    "series": (Series, ("window", "num_channels")),
-    "table": (Table, ("num_features",)),
+    "pictures": (ImageBatch, ("in_channels", "height", "width")),
+    "series": (SeriesBatch, ("window", "num_channels")),
+    "table": (TableBatch, ("num_features",)),
 }
 
 
@@ -26,7 +26,7 @@ def example_for(target: Tensor, facts: Mapping[str, Any]) -> Batch:
     indices = torch.arange(len(target), device=target.device)
     if facts["kind"] == "tokens":
         tokens = example_tokens(len(target), facts["max_length"], facts["vocab_size"], target.device)
-        return Tokens(tokens, torch.ones_like(tokens, dtype=torch.bool), target, indices)
+        return TextBatch(tokens, torch.ones_like(tokens, dtype=torch.bool), target, indices)
     make, names = _REAL[facts["kind"]]
     shape = [facts[name] for name in names]
     return make(torch.randn(len(target), *shape, device=target.device), target, indices)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nnkit.batches import IGNORED, Batch, Blocks
+from nnkit.batches import IGNORED, Batch, BlockBatch
 from nnkit.losses.scoring import at_least_32_bits, evaluation_share, is_log_likelihood, training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
 from nnkit.tasks.examples import example_tokens
@@ -55,14 +55,14 @@ class LanguageModeling(Task):
 
     def evaluate(self, batch: Batch) -> None:
         """Add a batch to the metrics."""
-        assert isinstance(batch, Blocks)
+        assert isinstance(batch, BlockBatch)
         self._eval_sums = self._eval_sums + self._text_sums(batch)
 
-    def score_text(self, batch: Blocks) -> dict[str, float]:
+    def score_text(self, batch: BlockBatch) -> dict[str, float]:
         """Return the metrics of a batch alone, which may have gaps."""
         return {name: float(value) for name, value in _metrics(self._text_sums(batch)).items()}
 
-    def _text_sums(self, batch: Blocks) -> Tensor:
+    def _text_sums(self, batch: BlockBatch) -> Tensor:
         """Return what a batch adds to `_eval_sums`.
 
         What is longer than the network reads is scored in pieces, each from its own beginning.
@@ -92,11 +92,11 @@ class LanguageModeling(Task):
     def example_batch(cls, facts: Mapping[str, Any], size: int, device: str = "cpu") -> Batch:
         """Return blocks of tokens; see `Task.example_batch`."""
         tokens = example_tokens(size, facts["block_size"], facts["vocab_size"], device)
-        return Blocks(tokens, tokens, torch.ones(size, device=device), torch.arange(size, device=device))
+        return BlockBatch(tokens, tokens, torch.ones(size, device=device), torch.arange(size, device=device))
 
     def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Estimate]:
         """Yield how surprising a text is; its first token is read and not scored."""
-        assert isinstance(batch, Blocks)
+        assert isinstance(batch, BlockBatch)
         scores = self.score_text(batch)
         yield Estimate(names[0], {name: scores[name] for name in ("perplexity", "bits_per_character")})
 

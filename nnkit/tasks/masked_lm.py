@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from nnkit.batches import IGNORED, Batch, Sentences
+from nnkit.batches import IGNORED, Batch, SentenceBatch
 from nnkit.data.tokenizing import SPECIAL_TOKENS, BertTokenizer
 from nnkit.errors import UserError
 from nnkit.losses.scoring import evaluation_share, training_share
@@ -58,12 +58,12 @@ class MaskedLM(Task):
 
         Returns:
             Logits (hidden, vocab_size) of the tokens that may stand there, row by row, and (batch, 2) of the pair's
-            label, see `Sentences.next_label`.
+            label, see `SentenceBatch.next_label`.
         """
         tokens, follows = self.network(inputs, mask, segments, where)
         return tokens, follows
 
-    def _scored(self, batch: Sentences) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _scored(self, batch: SentenceBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the logits of masked tokens and of pairs, each with its target."""
         where = batch.target != IGNORED
         tokens, follows = self(batch.inputs, batch.mask, batch.segments, where)
@@ -71,7 +71,7 @@ class MaskedLM(Task):
 
     def targets(self, batch: Batch) -> list[Tensor]:
         """Return the masked tokens, and the labels of the pairs."""
-        assert isinstance(batch, Sentences)
+        assert isinstance(batch, SentenceBatch)
         return [batch.target[batch.target != IGNORED], batch.next_label]
 
     def score(self, batch: Batch) -> tuple[Tensor, Totals]:
@@ -81,7 +81,7 @@ class MaskedLM(Task):
 
     def losses(self, batch: Batch) -> tuple[list[Tensor], Totals]:
         """Return both mean losses, and what each and its accuracy add up."""
-        assert isinstance(batch, Sentences)
+        assert isinstance(batch, SentenceBatch)
         tokens, target, follows, truth = self._scored(batch)
         mlm_loss, next_loss = self.loss(tokens, target), self.loss(follows, truth)
         with torch.no_grad():
@@ -106,7 +106,7 @@ class MaskedLM(Task):
 
     def evaluate(self, batch: Batch) -> None:
         """Add a batch to both losses and accuracies."""
-        assert isinstance(batch, Sentences)
+        assert isinstance(batch, SentenceBatch)
         tokens, target, follows, truth = self._scored(batch)
         shares = []
         for logits, right in ((tokens, target), (follows, truth)):
@@ -131,13 +131,13 @@ class MaskedLM(Task):
         masked = torch.arange(facts["max_length"], device=device).expand_as(tokens) % 7 == 0
         target = tokens.masked_fill(~masked, IGNORED)
         indices = torch.arange(size, device=device)
-        return Sentences(
+        return SentenceBatch(
             tokens, torch.ones_like(masked), torch.zeros_like(tokens), target, indices % 2, indices
         )
 
     def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Ranking]:
         """Yield the most probable choices for the masked tokens of a text."""
-        assert isinstance(batch, Sentences)
+        assert isinstance(batch, SentenceBatch)
         found, _ = self.masked_tokens(batch, data.learnt_tokenizer, top_k)
         choices = best_together(found, top_k)
         texts = [
@@ -146,7 +146,7 @@ class MaskedLM(Task):
         yield Ranking(names[0], tuple(texts))
 
     def masked_tokens(
-        self, batch: Sentences, tokenizer: BertTokenizer, top_k: int
+        self, batch: SentenceBatch, tokenizer: BertTokenizer, top_k: int
     ) -> tuple[list[list[Candidate]], list[float]]:
         """Rank the tokens at the masked places of a batch of one, without special tokens and the unknown one.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nnkit.batches import IGNORED, Batch, Pairs
+from nnkit.batches import IGNORED, Batch, PairBatch
 from nnkit.decoding.beam import Answer, Beam, search
 from nnkit.losses.scoring import training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu, step_names
@@ -121,13 +121,13 @@ class Writing(Task):
 
     def evaluate(self, batch: Batch) -> None:
         """Add a batch to the metrics."""
-        assert isinstance(batch, Pairs)
+        assert isinstance(batch, PairBatch)
         logits, target = self._scored(batch)
         loss = functional.cross_entropy(logits.float(), target, reduction="sum")
         self._eval_sums = self._eval_sums + on_cpu((loss, *counted(logits.argmax(-1) == target)))
         self._decode(batch)
 
-    def _decode(self, batch: Pairs) -> None:
+    def _decode(self, batch: PairBatch) -> None:
         trainer: Any = self.trainer
         data: Vocabulary = trainer.datamodule
         testing = bool(trainer.testing)
@@ -138,7 +138,7 @@ class Writing(Task):
             chosen = batch.indices * most % count < most
             if not chosen.any():
                 return
-            batch = Pairs(*(part[chosen] for part in batch))
+            batch = PairBatch(*(part[chosen] for part in batch))
         answers = self.write(batch.inputs, batch.mask, data, self.beam if testing else Beam())
         best = [several[0].tokens for several in answers]
         self.add_answers(best, _texts(batch.references, data.end), data)
@@ -178,12 +178,12 @@ class Writing(Task):
         source = example_tokens(size, facts["max_length"], facts["source_vocab_size"], device)
         target = example_tokens(size, facts["max_length"], facts["vocab_size"], device)
         mask, indices = torch.ones_like(source, dtype=torch.bool), torch.arange(size, device=device)
-        return Pairs(source, mask, target, target, target[:, None], indices)
+        return PairBatch(source, mask, target, target, target[:, None], indices)
 
     def first_sample(self, batch: Batch) -> Batch:
         """Return the first pair of a batch as a batch of one, without its padding."""
-        assert isinstance(batch, Pairs)
-        one = Pairs(*(part[:1] for part in batch))
+        assert isinstance(batch, PairBatch)
+        one = PairBatch(*(part[:1] for part in batch))
         read, written = int(one.mask.sum()), int((one.target != IGNORED).sum())
         return one._replace(
             inputs=one.inputs[:, :read], mask=one.mask[:, :read], prefix=one.prefix[:, :written]
@@ -193,7 +193,7 @@ class Writing(Task):
         self, layer: str, is_cross: bool, sizes: Sequence[int], sample: Batch, data: Any
     ) -> tuple[list[str], list[str]]:
         """Return source tokens for the encoder, target tokens for the decoder, both where it attends to the source."""
-        assert isinstance(sample, Pairs)
+        assert isinstance(sample, PairBatch)
         in_encoder = "encoder" in layer.split(".")
         tokens = sample.inputs if in_encoder else sample.prefix
         names = step_names(tokens, sizes[0], data, target=not in_encoder)
@@ -201,7 +201,7 @@ class Writing(Task):
 
     def predict(self, names: Sequence[str], batch: Batch, data: Vocabulary, top_k: int) -> Iterator[Written]:
         """Yield the answer to each item, searched for as in the test."""
-        assert isinstance(batch, Pairs)
+        assert isinstance(batch, PairBatch)
         for name, best in zip(names, self.write(batch.inputs, batch.mask, data, self.beam), strict=True):
             yield Written(name, data.decode_target(best[0].tokens))
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 import nnkit
-from nnkit.batches import IGNORED, Pairs, Tokens
+from nnkit.batches import IGNORED, PairBatch, TextBatch
 from nnkit.callbacks.tensorboard import AttentionPictures, attention_layers, attention_maps, recorded
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.config.changes import is_harmless
@@ -101,7 +101,7 @@ def task(kind, network, **arguments):
 
 def tokens(*lengths):
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    return Tokens(
+    return TextBatch(
         torch.arange(mask.numel()).reshape(mask.shape) % 9, mask, torch.zeros(len(lengths)), torch.arange(2)
     )
 
@@ -146,7 +146,7 @@ def test_an_encoder_decoder_has_source_and_target_on_its_axes():
     )
     target = torch.tensor([[3, 4, 1, IGNORED], [3, 3, 3, 1]])
     mask = torch.tensor([[True] * 5 + [False], [True] * 6])
-    pairs = Pairs(
+    pairs = PairBatch(
         torch.arange(12).reshape(2, 6) % 9,
         mask,
         torch.tensor([[0, 3, 4, 0]] * 2),

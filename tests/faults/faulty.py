@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import nn
 
-from nnkit.batches import Table
+from nnkit.batches import TableBatch
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.data import base
 from nnkit.data.base import DataModule, Samples
@@ -94,7 +94,7 @@ class FaultySamples(Samples):
         struck = torch.isin(draw.indices, self.bad)
         if struck.any() and (self.where == "always" or draw.epoch is not None):
             getattr(self, f"_{self.fault}")(inputs, target, struck)
-        return Table(inputs, target, draw.indices)
+        return TableBatch(inputs, target, draw.indices)
 
     def _none(self, inputs, target, struck):
         pass

@@ -13,7 +13,7 @@ import torch
 from faulty import TRAIN
 from PIL import Image
 
-from nnkit.batches import Table
+from nnkit.batches import TableBatch
 from nnkit.data.base import inspect
 from nnkit.data.datasets.mnist import MNIST
 from nnkit.data.pictures import idx
@@ -183,7 +183,7 @@ def batches(count, bad):
         indices = torch.arange(start, start + 10)
         inputs = torch.zeros(10, 2)
         inputs[torch.isin(indices, torch.tensor(bad))] = torch.nan
-        yield Table(inputs, torch.zeros(10, dtype=torch.int64), indices)
+        yield TableBatch(inputs, torch.zeros(10, dtype=torch.int64), indices)
 
 
 def test_of_many_samples_the_first_are_looked_at_and_that_is_said():
@@ -195,7 +195,7 @@ def test_of_many_samples_the_first_are_looked_at_and_that_is_said():
 
 
 def test_numbers_that_are_no_classes_are_not_counted_as_such():
-    values = Table(torch.zeros(3, 2), torch.tensor([[5.0], [-1.0], [9.0]]), torch.arange(3))
+    values = TableBatch(torch.zeros(3, 2), torch.tensor([[5.0], [-1.0], [9.0]]), torch.arange(3))
     inspect("training", 3, [values], 3)
     with pytest.raises(UserError, match="1 of 3 have target that are NaN"):
         inspect("training", 3, [values._replace(target=torch.tensor([[5.0], [torch.inf], [9.0]]))])

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nnkit.batches import IGNORED, Blocks, Tokens
+from nnkit.batches import IGNORED, BlockBatch, TextBatch
 from nnkit.cli.verbs import predict as verb
 from nnkit.embeds.tokens import Tokens as Embed
 from nnkit.heads.classifier import Classifier
@@ -41,12 +41,12 @@ def tokens(text):
 
 
 def labelled(inputs):
-    return Tokens(inputs, torch.ones_like(inputs, dtype=torch.bool), ZERO, ZERO)
+    return TextBatch(inputs, torch.ones_like(inputs, dtype=torch.bool), ZERO, ZERO)
 
 
 def blocks(inputs):
     characters = torch.tensor([inputs.shape[1] - 1.0])
-    return Blocks(inputs[:, :-1], inputs[:, 1:], characters, ZERO)
+    return BlockBatch(inputs[:, :-1], inputs[:, 1:], characters, ZERO)
 
 
 def network(head):
@@ -96,7 +96,7 @@ def test_what_is_not_to_be_predicted_does_not_count():
 
     def padded(inputs):
         target = functional.pad(inputs[:, 1:], (0, 3), value=IGNORED)
-        return Blocks(functional.pad(inputs[:, :-1], (0, 3)), target, blocks(inputs).characters, ZERO)
+        return BlockBatch(functional.pad(inputs[:, :-1], (0, 3)), target, blocks(inputs).characters, ZERO)
 
     (whole,), (with_gap,) = (list(predict(task, Reader(make), ["hello"])) for make in (blocks, padded))
     assert with_gap.values == pytest.approx(whole.values, rel=1e-5)

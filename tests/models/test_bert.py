@@ -7,7 +7,7 @@ import torch
 from omegaconf import open_dict
 
 import nnkit
-from nnkit.batches import IGNORED, Sentences
+from nnkit.batches import IGNORED, SentenceBatch
 from nnkit.embeds.sentences import Sentences as Embed
 from nnkit.factory import build_network
 from nnkit.heads.masked_lm import MaskedLM as Head
@@ -40,7 +40,9 @@ def batch():
     hidden = mask & (torch.rand(mask.shape, generator=drawn) < 0.3)
     hidden[:, 2] = True
     target = torch.randint(1, VOCAB, mask.shape, generator=drawn).masked_fill(~hidden, IGNORED)
-    return Sentences(inputs, mask, segments, target, torch.tensor([0, 1, 1, 0]), torch.arange(len(LENGTHS)))
+    return SentenceBatch(
+        inputs, mask, segments, target, torch.tensor([0, 1, 1, 0]), torch.arange(len(LENGTHS))
+    )
 
 
 @pytest.fixture(scope="module")

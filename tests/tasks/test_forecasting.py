@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import nnkit
-from nnkit.batches import Series
+from nnkit.batches import SeriesBatch
 from nnkit.cli.verbs import predict as verb
 from nnkit.data.sampler import Draw
 from nnkit.tasks.forecasting import Forecasting
@@ -53,7 +53,7 @@ def test_metrics_are_those_of_numpy_over_batches_of_unequal_size():
     scored = task()
     for start, end in ((0, 16), (16, 32), (32, 37)):
         target = torch.tensor(truth[start:end]).flatten(1)
-        scored.evaluate(Series(torch.tensor(said[start:end]), target, torch.arange(start, end)))
+        scored.evaluate(SeriesBatch(torch.tensor(said[start:end]), target, torch.arange(start, end)))
         assert scored.last_outputs.shape == (end - start, 4, 3)
     results = {name: value.item() for name, value in scored.results().items()}
     units, real = said.astype(float) * STD + MEAN, truth.astype(float) * STD + MEAN
@@ -70,7 +70,7 @@ def test_metrics_are_those_of_numpy_over_batches_of_unequal_size():
 
 def test_results_are_cleared_and_the_sums_are_no_buffers():
     scored = task([0.0], [2.0])
-    batch = Series(torch.ones(2, 3), torch.tensor([[1.0, 2, 3], [2, 3, 4]]), torch.arange(2))
+    batch = SeriesBatch(torch.ones(2, 3), torch.tensor([[1.0, 2, 3], [2, 3, 4]]), torch.arange(2))
     scored.evaluate(batch)
     first = scored.results()
     scored.evaluate(batch)
@@ -82,9 +82,9 @@ def test_results_are_cleared_and_the_sums_are_no_buffers():
 def test_always_saying_the_mean_has_an_nrmse_of_one_and_a_still_series_none():
     truth = torch.randn(50, 6, generator=torch.Generator().manual_seed(1))
     scored = task([4.0], [3.0])
-    scored.evaluate(Series(truth.mean().expand(50, 6), truth, torch.arange(50)))
+    scored.evaluate(SeriesBatch(truth.mean().expand(50, 6), truth, torch.arange(50)))
     assert scored.results()["nrmse"].item() == pytest.approx(1, abs=1e-5)
-    scored.evaluate(Series(torch.zeros(5, 6), torch.ones(5, 6), torch.arange(5)))
+    scored.evaluate(SeriesBatch(torch.zeros(5, 6), torch.ones(5, 6), torch.arange(5)))
     assert np.isnan(scored.results()["nrmse"].item())
 
 

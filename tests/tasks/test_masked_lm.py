@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import nnkit
-from nnkit.batches import IGNORED, Sentences
+from nnkit.batches import IGNORED, SentenceBatch
 from nnkit.errors import UserError
 from nnkit.losses.cross_entropy import CrossEntropy
 from nnkit.tasks.masked_lm import MaskedLM, best_together
@@ -37,7 +37,7 @@ def test_losses_and_accuracies_are_means_over_masked_tokens_and_over_pairs():
     target = torch.randint(9, (5, 6), generator=drawn).masked_fill(~hidden, IGNORED)
     truth, numbers = torch.tensor([0, 1, 1, 0, 1]), torch.arange(5)
     inputs = numbers[:, None].expand(5, 6)
-    whole = Sentences(inputs, torch.ones_like(hidden), torch.zeros_like(inputs), target, truth, numbers)
+    whole = SentenceBatch(inputs, torch.ones_like(hidden), torch.zeros_like(inputs), target, truth, numbers)
     learning = MaskedLM(
         network=Given(tokens, follows),
         loss=CrossEntropy(),
@@ -46,7 +46,7 @@ def test_losses_and_accuracies_are_means_over_masked_tokens_and_over_pairs():
         make_scheduler=None,
     )
     for part in (slice(0, 2), slice(2, 5)):
-        learning.evaluate(Sentences(*(field[part] for field in whole)))
+        learning.evaluate(SentenceBatch(*(field[part] for field in whole)))
     results = learning.results()
     chosen, right = tokens[hidden].log_softmax(-1), target[hidden]
     mlm_loss = -sum(row[number] for row, number in zip(chosen, right, strict=True)) / len(right)

@@ -14,7 +14,7 @@ from sklearn import metrics as sklearn_metrics
 from torch import nn
 
 import nnkit
-from nnkit.batches import IGNORED, Blocks, Sentences, Series, Table
+from nnkit.batches import IGNORED, BlockBatch, SentenceBatch, SeriesBatch, TableBatch
 from nnkit.losses.cross_entropy import CrossEntropy
 from nnkit.losses.focal import Focal
 from nnkit.losses.map import MAP
@@ -109,7 +109,7 @@ def test_classification_is_the_same_for_any_batches(cuts, kind, half):
     task = Classification(
         num_classes=4, network=Given(scores, precision), loss=loss, target=kind_of_target, **NONE
     )
-    found = evaluated(task, Table(torch.arange(60), target, torch.arange(60)), cuts)
+    found = evaluated(task, TableBatch(torch.arange(60), target, torch.arange(60)), cuts)
     predicted = read.argmax(-1)
     assert found["loss"] == pytest.approx(expected, rel=1e-5)
     assert found["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(target, predicted), rel=1e-6)
@@ -126,7 +126,7 @@ def test_what_training_logs_is_the_same_for_any_batches(cuts, smoothed):
     weights = [0.25, 0.5, 1.0, 4.0]
     loss = CrossEntropy(label_smoothing=0.2 * smoothed, class_weights=weights)
     task = Classification(num_classes=4, network=Given(scores), loss=loss, target="index", **NONE)
-    found = trained(task, Table(torch.arange(60), target, torch.arange(60)), cuts)
+    found = trained(task, TableBatch(torch.arange(60), target, torch.arange(60)), cuts)
     whole = nn.CrossEntropyLoss(weight=torch.tensor(weights).double(), label_smoothing=0.2 * smoothed)
     assert found["loss"] == pytest.approx(float(whole(scores.double(), target)), rel=1e-5)
     assert found["accuracy"] == pytest.approx(float((scores.argmax(-1) == target).double().mean()), rel=1e-9)
@@ -146,7 +146,7 @@ def test_regression_is_that_of_scikit_learn_on_the_users_units(cuts, scale, loss
     task = Regression(
         target_mean=[mean] * 2, target_std=[std] * 2, network=Given(said), loss=loss, target="real", **NONE
     )
-    found = evaluated(task, Table(torch.arange(60), truth, torch.arange(60)), cuts)
+    found = evaluated(task, TableBatch(torch.arange(60), truth, torch.arange(60)), cuts)
     real, units = truth.double().numpy() * std + mean, said.double().numpy() * std + mean
     assert found["r2"] == pytest.approx(sklearn_metrics.r2_score(real, units), abs=1e-6)
     assert found["mae"] == pytest.approx(sklearn_metrics.mean_absolute_error(real, units), rel=1e-6)
@@ -164,7 +164,7 @@ def test_r2_of_targets_that_are_all_equal_is_that_of_scikit_learn():
         task = Regression(
             target_mean=[3.0], target_std=[2.0], network=Given(said), loss=nn.MSELoss(), target="real", **NONE
         )
-        found = evaluated(task, Table(torch.arange(5), truth, torch.arange(5)), [0, 2, 5])
+        found = evaluated(task, TableBatch(torch.arange(5), truth, torch.arange(5)), [0, 2, 5])
         assert found["r2"] == sklearn_metrics.r2_score(truth, said)
 
 
@@ -181,7 +181,7 @@ def test_forecasting_is_the_same_for_any_batches_in_large_units(cuts):
         target="real",
         **NONE,
     )
-    found = evaluated(task, Series(torch.arange(60), truth, torch.arange(60)), cuts)
+    found = evaluated(task, SeriesBatch(torch.arange(60), truth, torch.arange(60)), cuts)
     real, units = (part.double().numpy().reshape(60, 3, 2) * std + mean for part in (truth, said))
     error = units - real
     assert found["mse"] == pytest.approx((error**2).mean(), rel=1e-6)
@@ -209,7 +209,7 @@ def test_language_modeling_is_the_same_for_any_batches(cuts, kind):
     task = LanguageModeling(network=Given(logits), loss=loss, target="index", **NONE)
     task.network.forward = lambda inputs: logits[inputs[:, 0]]
     inputs = torch.arange(60)[:, None].expand(60, 7)
-    found = evaluated(task, Blocks(inputs, target, characters, torch.arange(60)), cuts)
+    found = evaluated(task, BlockBatch(inputs, target, characters, torch.arange(60)), cuts)
     scored = target != IGNORED
     nats = float(nn.functional.cross_entropy(logits[scored].double(), target[scored], reduction="sum"))
     count = int(scored.sum())
@@ -227,7 +227,7 @@ def test_masked_lm_is_the_same_for_any_batches_in_evaluation_and_training(cuts, 
     hidden = torch.arange(6) <= labels(6, 60, 1, seed=6)
     target, truth = labels(9, 60, 6).masked_fill(~hidden, IGNORED), labels(2, 60)
     inputs = torch.arange(60)[:, None].expand(60, 6)
-    whole = Sentences(
+    whole = SentenceBatch(
         inputs, torch.ones_like(hidden), torch.zeros_like(inputs), target, truth, torch.arange(60)
     )
     loss = CrossEntropy(label_smoothing=smoothing)
@@ -256,7 +256,7 @@ def test_a_class_that_is_neither_there_nor_predicted_is_left_out_of_f1():
         target="index",
         **NONE,
     )
-    assert evaluated(task, Table(torch.arange(4), target, torch.arange(4)), [0, 3, 4])["f1"] == 1
+    assert evaluated(task, TableBatch(torch.arange(4), target, torch.arange(4)), [0, 3, 4])["f1"] == 1
 
 
 def test_an_own_loss_names_its_evaluation_form_and_its_weights():
@@ -277,7 +277,7 @@ def test_an_own_loss_names_its_evaluation_form_and_its_weights():
 
     scores, target = drawn(60, 3), labels(3, 60)
     task = Classification(num_classes=3, network=Given(scores), loss=Own(5), target="index", **NONE)
-    found = evaluated(task, Table(torch.arange(60), target, torch.arange(60)), [0, 7, 60])
+    found = evaluated(task, TableBatch(torch.arange(60), target, torch.arange(60)), [0, 7, 60])
     weights = target + 1.0
     assert found["loss"] == pytest.approx(float((weights * scores[:, 0]).sum() / weights.sum()), rel=1e-5)
 
@@ -288,7 +288,7 @@ def test_counts_above_what_32_bits_count_are_exact():
     )
     task.epoch_totals += torch.tensor([[2.0**25], [2.0**25]])
     for _ in range(4):
-        task.training_step(Table(torch.zeros(1), torch.zeros(1, dtype=torch.int64), torch.zeros(1)), 0)
+        task.training_step(TableBatch(torch.zeros(1), torch.zeros(1, dtype=torch.int64), torch.zeros(1)), 0)
     task.read_window()
     assert task.epoch_totals[1].tolist() == [2**25 + 4] * 2
 

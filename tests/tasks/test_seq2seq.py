@@ -8,7 +8,7 @@ import sacrebleu
 import torch
 from torch import nn
 
-from nnkit.batches import IGNORED, Pairs
+from nnkit.batches import IGNORED, PairBatch
 from nnkit.losses.cross_entropy import CrossEntropy
 from nnkit.tasks.seq2seq import Seq2Seq, edit_distance
 from nnkit.tasks.translation import Translation
@@ -69,7 +69,7 @@ def pairs(references, start=0):
     numbers = torch.arange(start, start + len(references))
     target = table[:, 0]
     prefix = torch.cat([torch.full_like(target[:, :1], BEGIN), target[:, :-1].clamp(min=0)], dim=1)
-    return Pairs(
+    return PairBatch(
         numbers[:, None], torch.ones(len(numbers), 1, dtype=torch.bool), prefix, target, table, numbers
     )
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnkit.batches import IGNORED, Pairs
+from nnkit.batches import IGNORED, PairBatch
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
 from nnkit.data.buckets import LengthSampler, padding_share
 from nnkit.data.pairs.samples import (
@@ -259,7 +259,7 @@ class PairData(DataModule):
         tokenizer = self.tokenizers.target if target else self.tokenizers.source
         return [tokenizer.token_text(token) for token in tokens]
 
-    def read(self, items: Sequence[str]) -> Iterator[tuple[str, Pairs | str]]:
+    def read(self, items: Sequence[str]) -> Iterator[tuple[str, PairBatch | str]]:
         """Read sources as batches of one, without a target; see `DataModule.read`.
 
         Args:
@@ -273,8 +273,8 @@ class PairData(DataModule):
                 yield name, str(error)
 
 
-def _without_target(tokens: NDArray[Any]) -> Pairs:
+def _without_target(tokens: NDArray[Any]) -> PairBatch:
     inputs = torch.from_numpy(tokens).long()[None]
     target = torch.full((1, 1), IGNORED)
     prefix, indices = torch.full((1, 1), BEGIN), torch.zeros(1, dtype=torch.int64)
-    return Pairs(inputs, torch.ones_like(inputs, dtype=torch.bool), prefix, target, target[None], indices)
+    return PairBatch(inputs, torch.ones_like(inputs, dtype=torch.bool), prefix, target, target[None], indices)

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from nnkit.batches import IGNORED, Pairs
+from nnkit.batches import IGNORED, PairBatch
 from nnkit.data.base import Samples, Split
 from nnkit.data.sampler import Draw
 from nnkit.data.splits import rows_of
@@ -211,13 +211,13 @@ class PairSamples(Samples):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, draw: Draw) -> Pairs:
+    def __getitem__(self, draw: Draw) -> PairBatch:
         rows = self._rows[draw.indices]
         inputs, mask = self._pairs.sources.gather(rows)
         first = self._pairs.first[rows]
         target = _ended(self._pairs.targets, first)
         references = target[:, None] if draw.epoch is not None else self._references(first, rows)
-        return Pairs(inputs, mask, _shifted(target), target, references, draw.indices)
+        return PairBatch(inputs, mask, _shifted(target), target, references, draw.indices)
 
     def _references(self, first: Tensor, rows: Tensor) -> Tensor:
         counts = self._pairs.counts[rows]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nnkit.batches import Sentences
+from nnkit.batches import SentenceBatch
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
 from nnkit.data.buckets import LengthSampler
 from nnkit.data.pairs.documents import DocumentRule, Documents, EncodedDocuments, SentenceRule
@@ -181,7 +181,7 @@ class SentencePairs(DataModule):
             lengths, batch_size, seed=seed, drawn=samples.lengths, rank=rank, world_size=world_size
         )
 
-    def read(self, items: Sequence[str]) -> Iterator[tuple[str, Sentences | str]]:
+    def read(self, items: Sequence[str]) -> Iterator[tuple[str, SentenceBatch | str]]:
         """Read texts with [MASK] in place of tokens as batches of one; see `DataModule.read`.
 
         Args:
@@ -196,7 +196,7 @@ class SentencePairs(DataModule):
             except UserError as error:
                 yield name, str(error)
 
-    def masked(self, first: str, second: str | None = None) -> Sentences:
+    def masked(self, first: str, second: str | None = None) -> SentenceBatch:
         """Return a batch of one text, or of a pair, in which each [MASK] is a masked token; see `masked_pair`.
 
         Raises:

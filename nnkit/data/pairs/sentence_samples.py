@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nnkit.batches import IGNORED, Sentences
+from nnkit.batches import IGNORED, SentenceBatch
 from nnkit.data.base import Samples
 from nnkit.data.counted_random import uniform
 from nnkit.data.pairs.documents import EncodedDocuments
@@ -131,7 +131,7 @@ class SentencePairSamples(Samples):
         other = np.searchsorted(self._later_ends, number, side="right")
         return self._end[other] - (self._later_ends[other] - number), self._end[other]
 
-    def __getitem__(self, draw: Draw) -> Sentences:
+    def __getitem__(self, draw: Draw) -> SentenceBatch:
         rows = draw.indices.numpy()
         cut = self._draw(draw.epoch, rows)
         inputs, words, segments, mask = self._laid_out(cut)
@@ -140,7 +140,7 @@ class SentencePairSamples(Samples):
         places = _FOR_PAIR + np.arange(shape[1] * _FOR_TOKEN)
         drawn = uniform(seed, epoch, rows, places).reshape(shape)
         inputs, target = mask_tokens(inputs, words, drawn, self._tokenizer)
-        return Sentences(
+        return SentenceBatch(
             inputs=torch.from_numpy(inputs),
             mask=torch.from_numpy(mask),
             segments=torch.from_numpy(segments),
@@ -197,7 +197,7 @@ def _below(drawn: NDArray[np.float64], count: Any) -> Numbers:
     return numbers
 
 
-def masked_pair(tokenizer: BertTokenizer, texts: Sequence[str]) -> Sentences:
+def masked_pair(tokenizer: BertTokenizer, texts: Sequence[str]) -> SentenceBatch:
     """Return a batch of one text, or of a pair, in which each [MASK] is a masked token; the target there is 0."""
     rows = [np.concatenate([tokenizer.encode_masked(text), [tokenizer.sep_id]]) for text in texts]
     inputs = torch.from_numpy(np.concatenate([[tokenizer.cls_id], *rows]).astype(np.int64))[None]
@@ -205,4 +205,4 @@ def masked_pair(tokenizer: BertTokenizer, texts: Sequence[str]) -> Sentences:
     segments[:, 1 + len(rows[0]) :] = 1
     target = torch.full_like(inputs, IGNORED).masked_fill(inputs == tokenizer.mask_id, 0)
     zero = torch.zeros(1, dtype=torch.int64)
-    return Sentences(inputs, torch.ones_like(inputs, dtype=torch.bool), segments, target, zero, zero)
+    return SentenceBatch(inputs, torch.ones_like(inputs, dtype=torch.bool), segments, target, zero, zero)

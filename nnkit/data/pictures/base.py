@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nnkit.batches import Pictures, listed
+from nnkit.batches import ImageBatch, listed
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.pictures.augment import Augment
 from nnkit.data.pictures.image_files import PictureError, list_pictures, quiet, warn_if_unlike
@@ -61,13 +61,13 @@ class PictureSamples(Samples):
     def __len__(self) -> int:
         return len(self._targets if self._rows is None else self._rows)
 
-    def __getitem__(self, draw: Draw) -> Pictures:
+    def __getitem__(self, draw: Draw) -> ImageBatch:
         rows = draw.indices if self._rows is None else self._rows.index_select(0, draw.indices)
         pixels = self._gather(rows)
         if self._augment is not None and draw.epoch is not None:
             pixels = self._augment(pixels, self._seed, draw.epoch, draw.indices)
         inputs = pixels.to(torch.float32).mul_(self._scale).add_(self._offset)
-        return Pictures(inputs, self._targets.index_select(0, rows), draw.indices)
+        return ImageBatch(inputs, self._targets.index_select(0, rows), draw.indices)
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class PictureData(DataModule):
             )
         return pictures
 
-    def read(self, items: Sequence[str]) -> Iterator[tuple[str, Pictures | str]]:
+    def read(self, items: Sequence[str]) -> Iterator[tuple[str, ImageBatch | str]]:
         """Read picture files, and those in folders, as batches of one; see `DataModule.read`."""
         scale, offset = _affine(self.preprocessing["mean"], self.preprocessing["std"])
         zero = torch.zeros(1, dtype=torch.int64)
@@ -224,7 +224,7 @@ class PictureData(DataModule):
                     continue
                 warn_if_unlike(str(file), pixels.numpy(), self.preprocessing["brightness"])
                 inputs = pixels.unsqueeze(0).to(torch.float32).mul_(scale).add_(offset)
-                yield str(file), Pictures(inputs, zero, zero)
+                yield str(file), ImageBatch(inputs, zero, zero)
 
 
 def _affine(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnkit.batches import Series
+from nnkit.batches import SeriesBatch
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.sampler import Draw
 from nnkit.data.tables.columns import mean_and_std
@@ -61,10 +61,10 @@ class WindowSamples(Samples):
     def __len__(self) -> int:
         return len(self._starts)
 
-    def __getitem__(self, draw: Draw) -> Series:
+    def __getitem__(self, draw: Draw) -> SeriesBatch:
         starts = self._starts.index_select(0, draw.indices).unsqueeze(1)
         target = self._values[starts + self._after][..., self._columns]
-        return Series(self._values[starts + self._before], target.flatten(1), draw.indices)
+        return SeriesBatch(self._values[starts + self._before], target.flatten(1), draw.indices)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -195,7 +195,7 @@ class WindowedSeries(DataModule):
         # Divided first: the difference of two numbers near the largest float overflows.
         return torch.from_numpy((values / std - mean / std).astype(np.float32))
 
-    def read(self, items: Sequence[str]) -> Iterator[tuple[str, Series | str]]:
+    def read(self, items: Sequence[str]) -> Iterator[tuple[str, SeriesBatch | str]]:
         """Read the last window of each file, of which the steps that follow are forecast; see `DataModule.read`."""
         names = [channel["name"] for channel in self.preprocessing["channels"]]
         for item in items:
@@ -207,13 +207,13 @@ class WindowedSeries(DataModule):
             except UserError as error:
                 yield item, str(error)
 
-    def _last_window(self, item: str, values: Values) -> Series:
+    def _last_window(self, item: str, values: Values) -> SeriesBatch:
         window = self.preprocessing["window"]
         if len(values) < window:
             raise UserError(f"{item} has {len(values):,} rows, and the model reads the last {window:,}")
         inputs = self._standardised(fill_gaps(values, [len(values)])[-window:])
         target = torch.zeros(1, self.facts()["num_outputs"])
-        return Series(inputs.unsqueeze(0), target, torch.zeros(1, dtype=torch.int64))
+        return SeriesBatch(inputs.unsqueeze(0), target, torch.zeros(1, dtype=torch.int64))
 
 
 def cut(num_steps: int, val_fraction: float, test_fraction: float) -> dict[Split, tuple[int, int]]:

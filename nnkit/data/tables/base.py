@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from nnkit.batches import Table
+from nnkit.batches import TableBatch
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.sampler import Draw
 from nnkit.data.tables.columns import (
@@ -51,9 +51,9 @@ class TableSamples(Samples):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, draw: Draw) -> Table:
+    def __getitem__(self, draw: Draw) -> TableBatch:
         rows = self._rows.index_select(0, draw.indices)
-        return Table(gather(self._features, rows), self._targets.index_select(0, rows), draw.indices)
+        return TableBatch(gather(self._features, rows), self._targets.index_select(0, rows), draw.indices)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -189,7 +189,7 @@ class TableData(DataModule):
         features, targets, rows = self._encoded
         return TableSamples(features, targets, rows[split])
 
-    def read(self, items: Sequence[str]) -> Iterator[tuple[str, Table | str]]:
+    def read(self, items: Sequence[str]) -> Iterator[tuple[str, TableBatch | str]]:
         """Read the rows of CSV files as batches of one named ``file.csv:row``; see `DataModule.read`.
 
         Columns that were not trained on, the target among them, are ignored.

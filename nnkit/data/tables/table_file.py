@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nnkit.batches import Table
+from nnkit.batches import TableBatch
 from nnkit.data.cache import sha256_of
 from nnkit.data.reading.delimited import (
     Dialect,
@@ -205,7 +205,7 @@ def _say_no_numbers(name: str, column: Numbers) -> None:
 
 def read_table_rows(
     item: str, delimiter: str | None, encoding: str | None, learnt: Sequence[LearntColumn]
-) -> Iterator[tuple[str, Table | str]]:
+) -> Iterator[tuple[str, TableBatch | str]]:
     """Read the rows of a CSV file with a header.
 
     Args:
@@ -275,7 +275,7 @@ def _say_outlier(values: NDArray[np.float64], spec: NumberColumn, said: set[str]
         )
 
 
-def _encode(rows: list[_Values], learnt: Sequence[LearntColumn], said: set[str]) -> Iterator[Table]:
+def _encode(rows: list[_Values], learnt: Sequence[LearntColumn], said: set[str]) -> Iterator[TableBatch]:
     columns: dict[str, Column] = {}
     for place, spec in enumerate(learnt):
         cells = [row[place] for row in rows]
@@ -298,4 +298,4 @@ def _encode(rows: list[_Values], learnt: Sequence[LearntColumn], said: set[str])
     inputs = gather(encode(columns, learnt, len(rows)), torch.arange(len(rows)))
     zero = torch.zeros(1, dtype=torch.int64)
     for row in inputs:
-        yield Table(row.unsqueeze(0), zero, zero)
+        yield TableBatch(row.unsqueeze(0), zero, zero)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nnkit.batches import Tokens
+from nnkit.batches import TextBatch
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
 from nnkit.data.buckets import LengthSampler, padding_share
 from nnkit.data.reading.frame import Texts
@@ -239,7 +239,7 @@ class LabelledTexts(DataModule):
             world_size=world_size,
         )
 
-    def read(self, items: Sequence[str]) -> Iterator[tuple[str, Tokens | str]]:
+    def read(self, items: Sequence[str]) -> Iterator[tuple[str, TextBatch | str]]:
         """Read texts as batches of one; see `DataModule.read`.
 
         Args:

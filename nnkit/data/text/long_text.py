@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from numpy.typing import NDArray
 
-from nnkit.batches import Blocks
+from nnkit.batches import BlockBatch
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.cache import Prepared
 from nnkit.data.reading.user_files import find_file
@@ -200,7 +200,7 @@ class LongText(DataModule):
         end = begin + counts[split]["tokens"]
         return EvaluationBlocks(tokens, begin, end, self.eval_block_size or self.block_size, per_token)
 
-    def read(self, items: Sequence[str]) -> Iterator[tuple[str, Blocks | str]]:
+    def read(self, items: Sequence[str]) -> Iterator[tuple[str, BlockBatch | str]]:
         """Read texts as batches of one, the target the token that follows; see `DataModule.read`.
 
         Args:
@@ -354,7 +354,7 @@ def cut_by_position(texts: Iterable[str], ends: Sequence[int]) -> Iterator[tuple
         position += len(text)
 
 
-def _block_of(name: str, text: str, tokenizer: Tokenizer) -> Blocks | str:
+def _block_of(name: str, text: str, tokenizer: Tokenizer) -> BlockBatch | str:
     """Return a batch of one text, or the sentence that tells why there is none."""
     whole, text = text, text[:_MAX_CHARACTERS]
     ids = tokenizer.encode(text)
@@ -368,4 +368,4 @@ def _block_of(name: str, text: str, tokenizer: Tokenizer) -> Blocks | str:
         _logger.warning("%s: only the first %d tokens are read", name[:80], len(ids))
     characters = torch.tensor([float(starts[len(ids)] - starts[1])])
     row = torch.from_numpy(ids.astype("int64"))[None]
-    return Blocks(row[:, :-1], row[:, 1:], characters, torch.zeros(1, dtype=torch.int64))
+    return BlockBatch(row[:, :-1], row[:, 1:], characters, torch.zeros(1, dtype=torch.int64))

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnkit.batches import IGNORED, Blocks, Tokens
+from nnkit.batches import IGNORED, BlockBatch, TextBatch
 from nnkit.data.base import Samples
 from nnkit.data.counted_random import private_generator
 from nnkit.data.sampler import Draw
@@ -53,7 +53,7 @@ class TrainingWindows(Samples):
     def __len__(self) -> int:
         return (len(self._tokens) - (not self._random)) // self._block_size
 
-    def __getitem__(self, draw: Draw) -> Blocks:
+    def __getitem__(self, draw: Draw) -> BlockBatch:
         rows = draw.indices.numpy()
         # Outside training the blocks lie side by side, the same each time.
         drawn = self._random and draw.epoch is not None
@@ -63,7 +63,7 @@ class TrainingWindows(Samples):
             self._tokens[begins[:, None] + np.arange(self._block_size + 1)].astype(np.int64)
         )
         characters = torch.full((len(begins),), self._per_token * self._block_size)
-        return Blocks(found[:, :-1].contiguous(), found[:, 1:].contiguous(), characters, draw.indices)
+        return BlockBatch(found[:, :-1].contiguous(), found[:, 1:].contiguous(), characters, draw.indices)
 
     def _drawn(self, epoch: int) -> NDArray[np.int64]:
         if self._starts is None or self._starts[0] != epoch:
@@ -91,7 +91,7 @@ class EvaluationBlocks(Samples):
     def __len__(self) -> int:
         return -(-(self._end - self._begin) // self._block_size)
 
-    def __getitem__(self, draw: Draw) -> Blocks:
+    def __getitem__(self, draw: Draw) -> BlockBatch:
         firsts = self._begin + draw.indices.numpy() * self._block_size
         places = firsts[:, None] + np.arange(-1, self._block_size)
         found = self._tokens[np.minimum(places, self._end - 1)].astype(np.int64)
@@ -99,7 +99,7 @@ class EvaluationBlocks(Samples):
         beyond = places[:, 1:] >= self._end
         inputs[beyond], target[beyond] = 0, IGNORED
         characters = torch.from_numpy((~beyond).sum(1) * self._per_token).float()
-        return Blocks(torch.from_numpy(inputs), torch.from_numpy(target), characters, draw.indices)
+        return BlockBatch(torch.from_numpy(inputs), torch.from_numpy(target), characters, draw.indices)
 
 
 class EncodedTexts(NamedTuple):
@@ -219,10 +219,10 @@ class LabelledTextSamples(Samples):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, draw: Draw) -> Tokens:
+    def __getitem__(self, draw: Draw) -> TextBatch:
         rows = self._rows[draw.indices]
         inputs, mask = self._texts.gather(rows)
-        return Tokens(inputs, mask, self._target[rows], draw.indices)
+        return TextBatch(inputs, mask, self._target[rows], draw.indices)
 
 
 def report_share(count: int, of: int, what: str) -> None:

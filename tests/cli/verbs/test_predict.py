@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import nnkit
-from nnkit.batches import Pictures, Table
+from nnkit.batches import ImageBatch, TableBatch
 from nnkit.inference import prediction
 from nnkit.inference.prediction import Unreadable, predict
 from nnkit.tasks.regression import Regression
@@ -149,7 +149,7 @@ class Doubling(torch.nn.Module):
 
 def test_items_go_through_the_network_together_and_come_out_in_order():
     zero = torch.zeros(1, dtype=torch.int64)
-    items = [(str(n), Table(torch.tensor([[float(n)]]), zero, zero)) for n in range(10)]
+    items = [(str(n), TableBatch(torch.tensor([[float(n)]]), zero, zero)) for n in range(10)]
     items.insert(3, ("bad", "it is bad"))
     task = Doubling()
     answers = list(predict(task, Reader(items), ["..."], batch_size=4))
@@ -161,7 +161,7 @@ def test_items_go_through_the_network_together_and_come_out_in_order():
 def test_pictures_of_different_sizes_do_not_share_a_batch():
     zero = torch.zeros(1, dtype=torch.int64)
     sides = [2, 2, 3, 3, 3, 2]
-    items = [(str(n), Pictures(torch.ones(1, 1, side, side), zero, zero)) for n, side in enumerate(sides)]
+    items = [(str(n), ImageBatch(torch.ones(1, 1, side, side), zero, zero)) for n, side in enumerate(sides)]
     task = Doubling()
     answers = list(predict(task, Reader(items), ["..."]))
     assert task.sizes == [2, 3, 1]

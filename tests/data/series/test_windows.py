@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnkit.batches import Series
+from nnkit.batches import SeriesBatch
 from nnkit.data.sampler import Draw
 from nnkit.data.series.base import LoadedSeries, WindowedSeries, cut, fill_gaps
 from nnkit.errors import UserError
@@ -61,7 +61,7 @@ def test_each_window_is_what_a_loop_cuts_out(window, horizon, stride):
             if first <= start and start + horizon <= end
         ][:: stride if name == "train" else 1]
         batch = everything(data, name)
-        assert isinstance(batch, Series)
+        assert isinstance(batch, SeriesBatch)
         assert batch.inputs.dtype == batch.target.dtype == torch.float32
         assert batch.inputs.shape == (len(expected), window, 2)
         assert batch.target.shape == (len(expected), horizon)
