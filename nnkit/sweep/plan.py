@@ -14,10 +14,11 @@ from typing import Any
 from omegaconf import DictConfig
 
 from nnkit import config as configs
+from nnkit.config.overrides import COMMAND_LINE
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.files.atomic import TEMPORARY
-from nnkit.sweep.directory import BEGINNINGS, SWEEP, Definition, Sweep
-from nnkit.sweep.space import Axis, Options, Space, grid, read_space
+from nnkit.sweep.directory import BEGINNINGS, SWEEP, Definition, Sweep, Sweeper
+from nnkit.sweep.space import Axis, Options, Space, grid, read_space, seeds_apart
 from nnkit.sweep.trials import Trial
 from nnkit.ui.report import shorten
 from nnkit.ui.terminal import is_terminal
@@ -26,7 +27,6 @@ from nnkit.ui.terminal import is_terminal
 _MANY = 20
 # What belongs to the sweep and not to its trials.
 _OWN = ("name", "output_dir", "auto_resume")
-_EXAMPLE = "such as optimizer.lr=tag(log,interval(1e-4,1e-1))"
 
 
 def is_search(options: Options, space: Space) -> bool:
@@ -37,12 +37,8 @@ def is_search(options: Options, space: Space) -> bool:
     """
     sweeper, problems = options.sweeper, own_axes(space)
     search = space.has_interval or sweeper.n_trials is not None
-    if search and sweeper.n_trials is None and sweeper.timeout is None:
-        key = next(axis.key for axis in space.axes if axis.choices is None)
-        text = "an interval has no end of values: say how many are tried"
-        problems.append(Problem(key, text, "hydra.sweeper.n_trials=30, or hydra.sweeper.timeout=SECONDS"))
-    if search and not space.axes:
-        problems.append(Problem("hydra.sweeper.n_trials", "there is nothing to search", _EXAMPLE))
+    if search:
+        problems += endless(sweeper, seeds_apart(space.axes)[0])
     idle = sorted(key for key in options.typed if key.startswith("hydra.sweeper."))
     if not search and idle:
         text = "belongs to a search, and this is a grid, which tries every value once"
@@ -53,6 +49,21 @@ def is_search(options: Options, space: Space) -> bool:
     if problems:
         raise ConfigError(problems)
     return search
+
+
+def endless(sweeper: Sweeper, axes: Sequence[Axis]) -> list[Problem]:
+    """Return what is wrong with a search that has no end, or no axis but the seed."""
+    problems = []
+    if sweeper.n_trials is None and sweeper.timeout is None:
+        text = "intervals are searched, and a search needs an end: say how many settings are tried"
+        answer = "hydra.sweeper.n_trials=30, or hydra.sweeper.timeout=SECONDS"
+        problems.append(Problem("hydra.sweeper.n_trials", text, answer, COMMAND_LINE))
+    if not axes:
+        text = "there is nothing to search: no word but the seed has values"
+        problems.append(
+            Problem("", text, "such as 'optimizer.lr=tag(log,interval(1e-4,1e-1))'", COMMAND_LINE)
+        )
+    return problems
 
 
 def own_axes(space: Space) -> list[Problem]:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from nnkit.errors import EnvironmentFault
 from nnkit.machine import signals
-from nnkit.sweep.directory import Request
 from nnkit.sweep.trials import EXITED, KILLED, STOPPED, Outcome, Trial, TrialReport
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
+
+    from nnkit.sweep.directory import Request
 
 _PRELOAD = "nnkit.sweep.preload"
 # What `multiprocessing` says of a process whose server is gone.

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nnkit.config.overrides import COMMAND_LINE
-from nnkit.errors import ConfigError, Problem, UserError
+from nnkit.errors import ConfigError, UserError
 from nnkit.sweep.directory import Definition, Sweep
+from nnkit.sweep.plan import endless
 from nnkit.sweep.space import Axis, seeds_apart
 from nnkit.sweep.storage import REPEATS, STOPPED_AT, StudyStore
 from nnkit.sweep.study import (
@@ -119,7 +119,8 @@ class Search:
         self.definition = definition
         self._axes, seeds = seeds_apart(axes)
         self._seeds = (seeds.choices or ()) if seeds is not None else ()
-        self._check()
+        if problems := endless(definition.sweeper, self._axes):
+            raise ConfigError(problems)
         self._distributions = {axis.name: distribution(axis) for axis in self._axes}
         direction: Direction = "minimize" if definition.mode == "min" else "maximize"
         self._store = StudyStore(sweep.path, definition.sweeper.storage, direction, sleep)
@@ -180,17 +181,6 @@ class Search:
         self._settle(setting, trial, outcome)
         if setting.following is not None:
             self._waiting.appendleft(setting.following)
-
-    def _check(self) -> None:
-        sweeper, problems = self.definition.sweeper, []
-        if sweeper.n_trials is None and sweeper.timeout is None:
-            text, hint = "a search needs an end", "hydra.sweeper.n_trials=30 or hydra.sweeper.timeout=SECONDS"
-            problems.append(Problem("hydra.sweeper.n_trials", text, hint, COMMAND_LINE))
-        if not self._axes:
-            hint = "such as 'optimizer.lr=tag(log,interval(1e-4,1e-1))'"
-            problems.append(Problem("", "there is nothing to search: no word but the seed has values", hint))
-        if problems:
-            raise ConfigError(problems)
 
     def _recall(self, entries: Mapping[str, Entry], retry_failed: bool) -> None:
         """Take up the settings of before, make status file and study agree, and line up what is to be run."""

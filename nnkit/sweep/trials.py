@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -107,6 +106,9 @@ def trial_name(words: Sequence[str]) -> str:
     plain = _UNNAMED.sub("_", whole)
     # A hash tells apart what other characters or long values would make the same.
     if plain != whole or len(plain.encode()) > _LONGEST_NAME:
+        # The server of a sweep starts the sooner without it.
+        import hashlib
+
         digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
         plain = f"{plain.encode()[: _LONGEST_NAME - 12].decode(errors='ignore')}~{digest}"
     return plain or "trial"
