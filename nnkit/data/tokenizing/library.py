@@ -44,7 +44,7 @@ class LibraryTokenizer(Tokenizer):
         self.vocab_size = len(vocabulary)
         ids = {text: token for token, text in enumerate(vocabulary)}
         self.unknown = None if kind == "bpe" else ids[UNKNOWN]
-        self._library = _empty(kind, ids, [tuple(merge.split(" ")) for merge in self._merges])
+        self._library = _empty(kind, ids, [tuple(merge.split(" ", 1)) for merge in self._merges])
 
     @classmethod
     def learn(cls, kind: str, texts: Iterable[str], max_vocab: int | None) -> "LibraryTokenizer":
