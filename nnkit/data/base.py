@@ -174,7 +174,7 @@ class DataModule(LightningDataModule, ABC):
     # Whether `prepare` vouches for every number and class, so that the samples need not be looked through.
     vouched: ClassVar[bool] = False
     # Keys of `preprocessing` that the weights of a network rest on. Where a run starts from the weights of another,
-    # what that one learnt comes along as `heritage`; `prepare` uses it instead of learning it.
+    # what that one learnt comes along as `pretrained`; `prepare` uses it instead of learning it.
     inherited: ClassVar[tuple[str, ...]] = ()
     # Samples of a validation or test batch where `eval_batch_size` is None, unless `batch_size` is more.
     least_eval_batch: ClassVar[int] = 512
@@ -191,7 +191,7 @@ class DataModule(LightningDataModule, ABC):
             raise ValueError(f"num_workers must be at least 0, not {self.num_workers}")
         self.eval_batch_size = self.eval_batch_size or max(self.batch_size, self.least_eval_batch)
         self.preprocessing: Preprocessing = {}
-        self.heritage: Preprocessing = {}
+        self.pretrained: Preprocessing = {}
         self.forget()
         options = self.split_options
         check_fractions(options.get("val_fraction") or 0.0, options.get("test_fraction") or 0.0)
@@ -357,12 +357,12 @@ class DataModule(LightningDataModule, ABC):
         return [tokenizer.token_text(token) for token in tokens]
 
     @contextmanager
-    def speaking_of_heritage(self) -> Iterator[None]:
+    def about_pretrained(self) -> Iterator[None]:
         """Add to an error about the data that the vocabulary is that of the run whose weights this one starts from."""
         try:
             yield
         except UserError as error:
-            if not self.heritage:
+            if not self.pretrained:
                 raise
             raise UserError(
                 f"init_from: {error}\n    the vocabulary is that of the run whose weights this one starts from"

@@ -71,20 +71,20 @@ def _has_matrix_units() -> bool:
 
 
 def prepare_data(
-    config: DictConfig, preprocessing: Preprocessing | None = None, heritage: Preprocessing | None = None
+    config: DictConfig, preprocessing: Preprocessing | None = None, pretrained: Preprocessing | None = None
 ) -> DataModule:
     """Build the data module, prepare it or take over what an earlier run learnt, and fill the facts in.
 
     Args:
         config: A composed config.
         preprocessing: What this run learnt when it began; None: the data are prepared.
-        heritage: What they need not learn then, as another run has; see `DataModule.inherited`.
+        pretrained: What they need not learn then, as another run has; see `DataModule.inherited`.
 
     Raises:
         ConfigError: If a fact the user typed contradicts the data.
     """
     data: DataModule = build(config.data, "data")
-    data.heritage = dict(heritage or {})
+    data.pretrained = dict(pretrained or {})
     data.setup_data(preprocessing)
     problems = []
     for name, value in data.facts().items():

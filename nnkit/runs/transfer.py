@@ -75,7 +75,7 @@ def prepare(config: DictConfig, source: Source | None, typed: Collection[str] = 
             "its weights, and these data need one\n    name a run that was trained on data of the same kind"
         )
     _adopt(config.data, {key: tokenizer_from(source.learnt[key]) for key in inherited}, typed)
-    data = prepare_data(config, heritage={key: source.learnt[key] for key in inherited})
+    data = prepare_data(config, pretrained={key: source.learnt[key] for key in inherited})
     _check_vocabulary(data, source)
     return data
 

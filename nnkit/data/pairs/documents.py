@@ -1,7 +1,7 @@
 """A text as documents of sentences: read, split, and encoded into the cache."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Literal, NamedTuple
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from nnkit.data.cache import Arrays, Prepared
 from nnkit.data.counted_random import private_generator
 from nnkit.data.splits import SPLITS
-from nnkit.data.text.corpus import Corpus, read_text, shown
+from nnkit.data.text.corpus import Corpus, Reread, read_text, shown
 from nnkit.data.text.token_cache import Scan, Write, cached_tokens, learnt_spec
-from nnkit.data.tokenizing import BertTokenizer, TokenizerKind, learn_tokenizer
+from nnkit.data.tokenizing import BertTokenizer, Tokenizer, TokenizerKind, learn_tokenizer
 from nnkit.errors import UserError
 
 DocumentRule = Literal["blank_lines", "files"]
@@ -50,8 +50,8 @@ class Documents:
     Attributes:
         corpus: The text.
         scanned: What `scan` returns for it.
-        documents: As in `read_documents`.
-        sentences: As in `read_documents`.
+        documents: Whether a document ends at "blank_lines" or with its file ("files").
+        sentences: Whether each of the "lines" is a sentence, or "punctuation" ends one; a blank line ends one as well.
         val_fraction: Share of the documents held out for validation.
         test_fraction: Share held out for the test.
         split_seed: Seed of the split.
@@ -71,10 +71,19 @@ class Documents:
         rules = [self.documents, self.sentences, self.val_fraction, self.test_fraction, self.split_seed]
         return [self.scanned.fingerprint, self.corpus.encoding, *rules]
 
-    def read(self, advance: Callable[[int], None]) -> Iterator[list[str]]:
-        """Yield the sentences of each document that has two."""
-        found = read_documents(self.corpus, self.documents, self.sentences, advance)
-        return (document for document in found if len(document) >= 2)
+    def read(self, title: str) -> Iterator[list[str]]:
+        """Yield the sentences of each document that has two, none of them empty; the title is that of the bar."""
+        with shown(title, self.corpus) as advance:
+            for source in self.corpus.sources:
+                found: Iterator[list[str]] = (
+                    paragraph if self.sentences == "lines" else cut_sentences(" ".join(paragraph))
+                    for paragraph in _paragraphs(
+                        read_text(source.path, self.corpus.encoding, advance=advance)
+                    )
+                )
+                if self.documents == "files":
+                    found = iter([list(chain.from_iterable(found))])
+                yield from (document for document in found if len(document) >= 2)
 
     def splits(self) -> NDArray[np.uint8]:
         """Return the split of each document as its number in `SPLITS`, (documents,).
@@ -82,8 +91,7 @@ class Documents:
         Raises:
             UserError: If there are too few documents for the splits that are wanted.
         """
-        with shown("Reading", self.corpus) as advance:
-            count = sum(1 for _ in self.read(advance))
+        count = sum(1 for _ in self.read("Reading"))
         sizes = [
             max(_LEAST, round(count * share)) if share else 0
             for share in (self.val_fraction, self.test_fraction)
@@ -114,13 +122,19 @@ class Documents:
             kind: As in `learn_tokenizer`.
             max_vocab: As in `learn_tokenizer`.
         """
-        return learnt_spec(
-            "marked",
-            [*self.key, kind, max_vocab],
-            lambda: learn_tokenizer(
-                kind, _Learnable(self), max_vocab=max_vocab, with_unknown=True, special_tokens=True
-            ),
-        )
+
+        def learn() -> Tokenizer:
+            splits = self.splits()
+            texts = Reread(lambda: self._training_sentences(splits))
+            options: dict[str, Any] = {"max_vocab": max_vocab, "with_unknown": True, "special_tokens": True}
+            return learn_tokenizer(kind, texts, **options)
+
+        return learnt_spec("marked", [*self.key, kind, max_vocab], learn)
+
+    def _training_sentences(self, splits: NDArray[np.uint8]) -> Iterator[str]:
+        for split, sentences in zip(splits, self.read("Learning a vocabulary"), strict=True):
+            if split == 0:
+                yield from sentences
 
     def encoded(self, tokenizer: BertTokenizer) -> Prepared:
         """Return the documents as token ids, memory-mapped; each sentence is encoded by itself.
@@ -141,64 +155,25 @@ class Documents:
             split: dict.fromkeys(("documents", "sentences", "tokens", "unknown"), 0) for split in SPLITS
         }
         sentence_lengths, document_lengths = [np.zeros(1, np.int64)], [0]
-        with shown("Encoding", self.corpus) as advance:
-            reading = zip(splits.tolist(), self.read(advance), strict=True)
-            while chunk := list(islice(reading, _CHUNK)):
-                rows = iter(tokenizer.encode_batch(list(chain.from_iterable(texts for _, texts in chunk))))
-                for split, texts in chunk:
-                    found = [row for row in islice(rows, len(texts)) if len(row)]
-                    tokens = np.concatenate([np.empty(0, np.int32), *found])
-                    write(tokens)
-                    sentence_lengths.append(np.array([len(row) for row in found], np.int64))
-                    document_lengths.append(len(found))
-                    count = counts[SPLITS[split]]
-                    count["documents"] += 1
-                    count["sentences"] += len(found)
-                    count["tokens"] += len(tokens)
-                    count["unknown"] += int((tokens == tokenizer.unknown).sum())
+        reading = zip(splits.tolist(), self.read("Encoding"), strict=True)
+        while chunk := list(islice(reading, _CHUNK)):
+            rows = iter(tokenizer.encode_batch(list(chain.from_iterable(texts for _, texts in chunk))))
+            for split, texts in chunk:
+                found = [row for row in islice(rows, len(texts)) if len(row)]
+                tokens = np.concatenate([np.empty(0, np.int32), *found])
+                write(tokens)
+                sentence_lengths.append(np.array([len(row) for row in found], np.int64))
+                document_lengths.append(len(found))
+                count = counts[SPLITS[split]]
+                count["documents"] += 1
+                count["sentences"] += len(found)
+                count["tokens"] += len(tokens)
+                count["unknown"] += int((tokens == tokenizer.unknown).sum())
         return {"counts": counts}, {
             "sentences": np.concatenate(sentence_lengths).cumsum(),
             "documents": np.array(document_lengths, np.int64).cumsum(),
             "parts": splits,
         }
-
-
-class _Learnable:
-    """The sentences that a vocabulary is learnt from; they can be iterated more than once."""
-
-    def __init__(self, documents: Documents) -> None:
-        self._documents, self._splits = documents, documents.splits()
-
-    def __iter__(self) -> Iterator[str]:
-        with shown("Learning a vocabulary", self._documents.corpus) as advance:
-            for split, sentences in zip(self._splits, self._documents.read(advance), strict=True):
-                if split == 0:
-                    yield from sentences
-
-
-def read_documents(
-    corpus: Corpus,
-    documents: DocumentRule,
-    sentences: SentenceRule,
-    advance: Callable[[int], None] = lambda _: None,
-) -> Iterator[list[str]]:
-    """Yield the sentences of each document, none of them empty.
-
-    Args:
-        corpus: The text.
-        documents: Whether a document ends at "blank_lines" or with its file ("files").
-        sentences: Whether each of the "lines" is a sentence, or "punctuation" ends one; a blank line ends one as well.
-        advance: Called with the number of bytes that were read.
-    """
-    for source in corpus.sources:
-        found = (
-            paragraph if sentences == "lines" else cut_sentences(" ".join(paragraph))
-            for paragraph in _paragraphs(read_text(source.path, corpus.encoding, advance=advance))
-        )
-        if documents == "blank_lines":
-            yield from found
-        else:
-            yield list(chain.from_iterable(found))
 
 
 def cut_sentences(text: str) -> list[str]:

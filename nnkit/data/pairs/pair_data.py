@@ -106,7 +106,7 @@ class PairData(DataModule):
         paired = self.load()
         rows = paired.rows(self.split_rows)
         self._tokenizers = self._vocabularies(paired, rows["train"].tolist())
-        with self.speaking_of_heritage():
+        with self.about_pretrained():
             pairs, kept = self._open(paired, self._tokenizers, rows, self.max_length)
         longest = int(pairs.target_lengths[kept["train"]].max()) if len(kept["train"]) else 0
         self._report(paired, pairs, rows, kept)
@@ -122,19 +122,15 @@ class PairData(DataModule):
 
     def _vocabularies(self, paired: PairedTexts, training: list[int]) -> PairTokenizers:
         """Return the pre-trained tokenizers, or learn them."""
-        if self.heritage:
-            return PairTokenizers.restore(self.heritage)
+        if self.pretrained:
+            return PairTokenizers.restore(self.pretrained)
         sources = [paired.sources[row] for row in training]
         targets = [text for row in training for text in paired.targets[row]]
         kinds = self.source_tokenizer, self.target_tokenizer
         return PairTokenizers.learn(kinds, sources, targets, max_vocab=self.max_vocab, joint=self.joint)
 
     def _open(
-        self,
-        paired: PairedTexts,
-        tokenizers: PairTokenizers,
-        rows: dict[Split, Tensor],
-        max_length: int,
+        self, paired: PairedTexts, tokenizers: PairTokenizers, rows: dict[Split, Tensor], max_length: int
     ) -> tuple[EncodedPairs, dict[Split, Tensor]]:
         pairs = EncodedPairs.of(paired, tokenizers, max_length)
         # Without a token of the source there is nothing to read, without one of the target nothing to write.
@@ -148,11 +144,7 @@ class PairData(DataModule):
         return self._opened_pairs
 
     def _report(
-        self,
-        paired: PairedTexts,
-        pairs: EncodedPairs,
-        rows: dict[Split, Tensor],
-        kept: dict[Split, Tensor],
+        self, paired: PairedTexts, pairs: EncodedPairs, rows: dict[Split, Tensor], kept: dict[Split, Tensor]
     ) -> None:
         """Log how many pairs each split has, what is left out, cut or unknown, and how much of a batch is padding."""
         source, target = self.tokenizers

@@ -16,6 +16,7 @@ from nnkit.data.pairs.sentence_samples import NUM_SPECIAL, SentencePairSamples, 
 from nnkit.data.splits import SPLITS
 from nnkit.data.text.corpus import Corpus, check_named, named_texts
 from nnkit.data.text.items import read_texts
+from nnkit.data.text.samples import report_share
 from nnkit.data.text.token_cache import changes, scan
 from nnkit.data.tokenizing import (
     SPECIAL_TOKENS,
@@ -30,9 +31,6 @@ _logger = logging.getLogger("nnkit")
 
 # As in the published models: google-research/bert's data and Hugging Face's BertForPreTraining.
 IS_NEXT = 0
-
-# Share of unknown tokens beyond which it is worth a warning.
-_MUCH = 0.03
 
 
 @dataclass(kw_only=True, eq=False)
@@ -119,7 +117,7 @@ class SentencePairs(DataModule):
     def prepare(self) -> Preprocessing:
         """Read the text, learn a vocabulary, and encode it; or find all of this in the cache."""
         found = self._documents()
-        spec = self.heritage.get("tokenizer") or found.learn(self.tokenizer, self.max_vocab)
+        spec = self.pretrained.get("tokenizer") or found.learn(self.tokenizer, self.max_vocab)
         self._tokenizer = _bert(spec)
         counts = self._open(found)
         self._report(found.corpus.title, counts)
@@ -221,11 +219,10 @@ class SentencePairs(DataModule):
             *(counts[split]["documents"] for split in SPLITS),
             *(sum(count["tokens"] for count in counts.values()), self.learnt_tokenizer.vocab_size),
         )
-        num_tokens = sum(count["tokens"] for count in counts.values())
-        num_unknown = sum(count["unknown"] for count in counts.values())
-        if num_unknown > _MUCH * num_tokens:
-            share = 100 * num_unknown / num_tokens
-            _logger.warning("%.1f %% of the tokens are not in the vocabulary (data.max_vocab)", share)
+        num_tokens, num_unknown = (
+            sum(count[name] for count in counts.values()) for name in ("tokens", "unknown")
+        )
+        report_share(num_unknown, num_tokens, "tokens are not in the vocabulary (data.max_vocab)")
 
 
 def _bert(spec: dict[str, Any]) -> BertTokenizer:

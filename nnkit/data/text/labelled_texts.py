@@ -26,13 +26,7 @@ from nnkit.data.text.samples import (
     report_share,
     report_unknown,
 )
-from nnkit.data.tokenizing import (
-    Tokenizer,
-    TokenizerKind,
-    check_tokenizer,
-    learn_tokenizer,
-    tokenizer_from,
-)
+from nnkit.data.tokenizing import Tokenizer, TokenizerKind, check_tokenizer, learn_tokenizer, tokenizer_from
 from nnkit.errors import ConfigError, UserError
 from nnkit.suggest import some_of
 
@@ -141,7 +135,7 @@ class LabelledTexts(DataModule):
         labelled = self.load()
         classified = classify(labelled, self.split_rows, report=True)
         tokenizer = self._vocabulary(classified)
-        with self.speaking_of_heritage():
+        with self.about_pretrained():
             encoded, classified = self._encode(
                 tokenizer, classified, self.max_length, markers=self.markers, report=True
             )
@@ -165,8 +159,8 @@ class LabelledTexts(DataModule):
 
     def _vocabulary(self, classified: Classified) -> Tokenizer:
         """Return the pre-trained tokenizer, or learn one."""
-        if self.heritage:
-            return tokenizer_from(self.heritage["tokenizer"])
+        if self.pretrained:
+            return tokenizer_from(self.pretrained["tokenizer"])
         return learn_tokenizer(
             self.tokenizer,
             [classified.texts[row] for row in classified.rows["train"].tolist()],

@@ -4,7 +4,8 @@ import logging
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from itertools import takewhile
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from nnkit.data.reading.user_files import find_file
 from nnkit.data.splits import SPLIT_TITLES, SPLITS
 from nnkit.data.text.corpus import (
     Corpus,
+    Reread,
     check_named,
     named_texts,
     read_all,
@@ -45,20 +47,6 @@ MAX_TOKENS = 4_096
 _MAX_CHARACTERS = 16 * MAX_TOKENS
 # How far a border between splits may move to keep a word whole.
 _LONGEST_WORD = 100
-
-
-class SplitEnds(NamedTuple):
-    """Where the splits of a text end, in characters.
-
-    Attributes:
-        train: End of the training split.
-        val: End of the validation split.
-        test: End of the text.
-    """
-
-    train: int
-    val: int
-    test: int
 
 
 @dataclass(kw_only=True, eq=False)
@@ -136,15 +124,15 @@ class LongText(DataModule):
         scanned = scan(corpus)
         if not scanned.num_characters:
             raise UserError(f"{corpus.title} is empty")
-        ends = _ends(scanned, self.split_options)
-        if not ends.train:
+        cut = _cut(corpus, scanned, **self.split_options)
+        if not cut.ends[0]:
             raise UserError(
                 f"{corpus.title} has {scanned.num_characters} characters, too few for three splits"
             )
-        spec = self.heritage.get("tokenizer") or self._learn(corpus, scanned, ends)
+        spec = self.pretrained.get("tokenizer") or cut.learn(self.tokenizer, self.max_vocab)
         self._tokenizer = tokenizer_from(spec)
-        with self.speaking_of_heritage():
-            counts = self._open(corpus, scanned, ends)
+        with self.about_pretrained():
+            counts = self._open(cut)
         self._refuse_short(corpus.title, counts)
         self._report(corpus.title, counts)
         return {
@@ -156,20 +144,9 @@ class LongText(DataModule):
             "fingerprint": scanned.fingerprint,
         }
 
-    def _learn(self, corpus: Corpus, scanned: Scan, ends: SplitEnds) -> dict[str, Any]:
-        """Learn characters from the whole text, other vocabularies from its training split."""
-        kind, max_vocab, whole = self.tokenizer, self.max_vocab, self.tokenizer == "characters"
-        key = [scanned.fingerprint, corpus.encoding, kind, max_vocab, None if whole else ends]
-        texts = _Learnable(corpus, ends, whole)
-        return learnt_spec(
-            "vocabulary",
-            key,
-            lambda: learn_tokenizer(kind, texts, max_vocab=max_vocab, with_unknown=False),
-        )
-
-    def _open(self, corpus: Corpus, scanned: Scan, ends: SplitEnds) -> Any:
+    def _open(self, cut: "_CutText") -> Any:
         """Open the token ids, and return what each split holds."""
-        opened = _encoded(corpus, scanned, ends, self.learnt_tokenizer)
+        opened = cut.encoded(self.learnt_tokenizer)
         self._tokens = opened.arrays["tokens"], opened.facts["counts"]
         return opened.facts["counts"]
 
@@ -188,7 +165,7 @@ class LongText(DataModule):
             scanned = scan(corpus)
             reasons = changes(scanned, self.preprocessing["sources"])
             self.unchanged(corpus.title, scanned.fingerprint, reasons)
-            self._open(corpus, scanned, _ends(scanned, self.split_options))
+            self._open(_cut(corpus, scanned, **self.split_options))
         assert self._tokens is not None
         tokens, counts = self._tokens
         # A split that was not held out has no tokens.
@@ -277,55 +254,68 @@ class TextFile(LongText):
         return named_texts(self.path, self.encoding)
 
 
-def _ends(scanned: Scan, options: dict[str, Any]) -> SplitEnds:
-    """Cut by position, in characters."""
-    length = scanned.num_characters
-    num_test = round(length * options["test_fraction"])
-    num_val = round(length * options["val_fraction"])
-    return SplitEnds(length - num_val - num_test, length - num_test, length)
+@dataclass(frozen=True)
+class _CutText:
+    """A text cut by position.
 
-
-def _encoded(corpus: Corpus, scanned: Scan, ends: SplitEnds, tokenizer: Tokenizer) -> Prepared:
-    """Return the token ids of a text, each split encoded by itself.
-
-    The fact "counts" has the tokens and characters of each split, and how many tokens are the unknown one, if there
-    is one.
+    Attributes:
+        corpus: The text.
+        scanned: What `scan` returns for it.
+        ends: Where the splits end, in characters.
     """
-    fields = ("tokens", "characters") if tokenizer.unknown is None else ("tokens", "characters", "unknown")
 
-    def encode(write: Write) -> tuple[dict[str, Any], dict[str, Any]]:
-        counts = {split: dict.fromkeys(fields, 0) for split in SPLITS}
-        with shown("Encoding", corpus) as advance:
-            for split, text in cut_by_position(whole_words(read_all(corpus, advance=advance)), ends):
-                ids = tokenizer.encode(text)
-                found = {
-                    "tokens": len(ids),
-                    "characters": len(text),
-                    "unknown": int((ids == tokenizer.unknown).sum()),
-                }
-                for field in fields:
-                    counts[split][field] += found[field]
-                write(ids)
-        if sum(count["characters"] for count in counts.values()) != scanned.num_characters:
-            raise EnvironmentFault(f"{corpus.title} was changed while it was being read; start again")
-        return {"counts": counts}, {}
+    corpus: Corpus
+    scanned: Scan
+    ends: tuple[int, int, int]
 
-    return cached_tokens("tokens", [scanned.fingerprint, corpus.encoding, ends], tokenizer, encode)
+    def pieces(self, title: str) -> Iterator[tuple[Split, str]]:
+        """Yield the text in pieces with the split of each; the title is that of the bar."""
+        with shown(title, self.corpus) as advance:
+            yield from cut_by_position(whole_words(read_all(self.corpus, advance=advance)), self.ends)
+
+    def learn(self, kind: TokenizerKind, max_vocab: int | None) -> dict[str, Any]:
+        """Return the spec of a tokenizer: characters of the whole text, the others learnt from its training split."""
+        splits = SPLITS if kind == "characters" else SPLITS[:1]
+
+        def learnable() -> Iterator[str]:
+            reading = self.pieces("Learning a vocabulary")
+            return (text for _, text in takewhile(lambda piece: piece[0] in splits, reading))
+
+        key = [self.scanned.fingerprint, self.corpus.encoding, kind, max_vocab]
+        return learnt_spec(
+            "vocabulary",
+            [*key, None if splits == SPLITS else self.ends],
+            lambda: learn_tokenizer(kind, Reread(learnable), max_vocab=max_vocab, with_unknown=False),
+        )
+
+    def encoded(self, tokenizer: Tokenizer) -> Prepared:
+        """Return the token ids, each split encoded by itself.
+
+        The fact "counts" has the tokens and characters of each split, and how many tokens are the unknown one, if
+        there is one.
+        """
+        key = [self.scanned.fingerprint, self.corpus.encoding, self.ends]
+        return cached_tokens("tokens", key, tokenizer, lambda write: (self._encode(tokenizer, write), {}))
+
+    def _encode(self, tokenizer: Tokenizer, write: Write) -> dict[str, Any]:
+        names = ("tokens", "characters") if tokenizer.unknown is None else ("tokens", "characters", "unknown")
+        counts = {split: dict.fromkeys(names, 0) for split in SPLITS}
+        for split, text in self.pieces("Encoding"):
+            ids = tokenizer.encode(text)
+            counts[split]["tokens"] += len(ids)
+            counts[split]["characters"] += len(text)
+            if tokenizer.unknown is not None:
+                counts[split]["unknown"] += int((ids == tokenizer.unknown).sum())
+            write(ids)
+        if sum(count["characters"] for count in counts.values()) != self.scanned.num_characters:
+            raise EnvironmentFault(f"{self.corpus.title} was changed while it was being read; start again")
+        return {"counts": counts}
 
 
-class _Learnable:
-    """The text that a vocabulary is learnt from, in pieces; it can be iterated more than once."""
-
-    def __init__(self, corpus: Corpus, ends: SplitEnds, whole: bool) -> None:
-        self._corpus, self._ends, self._whole = corpus, ends, whole
-
-    def __iter__(self) -> Iterator[str]:
-        with shown("Learning a vocabulary", self._corpus) as advance:
-            pieces = whole_words(read_all(self._corpus, advance=advance))
-            for split, text in cut_by_position(pieces, self._ends):
-                if split != "train" and not self._whole:
-                    return
-                yield text
+def _cut(corpus: Corpus, scanned: Scan, val_fraction: float, test_fraction: float) -> _CutText:
+    length = scanned.num_characters
+    num_test, num_val = round(length * test_fraction), round(length * val_fraction)
+    return _CutText(corpus, scanned, (length - num_val - num_test, length - num_test, length))
 
 
 def cut_by_position(texts: Iterable[str], ends: Sequence[int]) -> Iterator[tuple[Split, str]]:

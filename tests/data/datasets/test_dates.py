@@ -9,7 +9,7 @@ import pytest
 import torch
 from babel.dates import format_date
 
-from nnkit.data.datasets.dates import LOCALES, Dates, formats, part_of, with_one_answer, write_dates
+from nnkit.data.datasets.dates import LOCALES, Dates, formats, split_of, with_one_answer, write_dates
 from nnkit.data.sampler import Draw
 from nnkit.errors import UserError
 
@@ -67,8 +67,8 @@ def test_no_day_is_in_two_splits():
     days = [date(1950, 1, 1) + timedelta(number) for number in range(0, 36_525, 40)]
     for day in days[:50]:
         number = int(hashlib.sha256(day.isoformat().encode()).hexdigest(), 16) % 20
-        assert part_of(day) == {0: "test", 1: "val"}.get(number, "train")
-    shares = [sum(part_of(day) == part for day in days) / len(days) for part in ("train", "val", "test")]
+        assert split_of(day) == {0: "test", 1: "val"}.get(number, "train")
+    shares = [sum(split_of(day) == part for day in days) / len(days) for part in ("train", "val", "test")]
     assert shares == pytest.approx([0.9, 0.05, 0.05], abs=0.02)
 
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 import pytest
 from babel import Locale
 
-from nnkit.data.datasets.langid import LANGUAGES, LangID, collect_names, part_of
+from nnkit.data.datasets.langid import LANGUAGES, LangID, collect_names, split_of
 from nnkit.errors import UserError
 
 
@@ -30,7 +30,7 @@ def test_strings_of_one_language_only(names):
 
 def test_no_concept_is_in_two_splits(names):
     concepts = {name.concept for name in names}
-    parts = {concept: part_of(concept) for concept in concepts}
+    parts = {concept: split_of(concept) for concept in concepts}
     for concept in list(concepts)[:50]:
         digit = int(hashlib.sha256(concept.encode()).hexdigest(), 16) % 10
         assert parts[concept] == {0: "test", 1: "val"}.get(digit, "train")
@@ -42,7 +42,7 @@ def test_the_dataset_holds_them_all(names):
     data = LangID()
     data.setup_data()
     counts = data.preprocessing["counts"]
-    assert counts == {part: sum(part_of(name.concept) == part for name in names) for part in counts}
+    assert counts == {part: sum(split_of(name.concept) == part for name in names) for part in counts}
     assert data.facts()["num_classes"] == 24
     assert 100 < data.facts()["vocab_size"] < 400
     restored = LangID()

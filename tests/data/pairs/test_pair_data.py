@@ -246,7 +246,7 @@ def test_sources_are_read_from_arguments_files_and_standard_input(write, tmp_pat
 def test_the_vocabularies_of_another_run_are_taken_over(write):
     first = prepared(write(sentences()))
     second = TextPairs(path=write([("12 ab", "Z")] * 30 + sentences(seed=2)))
-    second.heritage = {key: first.preprocessing[key] for key in TextPairs.inherited}
+    second.pretrained = {key: first.preprocessing[key] for key in TextPairs.inherited}
     second.setup_data()
     assert second.facts() == first.facts()
     assert second.preprocessing["target_tokenizer"] == first.preprocessing["target_tokenizer"]
