@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnkit.data.buckets import LengthSampler, padding_share
+from nnkit.data.sampler import LengthSampler, padding_share
 
 
 @pytest.fixture

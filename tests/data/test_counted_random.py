@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from nnkit.data.buckets import LengthSampler
 from nnkit.data.counted_random import coarse_uniform, private_generator, uniform
 from nnkit.data.pictures.augment import Augment
-from nnkit.data.sampler import BatchSampler, Draw
+from nnkit.data.sampler import BatchSampler, Draw, LengthSampler
 from nnkit.data.splits import split_rows
 from nnkit.data.text.samples import TrainingWindows
 

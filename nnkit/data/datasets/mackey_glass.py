@@ -9,7 +9,7 @@ import torch
 
 from nnkit.data.counted_random import private_generator
 from nnkit.data.series.base import LoadedSeries, Values, WindowedSeries
-from nnkit.data.series.series_file import SeriesSource, read_series
+from nnkit.data.series.series_csv import SeriesSource, read_series
 from nnkit.errors import UserError
 
 _BETA, _GAMMA = 0.2, 0.1

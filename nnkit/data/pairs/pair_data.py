@@ -12,7 +12,6 @@ from torch import Tensor
 
 from nnkit.batches import IGNORED, PairBatch
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
-from nnkit.data.buckets import LengthSampler, padding_share
 from nnkit.data.pairs.samples import (
     BEGIN,
     END,
@@ -23,7 +22,7 @@ from nnkit.data.pairs.samples import (
     PairTokenizers,
     check_kinds,
 )
-from nnkit.data.sampler import BatchSampler
+from nnkit.data.sampler import BatchSampler, LengthSampler, padding_share
 from nnkit.data.splits import SPLIT_TITLES, SPLITS
 from nnkit.data.text.items import read_texts
 from nnkit.data.text.samples import SingleTexts, report_share, report_unknown

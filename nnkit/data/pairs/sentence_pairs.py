@@ -10,9 +10,9 @@ import numpy as np
 
 from nnkit.batches import SentenceBatch
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
-from nnkit.data.buckets import LengthSampler
 from nnkit.data.pairs.documents import DocumentRule, Documents, EncodedDocuments, SentenceRule
 from nnkit.data.pairs.sentence_samples import NUM_SPECIAL, SentencePairSamples, masked_pair
+from nnkit.data.sampler import LengthSampler
 from nnkit.data.splits import SPLITS
 from nnkit.data.text.corpus import Corpus, check_named, named_texts
 from nnkit.data.text.items import read_texts

@@ -6,8 +6,15 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from nnkit.data.reading.delimited import num_fields, read_dialect, read_header, read_rows, unique_names
-from nnkit.data.reading.json_lines import read_objects, text_of
-from nnkit.data.reading.user_files import decoded, find_file, is_file, numbered_lines, open_bytes
+from nnkit.data.reading.user_files import (
+    decoded,
+    find_file,
+    is_file,
+    numbered_lines,
+    open_bytes,
+    read_objects,
+    text_of,
+)
 from nnkit.errors import NnkitError, UserError
 
 _CSV = (".csv", ".tsv")

@@ -9,8 +9,15 @@ from typing import ClassVar
 from nnkit.data.cache import sha256_of
 from nnkit.data.reading.delimited import read_dialect, read_header, unique_names
 from nnkit.data.reading.frame import check_dialect, parse_text, rows_below_header
-from nnkit.data.reading.json_lines import label_of, read_objects, refuse_lines, text_of
-from nnkit.data.reading.user_files import decoded, find_file, open_bytes
+from nnkit.data.reading.user_files import (
+    decoded,
+    find_file,
+    label_of,
+    open_bytes,
+    read_objects,
+    refuse_lines,
+    text_of,
+)
 from nnkit.data.text.labelled_texts import Labelled, LabelledTexts
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.suggest import absent

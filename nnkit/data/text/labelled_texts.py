@@ -12,9 +12,8 @@ from torch import Tensor
 
 from nnkit.batches import TextBatch
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
-from nnkit.data.buckets import LengthSampler, padding_share
 from nnkit.data.reading.frame import Texts
-from nnkit.data.sampler import Draw
+from nnkit.data.sampler import Draw, LengthSampler, padding_share
 from nnkit.data.splits import SPLITS, rows_of
 from nnkit.data.tables.targets import read_target
 from nnkit.data.text.items import read_texts

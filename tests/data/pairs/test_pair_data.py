@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from nnkit.batches import IGNORED, join
-from nnkit.data.buckets import LengthSampler
 from nnkit.data.pairs.text_pairs import TextPairs
-from nnkit.data.sampler import Draw
+from nnkit.data.sampler import Draw, LengthSampler
 from nnkit.errors import UserError
 
 WORDS = ["kitten", "dog", "a", "house", "of", "snow", "red", "runs"]
