@@ -25,9 +25,9 @@ from nnkit.config.choices import Choices, sort_out
 from nnkit.config.keys import apply
 from nnkit.config.migration import ADDED, migrate
 from nnkit.config.overrides import COMMAND_LINE, parse
-from nnkit.config.provenance import Places, lookup, places_in_text, places_of_files, veil
+from nnkit.config.provenance import Places, lookup, places_of_files, veil
 from nnkit.config.search_path import hydra_loader
-from nnkit.config.settle import can_do_without, own_key_problems, settle, shape_problems
+from nnkit.config.settle import can_do_without, settle, shape_problems
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.files.paths import check_file, expand
 from nnkit.files.yaml_limits import MAX_BYTES, check_yaml
@@ -55,12 +55,9 @@ class Composition:
     broken: frozenset[str] = frozenset()
     config_dir: Path | None = None
     typed: tuple[Override, ...] = field(default=(), repr=False)
-    saved_text: str | None = field(default=None, repr=False)
 
     @cached_property
     def _places(self) -> Places:
-        if self.saved_text is not None:
-            return places_in_text(self.saved_text, "config.yaml")
         groups = set(catalog.groups())
         lines = [o.input_line for o in self.typed if o.key_or_group in groups and o.input_line]
         return places_of_files(lines, self.choices, self.config_dir)
@@ -143,7 +140,7 @@ def examine(
     typed = (*choices.chosen, *applied)
     lines = tuple(override.input_line for override in typed if override.input_line)
     composition = Composition(config, chosen, lines, choices.broken, directory, typed)
-    found = shape_problems(config) or own_key_problems(config)
+    found = shape_problems(config)
     wrong = frozenset(problem.key for problem in found)
     problems += veil(config, (replace(problem, where=composition.where(problem.key)) for problem in found))
     if not all(map(can_do_without, wrong)):
@@ -156,12 +153,11 @@ def examine(
     return replace(composition, broken=choices.broken | wrong | empty), problems
 
 
-def from_yaml(text: str, choices: dict[str, Any] | None = None) -> Composition:
+def from_yaml(text: str) -> DictConfig:
     """Read a saved config back; nothing in it is trusted.
 
     Args:
         text: What `Composition.to_yaml` returned, JSON included.
-        choices: The option of each group, where the caller kept them.
 
     Raises:
         ConfigError: If the text is too large, too deep, no YAML, or does not hold the keys of a config.
@@ -176,15 +172,13 @@ def from_yaml(text: str, choices: dict[str, Any] | None = None) -> Composition:
         raise ConfigError([Problem("", f"config.yaml: {str(error).splitlines()[0]}")]) from error
     if not isinstance(config, DictConfig):
         raise ConfigError([Problem("", "config.yaml holds no keys")])
-    chosen = dict(choices or {})
     for key, value in ADDED.items():
         config.setdefault(key, value)
     OmegaConf.set_struct(config, True)
-    problems = shape_problems(config) or own_key_problems(config)
-    problems = problems or settle(config, chosen, frozenset(), None)[0]
+    problems = shape_problems(config) or settle(config, {}, frozenset(), None)[0]
     if problems:
         raise ConfigError(problems)
-    return Composition(config, chosen, saved_text=text)
+    return config
 
 
 @contextmanager
@@ -266,14 +260,11 @@ def to_json(config: DictConfig) -> str:
         return str(yaml.safe_dump(content, default_flow_style=True, sort_keys=False, width=sys.maxsize))
 
 
-def load(path: Path) -> tuple[DictConfig, dict[str, Any]]:
+def load(path: Path) -> DictConfig:
     """Read the saved config of a run; nothing in it is trusted.
 
     Args:
         path: The file ``config.yaml`` of a run directory.
-
-    Returns:
-        The config, and the choices it was made of, empty if the file does not say.
 
     Raises:
         ConfigError: As `from_yaml`.
@@ -284,5 +275,4 @@ def load(path: Path) -> tuple[DictConfig, dict[str, Any]]:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    composition = from_yaml(text)
-    return composition.config, composition.choices
+    return from_yaml(text)

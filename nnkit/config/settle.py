@@ -199,21 +199,12 @@ _OWN_KEYS: dict[str, tuple[bool, _Test, str]] = {
 
 
 def shape_problems(config: DictConfig) -> list[Problem]:
-    """Return what keeps a config from being read at all: nodes that are missing or are no nodes.
+    """Return what keeps a config from being read: missing or misshapen nodes, then keys of nnkit's own.
 
     Args:
         config: With the values from the command line set.
     """
-    return [*_missing(config), *_flat(config)]
-
-
-def own_key_problems(config: DictConfig) -> list[Problem]:
-    """Return what is wrong with the keys that nnkit itself reads.
-
-    Args:
-        config: With the values from the command line set and without problems of shape.
-    """
-    return list(_own_keys(config))
+    return [*_missing(config), *_flat(config)] or list(_own_keys(config))
 
 
 def can_do_without(key: str) -> bool:

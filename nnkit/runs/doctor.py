@@ -110,7 +110,7 @@ def _examine_record(run: Run, report: Report) -> None:
 
 def _examine_config(run: Run, report: Report) -> bool:
     try:
-        config, _ = configs.load(run.path / CONFIG)
+        config = configs.load(run.path / CONFIG)
         factory.refuse_untrusted(config)
     except ConfigError as error:
         report.add(CONFIG, "refused", str(error.problems[0]).splitlines()[0], bad=True)
@@ -207,7 +207,7 @@ def _examine_preprocessing(run: Run, report: Report) -> None:
 
 
 def _examine_agreement(run: Run, report: Report) -> None:
-    config, _ = configs.load(run.path / CONFIG)
+    config = configs.load(run.path / CONFIG)
     try:
         newest = CheckpointStore(run.checkpoints).load("last")
         check_belongs(run, config, newest)
@@ -269,7 +269,7 @@ def repair(run: Run, report: Report) -> None:
         raise UserError(f"{run.path / CONFIG} is sound: there is nothing that could be repaired")
     if not state:
         raise UserError(f"{run.path} holds no valid checkpoint to take the config from")
-    config = configs.from_yaml(state["config"]).config
+    config = configs.from_yaml(state["config"])
     factory.refuse_untrusted(config)
     with run.locked():
         atomic.write_atomic(run.path / CONFIG, configs.to_yaml(config).encode())

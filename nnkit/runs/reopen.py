@@ -42,8 +42,7 @@ def open_run(run: Run, which: Literal["last", "best"] = "best") -> Opened:
         UserError: If there is no checkpoint, the config is refused, or they do not belong together.
         EnvironmentFault: If no checkpoint is valid.
     """
-    config, choices = configs.load(run.path / CONFIG)
-    choices = choices or run.choices()
+    config = configs.load(run.path / CONFIG)
     refuse_untrusted(config)
     fix_arithmetic(config)
     # Compiling pays over a training run, not over a few batches.
@@ -53,7 +52,7 @@ def open_run(run: Run, which: Literal["last", "best"] = "best") -> Opened:
     weights = checkpoint.get("state_dict", {})
     wrong = _misfits(config, weights)
     if not wrong:
-        session = make_session(config, choices, data)
+        session = make_session(config, run.choices(), data)
         try:
             session.task.load_state_dict(weights)
         except RuntimeError as error:

@@ -82,11 +82,11 @@ def resume_held(
     """
     run.refuse_links()
     record = run.record()
-    config, choices = configs.load(run.path / CONFIG)
+    config = configs.load(run.path / CONFIG)
     factory.refuse_untrusted(config)
     store = CheckpointStore(run.checkpoints)
     newest = store.load("last") if store.holds_any() else None
-    choices = choices or run.choices() or (newest[1][KEY]["choices"] if newest else {})
+    choices = run.choices() or (newest[1][KEY]["choices"] if newest else {})
     if newest is not None:
         check_belongs(run, config, newest)
     changes, problems = configs.change(config, words, allowed)
@@ -150,7 +150,7 @@ def check_belongs(run: Run, config: DictConfig, newest: Loaded) -> None:
     """
     manifest, state = newest
     ours = state[KEY]
-    trained = configs.from_yaml(ours["config"]).config
+    trained = configs.from_yaml(ours["config"])
     permitted = {key for note in run.resumptions() for key in note["allowed"]}
     found = [
         one

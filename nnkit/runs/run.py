@@ -199,11 +199,11 @@ def cpu_capability() -> str:
     return str(torch.backends.cpu.get_cpu_capability())
 
 
-def start_record(command: list[str] | None = None) -> dict[str, Any]:
+def start_record() -> dict[str, Any]:
     """Return the facts known when a run starts: command, process, host-independent versions, git commit."""
     return {
         "status": "running",
-        "command": command if command is not None else [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "pid": os.getpid(),
         "start": now(),
         "end": None,

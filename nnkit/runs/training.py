@@ -93,7 +93,7 @@ def _continue(run: Run, composition: Composition, show: bool, extra: Sequence[Ca
     Raises:
         UserError: If the command says otherwise than the run's config.
     """
-    saved, _ = configs.load(run.path / CONFIG)
+    saved = configs.load(run.path / CONFIG)
     changed = {change["key"] for note in run.resumptions() for change in note["changes"]}
     found = [
         one

@@ -80,7 +80,7 @@ def verify(spec: str, output_dir: str = "outputs", num_steps: int = 16) -> int:
         EnvironmentFault: If a probe cannot be trained.
     """
     run = find_run(spec, Path(output_dir))
-    config, _ = configs.load(run.path / CONFIG)
+    config = configs.load(run.path / CONFIG)
     factory.refuse_untrusted(config)
     batches = shorten(config, num_steps)
     kills = plan(num_steps, batches)

@@ -26,6 +26,6 @@ def test_a_moved_class_is_named_where_it_lives_now_and_another_is_left_alone():
 def test_a_saved_config_of_before_the_move_opens():
     text = configs.to_yaml(configs.compose(["model=mlp", "data=iris"]).config)
     assert "nnkit.data.datasets.iris.Iris" in text
-    config = configs.from_yaml(text.replace("nnkit.data.datasets.iris", "nnkit.data.iris")).config
+    config = configs.from_yaml(text.replace("nnkit.data.datasets.iris", "nnkit.data.iris"))
     assert config.data._target_ == "nnkit.data.datasets.iris.Iris"
     assert configs.to_yaml(config) == text

@@ -266,7 +266,7 @@ def test_a_class_smuggled_in_through_a_reference_is_refused(canary):
 def test_a_saved_config_is_fenced_too(canary):
     text = compose([]).to_yaml().replace("torch.optim.AdamW", "evil.Own")
     with pytest.raises(ConfigError, match=r"optimizer._target_: evil.Own"):
-        refuse_untrusted(from_yaml(text).config)
+        refuse_untrusted(from_yaml(text))
 
 
 def test_all_that_is_refused_is_named_at_once(canary):
