@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import nnkit
 from nnkit import cli
-from nnkit.cli.verbs import VERBS as NAMES
+from nnkit.cli.verbs import VERBS as EVERY_VERB
 from nnkit.config import catalog
 from nnkit.config.keys import all_keys
 
@@ -284,8 +284,8 @@ FLAGS = st.builds("--zq{}".format, LETTERS)
 RUNS = WORDS.filter(lambda text: not "run".startswith(text)) | st.just("x" * 5000)
 ITEMS = [Path(name) for name in (".", "/dev/null", "outputs/run/run.json", "outputs/run/checkpoints")]
 VERBS = st.one_of(
-    misspelt(list(NAMES)).filter(lambda verb: verb and verb not in NAMES).map(lambda verb: [verb]),
-    st.tuples(st.sampled_from(list(NAMES)), FLAGS).map(list),
+    misspelt(list(EVERY_VERB)).filter(lambda verb: verb and verb not in EVERY_VERB).map(lambda verb: [verb]),
+    st.tuples(st.sampled_from(list(EVERY_VERB)), FLAGS).map(list),
     st.tuples(st.sampled_from(["test", "resume"]), RUNS).map(list),
     st.tuples(st.just("predict"), RUNS, WORDS).map(list),
     st.tuples(st.just("predict"), st.just("run"), WORDS).map(list),
