@@ -17,7 +17,7 @@ for _name in _NAMED:
     importlib.import_module(_name)
 for _family in _FAMILIES:
     _package = importlib.import_module(f"nnkit.{_family}")
-    for _module in pkgutil.iter_modules(_package.__path__, f"{_package.__name__}."):
+    for _module in pkgutil.walk_packages(_package.__path__, f"{_package.__name__}."):
         importlib.import_module(_module.name)
 
 # The parsers of Hydra and OmegaConf get faster with what they have read, and trials are to begin with that.
