@@ -673,7 +673,7 @@ PROTECTIONS = (
     Protection(
         "17 hostile files",
         "nnkit/checkpoint/formats.py",
-        "        if depth > _MAX_DEPTH:\n",
+        "        if depth > MAX_DEPTH:\n",
         "        if False:\n",
         f"{HOSTILE}::test_a_document_of_any_content_is_answered",
     ),

@@ -31,9 +31,9 @@ KEY = "nnkit"
 TENSORS = ".safetensors"
 DOCUMENT = ".state.json"
 
-_MAX_DEPTH = 64
+MAX_DEPTH = 64
 # torch's own limit.
-_MAX_DIMS = 64
+MAX_DIMS = 64
 _MAX_TENSORS = 50_000
 # Far below where Python refuses to parse an integer.
 _LARGE = 1 << 2_040
@@ -183,8 +183,8 @@ class _Encoder:
         kind = type(value)
         if kind in _IN_JSON or (kind is int and -_LARGE < value < _LARGE):
             return value
-        if len(path) > _MAX_DEPTH:
-            _refuse(path[:3], f"values nested more than {_MAX_DEPTH} deep")
+        if len(path) > MAX_DEPTH:
+            _refuse(path[:3], f"values nested more than {MAX_DEPTH} deep")
         # Exact types: a subclass would not come back as itself.
         method = self._KINDS.get(kind)
         if method is None:
@@ -276,8 +276,8 @@ class _Decoder:
         self._tensors = tensors
 
     def decode(self, value: Any, depth: int) -> Any:
-        if depth > _MAX_DEPTH:
-            raise ValueError(f"its values are nested more than {_MAX_DEPTH} deep")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"its values are nested more than {MAX_DEPTH} deep")
         if isinstance(value, list):
             return [self.decode(item, depth + 1) for item in value]
         if not isinstance(value, dict):
@@ -314,7 +314,7 @@ class _Decoder:
             raise ValueError(f"none of its files holds the tensor {name!r}")
         self.used.add(name)
         tensor = self._tensors[name]
-        if tensor.dim() > _MAX_DIMS:
+        if tensor.dim() > MAX_DIMS:
             raise ValueError(f"the tensor {name!r} has {tensor.dim():,} dimensions")
         if (order := reference.get("order")) is None:
             return tensor

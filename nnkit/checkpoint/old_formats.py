@@ -18,14 +18,13 @@ from typing import Any
 
 import torch
 
+from nnkit.checkpoint.formats import MAX_DEPTH, MAX_DIMS
+from nnkit.files.json_limits import MAX_VALUES
+
 # The end of every file of torch.save: the directory's 64-bit record, its locator, the plain record without a comment.
 _TAIL = struct.Struct("<4s36xQQ 4s4xQ4x 4s16xH")
 _SIGNATURES = (b"PK\x06\x06", b"PK\x06\x07", b"PK\x05\x06")
-_MAX_VALUES = 1_000_000
-_MAX_DEPTH = 64
 _MAX_OPCODES = 10_000_000
-# torch's own limit.
-_MAX_DIMS = 64
 _FOLDER = re.compile(r"[^/]+/(data\.pkl|version|byteorder|\.[\w/]+|data/(\d+))")
 
 _ITEM_BYTES = {
@@ -34,21 +33,10 @@ _ITEM_BYTES = {
     **{"torch ByteStorage": 1, "torch BoolStorage": 1},
     **{"torch ComplexFloatStorage": 8, "torch ComplexDoubleStorage": 16},
 }
-_DTYPES = frozenset(
-    f"torch {name}"
-    for name in (
-        "float64",
-        "float32",
-        "float16",
-        "bfloat16",
-        "int64",
-        "int32",
-        "int16",
-        "int8",
-        "uint8",
-        "bool",
-    )
-)
+_DTYPES = {
+    *("torch float64", "torch float32", "torch float16", "torch bfloat16", "torch bool"),
+    *("torch int64", "torch int32", "torch int16", "torch int8", "torch uint8"),
+}
 
 
 @dataclass(frozen=True)
@@ -153,14 +141,13 @@ def _check_values(state: object) -> None:
     while ahead:
         value, depth = ahead.pop()
         count += 1
-        if depth > _MAX_DEPTH:
-            raise ValueError(f"its values are nested more than {_MAX_DEPTH} deep")
-        if count > _MAX_VALUES:
-            raise ValueError(f"it holds more than {_MAX_VALUES:,} values, its repetitions counted")
-        if isinstance(value, dict):
-            ahead.extend((inner, depth + 1) for inner in value.values())
-        elif isinstance(value, list | tuple | set):
-            ahead.extend((inner, depth + 1) for inner in value)
+        if depth > MAX_DEPTH:
+            raise ValueError(f"its values are nested more than {MAX_DEPTH} deep")
+        if count > MAX_VALUES:
+            raise ValueError(f"it holds more than {MAX_VALUES:,} values, its repetitions counted")
+        if isinstance(value, dict | list | tuple | set):
+            inner = value.values() if isinstance(value, dict) else value
+            ahead.extend((one, depth + 1) for one in inner)
 
 
 def _top(name: str) -> str:
@@ -306,7 +293,7 @@ class _Follower:
         numbers = (offset, *size, *stride)
         if not isinstance(storage, _Storage) or any(type(one) is not int or one < 0 for one in numbers):
             raise ValueError("a tensor has a shape that torch.save does not write")
-        if len(size) != len(stride) or len(size) > _MAX_DIMS or len(arguments) not in (6, 7):
+        if len(size) != len(stride) or len(size) > MAX_DIMS or len(arguments) not in (6, 7):
             raise ValueError("a tensor has a shape that torch.save does not write")
         count = math.prod(size)
         last = sum((length - 1) * step for length, step in zip(size, stride, strict=True))
