@@ -1,4 +1,4 @@
-"""What counting says of hidden tokens and next sentences: the floor for BERT on Python's documentation.
+"""What counting says of masked tokens and next sentences: the floor for BERT on Python's documentation.
 
 python benchmarks/bert_baseline.py
 """
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", default=["experiment=bert_pydocs"], help="as for nnkit train")
     data = prepare_data(nnkit.compose(parser.parse_args().overrides).config)
     for name, share in token_guesses(data).items():
-        print(f"hidden tokens, {name}: {share:.1%}")
+        print(f"masked tokens, {name}: {share:.1%}")
     print(f"next sentences, cosine of TF-IDF: {next_sentence_guess(data):.1%}")
 
 

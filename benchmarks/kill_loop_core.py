@@ -36,7 +36,7 @@ SLACK = 1.2
 DOUBT = 1.05
 # An attempt that nobody means to kill and that takes so long hangs; the machine may be busy.
 HANGS_AFTER = 300.0
-# Seconds between two looks at how far the run that is never killed has come.
+# Seconds between two checks of how far the run that is never killed has come.
 GLANCE = 0.05
 # Lines shown of what an attempt said before it died by itself.
 SAID_LINES = 8
@@ -90,7 +90,7 @@ class Tally:
         unreadable: Attempts that ended by an exception, or hung: what was on disk was not gone on with.
         repeats: Whether the run never killed gives the same result twice; None where it was not tried.
         places: How many kills fell where.
-        problems: What differed, or what was said.
+        problems: What differed, or the error.
     """
 
     name: str

@@ -17,7 +17,7 @@ from nnkit.sweep.statistics import Summary, summarize
 from nnkit.sweep.trials import DONE, OVER, PRUNED, SEED, Entry, count_states, values
 from nnkit.ui.report import shorten
 
-# Metrics of which more is better in runs of earlier releases, whose record does not say; of all others less is.
+# Metrics that are better the larger they are, for runs of earlier releases, whose record does not say; others: smaller.
 _HIGHER = frozenset(
     {"accuracy", "f1", "r2", "bleu", "chrf", "token_accuracy", "exact_match", "masked_accuracy"}
     | {"next_sentence_accuracy"}
@@ -51,7 +51,7 @@ class Row:
         typed: Keys that were typed on the command line, in that order.
         metrics: The values of each metric, one a run that counts.
         monitor: The metric that says which is better; None if nothing says it.
-        better: "max" or "min" for the metrics of which the record says it, without their split.
+        better: "max" or "min" for each metric whose direction the record has, without its split.
         source: The sweep's name; empty for a run that belongs to none that was asked for.
         steps: Optimizer steps of each run, where known.
         seeds: How many runs the metrics are of.

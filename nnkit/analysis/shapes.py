@@ -128,7 +128,7 @@ def walk(network: nn.Module, *inputs: Tensor) -> list[Layer]:
 
 
 def without_values(compute: Callable[[str], Result]) -> Result:
-    """Compute on the meta device; on the CPU where something looks at values, which the meta device lacks.
+    """Compute on the meta device; on the CPU where something reads values, which the meta device lacks.
 
     Args:
         compute: Is called with the name of the device.
@@ -142,7 +142,7 @@ def without_values(compute: Callable[[str], Result]) -> Result:
 
 
 def looks_at_values(error: Exception) -> bool:
-    """Return whether an error is that of the meta device, where something looks at values; see `without_values`."""
+    """Return whether an error is that of the meta device, where something reads values; see `without_values`."""
     return isinstance(error, RuntimeError) and "meta" in str(error).lower()
 
 

@@ -15,7 +15,7 @@ from nnkit.errors import NnkitError
 from nnkit.tasks.base import Task
 
 _HISTORY = 5
-# Skipped steps that are told one by one.
+# Skipped steps that are reported one by one.
 _TOLD = 5
 # The smallest number of float16: a loss scaled by less than it has no gradient.
 _SMALLEST_SCALE = 2.0**-24
@@ -76,7 +76,7 @@ class NanGuard(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the batch, to look at it if need be."""
+        """Keep the batch, to examine it if need be."""
         # By the same rule Lightning sets the gradients to zero.
         if batch_idx % trainer.accumulate_grad_batches == 0:
             self._batches, self._losses = [], []

@@ -37,7 +37,7 @@ class Record(Callback):
 
         Args:
             num_lines: Lines the checkpoint counts; None where it does not say, as those of format 1.
-            step: Its step, by which the lines are told then.
+            step: Its step, which then decides where the lines are cut.
         """
         lines = atomic.read(self.path).splitlines(keepends=True) if self.path.exists() else []
         kept = (

@@ -367,5 +367,5 @@ def _tokenizer(trainer: Trainer) -> Any:
 
 
 def _as_code(text: str) -> str:
-    """Return Markdown that shows a text as it is; indented, since a fence could stand in the text."""
+    """Return Markdown that shows a text as it is; indented, since the text could contain a fence."""
     return "\n".join(f"    {line}" for line in text.split("\n"))

@@ -11,7 +11,7 @@ from nnkit.files.json_limits import parse_json
 # The one file of a checkpoint in the formats 1 and 2.
 OLD_SUFFIX = ".ckpt"
 
-# The kinds of what must stand in a manifest, of each file in its list, and of what may stand there.
+# The kinds of what a manifest must have, of each file in its list, and of what it may have.
 _NEEDED: dict[str, tuple[type, ...]] = {"name": (str,), "files": (list,), "step": (int,), "epoch": (int,)}
 _FILE: dict[str, tuple[type, ...]] = {"file": (str,), "size": (int,), "sha256": (str,)}
 _MORE: dict[str, tuple[type, ...]] = {
@@ -102,7 +102,7 @@ class Manifest:
             wrong += [name for name, kinds in _FILE.items() if type(row.get(name)) not in kinds]
         if wrong:
             raise ValueError(f"{', '.join(dict.fromkeys(wrong))} is missing or of the wrong kind")
-        # A newer release may add keys; whether its checkpoint can be read is said when it is.
+        # A newer release may add keys; whether its checkpoint can be read shows when it is read.
         facts = {field.name: content[field.name] for field in fields(cls) if field.name in content}
         files = tuple(File(row["file"], row["size"], row["sha256"]) for row in rows)
         manifest = cls(**{**facts, "files": files})

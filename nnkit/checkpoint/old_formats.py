@@ -53,7 +53,7 @@ class _Storage:
 
 @dataclass
 class _Container:
-    """A list, dictionary, set or tensor, of which only this much is known.
+    """A list, dictionary, set or tensor, known only as far as its attributes tell.
 
     Attributes:
         kind: "list", "dict", "set" or "tensor".

@@ -108,7 +108,7 @@ class CheckpointStore:
         self._remove_files(manifest)
 
     def manifests(self) -> list[Manifest]:
-        """Return the readable manifests, newest step first; a garbled one is said and passed over."""
+        """Return the readable manifests, newest step first; a garbled one is passed over with a warning."""
         found, garbled = self._look()
         for name, problem in garbled.items():
             _log.warning("%s is passed over: %s", self.directory / name, problem)

@@ -67,7 +67,7 @@ def _explained(words: list[str]) -> int:
             return _unwritten(error)
         if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
             raise
-        # What was to be a path was typed, or stands in a run directory.
+        # What was to be a path was typed, or is from a run directory.
         return _fail(f"{str(error.filename)[:200]}: {error.strerror}", 2)
 
 

@@ -45,7 +45,7 @@ class Composition:
         config: All nodes but Hydra's own, interpolations kept; ``model.embeds`` holds the chosen kind only.
         choices: The option of each group, ``{"model": "lenet5", "callbacks": ["checkpoint"], ...}``.
         overrides: The arguments it was composed from, in Hydra's grammar.
-        broken: What was wrong already when it was composed: groups whose default stands in, keys that are null
+        broken: What was wrong already when it was composed: groups that have their default instead, keys that are null
             instead of a reference to nothing. Only `examine` returns a config that has any.
     """
 

@@ -234,7 +234,7 @@ class DataModule(LightningDataModule, ABC):
         """
 
     def setup_data(self, preprocessing: Preprocessing | None = None) -> None:
-        """Prepare the data and look at them, or take over what an earlier run learnt.
+        """Prepare the data and examine them, or take over what an earlier run learnt.
 
         Raises:
             UserError: If nothing can be learnt from them.
@@ -330,7 +330,7 @@ class DataModule(LightningDataModule, ABC):
         """End them now rather than when nothing refers to their loader any more; torch has no public way."""
         for loader in self._loaders:
             if isinstance(loader._iterator, _MultiProcessingDataLoaderIter):
-                # A process that has just died is told of by an error, wherever this one happens to be.
+                # An error reports a process that has just died, wherever this one happens to be.
                 with suppress(RuntimeError):
                     loader._iterator._shutdown_workers()
                 for worker in loader._iterator._workers:

@@ -84,7 +84,7 @@ def split_rows(
 
 
 def _stratified(order: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
-    """Reorder so that any stretch from the front holds each class in proportion, the last of each last."""
+    """Reorder so that any number from the front holds each class in proportion, the last of each last."""
     _, shuffled = torch.unique(classes[order], return_inverse=True)
     counts = torch.bincount(shuffled)
     starts = counts.cumsum(0) - counts

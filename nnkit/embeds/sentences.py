@@ -7,7 +7,7 @@ from nnkit.layers.transformer import draw_small
 
 
 class Sentences(nn.Module):
-    """A learnt vector for each token, plus one for the sentence it stands in (Devlin et al. 2019, section 3).
+    """A learnt vector for each token, plus one for the sentence it is in (Devlin et al. 2019, section 3).
 
     Where a token stands is the body's affair.
 

@@ -42,7 +42,7 @@ _SOME_SIZE = 8
 def try_all(
     nodes: Mapping[str, Node], num_outputs: int | None, target: str | None, partial: Iterable[Node] = ()
 ) -> list[Problem]:
-    """Construct what can be constructed without data, and return what was said against it.
+    """Construct what can be constructed without data, and return the errors.
 
     Args:
         nodes: Checked nodes by key; a node that is missing here is left out, and what needs it too.
@@ -137,7 +137,7 @@ def _construct(node: Node, **injected: Any) -> tuple[Any, list[Problem]]:
         try:
             return node.target(**arguments, **injected), problems
         except _COMPLAINTS as error:
-            # A constructor that looks at values cannot run on the meta device; that is no mistake of the config.
+            # A constructor that reads values cannot run on the meta device; that is no mistake of the config.
             if isinstance(error, RuntimeError) and "meta" in str(error):
                 break
             lack = shortage(error)

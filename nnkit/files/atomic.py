@@ -43,7 +43,7 @@ def sha256(data: bytes) -> str:
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace a file as a whole: after a crash at any instant it holds the old bytes or the new ones.
 
-    The temporary stands in the same directory, so that the rename never crosses a file system.
+    The temporary is in the same directory, so that the rename never crosses a file system.
 
     Raises:
         WriteFault: If the disk is full or the directory cannot be written; no temporary is left then.

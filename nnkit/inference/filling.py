@@ -39,7 +39,7 @@ def fill(
         task: A trained task, in evaluation mode.
         data: The data module it was trained on, with its preprocessing.
         prompt: A text; [MASK] is a masked token.
-        following: What may follow it; None: nothing is said of that.
+        following: What may follow it; None: that is not asked.
         top_k: Tokens to rank, at most; at least 1.
         run: How the user calls the run, for sentences.
 

@@ -58,7 +58,7 @@ class Journal(Logger):
         atomic.append_lines(self.path, [json.dumps({"step": step, "metrics": values})])
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Keep none: they stand in config.yaml."""
+        """Keep none: config.yaml has them."""
 
     def cut_back(self, step: int) -> list[Point]:
         """Drop the points after a checkpoint, which a resumed run logs again, and return the others.

@@ -14,7 +14,7 @@ def param_groups(
     pulling them to zero limits what the layer can express without making it smoother.
 
     Args:
-        module: Whose parameters to group; one that stands in two places is taken once.
+        module: Whose parameters to group; one that is in two places is taken once.
         weight_decay: Decay of the weights.
         matrices_of: A part of the module whose weights of two dimensions, embeddings left out, make up a group of
             their own; groups say with `matrices` which they are then. None: no such group.

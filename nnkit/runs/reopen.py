@@ -72,7 +72,7 @@ def _misfits(config: DictConfig, weights: dict[str, Any]) -> list[str]:
         with torch.device("meta"):
             network = build_network(config)
     except (RuntimeError, NotImplementedError):
-        # A constructor that looks at values cannot run without them.
+        # A constructor that reads values cannot run without them.
         return []
     here = _shapes({f"network.{name}": value for name, value in network.state_dict().items()})
     there = _shapes(weights)

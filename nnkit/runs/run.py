@@ -150,7 +150,7 @@ class Run:
         inside = self.path.resolve()
         for folder, folders, names in os.walk(self.path):
             if Path(folder) == self.path / "wandb":
-                # W&B links to logs of its own from the folders of its runs, none of which is written to again.
+                # W&B links to logs of its own from the folders of its runs; none is written to again.
                 folders.clear()
             for path in (Path(folder) / name for name in (*folders, *names)):
                 if path.is_symlink() and not path.resolve().is_relative_to(inside):

@@ -32,7 +32,7 @@ from nnkit.ui.report import shorten
 if TYPE_CHECKING:
     from nnkit.sweep.display import Display
 
-# Between two looks at signals and at the clock.
+# Between two checks of signals and the clock.
 _SECONDS = 0.5
 _log = logging.getLogger("nnkit")
 

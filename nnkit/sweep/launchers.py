@@ -48,7 +48,7 @@ _PACKAGES = {
     "ax": "hydra-ax-sweeper",
     "nevergrad": "hydra-nevergrad-sweeper",
 }
-# Between two looks at the status file.
+# Between two reads of the status file.
 _SECONDS = 0.1
 _OURS = "hydra.sweeper.n_trials=30 searches with nnkit's own sweeper and launcher: leave {} out"
 # Hydra's own files and log lines have no place beside our run directories.

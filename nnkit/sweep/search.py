@@ -46,7 +46,7 @@ class _Drawn:
     Attributes:
         number: Its number in the study.
         trials: Its trials, one for each seed.
-        told_as: The number under which the study is told; another one where a failed setting is tried again, as
+        told_as: Its number in reports to the study; another one where a failed setting is tried again, as
             Optuna never opens again what has failed.
         outcomes: How its trials have ended, by name.
     """
@@ -215,7 +215,7 @@ class Search:
             entry = entries.get(trial.name)
             if entry is None or entry.outcome.state not in ended:
                 break
-            # With more seeds than before, a setting that ended well stays as it was told.
+            # With more seeds than before, a setting that ended well stays as it was reported.
             self._settle(setting, trial, entry.outcome)
         following = setting.following
         if following is None or (following.name not in entries and frozen.state.is_finished()):

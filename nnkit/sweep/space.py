@@ -44,7 +44,7 @@ class Axis:
     """One key that trials differ in.
 
     Attributes:
-        key: What stands in front of its values, with ``+`` where it was typed: "optimizer.lr".
+        key: What precedes its values, with ``+`` where it was typed: "optimizer.lr".
         word: The whole word as typed.
         choices: Its values as texts of Hydra's grammar; None for an interval.
         low: Lower end of an interval.

@@ -1,4 +1,4 @@
-"""The study of a search, kept in a journal beside its trials or in a database, either of which may be down."""
+"""The study of a search, kept in a journal beside its trials or in a database; either may be down."""
 
 from __future__ import annotations
 

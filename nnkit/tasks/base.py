@@ -191,7 +191,7 @@ class Task(LightningModule, ABC):
         return {}
 
     def over_processes(self, sums: Tensor) -> Tensor:
-        """Add up sums over all processes that train together, each of which has seen batches of its own."""
+        """Add up sums over all processes that train together and have each seen batches of their own."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             # NCCL adds up what lies on GPUs only.
             summed = sums.to(self.device)
@@ -290,7 +290,7 @@ class Task(LightningModule, ABC):
         if not math.isfinite(value):
             if not self._told_of_nan:
                 _log.warning(
-                    "%s is %s at step %d: no checkpoint is chosen by it; this is said once",
+                    "%s is %s at step %d: no checkpoint is chosen by it; this warning comes once",
                     *(self.monitor, value, self.trainer.global_step),
                 )
             self._told_of_nan = True

@@ -184,7 +184,7 @@ def _visible(picture: NDArray[Any], learnt: Mapping[str, Any]) -> figures.Pixels
 
 
 def first_kernels(network: nn.Module, shape: torch.Size) -> NDArray[Any] | None:
-    """Return the kernels of the first layer that looks at pictures.
+    """Return the kernels of the first layer that reads pictures.
 
     Args:
         network: The network.

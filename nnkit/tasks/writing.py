@@ -60,7 +60,7 @@ class Writing(Task):
     The training loss is the mean over target tokens, each scored with the true ones before it. In evaluation ``loss``
     is the negative log-probability of a token in nats, whatever the training loss (label smoothing would hide it), and
     ``token_accuracy`` the share of tokens that are the most probable ones. Beside them answers are written without a
-    look at the truth: greedily in validation, by beam search in the test.
+    see the targets: greedily in validation, by beam search in the test.
 
     Args:
         max_decoded: Validation samples that answers are written for, at most, spread evenly over the part; None: for

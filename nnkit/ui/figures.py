@@ -99,7 +99,7 @@ def style() -> Iterator[None]:
 def legible(names: Sequence[str], longest: int = _LONGEST_NAME) -> list[str]:
     """Return names as the fonts of this machine can write them, cut where they are long.
 
-    Where no font has a character, its code point stands in its place, and the name's number before the name.
+    Where no font has a character, its code point is drawn in its place, and the name's number before the name.
     """
     found = []
     for number, name in enumerate(names):
@@ -313,7 +313,7 @@ def heat_maps(maps: Sequence[HeatMap], across: int, cell: int = 15) -> Figure:
 
     Args:
         maps: The matrices, at least one.
-        across: How many stand in a row.
+        across: How many there are in a row.
         cell: Side of a cell in pixels.
     """
     down = math.ceil(len(maps) / across)

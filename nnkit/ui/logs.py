@@ -62,7 +62,7 @@ def quiet_lightning() -> None:
 
 
 class _Quiet(logging.FileHandler):
-    """A log file that is given up where it cannot be written: what is wrong with the disk is said once, by the run."""
+    """A log file that is given up where it cannot be written: the run reports once what is wrong with the disk."""
 
     @override
     def handleError(self, record: logging.LogRecord) -> None:

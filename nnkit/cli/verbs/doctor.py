@@ -27,7 +27,7 @@ def run(given: Given) -> int:
     if given.repair:
         repair(found, report)
         report = examine(found)
-    # As text: what stands in brackets is no markup.
+    # As text: brackets are no markup here.
     show(
         table(("  what", "result", ""), report.rows, str(found.path)), Text(f"next: {advice(found, report)}")
     )

@@ -35,8 +35,8 @@ VERB = Verb(
         OUTPUT_DIR,
     ),
     (
-        "What an item is depends on the run. Images: an image or a folder of them. Tables: a CSV file, each row of "
-        "which is predicted. Series: a CSV file, and the steps after its last row are forecast. Texts: the text "
+        "What an item is depends on the run. Images: an image or a folder of them. Tables: a CSV file; each row is "
+        "predicted. Series: a CSV file, and the steps after its last row are forecast. Texts: the text "
         "itself, a file, or - for the lines of standard input. Items are brought to the form the run was trained on.",
         "On a terminal the answer is a table, elsewhere one JSON object a line. An item that cannot be read is named "
         "on standard error; the rest goes on, and the exit code is 2.",
@@ -76,7 +76,7 @@ def _form(given: Given) -> str:
 
 
 class _Answers:
-    """Predictions in turn; what could not be read is said on standard error and counted."""
+    """Predictions in turn; what could not be read is reported on standard error and counted."""
 
     def __init__(self, found: Iterable[Prediction | Unreadable]) -> None:
         self.num_bad = self.num_good = 0

@@ -11,7 +11,7 @@ VERB = Verb("show", (OPTION_FILE,), (CONFIG_DIR,))
 
 
 def run(given: Given) -> int:
-    """Print one option file: coloured on a terminal, as it stands in a pipe."""
+    """Print one option file: coloured on a terminal, unchanged in a pipe."""
     path = catalog.find_option(given.option, given.config_dir).path
     # What is no text is shown as such; composing the file says what is wrong with it.
     text = path.read_text(encoding="utf-8", errors="replace")

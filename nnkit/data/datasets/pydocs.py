@@ -58,7 +58,7 @@ class Document(NamedTuple):
     """One text of the documentation.
 
     Attributes:
-        module: The module it stands in; "" for a help topic.
+        module: The module it is from; "" for a help topic.
         name: What it describes.
         text: The text, blanks at both ends removed.
     """

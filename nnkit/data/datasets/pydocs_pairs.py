@@ -36,7 +36,7 @@ def _text(library: Path) -> str:
 
 
 def _documents(library: Path) -> Iterator[list[str]]:
-    # A topic stands in no module and is a document by itself.
+    # A topic belongs to no module and is a document by itself.
     for _, group in groupby(named_documents(library), lambda found: found.module or f"topic {found.name}"):
         sentences = [
             sentence

@@ -50,7 +50,7 @@ _CHAPTERS: Final = {
 _CHAPTER_OF: Final = {module: chapter for chapter, modules in _CHAPTERS.items() for module in modules.split()}
 _LANGUAGE: Final = "language"
 
-# A paragraph, what it is about, and the module or help topic it stands in.
+# A paragraph, what it is about, and the module or help topic it is from.
 _Row = tuple[str, str, str]
 
 
@@ -110,7 +110,7 @@ def _paragraphs(documents: Iterable[Document]) -> Iterator[_Row]:
 
 
 def _unambiguous(rows: Iterable[_Row]) -> list[_Row]:
-    """Keep the first of equal paragraphs, and none that stands in two parts of the documentation."""
+    """Keep the first of equal paragraphs, and none that is in two parts of the documentation."""
     first: dict[str, _Row] = {}
     topics = defaultdict[str, set[str]](set)
     for row in rows:

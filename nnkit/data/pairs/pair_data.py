@@ -254,7 +254,7 @@ class PairData(DataModule):
         """Read sources as batches of one, without a target; see `DataModule.read`.
 
         Args:
-            items: Texts; paths of files, of which .csv, .tsv and .jsonl have a column "source" and others one text on
+            items: Texts; paths of files: .csv, .tsv and .jsonl with a column "source", others with one text on
                 each line; "-" for standard input, a text on each line.
         """
         for name, text, problem in read_texts(items, SOURCE_COLUMN):

@@ -23,7 +23,7 @@ _LISTED = 5
 
 @dataclass(kw_only=True, eq=False)
 class TextPairs(PairData):
-    """Lines with a source, a tab and its target, or two files of which the same lines belong together; plain or .gz.
+    """Lines with a source, a tab and its target, or two files whose lines correspond; plain or .gz.
 
     The pairs are split at random; those with the same source are in the same split.
 
@@ -107,7 +107,7 @@ def read_columns(path: Path, report: bool) -> TwoSides:
             if len(fields) < 2:
                 raise UserError(
                     f"{path}, line {number}: no tab in {line[:40]!r}; a source, a tab and its target were expected on "
-                    "each line. Two files of which the same lines belong together: data.path=FILE data.target_path=FILE"
+                    "each line. Two files whose lines correspond: data.path=FILE data.target_path=FILE"
                 )
             if len(fields) != width:
                 raise UserError(
@@ -124,7 +124,7 @@ def read_columns(path: Path, report: bool) -> TwoSides:
 
 
 def read_parallel(source_path: Path, target_path: Path, report: bool) -> TwoSides:
-    """Read two files, plain or .gz, of which the same lines belong together.
+    """Read two files, plain or .gz, whose lines correspond.
 
     Args:
         source_path: An existing file of sources, one on each line.

@@ -16,7 +16,7 @@ from nnkit.data.counted_random import coarse_uniform
 class Augment:
     """Random changes of training pictures.
 
-    A sample gets the same change in the same epoch whatever batch it stands in: resuming needs nothing saved.
+    A sample gets the same change in the same epoch whatever batch it is in: resuming needs nothing saved.
 
     Attributes:
         shift: Moves by up to so many pixels each way; black comes in at the border.

@@ -96,7 +96,7 @@ def _read_encoding(path: Path, file: IO[bytes]) -> str:
 
 def _sample_rows(lines: list[str], delimiter: str) -> list[list[str]]:
     rows: list[list[str]] = []
-    # What cannot be read is said, with its line, when the rows are read.
+    # What cannot be read is reported, with its line, when the rows are read.
     with contextlib.suppress(csv.Error):
         rows.extend(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
     return [row for row in rows if row]

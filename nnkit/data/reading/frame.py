@@ -139,7 +139,7 @@ class _NumberReader:
         self.chunks.append(numbers)
 
     def _convert_all(self, cells: Sequence[str]) -> NDArray[np.float64] | None:
-        """Convert a chunk without a look at each cell; None where one of them is not plainly a number."""
+        """Convert a chunk without examining each cell; None where one of them is not plainly a number."""
         joined = "\n".join(cells)
         if "_" in joined or (self.decimal_comma and "," in joined):
             return None

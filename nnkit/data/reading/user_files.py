@@ -101,7 +101,7 @@ def is_file(item: str) -> bool:
     """Return whether what a user typed where a text or a file may stand is a file.
 
     What is called like a file of texts is one, or a slip of the pen would be taken for a text; so is a folder that is
-    written as one, of which the reader will say that it is none.
+    written as one, which the reader will refuse.
     """
     if item in (".", "..") or item.endswith("/"):
         return True

@@ -196,7 +196,7 @@ class WindowedSeries(DataModule):
         return torch.from_numpy((values / std - mean / std).astype(np.float32))
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, SeriesBatch | str]]:
-        """Read the last window of each file, of which the steps that follow are forecast; see `DataModule.read`."""
+        """Read the last window of each file; the steps that follow it are forecast; see `DataModule.read`."""
         names = [channel["name"] for channel in self.preprocessing["channels"]]
         for item in items:
             if item == "-":

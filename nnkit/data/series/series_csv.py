@@ -189,7 +189,7 @@ def _say_how_read(source: SeriesSource, dialect: Dialect) -> None:
 
 
 def _choose(source: SeriesSource, columns: dict[str, Column], say: bool) -> dict[str, Numbers]:
-    """Return the channels, and look at the order of the rows if one of the other columns holds the time."""
+    """Return the channels, and examine the order of the rows if one of the other columns holds the time."""
     named = source.columns or ()
     lacking = [name for name in named if name not in columns]
     if lacking:
@@ -346,7 +346,7 @@ def check_order(title: str, name: str, times: NDArray[np.float64], column: Colum
         title: What messages call the table.
         name: The column that holds the time.
         times: Its values from `find_time`.
-        column: The column as it stands in the table.
+        column: The column as it is in the table.
 
     Raises:
         UserError: If a row is earlier than the one before it; names the first and says how many.

@@ -165,7 +165,7 @@ def _learn_texts(name: str, column: Texts, rows: Rows, options: ColumnOptions) -
         share = float(counts[present[: options.max_categories]].sum() / len(known))
         if options.drop is None and share < _MIN_KEPT_SHARE:
             return (
-                f"{len(present):,} different texts, of which the {options.max_categories} most frequent make "
+                f"{len(present):,} different texts, the {options.max_categories} most frequent of them make "
                 f"up {share:.1%} of the rows (data.drop=[] keeps it)"
             )
         _logger.warning(

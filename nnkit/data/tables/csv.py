@@ -14,7 +14,7 @@ class CSV(TableData):
     """A delimited text file with column names in its first line, plain or .gz.
 
     Delimiter (comma, semicolon, tab, bar), encoding (UTF-8, UTF-16 with a mark, Latin-1), decimal comma and
-    the kind of each column are found out; what is found out, left out or counted as missing is said.
+    the kind of each column are found out; what is found out, left out or counted as missing is logged.
 
     Attributes:
         path: The file.

@@ -30,7 +30,7 @@ _CHUNK = 1000
 
 @dataclass(kw_only=True, eq=False)
 class LabelledFile(LabelledTexts):
-    """Base of files of labelled texts, of which the rows are split at random.
+    """Base of files of labelled texts, whose rows are split at random.
 
     Attributes:
         path: The file, plain or .gz.

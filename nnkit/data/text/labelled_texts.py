@@ -236,7 +236,7 @@ class LabelledTexts(DataModule):
         """Read texts as batches of one; see `DataModule.read`.
 
         Args:
-            items: Texts; paths of files, of which .csv and .jsonl have a column of texts and others one on each line;
+            items: Texts; paths of files: .csv and .jsonl with a column of texts, others with one on each line;
                 "-" for standard input, a text on each line.
         """
         learnt = self.preprocessing

@@ -188,7 +188,7 @@ def cut_before(text: str, end: int, start: int = 0) -> int | None:
     """Return the last place in a text where it can be cut without changing the tokens on either side.
 
     That is before white space that follows something else: words end there, byte-level BPE never merges across it,
-    and no rule for the token before looks at what comes after.
+    and no rule for the token before reads what comes after.
 
     Args:
         text: The text.
