@@ -363,7 +363,7 @@ def _writes_on(module: LightningModule) -> bool:
 
 
 def _tokenizer(trainer: Trainer) -> Any:
-    return getattr(_data(trainer), "tokenizer", None)
+    return getattr(_data(trainer), "learnt_tokenizer", None)
 
 
 def _as_code(text: str) -> str:

@@ -47,7 +47,7 @@ def language_model(task: Task, data: DataModule, run: str) -> tuple[Network, Tex
     Raises:
         UserError: If its task is another one.
     """
-    tokenizer: TextTokenizer | None = getattr(data, "tokenizer", None)
+    tokenizer: TextTokenizer | None = getattr(data, "learnt_tokenizer", None)
     if task.writes != "on" or tokenizer is None:
         raise UserError(
             f"{run} is no language model: its task is {type(task).__name__}, its data {type(data).__name__}\n"

@@ -29,7 +29,7 @@ class Reader:
 
     def __init__(self, make):
         self.make = make
-        self.tokenizer = self
+        self.learnt_tokenizer = self
 
     def read(self, items):
         for item in items:
