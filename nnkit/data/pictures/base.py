@@ -53,16 +53,16 @@ class PictureSamples(Samples):
     ) -> None:
         self._gather = partial(torch.index_select, pixels, 0) if isinstance(pixels, Tensor) else pixels
         self._targets = targets
-        self._rows = rows
+        self.rows = rows
         self._augment = augment
         self._seed = seed
         self._scale, self._offset = _affine(mean, std)
 
     def __len__(self) -> int:
-        return len(self._targets if self._rows is None else self._rows)
+        return len(self._targets if self.rows is None else self.rows)
 
     def __getitem__(self, draw: Draw) -> ImageBatch:
-        rows = draw.indices if self._rows is None else self._rows.index_select(0, draw.indices)
+        rows = draw.indices if self.rows is None else self.rows.index_select(0, draw.indices)
         pixels = self._gather(rows)
         if self._augment is not None and draw.epoch is not None:
             pixels = self._augment(pixels, self._seed, draw.epoch, draw.indices)

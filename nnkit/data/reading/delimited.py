@@ -5,6 +5,7 @@ import contextlib
 import csv
 import gzip
 import io
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from typing import IO, Protocol, cast
 from nnkit.data.reading.user_files import open_bytes
 from nnkit.errors import UserError
 
+_logger = logging.getLogger("nnkit")
+
 _DELIMITERS = ",;\t|"
 _BLOCK = 1 << 20
 _SAMPLE = 1 << 18
@@ -26,7 +29,6 @@ _FOREIGN = {
     b"PAR1": "a Parquet file (save it as CSV)",
     b"SQLi": "an SQLite database (save the table as CSV)",
 }
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+")
 _POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+")
 _GROUPED_NUMBER = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
@@ -252,3 +254,20 @@ def unique_names(names: list[str]) -> list[str]:
 def num_fields(number: int) -> str:
     """Return "1 field" or "7 fields"."""
     return "1 field" if number == 1 else f"{number} fields"
+
+
+def report_dialect(path: str, dialect: Dialect, delimiter: str | None, encoding: str | None) -> None:
+    """Log how a file is read, as far as that was found out.
+
+    Args:
+        path: The file, as the user gave it.
+        dialect: What was found out.
+        delimiter: The delimiter that the user gave, if any.
+        encoding: The codec that the user gave, if any.
+    """
+    if encoding is None and dialect.encoding == "latin-1":
+        _logger.warning("%s is not in UTF-8; it is read as Latin-1 (data.encoding)", path)
+    if delimiter is None and dialect.delimiter != ",":
+        _logger.info("%s: fields are separated by %r (data.delimiter)", path, dialect.delimiter)
+    if dialect.decimal_comma:
+        _logger.info("%s: numbers are written with a decimal comma", path)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnkit.data.cache import sha256_of
-from nnkit.data.reading.delimited import Dialect, read_dialect
+from nnkit.data.reading.delimited import read_dialect, report_dialect
 from nnkit.data.reading.frame import Column, Numbers, Texts, check_dialect, read_frame
 from nnkit.data.reading.user_files import find_file
 from nnkit.data.series.base import LoadedSeries, Values, WindowedSeries
@@ -173,19 +173,10 @@ def read_series(
     dialect = read_dialect(path, source.delimiter, source.encoding)
     columns = read_frame(path, dialect).columns
     if say:
-        _say_how_read(source, dialect)
+        report_dialect(source.path, dialect, source.delimiter, source.encoding)
     chosen = _choose(source, columns, say)
     _check_gaps(source, chosen, say)
     return FileSeries(list(chosen), np.stack([column.values for column in chosen.values()], axis=1), found)
-
-
-def _say_how_read(source: SeriesSource, dialect: Dialect) -> None:
-    if source.encoding is None and dialect.encoding == "latin-1":
-        _logger.warning("%s is not in UTF-8; it is read as Latin-1 (data.encoding)", source.path)
-    if source.delimiter is None and dialect.delimiter != ",":
-        _logger.info("%s: fields are separated by %r (data.delimiter)", source.path, dialect.delimiter)
-    if dialect.decimal_comma:
-        _logger.info("%s: numbers are written with a decimal comma", source.path)
 
 
 def _choose(source: SeriesSource, columns: dict[str, Column], say: bool) -> dict[str, Numbers]:

@@ -254,16 +254,3 @@ def num_features(learnt: Sequence[LearntColumn]) -> tuple[int, int]:
     """Return the number of features that hold numbers or indicators, and that of one-hot features."""
     numbers = sum(1 + spec["indicator"] for spec in learnt if spec["kind"] == "number")
     return numbers, sum(_width(spec) for spec in learnt if spec["kind"] == "category")
-
-
-def feature_names(learnt: Sequence[LearntColumn]) -> list[str]:
-    """Return a name for each feature, in order: "age", "age missing", "city=Oslo"."""
-    names: list[str] = []
-    for spec in learnt:
-        if spec["kind"] == "number":
-            names += [spec["name"]] + [f"{spec['name']} missing"] * spec["indicator"]
-    for spec in learnt:
-        if spec["kind"] == "category":
-            values = spec["categories"] + ["missing"] * spec["missing"] + ["other"] * spec["other"]
-            names += [f"{spec['name']}={value}" for value in values]
-    return names

@@ -17,6 +17,7 @@ from nnkit.data.reading.delimited import (
     read_dialect,
     read_header,
     read_rows,
+    report_dialect,
     unique_names,
 )
 from nnkit.data.reading.frame import Column, Frame, Numbers, Texts, parse_number, parse_text, read_frame
@@ -146,12 +147,7 @@ def _target_name(source: TableSource, header: list[str]) -> str:
 def _say_how_read(source: TableSource, dialect: Dialect, header: list[str], target: str) -> None:
     if source.target is None:
         _logger.warning("%s: the target is the last column, %r (data.target)", source.path, target)
-    if source.encoding is None and dialect.encoding == "latin-1":
-        _logger.warning("%s is not in UTF-8; it is read as Latin-1 (data.encoding)", source.path)
-    if source.delimiter is None and dialect.delimiter != ",":
-        _logger.info("%s: fields are separated by %r (data.delimiter)", source.path, dialect.delimiter)
-    if dialect.decimal_comma:
-        _logger.info("%s: numbers are written with a decimal comma", source.path)
+    report_dialect(source.path, dialect, source.delimiter, source.encoding)
     for given, name in zip(header, unique_names(header), strict=True):
         if given != name:
             what = f"a second column {given!r}" if given else "a column without a name"

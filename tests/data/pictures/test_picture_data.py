@@ -128,8 +128,8 @@ def test_a_subset_is_an_even_share_of_the_same_training_part():
     target = batch(half.split("train"), list(range(21))).target
     assert torch.bincount(target).tolist() == [7, 7, 7]
     # The normalisation differs, so pictures are compared by number.
-    assert set(half.split("train")._rows.tolist()) < set(whole.split("train")._rows.tolist())
-    assert torch.equal(half.split("val")._rows, whole.split("val")._rows)
+    assert set(half.split("train").rows.tolist()) < set(whole.split("train").rows.tolist())
+    assert torch.equal(half.split("val").rows, whole.split("val").rows)
     with pytest.raises(UserError, match=r"data.subset: 0.01 of 42 training pictures is less than one"):
         things(subset=0.01)
 
