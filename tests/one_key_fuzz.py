@@ -45,7 +45,7 @@ from nnkit import cli
 from nnkit import config as configs
 from nnkit.config import catalog
 from nnkit.config.keys import all_keys
-from nnkit.data.datasets import pydocs
+from nnkit.data.datasets import documentation
 from nnkit.factory.nodes import nodes_of, signature, target_of
 
 # Seconds of one mutation on a processor and on the wall, bytes it may claim beyond what the process had, and the
@@ -198,7 +198,7 @@ def prepare(folder: Path) -> None:
         (library / "pydoc_data" / "topics.py").write_text(f"topics = {topics!r}\n")
         for module in _LIBRARY:
             shutil.copy(Path(sysconfig.get_path("stdlib"), f"{module}.py"), library)
-    pydocs.library_folder = lambda: library
+    documentation.library_folder = lambda: library
     # A minute of compiling shows nothing.
     nnkit.network.Network.compile = lambda network: None
     # One step is measured where `nnkit check` takes a second and more.

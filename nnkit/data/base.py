@@ -4,26 +4,24 @@ import logging
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDataLoaderIter
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from nnkit.batches import Batch, listed, not_finite
+from nnkit.data.loading import Loader, as_is, begin_worker
 from nnkit.data.sampler import BatchSampler, Draw
 from nnkit.data.splits import Split as Split
 from nnkit.data.splits import check_fractions, split_rows
 from nnkit.data.tokenizing import tokenizer_from
 from nnkit.errors import UserError
-from nnkit.machine import signals
 from nnkit.machine.faults import explained
 
 # Seconds without a batch after which worker processes are taken to hang.
@@ -55,51 +53,6 @@ def process() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
-
-
-def _as_is(batch: Any) -> Any:
-    return batch
-
-
-class Loader(DataLoader[Batch]):
-    """torch's loader, with a view of the batches that come next; nothing is read ahead unless it is asked for.
-
-    Gradient accumulation needs that view: what a batch weighs depends on all batches of its window. A signal that is
-    meant for this process, or its group, does not reach the worker processes.
-    """
-
-    _ahead: "_Ahead"
-
-    def __iter__(self) -> _BaseDataLoaderIter:
-        """Begin a pass; start the worker processes, if that has not been done."""
-        with signals.held_back():
-            self._ahead = _Ahead(super().__iter__())
-        # To whoever iterates it is the iterator that it wraps.
-        return cast(_BaseDataLoaderIter, self._ahead)
-
-    def peek(self, count: int) -> list[Batch]:
-        """Return the batch handed out last and those that follow it, `count` in all or as many as there are."""
-        return self._ahead.peek(count)
-
-
-class _Ahead(Iterator[Batch]):
-    def __init__(self, batches: Iterator[Batch]) -> None:
-        self._batches = batches
-        self._queue: deque[Batch] = deque()
-        self._current: Batch | None = None
-
-    def __next__(self) -> Batch:
-        self._current = self._queue.popleft() if self._queue else next(self._batches)
-        return self._current
-
-    def peek(self, count: int) -> list[Batch]:
-        assert self._current is not None
-        self._queue.extend(islice(self._batches, max(count - 1 - len(self._queue), 0)))
-        return [self._current, *islice(self._queue, count - 1)]
-
-
-def _begin_worker(number: int) -> None:
-    signals.end_with_parent_only()
 
 
 def inspect(
@@ -414,11 +367,11 @@ class DataModule(LightningDataModule, ABC):
             batch_size=None,
             sampler=sampler,
             num_workers=self.num_workers,
-            collate_fn=_as_is,
+            collate_fn=as_is,
             generator=torch.Generator().manual_seed(self.seed),
             persistent_workers=self.num_workers > 0,
             timeout=WORKER_TIMEOUT if self.num_workers else 0,
-            worker_init_fn=_begin_worker,
+            worker_init_fn=begin_worker,
             multiprocessing_context=_START if self.num_workers else None,
         )
         self._loaders.append(loader)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from nnkit.data.datasets.pydocs import gathered, named_documents
+from nnkit.data.datasets.documentation import gathered, named_documents
 from nnkit.data.pairs.documents import cut_sentences, paragraphs
 from nnkit.data.pairs.sentence_pairs import SentencePairs
 from nnkit.data.text.corpus import Corpus, TextSource

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nnkit.data.base import Split
-from nnkit.data.datasets.pydocs import Document, gathered, named_documents
+from nnkit.data.datasets.documentation import Document, gathered, named_documents
 from nnkit.data.text.labelled_texts import Labelled, LabelledTexts
 from nnkit.data.tokenizing import TokenizerKind
 

@@ -34,7 +34,7 @@ def library(tmp_path, monkeypatch):
         body = f"def f():\n    '''{module.split('/')[-1]} does.\n\n    {text}\n\n    {more}\n\n    {example}'''\n"
         path.write_text(body)
     (folder / "_nobody_knows.py").write_text(f"'''{prose('hidden', 1)}'''\n")
-    monkeypatch.setattr("nnkit.data.datasets.pydocs.library_folder", lambda: folder)
+    monkeypatch.setattr("nnkit.data.datasets.documentation.library_folder", lambda: folder)
     monkeypatch.setenv("NNKIT_CACHE", str(tmp_path / "cache"))
     return folder
 

@@ -284,7 +284,7 @@ def test_the_documentation_is_topics_and_modules(tmp_path, monkeypatch):
         '"""One thing.\n\nAnother\nthing."""\ndef f():\n    """Last. Thing."""\n'
     )
     (library / "second.py").write_text('"""Alone."""\n')
-    monkeypatch.setattr("nnkit.data.datasets.pydocs.library_folder", lambda: library)
+    monkeypatch.setattr("nnkit.data.datasets.documentation.library_folder", lambda: library)
     data = PyDocsPairs(tokenizer="characters", max_length=32)
     data.setup_data()
     # Six topics of three sentences, a module of four; that of one is left out.

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from nnkit.batches import IGNORED
-from nnkit.data.datasets.pydocs import PyDocs, documents
+from nnkit.data.datasets.documentation import documents
+from nnkit.data.datasets.pydocs import PyDocs
 from nnkit.data.datasets.shakespeare import Shakespeare
 from nnkit.data.download import sources
 from nnkit.data.download.fetch import FetchError
@@ -472,7 +473,7 @@ def library(tmp_path, monkeypatch):
     (library / "broken.py").write_text("def (:\n")
     for folder in ("test", "site-packages"):
         (library / folder / "other.py").write_text('"""Left out."""\n')
-    monkeypatch.setattr("nnkit.data.datasets.pydocs.library_folder", lambda: library)
+    monkeypatch.setattr("nnkit.data.datasets.documentation.library_folder", lambda: library)
     return library
 
 
