@@ -10,7 +10,7 @@ import base64
 import json
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
 import safetensors.torch
@@ -229,10 +229,12 @@ class _Encoder:
             name = _name(path, self.tensors)
             reference: dict[str, Any] = {"$tensor": name}
             self._references[view] = reference
-            order = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
-            if not tensor.is_contiguous() and tensor.permute(order).is_contiguous():
-                tensor = tensor.permute(order)
-                reference["order"] = order
+            if tensor.numel() and tensor.stride() != _row_major(tensor.shape):
+                order = _order(tensor.stride())
+                # Where a dimension has the size 1, two tensors in row-major order may still differ in their strides.
+                if tensor.permute(order).is_contiguous():
+                    reference["stride"] = list(tensor.stride())
+                    tensor = tensor.permute(order)
             # The library stores no memory twice: of two views that overlap, the second becomes a copy.
             self.tensors[name] = tensor.clone() if place in self._owners else tensor.contiguous()
             self._owners.setdefault(place, tensor)
@@ -316,11 +318,35 @@ class _Decoder:
         tensor = self._tensors[name]
         if tensor.dim() > MAX_DIMS:
             raise ValueError(f"the tensor {name!r} has {tensor.dim():,} dimensions")
-        if (order := reference.get("order")) is None:
-            return tensor
-        if sorted(order) != list(range(tensor.dim())):
-            raise ValueError(f"the tensor {name!r} has no dimensions {order!r}")
-        return tensor.permute([order.index(dim) for dim in range(tensor.dim())])
+        stride = reference.get("stride")
+        return tensor if stride is None else _laid_out(tensor, stride)
+
+
+def _row_major(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the strides of a tensor of this shape whose last dimension is contiguous."""
+    return torch.empty(shape, device="meta").stride()
+
+
+def _order(stride: Sequence[int]) -> list[int]:
+    """Return the dimensions from the largest stride to the smallest."""
+    return sorted(range(len(stride)), key=lambda dim: stride[dim], reverse=True)
+
+
+def _laid_out(stored: Tensor, stride: list[int]) -> Tensor:
+    """Return a tensor whose dimensions were stored in the order of their strides as it lay in memory.
+
+    Raises:
+        ValueError: If a tensor of these numbers cannot have these strides.
+    """
+    known = isinstance(stride, list) and all(type(step) is int and 0 <= step < 1 << 62 for step in stride)
+    if not known or len(stride) != stored.dim():
+        raise ValueError(f"a tensor of {stored.dim():,} dimensions has the strides {stride!r}")
+    order = _order(stride)
+    tensor = stored.permute([order.index(dim) for dim in range(stored.dim())])
+    wrong = [dim for dim, step in enumerate(stride) if tensor.shape[dim] > 1 and tensor.stride(dim) != step]
+    if wrong:
+        raise ValueError(f"a tensor of the shape {tuple(tensor.shape)} has the strides {stride!r}")
+    return tensor.as_strided(tensor.shape, stride)
 
 
 def migrate(state: dict[str, Any]) -> dict[str, Any]:

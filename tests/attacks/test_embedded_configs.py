@@ -97,7 +97,7 @@ def test_an_option_file_that_is_only_listed_costs_nothing(cli, group, text):
     path.parent.mkdir(parents=True)
     path.write_text(text)
     wrong = {"model": ["model=lenet5", "data=iris"], "data": ["model=lenet5", "data=iris"]}[group]
-    for words in (["list", group], ["train", *wrong], ["completion", "--words", "train", f"{group}="]):
+    for words in (["list", group], ["train", *wrong], ["completion", "bash", "--", "train", f"{group}="]):
         with cheaply(num_bytes=600 << 20):
             code, _, err = cli(*words)
         assert code == (2 if words[0] == "train" else 0), err

@@ -97,7 +97,7 @@ def test_whatever_is_plain_comes_back_as_it_was(state):
 
 @given(st.recursive(st.none() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(["$tensor", "$dict", "$set", "$tuple",
-    "$complex", "$dtype", "$bytes", "$float", "$ordered", "$counter", "order"]), inner), max_leaves=20))  # fmt: skip
+    "$complex", "$dtype", "$bytes", "$float", "$ordered", "$counter", "stride"]), inner), max_leaves=20))  # fmt: skip
 def test_whatever_a_document_says_is_a_state_or_refused(document):
     try:
         state = load(json.dumps(document).encode(), {})
@@ -148,8 +148,10 @@ def test_nothing_dense_is_copied():
     assert [stored[name].data_ptr() for name in kept] == [one.data_ptr() for one in kept.values()]
 
 
-def test_the_order_of_dimensions_in_memory_is_kept():
-    weight = torch.randn(4, 3, 5, 5).to(memory_format=torch.channels_last)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_order_of_dimensions_in_memory_is_kept(channels):
+    weight = torch.randn(4, channels, 5, 5).to(memory_format=torch.channels_last)
+    assert weight.stride() != torch.randn(weight.shape).stride()
     found = there_and_back({"weight": weight})["weight"]
     assert found.stride() == weight.stride()
     assert torch.equal(found, weight)
