@@ -53,7 +53,7 @@ FEATURES = {
     "rate by epochs": [CALLBACKS, "scheduler=step"],
     "early stopping": [
         "callbacks=[checkpoint,early_stopping]", "callbacks.early_stopping.patience=0",
-        "optimizer=sgd", "optimizer.lr=0", "scheduler=constant",
+        "optimizer=sgd", "optimizer.lr=0", "scheduler=constant", "trainer.max_epochs=3",
     ],
     "max_steps": ["callbacks=[checkpoint]", "trainer.max_epochs=-1", "trainer.max_steps=8"],
     "clipping and bf16": [CALLBACKS, "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=0.1"],
