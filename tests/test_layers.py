@@ -2,6 +2,7 @@
 
 import ast
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,10 @@ def roots(names):
 
 def in_package(folder):
     return [name for name in NAMES if name.startswith(f"nnkit.{folder}.")]
+
+
+def test_no_circle():
+    TopologicalSorter({name: imports(path) & MODULES.keys() for name, path in MODULES.items()}).prepare()
 
 
 PURE = [name for folder in ("models", "embeds", "heads", "layers", "losses") for name in in_package(folder)]
