@@ -645,8 +645,8 @@ PROTECTIONS = (
     Protection(
         "17 code in a checkpoint",
         "nnkit/checkpoint/old_formats.py",
-        "weights_only=True)\n        _check",
-        "weights_only=False)\n        _check",
+        '        _check_pickle(data)\n        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)',
+        '        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)',
         "tests/attacks/test_hostile_checkpoints.py::test_code_in_a_checkpoint_is_not_run",
     ),
     Protection(
