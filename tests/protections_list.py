@@ -699,13 +699,6 @@ PROTECTIONS = (
         f"{HOSTILE}::test_a_list_names_no_other_file",
     ),
     Protection(
-        "17 hostile files",
-        "nnkit/checkpoint/manifest.py",
-        "        if len(listed) > _MAX_FILES:\n",
-        "        if False:\n",
-        f"{HOSTILE}::test_a_list_of_any_content_is_answered",
-    ),
-    Protection(
         "17 what cannot be read back",
         "nnkit/checkpoint/formats.py",
         "        kind = type(value)\n        if kind in _IN_JSON",

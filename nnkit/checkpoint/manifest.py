@@ -21,7 +21,6 @@ _MORE: dict[str, tuple[type, ...]] = {
     "batch": (int,),
     "format": (int,),
 }
-_MAX_FILES = 1_024
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,6 @@ class Manifest:
             content = _of_one_file(content)
         listed = content.get("files")
         listed = listed if isinstance(listed, list) else []
-        if len(listed) > _MAX_FILES:
-            raise ValueError(f"it lists more than {_MAX_FILES:,} files")
         rows: list[dict[str, Any]] = [row if isinstance(row, dict) else {} for row in listed]
         wrong = [name for name, kinds in _NEEDED.items() if type(content.get(name)) not in kinds]
         wrong += [
