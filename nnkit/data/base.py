@@ -124,8 +124,8 @@ class DataModule(LightningDataModule, ABC):
 
     # Config keys of the data node that are facts about the dataset, not options.
     fact_names: ClassVar[tuple[str, ...]] = ()
-    # Whether `prepare` vouches for every number and class, so that the samples need not be looked through.
-    vouched: ClassVar[bool] = False
+    # Whether `prepare` has checked every number and class, so that the samples are not checked again.
+    is_checked: ClassVar[bool] = False
     # Keys of `preprocessing` that the weights of a network rest on. Where a run starts from the weights of another,
     # what that one learnt comes along as `pretrained`; `prepare` uses it instead of learning it.
     inherited: ClassVar[tuple[str, ...]] = ()
@@ -264,7 +264,7 @@ class DataModule(LightningDataModule, ABC):
                 "data.batch_size=%d is more than the number of training samples, %d: an epoch is one step",
                 *(self.batch_size, counts["train"]),
             )
-        if self.vouched:
+        if self.is_checked:
             return
         class_names = self.preprocessing.get("class_names")
         for name, part in parts.items():

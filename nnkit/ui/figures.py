@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,12 +132,14 @@ def _report_missing() -> None:
     )
 
 
-def new_figure(width: float, height: float, *, layout: str | None = "constrained") -> Figure:
+def new_figure(
+    width: float, height: float, *, layout: Literal["constrained"] | None = "constrained"
+) -> Figure:
     """Return an empty figure of a size in pixels, without pyplot's state."""
     from matplotlib.figure import Figure
 
     size = (width / _DOTS_PER_INCH, height / _DOTS_PER_INCH)
-    return Figure(size, dpi=_DOTS_PER_INCH, layout=layout)  # type: ignore[arg-type]
+    return Figure(size, dpi=_DOTS_PER_INCH, layout=layout)
 
 
 def to_pixels(figure: Figure) -> Pixels:
@@ -348,7 +350,7 @@ def _room(names: Sequence[str], line: int) -> float:
 
 
 def to_bytes(values: NDArray[Any]) -> Pixels:
-    """Stretch values of any range to [0, 255] and make them an image.
+    """Scale values of any range to [0, 255] and make them an image.
 
     Args:
         values: (channels, height, width); one channel is grey, three are colours, others are averaged.

@@ -67,7 +67,7 @@ class PairData(DataModule):
 
     fact_names = ("source_vocab_size", "vocab_size")
     inherited = SPECS
-    vouched = True
+    is_checked = True
     least_eval_batch = 128
     begin: ClassVar[int] = BEGIN
     end: ClassVar[int] = END

@@ -68,7 +68,7 @@ class SentencePairs(DataModule):
 
     fact_names = ("vocab_size",)
     inherited = ("tokenizer",)
-    vouched = True
+    is_checked = True
     split_by = ("documents", "sentences", "val_fraction", "test_fraction", "split_seed")
     least_eval_batch = 1
 

@@ -115,7 +115,7 @@ class PictureData(DataModule):
     augment: dict[str, Any] | None = None
 
     fact_names: ClassVar[tuple[str, ...]] = ("num_classes", "in_channels", "height", "width")
-    vouched = True
+    is_checked = True
     split_by = ("val_fraction", "test_fraction", "split_seed", "subset")
 
     def __post_init__(self) -> None:

@@ -95,7 +95,7 @@ class WindowedSeries(DataModule):
     test_fraction: float = 0.2
 
     fact_names = ("num_channels", "num_outputs")
-    vouched = True
+    is_checked = True
     split_by = ("window", "horizon", "stride", "val_fraction", "test_fraction")
 
     def __post_init__(self) -> None:

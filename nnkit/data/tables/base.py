@@ -84,7 +84,7 @@ class TableData(DataModule):
     batch_size: int = 32
 
     fact_names = ("num_features", "num_classes", "num_outputs")
-    vouched = True
+    is_checked = True
     split_by = ("val_fraction", "test_fraction", "split_seed")
     # What the target is where that is certain.
     holds: ClassVar[Literal["index", "real"] | None] = None

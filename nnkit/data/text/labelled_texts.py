@@ -100,7 +100,7 @@ class LabelledTexts(DataModule):
 
     fact_names = ("vocab_size", "num_classes")
     inherited = ("tokenizer",)
-    vouched = True
+    is_checked = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

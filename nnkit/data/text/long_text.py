@@ -83,7 +83,7 @@ class LongText(DataModule):
 
     fact_names = ("vocab_size",)
     inherited = ("tokenizer",)
-    vouched = True
+    is_checked = True
     split_by = ("val_fraction", "test_fraction")
     least_eval_batch = 1
 
