@@ -52,6 +52,26 @@ class TableBatch(NamedTuple):
         return (self.inputs,)
 
 
+class CategoricalBatch(NamedTuple):
+    """Rows of a table with columns of so many categories that each category has a learnt vector.
+
+    Attributes:
+        inputs: Standardised and one-hot encoded columns, (batch, features), float32.
+        categories: Which category each of the other columns holds, (batch, columns) int64; 0 is one that is unknown.
+        target: As of `TableBatch`.
+        indices: Which rows of the split these are, (batch,) int64.
+    """
+
+    inputs: Tensor
+    categories: Tensor
+    target: Tensor
+    indices: Tensor
+
+    def network_inputs(self) -> tuple[Tensor | None, ...]:
+        """Return what a network is called with; see `Network.forward`."""
+        return self.inputs, None, self.categories
+
+
 class TextBatch(NamedTuple):
     """Texts of different lengths with one target each.
 
@@ -165,7 +185,16 @@ class SentenceBatch(NamedTuple):
         return self.inputs, self.mask, self.segments
 
 
-Batch = ImageBatch | TableBatch | TextBatch | BlockBatch | SeriesBatch | PairBatch | SentenceBatch
+Batch = (
+    ImageBatch
+    | TableBatch
+    | CategoricalBatch
+    | TextBatch
+    | BlockBatch
+    | SeriesBatch
+    | PairBatch
+    | SentenceBatch
+)
 
 # Target of a token that is not scored; torch's own default.
 IGNORED = -100

@@ -55,7 +55,7 @@ class Network(nn.Module):
             inputs: What the embed takes.
             mask: True where there is a step, (batch, time) bool; only for bodies that read sequences.
             second: Of an encoder-decoder what is written so far, (batch, time) int64; of sentence pairs the segment of
-                each token, (batch, time) int64.
+                each token, (batch, time) int64; of tables the categories that have vectors, (batch, columns) int64.
             where: True where a head that scores each step is to do so, (batch, time) bool; it returns (steps, dim)
                 then. None: everywhere.
 

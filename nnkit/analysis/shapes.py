@@ -96,7 +96,7 @@ class _Walk:
         return ShapeError(f"layer {name or 'network'} ({type(module).__name__}) refuses {shapes}: {reason}")
 
 
-def walk(network: nn.Module, *inputs: Tensor) -> list[Layer]:
+def walk(network: nn.Module, *inputs: Tensor | None) -> list[Layer]:
     """Call a network once and return its layers in the order of their calls.
 
     Built on the meta device it has shapes but no values, so that a network of any size is walked in no time.

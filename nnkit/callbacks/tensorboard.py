@@ -254,7 +254,7 @@ def recorded(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
     try:
         with _evaluating(network), torch.no_grad():
             # Not the call itself: compiled, it would be compiled once more for this.
-            network.forward(*(part.to(device) for part in batch.network_inputs()))
+            network.forward(*(part if part is None else part.to(device) for part in batch.network_inputs()))
         found = {name: layer.weights for name, layer in layers.items() if layer.weights is not None}
     finally:
         for layer in layers.values():

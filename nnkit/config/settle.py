@@ -34,6 +34,8 @@ _READ = (
     "overfit_batches",
     "profiler",
 )
+# Facts that not all data of a kind have; the embed of the kind then has a default.
+_OPTIONAL_FACTS = ("cardinalities",)
 # What a task brings with it: where it does not fit the data, neither do these.
 _OF_TASK = frozenset({"task", "head", "loss", "monitor", "data.targets"})
 
@@ -122,12 +124,22 @@ def _choose_embed(config: DictConfig, choices: dict[str, Any], config_dir: Path 
         for other in [name for name in takes if name != kind]:
             del embeds[other]
     if kind in takes:
+        _leave_out_facts(embeds[kind], config.data)
         return None
     taken = " and ".join(map(str, takes)) or "nothing"
     text = f"model={model} does not take data={data} (kind {kind}), only {taken}"
     models = ", ".join(catalog.models_for(str(kind), config_dir)) or "none"
     datasets = ", ".join(catalog.data_for(str(model), config_dir)) or "none"
     return Problem("model", text, f"models that take {kind}: {models}; data that {model} takes: {datasets}")
+
+
+def _leave_out_facts(embed: Any, data: DictConfig) -> None:
+    """Leave out what an embed takes from facts that not all data of a kind have, where these do not list them."""
+    raw = OmegaConf.to_container(embed, resolve=False) if isinstance(embed, DictConfig) else None
+    for name, value in raw.items() if isinstance(raw, dict) else ():
+        if any(value == f"${{data.{fact}}}" and fact not in data for fact in _OPTIONAL_FACTS):
+            with open_dict(embed):
+                del embed[name]
 
 
 def _fit_task(config: DictConfig, choices: dict[str, Any]) -> Iterator[Problem]:

@@ -195,8 +195,11 @@ def fact_problems(composition: Composition, config: DictConfig, data: Node | Non
             text = "is a fact about the data and must be listed, null where the data say it"
             yield Problem(f"data.{name}", text, f"+data.{name}=null")
         value = config.data.get(name)
-        is_count = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_FACT
-        if value is not None and not is_count:
+        # A list holds a number for each column.
+        is_fact = all(map(_is_count, value)) if isinstance(value, ListConfig) else _is_count(value)
+        # A table of categories with learnt vectors need not have other columns.
+        is_fact |= name == "num_features" and value == 0 and bool(config.data.get("cardinalities"))
+        if value is not None and not is_fact:
             text = (
                 f"must be a whole number from 1 to {_MAX_FACT}, or null where the data say it, not {value!r}"
             )
@@ -207,6 +210,10 @@ def fact_problems(composition: Composition, config: DictConfig, data: Node | Non
         option = composition.choices.get(group)
         if isinstance(option, str):
             yield from _chosen(config, group, catalog.read(group, option, composition.config_dir))
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_FACT
 
 
 def _contradiction(composition: Composition, config: DictConfig, name: str) -> Iterator[Problem]:

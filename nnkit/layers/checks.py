@@ -14,6 +14,17 @@ def check_positive(name: str, value: int) -> None:
         raise ValueError(f"{name} must be at least 1, not {value}")
 
 
+def check_not_negative(name: str, value: int) -> None:
+    """Raise ValueError if `value` is below 0.
+
+    Args:
+        name: The argument's name, as a user types it.
+        value: What was given.
+    """
+    if value < 0:
+        raise ValueError(f"{name} must be at least 0, not {value}")
+
+
 def check_all_positive(name: str, values: Sequence[int]) -> None:
     """Raise ValueError unless every one of `values` is at least 1.
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnkit.batches import Batch, ImageBatch, SeriesBatch, TableBatch, TextBatch
+from nnkit.batches import Batch, CategoricalBatch, ImageBatch, SeriesBatch, TableBatch, TextBatch
 
 # The batch of each kind of data whose inputs are real numbers, and the facts that are their shape.
 _REAL: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Batch], tuple[str, ...]]] = {
@@ -29,7 +29,11 @@ def example_for(target: Tensor, facts: Mapping[str, Any]) -> Batch:
         return TextBatch(tokens, torch.ones_like(tokens, dtype=torch.bool), target, indices)
     make, names = _REAL[facts["kind"]]
     shape = [facts[name] for name in names]
-    return make(torch.randn(len(target), *shape, device=target.device), target, indices)
+    inputs = torch.randn(len(target), *shape, device=target.device)
+    if sizes := facts.get("cardinalities"):
+        columns = [example_tokens(len(target), 1, size, target.device) for size in sizes]
+        return CategoricalBatch(inputs, torch.cat(columns, dim=1), target, indices)
+    return make(inputs, target, indices)
 
 
 def example_tokens(size: int, length: int, vocab_size: int, device: torch.device | str) -> Tensor:

@@ -67,13 +67,13 @@ class Regression(Task):
 
     def score(self, batch: Batch) -> tuple[Tensor, Totals]:
         """Return the loss on standardised targets, and what it adds up."""
-        loss: Tensor = self.loss(self.network(batch.inputs), batch.target)
+        loss: Tensor = self.loss(self.network(*batch.network_inputs()), batch.target)
         with torch.no_grad():
             return loss, {"loss": training_share(self.loss, loss, batch.target)}
 
     def evaluate(self, batch: Batch) -> None:
         """Add a batch to the metrics."""
-        outputs = self.network(batch.inputs).detach().float()
+        outputs = self.network(*batch.network_inputs()).detach().float()
         self._eval_loss = self._eval_loss + on_cpu(evaluation_share(self.loss, outputs, batch.target))
         self.last_outputs = self.in_units(outputs)
         said, truth = (values.float().cpu().double() for values in (outputs, batch.target))

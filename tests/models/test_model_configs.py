@@ -13,7 +13,7 @@ from nnkit.network import Network
 CONF = Path(__file__).parents[2] / "conf"
 FACTS = {
     "num_classes": 10, "in_channels": 1, "height": 8, "width": 8, "num_features": 12, "vocab_size": 20,
-    "window": 16, "num_channels": 2,
+    "window": 16, "num_channels": 2, "cardinalities": [],
 }  # fmt: skip
 SMALL = {"dim": 32, "num_heads": 2, "num_layers": 1}
 # Those of the kinds of input that are told apart into classes.
