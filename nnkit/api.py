@@ -115,9 +115,9 @@ class Loaded:
             top_k: Classes to rank, at most.
 
         Returns:
-            For each item a `Ranking` (``label``, ``probability``, ``top``), an `Estimate` (``values``) for
-            regression and language models, a `Written` (``text``) where one text is written from another, or an
-            `Unreadable` (``reason``).
+            For each item a `Ranking` (``label``, ``probability``, ``top``), a `Labelled` (``labels``, ``top``) where
+            an item has any number of labels, an `Estimate` (``values``) for regression and language models, a
+            `Written` (``text``) where one text is written from another, or an `Unreadable` (``reason``).
 
         Raises:
             ValueError: If top_k is below 1.

@@ -21,7 +21,7 @@ class ImageBatch(NamedTuple):
 
     Attributes:
         inputs: Normalised pixels, (batch, channels, height, width), float32.
-        target: Class index (batch,) int64, or real values (batch, outputs) float32.
+        target: Class index (batch,) int64, or real values (batch, outputs) or labels (batch, classes) float32.
         indices: Which samples of the split these are, (batch,) int64.
     """
 
@@ -39,7 +39,8 @@ class TableBatch(NamedTuple):
 
     Attributes:
         inputs: Standardised and one-hot encoded columns, (batch, features), float32.
-        target: Class index (batch,) int64, or standardised real values (batch, outputs) float32.
+        target: Class index (batch,) int64, standardised real values (batch, outputs) float32, or labels
+            (batch, classes) float32, 1 for each that the row has and 0 for the others.
         indices: Which rows of the split these are, (batch,) int64.
     """
 
@@ -78,7 +79,7 @@ class TextBatch(NamedTuple):
     Attributes:
         inputs: Token ids, (batch, time) int64, padded on the right; the value of padding does not matter.
         mask: True where there is a token, (batch, time) bool; the first of each text is one.
-        target: Class index, (batch,) int64.
+        target: Class index, (batch,) int64, or labels (batch, classes) float32, 1 for each that the text has.
         indices: Which samples of the split these are, (batch,) int64.
     """
 

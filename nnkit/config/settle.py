@@ -203,8 +203,8 @@ _OWN_KEYS: dict[str, tuple[bool, _Test, str]] = {
     "data.tasks": (False, _is_names, "a list of tasks"),
     "data.max_epochs": (False, _is_length, "a whole number, or -1 for no limit"),
     "head.fits": (False, _is_names, "a list of tasks"),
-    "loss.takes": (False, _is_names, "a list out of index, one_hot and real"),
-    "task.targets": (False, _is_names, "a list out of index, one_hot and real"),
+    "loss.takes": (False, _is_names, "a list out of index, one_hot, real and multi"),
+    "task.targets": (False, _is_names, "a list out of index, one_hot, real and multi"),
     "task.monitor": (False, _is_text, "the name of a metric"),
     "scheduler.interval": (False, lambda value: value in ("step", "epoch"), "step or epoch"),
 }

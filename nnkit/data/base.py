@@ -47,6 +47,13 @@ class Samples(Dataset[Batch], ABC):
     def __getitem__(self, draw: Draw) -> Batch:
         """Gather the samples of one draw, augmented if `draw.epoch` is not None."""
 
+    def targets(self) -> Tensor | None:
+        """Return the target of each sample, (n, ...), read without the inputs; None where that is not possible.
+
+        Classes are counted by it: numbers of classes (n,) int64, or labels (n, classes), 1 for each that a sample has.
+        """
+        return None
+
 
 def process() -> tuple[int, int]:
     """Return the number of this process and how many train together."""
@@ -197,6 +204,15 @@ class DataModule(LightningDataModule, ABC):
         if preprocessing is None:
             self.preprocessing = self.prepare()
             self.check()
+            self._count_classes()
+
+    def _count_classes(self) -> None:
+        """Learn how many training samples each class has; one that has several labels counts for each."""
+        names, targets = self.preprocessing.get("class_names"), self.split("train").targets()
+        if names is None or targets is None:
+            return
+        counts = targets.bincount(minlength=len(names)) if targets.ndim == 1 else targets.sum(0)
+        self.preprocessing["class_counts"] = [int(count) for count in counts.tolist()]
 
     @property
     def split_options(self) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def target_for(config: DictConfig) -> str | None:
 
 
 def loss_target(config: DictConfig) -> str:
-    """Return the type of target (index, one_hot, real) that the task is to give the loss.
+    """Return the type of target (index, one_hot, real, multi) that the task is to give the loss.
 
     Args:
         config: A composed config, the facts about the data filled in.
@@ -137,7 +137,12 @@ def _lengths(config: DictConfig) -> Iterator[Problem]:
 
 def _loss_problem(config: DictConfig, choices: Mapping[str, Any]) -> Problem:
     takes, gives = config.loss.get("takes") or [], config.task.get("targets") or []
-    words = {"index": "class indices", "one_hot": "one-hot classes", "real": "real values"}
+    words = {
+        "index": "class indices",
+        "one_hot": "one-hot classes",
+        "real": "real values",
+        "multi": "any number of labels",
+    }
     taken = " or ".join(words.get(kind, str(kind)) for kind in takes) or "nothing it names"
     given = " or ".join(words.get(kind, str(kind)) for kind in gives) or "nothing it names"
     loss, task = choices.get("loss", "this loss"), choices.get("task", "this task")

@@ -47,7 +47,7 @@ def try_all(
     Args:
         nodes: Checked nodes by key; a node that is missing here is left out, and what needs it too.
         num_outputs: Classes, or real values a sample; None if not known yet.
-        target: Type of target the loss gets (index, one_hot, real); None if there is none.
+        target: Type of target the loss gets (index, one_hot, real, multi); None if there is none.
         partial: Nodes with some wrong arguments, which are left out.
     """
     # A trial must not move the generator that weights are drawn from.

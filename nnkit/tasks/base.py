@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Totals = Mapping[str, Share]
 MakeOptimizer = Callable[[nn.Module], Optimizer]
 MakeScheduler = Callable[[Optimizer, float, float], LRScheduler | ReduceLROnPlateau]
-Target = Literal["index", "one_hot", "real"]
+Target = Literal["index", "one_hot", "real", "multi"]
 
 # Variance of standardised values below which they differ by rounding alone.
 CONSTANT = 1e-12

@@ -1,13 +1,10 @@
 """Classification: one class for each sample."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torchmetrics.classification import MulticlassConfusionMatrix
 
@@ -15,14 +12,13 @@ from nnkit.batches import Batch
 from nnkit.errors import UserError
 from nnkit.losses.scoring import at_least_32_bits, evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
+from nnkit.tasks.drawing import draw_images, kept_inputs
 from nnkit.tasks.examples import example_for
 from nnkit.tasks.predictions import Ranking
 from nnkit.ui import figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_MAX_KERNELS = 64
 
 
 class Classification(Task):
@@ -132,9 +128,7 @@ class Classification(Task):
         assert self.last_outputs is not None
         predicted = self.last_outputs.argmax(-1)
         rows = (predicted != batch.target).nonzero().squeeze(-1)
-        inputs = batch.inputs[rows]
-        # Texts of several lengths cannot be kept side by side, and nobody would see anything in them.
-        return (inputs if inputs.ndim == 4 else inputs[:, :0]), batch.target[rows], predicted[rows]
+        return kept_inputs(batch.inputs[rows]), batch.target[rows], predicted[rows]
 
     def pictures(self, kept: Sequence[Tensor], preprocessing: Mapping[str, Any]) -> dict[str, "Figure"]:
         """Return the confusion matrix, the kernels of the first layer that sees images, and wrong answers."""
@@ -143,19 +137,13 @@ class Classification(Task):
             found["val/confusion"] = figures.confusion_matrix(self.confusion.numpy(), self.class_names)
         if not kept:
             return found
-        images, truth, predicted = kept
-        kernels = first_kernels(self.network, images.shape[1:])
-        if kernels is not None:
-            found["first_layer"] = figures.image_grid([*map(figures.to_bytes, kernels)], side=48)
-        if len(images) and images.ndim == 4:
-            tiles = [_visible(image.float().numpy(), preprocessing) for image in images]
-            pairs, names = (
-                zip(truth.tolist(), predicted.tolist(), strict=True),
-                figures.legible(self.class_names),
-            )
-            captions = [(f"true {names[true]}", f"said {names[said]}") for true, said in pairs]
-            found["val/wrong"] = figures.image_grid(tiles, captions)
-        return found
+        images, *classes = kept
+        return found | draw_images(self.network, images, lambda: self._captions(*classes), preprocessing)
+
+    def _captions(self, truth: Tensor, predicted: Tensor) -> list[tuple[str, str]]:
+        names = figures.legible(self.class_names)
+        pairs = zip(truth.tolist(), predicted.tolist(), strict=True)
+        return [(f"true {names[true]}", f"said {names[said]}") for true, said in pairs]
 
 
 def macro_f1(confusion: Tensor) -> Tensor:
@@ -172,36 +160,3 @@ def macro_f1(confusion: Tensor) -> Tensor:
     sizes = confusion.sum(0) + confusion.sum(1)
     there = sizes > 0
     return (2 * confusion.diagonal()[there] / sizes[there]).mean()
-
-
-def _visible(picture: NDArray[Any], learnt: Mapping[str, Any]) -> figures.Pixels:
-    """Undo the normalisation of one picture (channels, height, width)."""
-    mean, std = learnt.get("mean"), learnt.get("std")
-    if mean is None or std is None or len(mean) != len(picture):
-        return figures.to_bytes(picture)
-    scale, offset = np.asarray(std).reshape(-1, 1, 1), np.asarray(mean).reshape(-1, 1, 1)
-    return figures.clip_to_bytes((picture * scale + offset) * 255)
-
-
-def first_kernels(network: nn.Module, shape: torch.Size) -> NDArray[Any] | None:
-    """Return the kernels of the first layer that reads pictures.
-
-    Args:
-        network: The network.
-        shape: Channels, height and width of a picture; anything else has no kernels to be seen.
-
-    Returns:
-        Kernels of the first convolution, or the weights of a first linear layer in the shape of the picture,
-        (kernels, channels, height, width), at most 64; None if there is no such layer.
-    """
-    if len(shape) != 3:
-        return None
-    for module in network.modules():
-        weight = getattr(module, "weight", None)
-        if not isinstance(weight, Tensor) or weight.ndim not in (2, 4):
-            continue
-        if weight.ndim == 2 and weight.shape[1] != math.prod(shape):
-            return None
-        kernels = weight.detach()[:_MAX_KERNELS].float().cpu()
-        return kernels.reshape(len(kernels), *(weight.shape[1:] if weight.ndim == 4 else shape)).numpy()
-    return None

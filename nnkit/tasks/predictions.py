@@ -27,6 +27,21 @@ class Ranking:
 
 
 @dataclass(frozen=True)
+class Labelled:
+    """The labels of one item, any number of them.
+
+    Attributes:
+        item: Name of the item.
+        labels: Those whose probability is at least a half, in the order of the data.
+        top: Labels and probabilities, most probable first.
+    """
+
+    item: str
+    labels: tuple[str, ...]
+    top: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
 class Estimate:
     """The values predicted for one item, in the user's units.
 
@@ -52,4 +67,4 @@ class Written:
     text: str
 
 
-Prediction = Ranking | Estimate | Written
+Prediction = Ranking | Labelled | Estimate | Written

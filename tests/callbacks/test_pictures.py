@@ -12,7 +12,7 @@ from torch import nn
 import nnkit
 from nnkit.callbacks.tensorboard import TensorBoardPictures
 from nnkit.runs.reopen import open_run
-from nnkit.tasks.classification import first_kernels
+from nnkit.tasks.drawing import first_kernels
 from nnkit.ui import figures
 
 WORDS = ["callbacks=[checkpoint,pictures]", "trainer.max_epochs=2", "trainer.num_threads=1"]

@@ -11,6 +11,7 @@ CONF = Path(__file__).parents[2] / "conf" / "loss"
 TARGETS = {
     "index": torch.tensor([0, 2, 1, 0]),
     "one_hot": torch.eye(3)[[0, 2, 1, 0]],
+    "multi": torch.tensor([[1.0, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0]]),
     "real": torch.randn(4, 3),
 }
 CASES = [

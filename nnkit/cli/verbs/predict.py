@@ -107,10 +107,12 @@ def _printable(name: str) -> str:
 
 def _flat(answer: Prediction) -> dict[str, Any]:
     """Return a prediction as one value a column."""
-    from nnkit.tasks.predictions import Ranking, Written
+    from nnkit.tasks.predictions import Labelled, Ranking, Written
 
     row: dict[str, Any] = {"item": _printable(answer.item)}
-    if isinstance(answer, Ranking):
+    if isinstance(answer, Labelled):
+        row["labels"] = "|".join(answer.labels)
+    if isinstance(answer, Ranking | Labelled):
         for place, (label, probability) in enumerate(answer.top, 1):
             row |= {f"label_{place}": label, f"probability_{place}": round(probability, 6)}
         return row
@@ -143,7 +145,8 @@ def show_answers(answers: Iterable[Prediction], shorten: bool = False) -> None:
                 cell[-1] += f"  {row[name]:.1%}"
             continue
         place = name.removeprefix("label_")
-        headers.append(name if place == name else "prediction" if place == "1" else f"or {place}")
+        best = "most probable" if "labels" in rows[0] else "prediction"
+        headers.append(name if place == name else best if place == "1" else f"or {place}")
         for cell, row in zip(cells, rows, strict=True):
             cell.append(str(row[name]))
     if len(headers) > _MAX_COLUMNS:
@@ -153,13 +156,14 @@ def show_answers(answers: Iterable[Prediction], shorten: bool = False) -> None:
 
 
 def _write_lines(answers: Iterable[Prediction], file: TextIO) -> None:
-    from nnkit.tasks.predictions import Ranking, Written
+    from nnkit.tasks.predictions import Labelled, Ranking, Written
 
     for answer in answers:
         row = _flat(answer)
-        if isinstance(answer, Ranking):
+        if isinstance(answer, Ranking | Labelled):
             top = [{"label": name, "probability": round(share, 6)} for name, share in answer.top]
-            row = {"item": row["item"], **top[0], "top": top}
+            best = {"labels": list(answer.labels)} if isinstance(answer, Labelled) else top[0]
+            row = {"item": row["item"], **best, "top": top}
         elif not isinstance(answer, Written):
             row = {"item": row.pop("item"), "values": row}
         file.write(json_line(row, file))

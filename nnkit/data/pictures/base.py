@@ -69,6 +69,10 @@ class PictureSamples(Samples):
         inputs = pixels.to(torch.float32).mul_(self._scale).add_(self._offset)
         return ImageBatch(inputs, self._targets.index_select(0, rows), draw.indices)
 
+    def targets(self) -> Tensor:
+        """Return the class of each picture."""
+        return self._targets if self.rows is None else self._targets.index_select(0, self.rows)
+
 
 @dataclass(frozen=True)
 class PictureSet:

@@ -55,6 +55,10 @@ class TableSamples(Samples):
         rows = self._rows.index_select(0, draw.indices)
         return TableBatch(gather(self._features, rows), self._targets.index_select(0, rows), draw.indices)
 
+    def targets(self) -> Tensor:
+        """Return the target of each row."""
+        return self._targets.index_select(0, self._rows)
+
 
 @dataclass(kw_only=True, eq=False)
 class TableData(DataModule):

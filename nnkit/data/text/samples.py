@@ -224,6 +224,10 @@ class LabelledTextSamples(Samples):
         inputs, mask = self._texts.gather(rows)
         return TextBatch(inputs, mask, self._target[rows], draw.indices)
 
+    def targets(self) -> Tensor:
+        """Return the target of each text."""
+        return self._target[self._rows]
+
 
 def report_share(count: int, of: int, what: str) -> None:
     """Log that so many of all texts or tokens are affected, as a warning where they are more than 3 %."""
