@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from nnkit.data.cache import Arrays, Prepared
 from nnkit.data.counted_random import private_generator
 from nnkit.data.splits import SPLITS
-from nnkit.data.text.corpus import Corpus, Reread, read_text, shown
+from nnkit.data.text.corpus import Corpus, read_text, shown
 from nnkit.data.text.token_cache import Scan, Write, cached_tokens, learnt_spec
-from nnkit.data.tokenizing import BertTokenizer, Tokenizer, TokenizerKind, learn_tokenizer
+from nnkit.data.tokenizing import BertTokenizer, Reread, Tokenizer, TokenizerKind, learn_tokenizer
 from nnkit.errors import UserError
 
 DocumentRule = Literal["blank_lines", "files"]

@@ -115,16 +115,6 @@ def check_named(paths: str | Sequence[str] | None, encoding: str | None) -> None
         raise ValueError(f"encoding must be a codec of Python such as latin-1, not {encoding!r}") from error
 
 
-class Reread:
-    """Pieces of a text that are read anew each time they are iterated, as what learns a vocabulary may need it."""
-
-    def __init__(self, read: Callable[[], Iterator[str]]) -> None:
-        self._read = read
-
-    def __iter__(self) -> Iterator[str]:
-        return self._read()
-
-
 def read_text(
     path: Path,
     encoding: str | None = None,

@@ -17,7 +17,6 @@ from nnkit.data.reading.user_files import find_file
 from nnkit.data.splits import SPLIT_TITLES, SPLITS
 from nnkit.data.text.corpus import (
     Corpus,
-    Reread,
     check_named,
     named_texts,
     read_all,
@@ -29,6 +28,7 @@ from nnkit.data.text.items import Item, read_items
 from nnkit.data.text.samples import EvaluationBlocks, TrainingWindows, Windows
 from nnkit.data.text.token_cache import Scan, Write, cached_tokens, changes, learnt_spec, scan
 from nnkit.data.tokenizing import (
+    Reread,
     Tokenizer,
     TokenizerKind,
     check_tokenizer,
@@ -346,7 +346,7 @@ def cut_by_position(texts: Iterable[str], ends: Sequence[int]) -> Iterator[tuple
 
 def _block_of(name: str, text: str, tokenizer: Tokenizer) -> BlockBatch | str:
     """Return a batch of one text, or the sentence that tells why there is none."""
-    whole, text = text, text[:_MAX_CHARACTERS]
+    whole, text = text, tokenizer.cleaned(text[:_MAX_CHARACTERS])
     ids = tokenizer.encode(text)
     if tokenizer.unknown is not None and len(ids) and (ids == tokenizer.unknown).all():
         return f"nothing of it is in the vocabulary: {quoted(tokenizer.out_of_vocabulary(text))}"

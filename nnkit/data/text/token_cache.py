@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nnkit.data.cache import Arrays, Prepared, cache_dir, commit, explained, new_array, prepared
 from nnkit.data.download.sources import fingerprint
 from nnkit.data.text.corpus import Corpus, Measure, read_all, shown
-from nnkit.data.tokenizing import Tokenizer
+from nnkit.data.tokenizing import RULES, Tokenizer
 from nnkit.suggest import some_of
 
 _COPIED_AT_ONCE = 1 << 20
@@ -89,6 +89,7 @@ def learnt_spec(name: str, key: object, learn: Callable[[], Tokenizer]) -> dict[
         key: What decides the vocabulary; JSON data.
         learn: Learns it.
     """
+    key = [RULES, key]
     folder = _folder(name, key)
     spec: dict[str, Any] = prepared(
         folder, key, lambda: commit(folder, key, {"tokenizer": learn().spec()})

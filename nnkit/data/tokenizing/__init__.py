@@ -7,9 +7,12 @@ from nnkit.data.tokenizing.base import (
     MAX_VOCAB,
     SPECIAL_TOKENS,
     BertTokenizer,
+    Normalised,
+    Reread,
     Tokenizer,
     TokenizerKind,
     WithSpecialTokens,
+    cleaned,
     cut_before,
     next_cut,
     pieces,
@@ -20,12 +23,15 @@ from nnkit.data.tokenizing.plain import Bytes, Characters
 from nnkit.errors import UserError
 
 __all__ = [
+    "RULES",
     "SPECIAL_TOKENS",
     "BertTokenizer",
+    "Reread",
     "Tokenizer",
     "TokenizerKind",
     "WithSpecialTokens",
     "check_tokenizer",
+    "cleaned",
     "cut_before",
     "learn_tokenizer",
     "next_cut",
@@ -34,6 +40,8 @@ __all__ = [
     "tokenizer_from",
 ]
 
+# Raised when equal texts give another vocabulary than before, so that one in the cache is learnt anew.
+RULES = 2
 # With fewer tokens there is no room for anything learnt.
 _LEAST = {"characters": 2, "words": 2, "bpe": 257, "wordpiece": 16}
 
@@ -70,10 +78,11 @@ def learn_tokenizer(
     with_unknown: bool,
     special_tokens: bool = False,
 ) -> Tokenizer:
-    """Learn a vocabulary; equal texts give equal vocabularies.
+    """Learn a vocabulary; equal texts give equal vocabularies, and canonically equivalent ones count as equal.
 
     Args:
-        kind: characters; bytes (nothing is learnt); words (words, signs and ends of lines); bpe (byte-level, loses
+        kind: characters; bytes (nothing is learnt); words (words, signs and ends of lines; of scripts without blanks
+            between words, such as Chinese, what `LibraryTokenizer` cuts them into); bpe (byte-level, loses
             nothing); wordpiece (BERT's, cased).
         texts: The texts, or pieces of one, cut where `cut_before` says. What can be iterated twice saves memory.
         max_vocab: Tokens at most; None: every character, and `DEFAULT_VOCAB` of the others.
@@ -94,14 +103,16 @@ def learn_tokenizer(
         size = None if size is None else size - len(SPECIAL_TOKENS)
         return BertTokenizer(learn_tokenizer(kind, texts, max_vocab=size, with_unknown=with_unknown))
     if kind == "bytes":
-        return Bytes()
+        return Normalised(Bytes())
+    once = iter(texts) is texts
+    clean: Iterable[str] = map(cleaned, texts) if once else Reread(lambda: map(cleaned, texts))
     if kind == "characters":
-        learnt: Tokenizer = Characters.learn(texts, max_vocab, with_unknown)
+        learnt: Tokenizer = Characters.learn(clean, max_vocab, with_unknown)
     else:
-        learnt = LibraryTokenizer.learn(kind, texts, max_vocab)
+        learnt = LibraryTokenizer.learn(kind, clean, max_vocab)
     if learnt.vocab_size <= (learnt.unknown is not None):
         raise UserError(f"there is no text to learn {kind} from")
-    return learnt
+    return Normalised(learnt)
 
 
 def tokenizer_from(spec: dict[str, Any]) -> Tokenizer:
@@ -117,9 +128,12 @@ def tokenizer_from(spec: dict[str, Any]) -> Tokenizer:
             raise UserError("a tokenizer with special tokens has another one inside, and its spec holds none")
         return BertTokenizer(tokenizer_from(inner))
     if kind == "bytes":
-        return Bytes()
-    if kind == "characters":
-        return Characters.restore(spec)
-    if isinstance(kind, str) and kind in DEFAULT_VOCAB:
-        return LibraryTokenizer.restore(spec)
-    raise UserError(f"a tokenizer's kind is {', '.join(get_args(TokenizerKind))}, not {str(kind)[:40]!r}")
+        made: Tokenizer = Bytes()
+    elif kind == "characters":
+        made = Characters.restore(spec)
+    elif isinstance(kind, str) and kind in DEFAULT_VOCAB:
+        made = LibraryTokenizer.restore(spec)
+    else:
+        raise UserError(f"a tokenizer's kind is {', '.join(get_args(TokenizerKind))}, not {str(kind)[:40]!r}")
+    # Vocabularies of earlier releases were learnt from texts as they were.
+    return Normalised(made) if spec.get("form") == "NFC" else made

@@ -1,7 +1,8 @@
 """The contract of tokenizers: text to token ids and back, special tokens, and where a text can be cut."""
 
+import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final, Literal
 
@@ -49,12 +50,12 @@ class Tokenizer(ABC):
 
         An incomplete character is decoded to U+FFFD, so that the text of a growing sequence can be shown as it grows.
         Characters, bytes and bpe give back exactly what was encoded; words and wordpiece give back the words, with
-        blanks set by rule.
+        blanks set by rule. What is encoded is the text as `cleaned` returns it.
         """
 
     @abstractmethod
     def starts(self, text: str) -> NDArray[np.int64]:
-        """Return the place in a text at which each of its tokens begins, (tokens,), in characters.
+        """Return the place at which each token begins, (tokens,), in characters of the text as `cleaned` returns it.
 
         Tokens that share a character begin at the same place.
         """
@@ -71,6 +72,74 @@ class Tokenizer(ABC):
     def spec(self) -> dict[str, Any]:
         """Return plain JSON data from which `tokenizer_from` makes this tokenizer again."""
 
+    def cleaned(self, text: str) -> str:
+        """Return the text whose tokens `encode` returns: as it is, unless a subclass reads several spellings as one."""
+        return text
+
+
+class Normalised(Tokenizer):
+    """A tokenizer to which canonically equivalent texts are equal, and all ways to end a line.
+
+    A letter with an accent is one code point or two, depending on where a text was written; Unicode's form NFC (UAX 15)
+    makes it one. Carriage returns, alone or before a line feed, become line feeds.
+
+    Args:
+        inner: Encodes the texts.
+    """
+
+    def __init__(self, inner: Tokenizer) -> None:
+        self.inner = inner
+        self.vocab_size, self.unknown = inner.vocab_size, inner.unknown
+
+    def cleaned(self, text: str) -> str:
+        """Return the text in NFC, with line feeds only."""
+        return cleaned(text)
+
+    def encode(self, text: str) -> NDArray[np.int32]:
+        """Return the token ids of a text."""
+        return self.inner.encode(cleaned(text))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Return the token ids of each text."""
+        return self.inner.encode_batch([cleaned(text) for text in texts])
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of token ids."""
+        return self.inner.decode(tokens)
+
+    def starts(self, text: str) -> NDArray[np.int64]:
+        """Return where each token of a text begins."""
+        return self.inner.starts(cleaned(text))
+
+    def out_of_vocabulary(self, text: str) -> list[str]:
+        """Return what the vocabulary lacks."""
+        return self.inner.out_of_vocabulary(cleaned(text))
+
+    def token_text(self, token: int) -> str:
+        """Return a token as tables show it."""
+        return self.inner.token_text(token)
+
+    def spec(self) -> dict[str, Any]:
+        """Return the inner tokenizer's spec with the form of Unicode."""
+        return {**self.inner.spec(), "form": "NFC"}
+
+
+def cleaned(text: str) -> str:
+    """Return a text in Unicode's form NFC, with line feeds as its only line ends."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return unicodedata.normalize("NFC", text)
+
+
+class Reread:
+    """Pieces of a text that are read anew each time they are iterated, as what learns a vocabulary may need it."""
+
+    def __init__(self, read: Callable[[], Iterator[str]]) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[str]:
+        return self._read()
+
 
 class WithSpecialTokens(Tokenizer):
     """A tokenizer of any kind with special tokens; its own ids follow theirs.
@@ -86,6 +155,10 @@ class WithSpecialTokens(Tokenizer):
         self.inner, self.special = inner, special
         self.vocab_size = inner.vocab_size + len(special)
         self.unknown = None if inner.unknown is None else inner.unknown + len(special)
+
+    def cleaned(self, text: str) -> str:
+        """Return the text as the inner tokenizer reads it."""
+        return self.inner.cleaned(text)
 
     def encode(self, text: str) -> NDArray[np.int32]:
         """Return the token ids of a text, without special tokens."""

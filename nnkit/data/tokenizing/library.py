@@ -2,7 +2,9 @@
 
 import functools
 import json
+import logging
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +18,8 @@ from nnkit.errors import UserError
 if TYPE_CHECKING:
     import tokenizers
 
+_logger = logging.getLogger("nnkit")
+
 UNKNOWN: Final = "[UNK]"
 # Defaults: enough for a small corpus, with logits that a small machine can afford.
 DEFAULT_VOCAB: Final = {"words": 20_000, "bpe": 4_096, "wordpiece": 4_096}
@@ -26,6 +30,42 @@ _PIECE: Final = 1 << 14
 _PARALLELISM: Final = "TOKENIZERS_PARALLELISM"
 # No blank stands before a token that begins with one of these.
 _CLOSING: Final = frozenset(".,;:!?)]}'%\u2019\u201d")
+# Letters of scripts that have no blanks between words, as ranges of code points.
+_HAN: Final = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+_KATAKANA: Final = "\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+_HIRAGANA: Final = "\u3041-\u309f"
+# Thai, Lao, Burmese, Khmer.
+_CLUSTERED: Final = (
+    "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ecf\u0edc-\u0edf\u1000-\u103f\u1050-\u109d\u1780-\u17d3"
+)
+_UNSPACED: Final = _HAN + _KATAKANA + _HIRAGANA + _CLUSTERED
+# What each is called, and what it is cut into.
+_SCRIPTS: Final = {
+    _HAN: ("Chinese characters", "single characters"),
+    _KATAKANA + _HIRAGANA: ("kana", "runs of hiragana and of katakana"),
+    _CLUSTERED: ("Thai, Lao, Burmese or Khmer letters", "letters with their marks"),
+}
+# Between two of these, or of East Asian signs, stands no blank.
+_TOUCHING: Final = re.compile(f"[{_UNSPACED}\u3000-\u3020\uff01-\uff65]")
+# Words, runs of signs, and line breaks, which a language model learns as well.
+_BLANK_SEPARATED: Final = r"\n|\w+|[^\w\s]+"
+_BY_SCRIPT: Final = "|".join(
+    (
+        r"\n",
+        # Each is a word of its own, as for BERT (Devlin et al. 2019; tokenize_chinese_chars of its code).
+        f"[{_HAN}]",
+        # In Japanese a word mostly ends where the script changes.
+        f"[{_KATAKANA}]+",
+        f"[{_HIRAGANA}][{_HIRAGANA}\u30fc]*",
+        # Clusters that writing never cuts: a letter, its marks, and the vowels written before and behind it
+        # (Theeramunkong et al. 2000, "Character cluster based Thai information retrieval").
+        rf"[\u0e40-\u0e44\u0ec0-\u0ec4]?[{_CLUSTERED}]\p{{M}}*[\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3]?",
+        rf"[\w&&[^{_UNSPACED}]]+",
+        r"[^\w\s]+",
+    )
+)
+# Share of the words of a vocabulary beyond which it is worth a warning that they are of such a script.
+_MUCH: Final = 0.1
 
 
 class LibraryTokenizer(Tokenizer):
@@ -35,16 +75,21 @@ class LibraryTokenizer(Tokenizer):
         kind: words, bpe or wordpiece.
         vocabulary: Text of each token, by id.
         merges: For bpe: pairs of tokens, separated by a blank, in the order in which they are merged.
+        by_script: For words: whether scripts without blanks between words are cut as well (Chinese, Japanese, Thai,
+            Lao, Khmer, Burmese). Vocabularies of earlier releases hold whole sentences of them.
     """
 
-    def __init__(self, kind: str, vocabulary: list[str], merges: Sequence[str] = ()) -> None:
-        self._kind = kind
+    def __init__(
+        self, kind: str, vocabulary: list[str], merges: Sequence[str] = (), *, by_script: bool = True
+    ) -> None:
+        self._kind, self._by_script = kind, by_script
         self._vocabulary = vocabulary
         self._merges = list(merges)
         self.vocab_size = len(vocabulary)
         ids = {text: token for token, text in enumerate(vocabulary)}
         self.unknown = None if kind == "bpe" else ids[UNKNOWN]
-        self._library = _empty(kind, ids, [tuple(merge.split(" ", 1)) for merge in self._merges])
+        pairs = [tuple(merge.split(" ", 1)) for merge in self._merges]
+        self._library = _empty(kind, ids, pairs, by_script=by_script)
 
     @classmethod
     def learn(cls, kind: str, texts: Iterable[str], max_vocab: int | None) -> "LibraryTokenizer":
@@ -63,6 +108,8 @@ class LibraryTokenizer(Tokenizer):
         library.train_from_iterator(texts, trainer)
         ids = library.get_vocab()
         vocabulary = sorted(ids, key=ids.__getitem__)
+        if kind == "words":
+            _report_scripts(vocabulary)
         return cls(kind, vocabulary, _merges_of(library) if kind == "bpe" else ())
 
     @classmethod
@@ -84,7 +131,7 @@ class LibraryTokenizer(Tokenizer):
                     raise UserError(
                         f"the tokenizer's merges hold {merge[:80]!r}, which does not join two of its tokens"
                     )
-        return cls(kind, vocabulary, merges)
+        return cls(kind, vocabulary, merges, by_script=spec.get("by_script") is True)
 
     def encode(self, text: str) -> NDArray[np.int32]:
         """Encode a text; a long one in pieces, side by side."""
@@ -101,7 +148,7 @@ class LibraryTokenizer(Tokenizer):
         if self._kind == "bpe":
             text: str = self._library.decode([int(token) for token in tokens], skip_special_tokens=False)
             return text
-        return "".join(_joined([self._vocabulary[token] for token in tokens], self._kind == "wordpiece"))
+        return "".join(_joined([self._vocabulary[token] for token in tokens], self._kind, self._by_script))
 
     def starts(self, text: str) -> NDArray[np.int64]:
         """Return where each token of a text begins; the kind decides whether a blank belongs to the token after it."""
@@ -121,9 +168,13 @@ class LibraryTokenizer(Tokenizer):
         return visible(self.decode([token]) if self._kind == "bpe" else self._vocabulary[token])
 
     def spec(self) -> dict[str, Any]:
-        """Return vocabulary and merges."""
-        spec = {"kind": self._kind, "vocabulary": self._vocabulary}
-        return {**spec, "merges": self._merges} if self._kind == "bpe" else spec
+        """Return vocabulary and merges, and of words how they are cut."""
+        spec: dict[str, Any] = {"kind": self._kind, "vocabulary": self._vocabulary}
+        if self._kind == "bpe":
+            spec["merges"] = self._merges
+        elif self._kind == "words" and self._by_script:
+            spec["by_script"] = True
+        return spec
 
 
 @functools.cache
@@ -137,7 +188,9 @@ def _library() -> Any:
     return tokenizers
 
 
-def _empty(kind: str, ids: dict[str, int], merges: list[tuple[str, ...]]) -> "tokenizers.Tokenizer":
+def _empty(
+    kind: str, ids: dict[str, int], merges: list[tuple[str, ...]], *, by_script: bool = True
+) -> "tokenizers.Tokenizer":
     """Return the library's tokenizer with the pre-tokenizer and decoder of its kind."""
     library = _library()
     cut, models = library.pre_tokenizers, library.models
@@ -148,8 +201,7 @@ def _empty(kind: str, ids: dict[str, int], merges: list[tuple[str, ...]]) -> "to
         made.decoder = library.decoders.ByteLevel()
     elif kind == "words":
         made = library.Tokenizer(models.WordLevel(vocab=ids, unk_token=UNKNOWN))
-        # Words, runs of signs, and line breaks, which a language model learns as well.
-        pattern = library.Regex(r"\n|\w+|[^\w\s]+")
+        pattern = library.Regex(_BY_SCRIPT if by_script else _BLANK_SEPARATED)
         made.pre_tokenizer = cut.Split(pattern, behavior="removed", invert=True)
     else:
         made = library.Tokenizer(models.WordPiece(vocab=ids, unk_token=UNKNOWN))
@@ -192,12 +244,28 @@ def _encodable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _joined(words: list[str], continues: bool) -> Iterable[str]:
+def _report_scripts(vocabulary: list[str]) -> None:
+    for letters, (name, units) in _SCRIPTS.items():
+        share = sum(re.match(f"[{letters}]", word) is not None for word in vocabulary) / len(vocabulary)
+        if share > _MUCH:
+            _logger.warning(
+                "%.0f %% of the words are %s, which have no blanks between words: they are cut into %s; "
+                "data.tokenizer=bpe learns longer pieces",
+                *(100 * share, name, units),
+            )
+
+
+def _joined(words: list[str], kind: str, by_script: bool) -> Iterable[str]:
     before = "\n"
     for word in words:
-        if continues and word.startswith("##") and len(word) > 2:
+        if kind == "wordpiece" and word.startswith("##") and len(word) > 2:
             word = word[2:]
-        elif not (before == "\n" or word == "\n" or word[:1] in _CLOSING):
+        elif not (
+            before == "\n"
+            or word == "\n"
+            or word[:1] in _CLOSING
+            or (by_script and _TOUCHING.match(before[-1:]) and _TOUCHING.match(word))
+        ):
             yield " "
         yield word
         before = word

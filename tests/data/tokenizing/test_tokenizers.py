@@ -1,7 +1,9 @@
+import io
 import json
 import os
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,11 @@ QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(Heal
 
 def learnt(kind, texts=TEXTS, **options):
     return learn_tokenizer(kind, texts, **{"max_vocab": None, "with_unknown": False, **options})
+
+
+def clean(text):
+    """Return a text as every tokenizer that is learnt now reads it."""
+    return unicodedata.normalize("NFC", "\n".join(io.StringIO(text, newline=None).read().split("\n")))
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +54,57 @@ def test_words_are_those_of_a_regular_expression(all_kinds):
     import re
 
     tokenizer = all_kinds["words"]
-    words = re.findall(r"\n|\w+|[^\w\s]+", VERSE)
+    # Of Chinese each character is a word.
+    words = re.findall(r"\n|[\u4e00-\u9fff]|[^\W\u4e00-\u9fff]+|[^\w\s]+", VERSE)
     assert [tokenizer.token_text(token) for token in tokenizer.encode(VERSE)] == [
         word.replace("\n", "\\n") for word in words
     ]
+
+
+UNSPACED = {
+    "这个手机难看，GPT4很好。": "这 个 手 机 难 看 ， GPT4 很 好 。",
+    "東京タワーに行きました": "東 京 タワー に 行 きました",
+    "ｺｰﾋｰがすごーい": "ｺｰﾋｰ がすごーい",
+    "ภาษาไทยน้ำ ๑๐๐ บาท": "ภา ษา ไท ย น้ำ ๑๐๐ บา ท",
+    "한국어는 𠮷野家 हिन्दी": "한국어는 𠮷 野 家 हिन्दी",
+}
+
+
+@pytest.mark.parametrize("text", UNSPACED)
+def test_words_of_scripts_without_blanks(text, caplog):
+    tokenizer = learnt("words", [text])
+    words = UNSPACED[text].split()
+    assert [tokenizer.token_text(token) for token in tokenizer.encode(text)] == words
+    # Of those words a new text is made; a vocabulary of an earlier release has it as one word that it does not know.
+    assert tokenizer.unknown not in tokenizer.encode("".join(reversed(words)))
+    assert "tokenizer=bpe learns longer pieces" in caplog.text
+    spec = tokenizer.spec()
+    assert spec.pop("by_script") is True
+    old = tokenizer_from(spec)
+    assert old.unknown in old.encode(text)
+    assert old.spec() == spec
+
+
+def test_a_text_without_blanks_is_written_without_them():
+    text = "这个手机难看，GPT4很好。\n東京タワー"
+    tokenizer = learnt("words", [text])
+    assert tokenizer.decode(tokenizer.encode(text).tolist()) == "这个手机难看， GPT4 很好。\n東京タワー"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_has_one_spelling_and_one_way_to_end_a_line(kind):
+    composed, apart = "déjà vu\nÅngström 각\n", "de\u0301ja\u0300 vu\r\nA\u030angstro\u0308m 각\r"
+    tokenizer = learnt(kind, [apart] * 3)
+    assert tokenizer.spec() == learnt(kind, [composed] * 3).spec()
+    assert tokenizer.encode(apart).tolist() == tokenizer.encode(composed).tolist()
+    assert tokenizer.encode_batch([apart])[0].tolist() == tokenizer.encode(composed).tolist()
+    assert tokenizer.out_of_vocabulary(apart) == []
+    assert len(tokenizer.starts(apart)) == len(tokenizer.encode(apart))
+    # Those of earlier releases read a text as it stands.
+    spec = tokenizer.spec()
+    assert spec.pop("form") == "NFC"
+    assert tokenizer_from(spec).cleaned(apart) == apart
+    assert tokenizer_from(spec).encode(composed).tolist() == tokenizer.encode(composed).tolist()
 
 
 def test_bpe_is_that_of_the_library():
@@ -112,7 +166,7 @@ def test_equal_texts_give_equal_vocabularies(all_kinds, kind):
 def test_what_loses_nothing_gives_back_any_text(all_kinds, text):
     for kind in ("bytes", "bpe"):
         tokenizer = all_kinds[kind]
-        assert tokenizer.decode(tokenizer.encode(text).tolist()) == text
+        assert tokenizer.decode(tokenizer.encode(text).tolist()) == clean(text)
         assert tokenizer.out_of_vocabulary(text) == []
 
 
@@ -120,11 +174,12 @@ def test_what_loses_nothing_gives_back_any_text(all_kinds, text):
 @given(text=FULL.filter(bool), other=FULL)
 def test_characters_give_back_what_they_know_and_name_the_rest(text, other):
     strict, lenient = learnt("characters", [text]), learnt("characters", [text], with_unknown=True)
-    assert strict.decode(strict.encode(text).tolist()) == text
-    assert lenient.decode(lenient.encode(text).tolist()) == text
-    lacking = list(dict.fromkeys(char for char in other if char not in text))
+    assert strict.decode(strict.encode(text).tolist()) == clean(text)
+    assert lenient.decode(lenient.encode(text).tolist()) == clean(text)
+    known, other = clean(text), clean(other)
+    lacking = list(dict.fromkeys(char for char in other if char not in known))
     assert strict.out_of_vocabulary(other) == lenient.out_of_vocabulary(other) == lacking
-    assert [number == 0 for number in lenient.encode(other)] == [char not in text for char in other]
+    assert [number == 0 for number in lenient.encode(other)] == [char not in known for char in other]
     if lacking:
         with pytest.raises(UserError, match="the vocabulary lacks"):
             strict.encode(other)
