@@ -14,8 +14,13 @@ from nnkit.config import catalog
 from nnkit.errors import Problem
 from nnkit.suggest import in_shell
 
-# Keys whose value is a text whatever it looks like: `name=2024` names a directory.
-TEXT_KEYS = frozenset({"name", "output_dir", "init_from", "monitor"})
+# Keys whose values are texts whatever they look like: `name=2024` names a directory, `data.target=2020_01` a column.
+TEXT_KEYS = frozenset({"name", "output_dir", "init_from", "monitor"}) | {
+    f"data.{name}"
+    for name in (
+        "path train_path val_path test_path target text split_column group time id drop categorical missing delimiter"
+    ).split()
+}
 
 _ASSIGNMENT = re.compile(
     r"(?P<sign>\+\+?|~)?(?P<key>[A-Za-z_]\w*(?:[./]\w+)*)(?P<equals>=)?(?P<value>.*)", re.DOTALL
@@ -63,10 +68,26 @@ def _parse_line(parser: OverridesParser, line: str) -> Override | Problem:
         parsed = parser.parse_override(line)
     except HydraException:
         return _parse_natural(parser, line)
-    number = not isinstance(parsed.value(), str | None) and not parsed.is_sweep_override()
-    if assignment is None or not (number and parsed.key_or_group in TEXT_KEYS):
+    if assignment is None or parsed.is_sweep_override():
         return parsed
-    return parser.parse_override(line[: assignment.start("value")] + quote(assignment["value"]))
+    text = assignment["value"]
+    if text.isspace():
+        text = quote(text)
+    elif parsed.key_or_group in TEXT_KEYS:
+        text = _as_texts(parser, text)
+    return (
+        parsed
+        if text == assignment["value"]
+        else parser.parse_override(line[: assignment.start("value")] + text)
+    )
+
+
+def _as_texts(parser: OverridesParser, typed: str) -> str:
+    """Return a value, or a list of values, with each in quotes that Hydra takes for a number or a truth value."""
+    value = parser.parse_override(f"key={typed}").value()
+    if isinstance(value, list):
+        return f"[{','.join(_as_texts(parser, part) for part in _split(typed.strip()[1:-1], ',') if part.strip())}]"
+    return typed if isinstance(value, str | dict | None) else quote(typed.strip())
 
 
 def _parse_natural(parser: OverridesParser, line: str) -> Override | Problem:
@@ -80,6 +101,9 @@ def _parse_natural(parser: OverridesParser, line: str) -> Override | Problem:
     try:
         natural = read_natural(value)
         parsed = parser.parse_override(head + natural.text)
+        if key in TEXT_KEYS and not parsed.is_sweep_override():
+            natural.text = _as_texts(parser, natural.text)
+            parsed = parser.parse_override(head + natural.text)
     except (HydraException, UnreadableValue):
         # What opens a list, a mapping or a quote was meant as one: as text it would only fail later.
         if value.lstrip()[:1] in {"[", "{", "'", '"'}:

@@ -221,7 +221,9 @@ def _mismatch(key: str, value: Any, expected: str) -> Problem:
     if isinstance(value, bool | int | float) and expected.startswith("text"):
         return Problem(key, text, f"""quote it twice: '{key}="{value}"'""")
     if isinstance(value, str) and expected.startswith("a list"):
-        return Problem(key, text, typed(key, [value]))
+        # A list that was quoted as a whole is one text.
+        inside = value[1:-1].split(",") if value.startswith("[") and value.endswith("]") else [value]
+        return Problem(key, text, typed(key, [item.strip() for item in inside]))
     choices = expected.removeprefix("one of ").split(" or ")[0].split(", ")
     if isinstance(value, str) and len(choices) > 1:
         return Problem(key, text, hint(value, choices, f"{key}={{}}"))

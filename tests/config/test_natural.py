@@ -71,3 +71,23 @@ def test_the_hints_of_several_values_can_be_typed():
 def test_a_misspelt_column_is_hinted_at_within_its_list():
     problem = absent("data.drop", "x.csv", "用户编码", ["用户编号", "面积"], given=["用户编码", "面积"])
     assert problem.hint.startswith("did you mean data.drop=[用户编号,面积]?")
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("data.target=2020_01", "2020_01"),
+        ("data.target=true", "true"),
+        ("data.target=[y1,2020_01,1e5]", ["y1", "2020_01", "1e5"]),
+        ("data.drop=[Sale Price ($),007,12]", ["Sale Price ($)", "007", "12"]),
+        ("data.missing=[n/a,-999,'',1.0]", ["n/a", "-999", "", "1.0"]),
+        ("data.missing=[]", []),
+        ("data.target=null", None),
+        ("data.delimiter=\t", "\t"),
+    ],
+)
+def test_names_and_words_of_the_data_stay_as_they_are_typed(line, value):
+    (override,) = parse([line]).overrides
+    assert override.value() == value
+    (again,) = parse([override.input_line]).overrides
+    assert again.value() == value
