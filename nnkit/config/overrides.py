@@ -15,12 +15,14 @@ from nnkit.errors import Problem
 from nnkit.suggest import in_shell
 
 # Keys whose values are texts whatever they look like: `name=2024` names a directory, `data.target=2020_01` a column.
-TEXT_KEYS = frozenset({"name", "output_dir", "init_from", "monitor"}) | {
-    f"data.{name}"
-    for name in (
-        "path train_path val_path test_path target text split_column group time id drop categorical missing delimiter"
-    ).split()
-}
+TEXT_KEYS = frozenset(
+    {
+        *("name", "output_dir", "init_from", "monitor"),
+        *("data.path", "data.train_path", "data.val_path", "data.test_path"),
+        *("data.target", "data.text", "data.split_column", "data.group", "data.time", "data.id"),
+        *("data.drop", "data.categorical", "data.missing", "data.delimiter"),
+    }
+)
 
 _ASSIGNMENT = re.compile(
     r"(?P<sign>\+\+?|~)?(?P<key>[A-Za-z_]\w*(?:[./]\w+)*)(?P<equals>=)?(?P<value>.*)", re.DOTALL
