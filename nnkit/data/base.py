@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -17,9 +17,10 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from nnkit.batches import Batch, listed, not_finite
 from nnkit.data.loading import Loader, as_is, begin_worker
+from nnkit.data.own_files import files_of_splits
 from nnkit.data.sampler import BatchSampler, Draw
+from nnkit.data.splits import SPLITS, Note, SplitOptions, make_splits
 from nnkit.data.splits import Split as Split
-from nnkit.data.splits import check_fractions, split_rows
 from nnkit.data.tokenizing import tokenizer_from
 from nnkit.errors import UserError
 from nnkit.machine.faults import explained
@@ -138,7 +139,8 @@ class DataModule(LightningDataModule, ABC):
     inherited: ClassVar[tuple[str, ...]] = ()
     # Samples of a validation or test batch where `eval_batch_size` is None, unless `batch_size` is more.
     least_eval_batch: ClassVar[int] = 512
-    # Names of the options that the split follows from, val_fraction and test_fraction among them if there are any.
+    # Names of the options that the split follows from: those of `nnkit.data.splits.SplitOptions` that the module has,
+    # and others of its own. They are saved with the run.
     split_by: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
@@ -153,8 +155,8 @@ class DataModule(LightningDataModule, ABC):
         self.preprocessing: Preprocessing = {}
         self.pretrained: Preprocessing = {}
         self.forget()
-        options = self.split_options
-        check_fractions(options.get("val_fraction") or 0.0, options.get("test_fraction") or 0.0)
+        # With the paths of files of their own, which do not belong to what is saved.
+        SplitOptions.of(vars(self) | self.split_options)
         self._loaders: list[DataLoader[Batch]] = []
         self._resume_at = (0, 0)
         # Whether every epoch has the batches of the first.
@@ -220,11 +222,58 @@ class DataModule(LightningDataModule, ABC):
         known = self.preprocessing
         return {name: known[name] if name in known else getattr(self, name) for name in self.split_by}
 
-    def split_rows(self, num_rows: int, classes: Tensor | None = None) -> dict[Split, Tensor]:
-        """Split rows at random as `split_options` says; see `nnkit.data.splits.split_rows`."""
-        options = self.split_options
-        fractions = options["val_fraction"], options["test_fraction"]
-        return split_rows(num_rows, *fractions, options["split_seed"], classes)
+    def split_rows(
+        self,
+        num_rows: int,
+        classes: Tensor | None = None,
+        *,
+        groups: Tensor | None = None,
+        times: Tensor | None = None,
+        settled: Tensor | None = None,
+        time_text: Callable[[float], str] = "{:.10g}".format,
+    ) -> dict[Split, Tensor]:
+        """Split rows as `split_options` say; what is odd is logged where the module `is_new`.
+
+        All arguments are as in `nnkit.data.splits.make_splits`. A module of a user's table lists fold, folds, group,
+        time and split_column in `split_by`, and passes the columns that these name for the rows that it keeps::
+
+            words = frame.columns[self.split_column]
+            settled = settled_by_words(torch.from_numpy(words.codes).long(), words.values, self.split_column)
+            rows = self.split_rows(len(kept), classes[kept], settled=settled[kept])
+        """
+        options = SplitOptions.of(self.split_options)
+        rows, notes = make_splits(
+            num_rows,
+            options,
+            classes=classes,
+            groups=groups,
+            times=times,
+            settled=settled,
+            time_text=time_text,
+        )
+        self._log(notes)
+        return rows
+
+    def files_of_splits(self, path: str | None) -> dict[Split, str]:
+        """Return the file of each split that has its own, "train" among them; see `nnkit.data.own_files`.
+
+        A module with the options train_path, val_path and test_path reads these files one after the other as one table,
+        and passes on which rows are whose; a split without a file is taken from the training rows by its fraction::
+
+            tables = {split: read(file) for split, file in self.files_of_splits(self.path).items()}
+            settled = settled_by_sizes({split: len(table) for split, table in tables.items()})
+
+        Args:
+            path: The data, or a folder with train.csv and test.csv, train/ and dev/, or the like.
+        """
+        paths = (getattr(self, f"{split}_path", None) for split in SPLITS)
+        files, notes = files_of_splits(path, *paths)
+        self._log(notes)
+        return files
+
+    def _log(self, notes: Sequence[Note]) -> None:
+        for level, text in notes if self.is_new else ():
+            logger.log(level, "%s", text)
 
     @property
     def is_new(self) -> bool:

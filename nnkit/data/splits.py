@@ -1,8 +1,10 @@
-"""Training, validation and test rows as a pure function of a seed, stratified where there are classes."""
+"""Which rows are for training, validation and test: at random, by class, group, time, fold, column or file."""
 
 import hashlib
-from collections.abc import Sequence
-from typing import Literal
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -10,11 +12,97 @@ from torch import Tensor
 
 from nnkit.data.counted_random import private_generator
 from nnkit.errors import UserError
+from nnkit.suggest import some_of
 
 Split = Literal["train", "val", "test"]
 # The splits, and what sentences call them.
 SPLIT_TITLES: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
 SPLITS: tuple[Split, ...] = tuple(SPLIT_TITLES)
+# What columns, folders and files call them, upper case made lower.
+_WORDS: dict[Split, tuple[str, ...]] = {
+    "train": ("train", "training", "训练", "训练集"),
+    "val": ("val", "valid", "validation", "dev", "验证", "验证集"),
+    "test": ("test", "testing", "测试", "测试集"),
+}
+_SPLIT_OF_WORD = {word: split for split, words in _WORDS.items() for word in words}
+_LISTED = 5
+# A logging level, and a sentence of what is to be said of a split.
+Note = tuple[int, str]
+# What options do that cannot be combined, and which of them cannot.
+_DOES = {
+    "fold": "holds one fold out",
+    "group": "keeps the rows of a value together",
+    "time": "holds the newest rows out",
+    "split_column": "reads the split from a column",
+    "val_path": "names the validation rows",
+    "test_path": "names the test rows",
+}
+_CONTRADICTIONS = (
+    *(("fold", name) for name in ("time", "split_column", "test_path")),
+    *(("group", name) for name in ("time", "split_column")),
+    *(("split_column", name) for name in ("time", "val_path", "test_path")),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """How rows become training, validation and test rows; `make_splits` does it.
+
+    A data module has those of these options as fields that make sense for its data, and lists them in `split_by`.
+
+    Attributes:
+        val_fraction: Share of the rows held out for validation, where they have no validation split of their own.
+        test_fraction: Share held out for the test in the same way; without effect where `fold` holds them out.
+        split_seed: Seed of the split.
+        fold: Which of the folds is the test split, counted from 0; None: no folds. The folds follow from `split_seed`
+            and the data alone, are disjoint, and make up all rows. Validation rows are drawn from the other folds.
+        folds: Number of folds.
+        group: Column whose values keep their rows together: all rows of one value are in one split.
+        time: Column in whose order the rows are split: the oldest train, the newest test. Rows of one time stay
+            together.
+        split_column: Column that says for each row which split it is in.
+        train_path: File of the training rows.
+        val_path: File of the validation rows.
+        test_path: File of the test rows.
+
+    Raises:
+        ValueError: If an option is out of range or two contradict each other.
+    """
+
+    val_fraction: float = 0.0
+    test_fraction: float = 0.0
+    split_seed: int = 0
+    fold: int | None = None
+    folds: int = 5
+    group: str | int | None = None
+    time: str | int | None = None
+    split_column: str | int | None = None
+    train_path: str | None = None
+    val_path: str | None = None
+    test_path: str | None = None
+
+    def __post_init__(self) -> None:
+        check_fractions(self.val_fraction, self.test_fraction)
+        if self.folds < 2:
+            raise ValueError(f"folds must be at least 2, not {self.folds}")
+        if self.fold is not None and not 0 <= self.fold < self.folds:
+            raise ValueError(
+                f"fold must lie from 0 to {self.folds - 1} (folds={self.folds}), not {self.fold}"
+            )
+        for one, other in _CONTRADICTIONS:
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise ValueError(f"{one} {_DOES[one]} and {other} {_DOES[other]}: leave one of them out")
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Take what it knows of out of a data module's `split_options`; None is the default."""
+        names = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in options.items() if name in names and value is not None})
+
+
+def split_of_word(word: str) -> Split | None:
+    """Return the split that a word of a column or the name of a folder stands for, None if for none."""
+    return _SPLIT_OF_WORD.get(word.strip().casefold())
 
 
 def rows_of(splits: Sequence[Split]) -> dict[Split, Tensor]:
@@ -42,6 +130,238 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
         raise ValueError(
             f"val_fraction and test_fraction must add up to 0.9 at most, not {val_fraction + test_fraction:g}"
         )
+
+
+def settled_by_words(codes: Tensor, words: Sequence[str], column: object) -> Tensor:
+    """Return which split each row is in, where a column says so.
+
+    Args:
+        codes: Word of each row, (rows,) int64; -1 where there is none: such a row is in no split.
+        words: The words that the codes number, such as "train" and "dev"; see `split_of_word`.
+        column: Name of the column.
+
+    Returns:
+        Place of each row's split in `SPLITS`, -1 for none, (rows,) int64.
+
+    Raises:
+        UserError: If other words are among them, or none of them is for training.
+    """
+    found = [split_of_word(word) for word in words]
+    counts = torch.bincount(codes[codes >= 0], minlength=len(words)).tolist()
+    used = [(word, split, count) for word, split, count in zip(words, found, counts, strict=True) if count]
+    other = [f"{word!r} ({count:,} rows)" for word, split, count in used if split is None and word.strip()]
+    known = "; ".join(f"{split} ({', '.join(names[1:])})" for split, names in _WORDS.items())
+    if other:
+        raise UserError(
+            f"data.split_column: column {column!r} holds {some_of(other, _LISTED)}, which "
+            f"{'is no split' if len(other) == 1 else 'are no splits'}\n    expected: {known}; "
+            "data.group=COLUMN keeps the rows of one value together"
+        )
+    if not any(split == "train" for _, split, _ in used):
+        raise UserError(
+            f"data.split_column: no row of column {column!r} is for training\n    expected: {known}"
+        )
+    # The last place is that of the code -1.
+    return torch.tensor([*(-1 if split is None else SPLITS.index(split) for split in found), -1])[codes]
+
+
+def settled_by_sizes(sizes: Mapping[Split, int]) -> Tensor:
+    """Return which split each row is in, where the rows of files of their own follow one another.
+
+    Args:
+        sizes: Number of rows of each split, in the order of the files.
+    """
+    return torch.cat([torch.full((size,), SPLITS.index(split)) for split, size in sizes.items()])
+
+
+def make_splits(
+    num_rows: int,
+    options: SplitOptions,
+    *,
+    classes: Tensor | None = None,
+    groups: Tensor | None = None,
+    times: Tensor | None = None,
+    settled: Tensor | None = None,
+    time_text: Callable[[float], str] = "{:.10g}".format,
+) -> tuple[dict[Split, Tensor], list[Note]]:
+    """Split rows as the options say; equal arguments give equal splits, whatever was drawn before.
+
+    Splits that are settled stay as they are. What is missing is taken from the training rows: a fold, the newest ones,
+    or rows at random; whole groups where there are any, and each class in proportion.
+
+    Args:
+        num_rows: Rows in all.
+        options: How they are split.
+        classes: Class of each row, (num_rows,) int64; None where there are no classes.
+        groups: Group of each row, (num_rows,) int64, where `options.group` is given; -1: a group of its own.
+        times: Time of each row, (num_rows,) float64, where `options.time` is given; NaN: the row is in no split.
+        settled: Place in `SPLITS` of each row's split, (num_rows,) int64; -1: in none. From `settled_by_words` or
+            `settled_by_sizes`, or None.
+        time_text: How a time is written in a note.
+
+    Returns:
+        Row numbers in rising order for each split, int64; and what a user is to be told of them.
+
+    Raises:
+        UserError: If there are too few rows, groups, times or rows of a class for it.
+    """
+    own = (
+        {}
+        if settled is None
+        else {name: torch.where(settled == place)[0] for place, name in enumerate(SPLITS)}
+    )
+    own = {name: rows for name, rows in own.items() if len(rows)}
+    notes: list[Note] = []
+    if options.fold is not None and "test" in own:
+        raise UserError(
+            "data.fold: the data have a test split of their own, so no fold can be the test split"
+        )
+    pool = own.pop("train", torch.arange(0 if own else num_rows))
+    left_out = num_rows - len(pool) - sum(map(len, own.values()))
+    if left_out and options.split_column is not None:
+        text = f"{left_out:,} of {num_rows:,} rows have no {options.split_column!r}; they are left out"
+        notes.append((logging.WARNING, text))
+    wanted = replace(
+        options,
+        val_fraction=0.0 if "val" in own else options.val_fraction,
+        test_fraction=0.0 if "test" in own else options.test_fraction,
+    )
+    seen, groups, times = (None if values is None else values[pool] for values in (classes, groups, times))
+    if times is not None:
+        dealt = _by_time(times, wanted, notes, time_text)
+    elif groups is not None:
+        dealt = _by_group(groups, wanted, seen, notes)
+    elif wanted.fold is not None:
+        dealt = _by_fold(len(pool), wanted, seen)
+    else:
+        fractions = wanted.val_fraction, wanted.test_fraction
+        dealt = split_rows(len(pool), *fractions, wanted.split_seed, seen)
+    rows = {name: own.get(name, pool[dealt[name]]) for name in SPLITS}
+    if classes is not None:
+        notes += _unseen(classes, rows)
+    return rows, notes
+
+
+def _unseen(classes: Tensor, rows: Mapping[Split, Tensor]) -> list[Note]:
+    """Note classes that nothing is trained on, which splits at random never leave."""
+    found = len(torch.unique(classes[torch.cat(list(rows.values()))]))
+    missing = found - len(torch.unique(classes[rows["train"]]))
+    text = f"{missing:,} of {found:,} classes have no training row in this split"
+    return [(logging.WARNING, text)] if missing else []
+
+
+def _by_fold(num_rows: int, options: SplitOptions, classes: Tensor | None) -> dict[Split, Tensor]:
+    """Hold one fold out, each class dealt out to the folds in turn, and draw validation rows from the others."""
+    if num_rows < options.folds:
+        raise UserError(f"data.folds: {num_rows:,} rows are too few for {options.folds} folds")
+    order = torch.randperm(num_rows, generator=private_generator(options.split_seed, options.folds))
+    if classes is not None:
+        order = order[classes[order].argsort(stable=True)]
+    in_fold = torch.arange(num_rows) % options.folds == options.fold
+    test, rest = order[in_fold].sort().values, order[~in_fold].sort().values
+    # The fraction is one of all rows.
+    val_fraction = options.val_fraction * num_rows / len(rest)
+    dealt = split_rows(
+        len(rest), val_fraction, 0.0, options.split_seed, None if classes is None else classes[rest]
+    )
+    return {"train": rest[dealt["train"]], "val": rest[dealt["val"]], "test": test}
+
+
+def _by_time(
+    times: Tensor, options: SplitOptions, notes: list[Note], time_text: Callable[[float], str]
+) -> dict[Split, Tensor]:
+    """Cut between two times, as near to the wanted numbers of rows as can be."""
+    known = torch.where(~times.isnan())[0]
+    if missing := len(times) - len(known):
+        text = f"{missing:,} of {len(times):,} rows have no {options.time!r}; they are left out"
+        notes.append((logging.WARNING, text))
+    moments, place, counts = torch.unique(times[known], return_inverse=True, return_counts=True)
+    fractions: dict[Split, float] = {"val": options.val_fraction, "test": options.test_fraction}
+    held_out: list[Split] = [name for name, fraction in fractions.items() if fraction]
+    if len(moments) <= len(held_out):
+        raise UserError(
+            f"data.time: column {options.time!r} holds {len(moments):,} different times, and "
+            f"{len(held_out) + 1} splits need one each at least"
+        )
+    up_to = counts.cumsum(0)
+    end, splits = len(moments), torch.zeros_like(place)
+    for later, name in enumerate(reversed(held_out), 1):
+        # Each split before this one keeps a time at least.
+        fewest = len(held_out) + 1 - later
+        goal = int(up_to[end - 1]) - len(known) * fractions[name]
+        start = fewest + int((up_to[fewest - 1 : end - 1] - goal).abs().argmin())
+        splits[(place >= start) & (place < end)] = SPLITS.index(name)
+        end = start
+    for name in ("train", *held_out):
+        first, last = times[known][splits == SPLITS.index(name)].aminmax()
+        span = f"{time_text(first.item())} to {time_text(last.item())}"
+        notes.append((logging.INFO, f"{SPLIT_TITLES[name]} rows: {options.time!r} is {span}"))
+    return {name: known[splits == place] for place, name in enumerate(SPLITS)}
+
+
+def _by_group(
+    groups: Tensor, options: SplitOptions, classes: Tensor | None, notes: list[Note]
+) -> dict[Split, Tensor]:
+    """Deal whole groups out, rows and classes as near to the wanted numbers as can be."""
+    num_rows, alone = len(groups), torch.where(groups < 0)[0]
+    if len(alone):
+        text = f"{len(alone):,} of {num_rows:,} rows have no {options.group!r}; each is a group of its own"
+        notes.append((logging.WARNING, text))
+        groups = groups.index_copy(0, alone, groups.max() + 1 + torch.arange(len(alone)))
+    classes = torch.zeros_like(groups) if classes is None else classes
+    num_test = max(1, round(num_rows * options.test_fraction)) if options.test_fraction else 0
+    num_val = max(1, round(num_rows * options.val_fraction)) if options.val_fraction else 0
+    splits, rest = torch.zeros_like(groups), torch.arange(num_rows)
+    try:
+        if options.fold is not None:
+            num_test = 0
+            sizes = [num_rows / options.folds] * options.folds
+            folds = _deal(groups, classes, sizes, private_generator(options.split_seed, options.folds))
+            rest = torch.where(folds != options.fold)[0]
+            splits[folds == options.fold] = SPLITS.index("test")
+        sizes = [max(1, len(rest) - num_val - num_test), num_val, num_test]
+        splits[rest] = _deal(groups[rest], classes[rest], sizes, private_generator(options.split_seed))
+    except UserError as error:
+        raise UserError(f"data.group: column {options.group!r} holds {error}") from error
+    rows = {name: torch.where(splits == place)[0] for place, name in enumerate(SPLITS)}
+    counts = {name: len(torch.unique(groups[part])) for name, part in rows.items()}
+    said = ", ".join(f"{counts[name]:,} for {title}" for name, title in SPLIT_TITLES.items())
+    notes.append((logging.INFO, f"values of {options.group!r}: {said}"))
+    return rows
+
+
+def _deal(groups: Tensor, classes: Tensor, sizes: Sequence[float], generator: torch.Generator) -> Tensor:
+    """Deal groups out to parts of about these sizes, the largest first, each where its classes are wanted most.
+
+    Returns:
+        Part of each row, int64.
+    """
+    groups = torch.unique(groups, return_inverse=True)[1]
+    members, totals = torch.bincount(groups), torch.bincount(classes)
+    parts = [part for part, size in enumerate(sizes) if size]
+    if len(members) < len(parts):
+        raise UserError(f"{len(members):,} different values, too few for {len(parts)} parts")
+    pairs, tally = torch.unique(groups * len(totals) + classes, return_counts=True)
+    starts = torch.bincount(pairs // len(totals)).cumsum(0).tolist()
+    held, shares = (pairs % len(totals)).tolist(), (tally / totals[pairs % len(totals)]).tolist()
+    # How much of its share of a class a part still lacks, and how many rows fit in.
+    lacks = [[1.0] * len(totals) for _ in sizes]
+    room, empty = list(sizes), set(parts)
+    order = torch.randperm(len(members), generator=generator)
+    order = order[members[order].argsort(descending=True, stable=True)]
+    chosen = torch.zeros(len(members), dtype=torch.int64)
+    for dealt, (group, size) in enumerate(zip(order.tolist(), members[order].tolist(), strict=True)):
+        content = range(starts[group - 1] if group else 0, starts[group])
+        fits = [part for part in parts if room[part] >= size] or [max(parts, key=room.__getitem__)]
+        if len(members) - dealt <= len(empty):
+            fits = sorted(empty)
+        part = max(fits, key=lambda part: sum(shares[i] * lacks[part][held[i]] for i in content))
+        chosen[group] = part
+        empty.discard(part)
+        room[part] -= size
+        for i in content:
+            lacks[part][held[i]] -= shares[i] * len(groups) / sizes[part]
+    return chosen[groups]
 
 
 def split_rows(

@@ -17,7 +17,7 @@ from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.pictures.augment import Augment
 from nnkit.data.pictures.image_files import PictureError, list_pictures, quiet, warn_if_unlike
 from nnkit.data.sampler import Draw
-from nnkit.data.splits import split_rows
+from nnkit.data.splits import SPLITS, split_rows
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
 
@@ -105,6 +105,8 @@ class PictureData(DataModule):
         val_fraction: Share of the training part held out for validation, drawn evenly over the classes; 0: none.
         test_fraction: Share held out for the test in the same way, where the dataset has no test part of its own.
         split_seed: Seed of the split; the split does not depend on `seed`.
+        fold: Which of the folds is the test split, from 0; None: no folds, `test_fraction` is held out.
+        folds: Number of folds, each with its share of every class.
         subset: Share of the remaining training pictures to use, to see what less data does; None: all.
         augment: Options of `nnkit.data.pictures.augment.Augment` by name.
 
@@ -115,12 +117,14 @@ class PictureData(DataModule):
     val_fraction: float = 0.1
     test_fraction: float = 0.2
     split_seed: int = 0
+    fold: int | None = None
+    folds: int = 5
     subset: float | None = None
     augment: dict[str, Any] | None = None
 
     fact_names: ClassVar[tuple[str, ...]] = ("num_classes", "in_channels", "height", "width")
     is_checked = True
-    split_by = ("val_fraction", "test_fraction", "split_seed", "subset")
+    split_by = ("val_fraction", "test_fraction", "split_seed", "fold", "folds", "subset")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -162,7 +166,7 @@ class PictureData(DataModule):
         """Open the dataset, split it and learn the normalisation from the training split."""
         pictures = self._pictures = self.open()
         _check_classes(pictures)
-        self._rows = _split(pictures, self.split_options)
+        self._rows = self._split(pictures)
         return {
             "class_names": pictures.class_names,
             "shape": list(self.shape),
@@ -187,7 +191,7 @@ class PictureData(DataModule):
         """
         if self._pictures is None:
             self._pictures = self._reopened()
-            self._rows = _split(self._pictures, self.split_options)
+            self._rows = self._split(self._pictures)
         return PictureSamples(
             self._pictures.pixels,
             self._pictures.targets,
@@ -197,6 +201,17 @@ class PictureData(DataModule):
             augment=self._augment if split == "train" else None,
             seed=self.seed,
         )
+
+    def _split(self, pictures: PictureSet) -> dict[Split, Tensor]:
+        settled = torch.full_like(pictures.targets, -1)
+        for split, part in pictures.parts.items():
+            settled[part] = SPLITS.index(split)
+        rows = self.split_rows(len(settled), pictures.targets, settled=settled)
+        options = self.split_options
+        if options["subset"] is not None:
+            seed = options["split_seed"]
+            rows["train"] = _subset(rows["train"], pictures.targets, options["subset"], seed)
+        return rows
 
     def _reopened(self) -> PictureSet:
         pictures, before = self.open(), self.preprocessing["class_names"]
@@ -293,23 +308,6 @@ def _check_classes(pictures: PictureSet) -> None:
             f"{len(outside):,} of {len(rows):,} pictures have a class outside 0 to {last}, such as "
             f"{int(pictures.targets[outside[0]])}: pictures {listed(outside.tolist())}"
         )
-
-
-def _split(pictures: PictureSet, options: dict[str, Any]) -> dict[Split, Tensor]:
-    parts = dict(pictures.parts)
-    pool = parts["train"]
-    fractions = {
-        "val": 0.0 if "val" in parts else options["val_fraction"],
-        "test": 0.0 if "test" in parts else options["test_fraction"],
-    }
-    seed = options["split_seed"]
-    dealt = split_rows(len(pool), fractions["val"], fractions["test"], seed, pictures.targets[pool])
-    for name in ("train", "val", "test"):
-        if name == "train" or name not in parts:
-            parts[name] = pool[dealt[name]]
-    if options["subset"] is not None:
-        parts["train"] = _subset(parts["train"], pictures.targets, options["subset"], seed)
-    return parts
 
 
 def _subset(rows: Tensor, targets: Tensor, fraction: float, seed: int) -> Tensor:
