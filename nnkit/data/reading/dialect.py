@@ -1,0 +1,385 @@
+"""How a delimited text file is written: encoding, delimiter, quotes, and which row names the columns."""
+
+import codecs
+import contextlib
+import csv
+import logging
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from nnkit.data.reading.encodings import find_encoding
+from nnkit.data.reading.user_files import open_bytes
+from nnkit.data.reading.values import is_missing, parse_number
+from nnkit.errors import UserError
+
+_DELIMITERS = ",;\t|"
+_SAMPLE = 1 << 18
+# What people type for a delimiter that they cannot type.
+_SPELT = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "pipe": "|", "space": " "}
+_FOREIGN = {
+    b"PK\x03\x04": "a zip file or an Excel workbook (save it as CSV)",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook (save it as CSV)",
+    b"SQLi": "an SQLite database (save the table as CSV)",
+    b"%PDF": "a PDF file",
+}
+_COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+")
+_POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+")
+_GROUPED_NUMBER = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
+# A column with this share of numbers is one of numbers.
+_MOSTLY = 0.9
+
+Finding = tuple[int, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How the user says that a table is written; None stands for found out.
+
+    Attributes:
+        delimiter: The character between two cells.
+        encoding: A codec of Python.
+        header: Whether the first row holds the names of the columns.
+        quotes: Whether double quotes enclose cells; if not, they are letters.
+        missing: Words that stand for a missing value, beside an empty cell; None: the usual ones.
+
+    Raises:
+        ValueError: If no file can be written like that.
+    """
+
+    delimiter: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
+    quotes: bool | None = None
+    missing: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.delimiter is not None:
+            spelt = _SPELT.get(self.delimiter.lower(), self.delimiter)
+            if len(spelt) != 1 or spelt in '"\r\n':
+                raise ValueError(f"delimiter must be one character and no quote, not {self.delimiter!r}")
+            object.__setattr__(self, "delimiter", spelt)
+        if self.encoding is not None:
+            try:
+                codecs.lookup(self.encoding)
+            except LookupError as error:
+                raise ValueError(
+                    f"encoding must be a codec of Python such as gb18030, not {self.encoding!r}"
+                ) from error
+        if self.missing is not None:
+            object.__setattr__(self, "missing", tuple(map(str, self.missing)))
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a delimited file is written.
+
+    Attributes:
+        encoding: A codec of Python, "utf-8" where a byte order mark says so.
+        delimiter: The character between two cells.
+        names: Names of the columns, all different.
+        skip: Lines before the rows: those before the header, and the header if there is one.
+        quotes: Whether double quotes enclose cells; if not, they are letters unless they enclose a whole cell.
+        spaced: Whether blanks stand between a delimiter and a quote.
+        multiline: Whether there are cells of several lines.
+        decimal_comma: Whether numbers are written as 3,14.
+        findings: What was found out and is to be said.
+    """
+
+    encoding: str
+    delimiter: str
+    names: tuple[str, ...]
+    skip: int
+    quotes: bool
+    spaced: bool
+    multiline: bool
+    decimal_comma: bool
+    findings: tuple[Finding, ...] = field(default=(), compare=False)
+
+
+def find_dialect(path: Path, title: str, reading: Reading) -> Dialect:
+    """Find out how a file is written; what the user says is taken as it is.
+
+    Args:
+        path: An existing file, plain or .gz.
+        title: What messages call it.
+        reading: What the user says.
+
+    Raises:
+        UserError: If the file is binary, not in the encoding that is given, or holds no rows.
+    """
+    findings: list[Finding] = []
+    encoding = _encoding(path, title, reading, findings)
+    lines = _sample(path, title, encoding)
+    before, delimiter = _preamble(title, lines, reading, findings)
+    lines = lines[before:]
+    if not lines:
+        raise UserError(f"{title} holds no rows")
+    if reading.delimiter is None and delimiter != ",":
+        findings.append((logging.INFO, f"{title}: cells are separated by {delimiter!r} (data.delimiter)"))
+    quotes, multiline = _quoting(title, lines, delimiter, reading, findings)
+    rows = _rows(lines, delimiter, quotes)
+    if rows and not any(cell.strip() for cell in rows[0]):
+        raise UserError(f"{title} has no column names: its first line is blank")
+    decimal_comma = _has_decimal_comma(rows, delimiter)
+    if decimal_comma:
+        findings.append((logging.INFO, f"{title}: numbers are written with a decimal comma"))
+    names, has_header = _header(title, rows, reading, decimal_comma, findings)
+    return Dialect(
+        encoding="utf-8" if encoding == "utf-8-sig" else encoding,
+        delimiter=delimiter,
+        names=tuple(names),
+        skip=before + _num_lines(lines, delimiter, quotes) * has_header,
+        quotes=quotes,
+        spaced=quotes and any(re.search(re.escape(delimiter) + r' +"', line) for line in lines),
+        multiline=multiline,
+        decimal_comma=decimal_comma,
+        findings=tuple(findings),
+    )
+
+
+def _encoding(path: Path, title: str, reading: Reading, findings: list[Finding]) -> str:
+    with open_bytes(path) as file:
+        beginning = file.read(8)
+    foreign = next((name for magic, name in _FOREIGN.items() if beginning.startswith(magic)), None)
+    if foreign:
+        raise UserError(f"{title} is {foreign}")
+    if reading.encoding is not None:
+        return reading.encoding
+    found = find_encoding(path)
+    if found.is_guess:
+        shown = f", such as {found.example!r}" if found.example else ""
+        findings.append(
+            (logging.WARNING, f"{title} is not in UTF-8; it is read as {found.name}{shown} (data.encoding)")
+        )
+    return found.name
+
+
+def _sample(path: Path, title: str, encoding: str) -> list[str]:
+    """Return the first lines, with their ends."""
+    with open_bytes(path) as file:
+        data = file.read(_SAMPLE)
+        whole = not file.read(1)
+        while not whole and not re.search(rb"[\r\n]", data):
+            more = file.read(_SAMPLE)
+            data, whole = data + more, len(more) < _SAMPLE
+    text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(data, final=whole)
+    if "\0" in text:
+        raise UserError(f"{title} is a binary file, not a table of text (it holds zero bytes)")
+    # Not str.splitlines, which cuts at letters that may stand in a text.
+    lines = re.split(r"(?<=\n)|(?<=\r)(?!\n)", text.removeprefix("\ufeff"))
+    lines = lines if whole or len(lines) == 1 else lines[:-1]
+    return [line for line in lines if line]
+
+
+def _preamble(title: str, lines: list[str], reading: Reading, findings: list[Finding]) -> tuple[int, str]:
+    """Return how many lines stand before the table, and the delimiter."""
+    before = 0
+    delimiter = reading.delimiter
+    said = re.fullmatch(r"\s*sep=(.)\s*", lines[0], re.IGNORECASE) if lines else None
+    if said:
+        # Excel writes this line, and reads it.
+        before, delimiter = 1, delimiter or said[1]
+    while before < len(lines) and not lines[before].strip():
+        before += 1
+    start = before
+    while before < len(lines) and lines[before].startswith("#"):
+        before += 1
+    delimiter = delimiter or _sniff_delimiter(lines[before:] or lines[start:])
+    if start < before < len(lines):
+        width, header = (line.count(delimiter) for line in (lines[before], lines[before - 1]))
+        if width and header == width:
+            # The last comment names the columns.
+            before -= 1
+    if before > start:
+        count = f"{before - start} line{'s' if before - start > 1 else ''}"
+        findings.append((logging.INFO, f"{title}: {count} of comments (#) before the table"))
+    return before + _title_lines(title, lines[before:], delimiter, findings), delimiter
+
+
+def _title_lines(title: str, lines: list[str], delimiter: str, findings: list[Finding]) -> int:
+    """Return how many lines of prose stand before the table: they have one cell, all others have several."""
+    widths = [len(row) for row in _rows(lines, delimiter, True)]
+    usual = max(set(widths), key=widths.count, default=0)
+    count = next((place for place, width in enumerate(widths) if width > 1), 0)
+    if usual < 2 or not 0 < count < 20 or any(width != usual for width in widths[count:]):
+        return 0
+    findings.append(
+        (logging.WARNING, f"{title}: the table begins after {lines[count - 1].strip()!r} in line {count}")
+    )
+    return count
+
+
+def _reader(lines: Sequence[str], delimiter: str, quotes: bool) -> Any:
+    if quotes:
+        return csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+
+
+def _rows(lines: Sequence[str], delimiter: str, quotes: bool) -> list[list[str]]:
+    rows: list[list[str]] = []
+    # What cannot be read is reported, with its line, when the rows are read.
+    limit = csv.field_size_limit(1 << 30)
+    try:
+        with contextlib.suppress(csv.Error):
+            rows.extend(_reader(lines, delimiter, quotes))
+    finally:
+        csv.field_size_limit(limit)
+    return [row for row in rows if row]
+
+
+def _num_lines(lines: Sequence[str], delimiter: str, quotes: bool) -> int:
+    """Return how many lines the first row takes."""
+    reader = _reader(lines, delimiter, quotes)
+    for row in reader:
+        if row:
+            break
+    return int(reader.line_num)
+
+
+def _sniff_delimiter(lines: list[str]) -> str:
+    """Choose the delimiter that cuts most lines into as many cells as the first, and into most cells."""
+    best, best_score = ",", (0.0, 1)
+    for delimiter in _DELIMITERS:
+        rows = _rows(lines, delimiter, True)
+        if not rows or len(rows[0]) < 2:
+            continue
+        equal = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
+        score = (round(equal, 1), len(rows[0]))
+        if score > best_score:
+            best, best_score = delimiter, score
+    return best
+
+
+def _quoting(
+    title: str, lines: list[str], delimiter: str, reading: Reading, findings: list[Finding]
+) -> tuple[bool, bool]:
+    """Return whether quotes enclose cells, and whether cells have several lines.
+
+    If cutting every line at the delimiters alone gives rows of one width, while quotes would make one row of several
+    lines, or would be lost inside a cell, then they are letters.
+    """
+    if not any('"' in line for line in lines):
+        return reading.quotes is not False, False
+    plain = [row for row in _rows(lines, delimiter, False) if row]
+    quoted = _rows(lines, delimiter, True)
+    merges = len(quoted) < len(plain)
+    if reading.quotes is not None:
+        return reading.quotes, reading.quotes and merges
+    is_even = len({len(row) for row in plain}) == 1 and len(plain[0]) > 1
+    stray = next((cell for row in plain for cell in row if _is_stray(cell)), None)
+    if is_even and (stray is not None or (merges and delimiter == "\t")):
+        findings.append(
+            (
+                logging.INFO,
+                f"{title}: double quotes are letters, as in {(stray or '')[:40]!r} (data.quotes)",
+            )
+        )
+        return False, False
+    return True, merges
+
+
+def _is_stray(cell: str) -> bool:
+    """Return whether a cell between two delimiters begins with a quote that does not enclose it."""
+    cell = cell.strip()
+    return cell.startswith('"') and not re.fullmatch(r'"(?:[^"]|"")*"', cell)
+
+
+def _has_decimal_comma(rows: list[list[str]], delimiter: str) -> bool:
+    cells = [cell.strip() for row in rows[1:] for cell in row]
+    commas = [cell for cell in cells if _COMMA_NUMBER.fullmatch(cell)]
+    points = [cell for cell in cells if _POINT_NUMBER.fullmatch(cell)]
+    # In a file separated by commas a quoted "1,250" is a thousand or more, not one and a quarter.
+    if delimiter == "," and all(_GROUPED_NUMBER.fullmatch(cell) for cell in commas):
+        return False
+    return len(commas) > len(points)
+
+
+def _header(
+    title: str, rows: list[list[str]], reading: Reading, decimal_comma: bool, findings: list[Finding]
+) -> tuple[list[str], bool]:
+    """Return the names of the columns, and whether they stand in the first row."""
+    first, others = [cell.strip() for cell in rows[0]], rows[1:]
+    if others and all(len(row) == len(first) + 1 for row in others):
+        # R writes the names of the rows without a name above them.
+        findings.append((logging.INFO, f"{title}: the first column, without a name, holds names of rows"))
+        first = ["", *first]
+    has_header = reading.header
+    if has_header is None:
+        evidence = _looks_like_data(first, others, decimal_comma)
+        has_header = not evidence
+        if evidence:
+            shown = ", ".join(first[:4]) + (" ..." if len(first) > 4 else "")
+            findings.append(
+                (
+                    logging.WARNING,
+                    f"{title}: the first line ({shown}) is read as data, as {evidence}; the columns are called "
+                    f"column_1 to column_{len(first)} (data.header=true takes it for their names)",
+                )
+            )
+    if not has_header:
+        return [f"column_{number}" for number in range(1, len(first) + 1)], False
+    names = unique_names(first)
+    for given, name in zip(first, names, strict=True):
+        if given != name:
+            what = f"a second column {given!r}" if given else "a column without a name"
+            findings.append((logging.WARNING, f"{title} has {what}; it is called {name!r}"))
+    return names, True
+
+
+def _looks_like_data(first: list[str], others: list[list[str]], decimal_comma: bool) -> str:
+    """Return why the first row looks like the rows below it; "" if it may hold the names of the columns."""
+    numbers = [_number(cell, decimal_comma) for cell in first]
+    if all(number is not None for number in numbers):
+        found = [number for number in numbers if number is not None]
+        # Counted columns (0, 1, 2), and years in a row, are names.
+        if len(found) > 1 and all(after - before == 1 for before, after in pairwise(found)):
+            return ""
+    columns = [
+        list(column) for column in zip(*(row for row in others if len(row) == len(first)), strict=True)
+    ]
+    shares = [_share_of_numbers(column, decimal_comma) for column in columns]
+    pairs = list(zip(first, numbers, shares, strict=True))
+    if any(number is None and cell and share >= _MOSTLY for cell, number, share in pairs):
+        return ""
+    known = [number for number in numbers if number is not None]
+    if not all(number.is_integer() for number in known):
+        return "it holds a number with decimals"
+    # A year stands above a column of numbers as a name does; beside words it is a value.
+    years = len(known) == len(first) and all(1000 <= number <= 2999 for number in known)
+    if any(number is not None and share >= _MOSTLY for _, number, share in pairs):
+        return "" if years else "it holds numbers where they do"
+    repeated = [cell for cell, column in zip(first, columns, strict=True) if cell and cell in column]
+    return f"{repeated[0]!r} stands in the same column of other rows" if repeated else ""
+
+
+def _number(cell: str, decimal_comma: bool) -> float | None:
+    number = parse_number(cell, decimal_comma)
+    return None if number is None or math.isnan(number) else number
+
+
+def _share_of_numbers(column: list[str], decimal_comma: bool) -> float:
+    known = [cell for cell in column if not is_missing(cell)]
+    return sum(_number(cell, decimal_comma) is not None for cell in known) / len(known) if known else 0.0
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Return names of columns that are all different and none empty: "x", "x (2)", "unnamed"."""
+    taken = set(names)
+    seen: dict[str, int] = {}
+    unique = []
+    for given in names:
+        name = given or "unnamed"
+        seen[name] = seen.get(name, 0) + 1
+        number = seen[name]
+        candidate = name if number == 1 else f"{name} ({number})"
+        while number > 1 and candidate in taken:
+            number += 1
+            candidate = f"{name} ({number})"
+        taken.add(candidate)
+        unique.append(candidate)
+    return unique
