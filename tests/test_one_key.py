@@ -10,7 +10,7 @@ from torch import nn
 
 from nnkit import config as configs
 from nnkit.errors import EnvironmentFault
-from nnkit.factory import memory
+from nnkit.machine import memory
 
 pytestmark = pytest.mark.slow
 

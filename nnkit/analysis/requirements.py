@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nnkit.analysis import timing
 from nnkit.analysis.dry_run import DryRun, dry_run, pick_device
 from nnkit.analysis.shapes import format_shape
-from nnkit.factory.memory import available_memory
+from nnkit.machine.memory import available_memory
 from nnkit.runs.optimization import count_steps, limited, resolve_precision
 from nnkit.runs.preflight import look
 

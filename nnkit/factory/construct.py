@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from nnkit.errors import ConfigError, EnvironmentFault, Problem
-from nnkit.factory.memory import bounded, shortage
 from nnkit.factory.nodes import blame, nodes_of, read_node, target_of
 from nnkit.factory.trainer_checks import trainer_problems
+from nnkit.machine.memory import bounded, shortage
 from nnkit.network import Network
 from nnkit.suggest import closest, some_of
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from nnkit.errors import NnkitError, Problem
-from nnkit.factory.memory import bounded, shortage
 from nnkit.factory.nodes import Node, blame, signature
 from nnkit.factory.typecheck import UNKNOWN
+from nnkit.machine.memory import bounded, shortage
 
 # The length of the run while the schedule is tried.
 TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH = 100, 10

@@ -7,7 +7,7 @@ from nnkit.analysis.dry_run import Memory, dry_run, make_task, pick_device
 from nnkit.analysis.shapes import counting_saved, example_batch
 from nnkit.config import compose
 from nnkit.errors import UserError
-from nnkit.factory.memory import available_memory
+from nnkit.machine.memory import available_memory
 from nnkit.runs.preflight import settle_facts
 
 

@@ -31,6 +31,7 @@ from nnkit.data.pictures.image_files import (
 )
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
+from nnkit.machine.memory import total_memory
 from nnkit.suggest import some_of
 from nnkit.ui.consoles import progress_bar
 
@@ -128,7 +129,7 @@ class ImageFolder(PictureData):
         root = expand(self.root)
         listing = list_classes(root)
         decode = partial(read_fitted, shape=self.shape, resize=self.resize)
-        fits = len(listing.paths) * int(np.prod(self.shape)) <= memory_bytes() // 2
+        fits = len(listing.paths) * int(np.prod(self.shape)) <= (total_memory() or 2**33) // 2
         options = [str(root.resolve()), str(self.shape), self.resize, str(fits)]
         folder = cache_dir() / "image_folder" / fingerprint(options)[:16]
         key = [listing.fingerprint, *options[1:]]
@@ -214,11 +215,6 @@ def read_fitted(path: Path, shape: tuple[int, int, int], resize: Fit) -> Pixels:
     """
     channels, height, width = shape
     return to_array(fit(load(path, channels, (height, width)), height, width, resize))
-
-
-def memory_bytes() -> int:
-    """Return the machine's memory in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**33
 
 
 def _prepare(folder: Path, key: list[str], listing: Listing, decode: Decode, whole: bool) -> None:

@@ -178,12 +178,12 @@ def test_arguments_out_of_range_are_named(options, message):
 
 @pytest.fixture
 def small_memory(monkeypatch):
-    monkeypatch.setattr(image_folder, "memory_bytes", lambda: 1000)
+    monkeypatch.setattr(image_folder, "total_memory", lambda: 1000)
 
 
 def test_what_does_not_fit_in_memory_is_decoded_when_asked_for(root, monkeypatch, caplog):
     whole = prepared(root)
-    monkeypatch.setattr(image_folder, "memory_bytes", lambda: 1000)
+    monkeypatch.setattr(image_folder, "total_memory", lambda: 1000)
     lazy = prepared(root)
     assert "decoded anew in each epoch" in caplog.text
     assert lazy.preprocessing["mean"] == whole.preprocessing["mean"]

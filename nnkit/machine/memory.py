@@ -1,4 +1,4 @@
-"""Bounds on a network while it is built: bytes of this machine, and tensors that any machine can hold together."""
+"""Memory of this machine, and bounds on a network while it is built."""
 
 from __future__ import annotations
 
@@ -31,10 +31,15 @@ def available_memory(device: str) -> int | None:
         sizes = dict(line.split(":") for line in lines)
         return int(sizes["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
-        # No Linux: what is built in, as what is free is not told in one way.
-        names = os.sysconf_names
-        known = "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else None
+        # Not Linux: other systems have no common way to ask for free memory.
+        return total_memory()
+
+
+def total_memory() -> int | None:
+    """Return the bytes of memory that are built in; None if unknown."""
+    names = getattr(os, "sysconf_names", {})  # Windows has none
+    known = "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else None
 
 
 # What torch says before the number of bytes, and where a size is past all counting.
