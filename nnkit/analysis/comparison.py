@@ -14,7 +14,7 @@ from nnkit.config.migration import follow
 from nnkit.runs.run import Run, all_runs, describe
 from nnkit.sweep.directory import Sweep, find_run_near, find_sweep
 from nnkit.sweep.statistics import Summary, summarize
-from nnkit.sweep.trials import DONE, OVER, PRUNED, SEED, Entry, count_states, values
+from nnkit.sweep.trials import DONE, OVER, PRUNED, REPEATED, SEED, Entry, count_states, values
 from nnkit.ui.report import shorten
 
 # Metrics that are better the larger they are, for runs of earlier releases, whose record does not say; others: smaller.
@@ -39,7 +39,7 @@ _IDLE = re.compile(
 
 @dataclass(frozen=True)
 class Row:
-    """One run, or several that differ in their seed alone.
+    """One run, or several that differ in seed and fold alone.
 
     Attributes:
         name: What it is called.
@@ -192,7 +192,7 @@ def _trials(sweep: Sweep) -> Iterator[Row]:
         else:
             yield replace(
                 row,
-                settings={**sibling.settings, SEED: _typed(entry).get(SEED)},
+                settings={**sibling.settings, **{key: _typed(entry).get(key) for key in REPEATED}},
                 typed=sibling.typed,
                 known=True,
                 meant={
@@ -218,13 +218,13 @@ def _typed(entry: Entry) -> dict[str, Any]:
 
 
 def merge_seeds(rows: Sequence[Row]) -> list[Row]:
-    """Return rows with those merged that differ in their seed alone.
+    """Return rows with those merged that differ in seed and fold alone.
 
     The metrics of a merged row are those of the runs that are done; if none is, those of the pruned, or else of all.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        settings = {key: value for key, value in row.settings.items() if key != SEED}
+        settings = {key: value for key, value in row.settings.items() if key not in REPEATED}
         groups.setdefault((row.source, _canonical(settings)), []).append(row)
     return [_merged(group) for group in groups.values()]
 
@@ -248,7 +248,7 @@ def _merged(group: Sequence[Row]) -> Row:
         name=first.name if len(group) == 1 else f"{first.name} +{len(group) - 1}",
         runs=tuple(run for row in group for run in row.runs),
         states=tuple(state for row in group for state in row.states),
-        settings={key: value for key, value in first.settings.items() if key != SEED},
+        settings={key: value for key, value in first.settings.items() if key not in REPEATED},
         metrics={
             name: tuple(value for row in counted for value in row.metrics.get(name, ())) for name in names
         },
@@ -260,8 +260,8 @@ def _merged(group: Sequence[Row]) -> Row:
 def differing(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
     """Return the keys whose values differ: those to show, and those that only follow from the options typed.
 
-    What was typed comes first and the seed last. What nobody typed and no option explains, such as a default that was
-    changed in between, is shown as well.
+    What was typed comes first and what only repeats a setting last. What nobody typed and no option explains, such as a
+    default that was changed in between, is shown as well.
     """
     whole = [row for row in rows if row.known] or list(rows)
     keys = dict.fromkeys(key for row in whole for key in row.settings)
@@ -281,7 +281,7 @@ def differing(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
     inside = [key for key in follow if key.partition(".")[0] in options]
     elsewhere = [key for key in follow if key not in inside]
     others = [*elsewhere, *(key for key in inside if not key.endswith("_target_") and ".embeds." not in key)]
-    return sorted(shown, key=lambda key: key == SEED), others
+    return sorted(shown, key=lambda key: key in REPEATED), others
 
 
 def _follows(key: str, options: Sequence[str], rows: Sequence[Row]) -> bool:

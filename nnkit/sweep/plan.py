@@ -18,7 +18,7 @@ from nnkit.config.overrides import COMMAND_LINE
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.files.atomic import TEMPORARY
 from nnkit.sweep.directory import BEGINNINGS, SWEEP, Definition, Sweep, Sweeper
-from nnkit.sweep.space import Axis, Options, Space, grid, read_space, seeds_apart
+from nnkit.sweep.space import Axis, Options, Space, grid, read_space, repeated_apart
 from nnkit.sweep.trials import Trial
 from nnkit.ui.report import shorten
 from nnkit.ui.terminal import is_terminal
@@ -38,7 +38,7 @@ def is_search(options: Options, space: Space) -> bool:
     sweeper, problems = options.sweeper, own_axes(space)
     search = space.has_interval or sweeper.n_trials is not None
     if search:
-        problems += endless(sweeper, seeds_apart(space.axes)[0])
+        problems += endless(sweeper, repeated_apart(space.axes)[0])
     idle = sorted(key for key in options.typed if key.startswith("hydra.sweeper."))
     if not search and idle:
         text = "belongs to a search, and this is a grid, which tries every value once"
@@ -52,7 +52,7 @@ def is_search(options: Options, space: Space) -> bool:
 
 
 def endless(sweeper: Sweeper, axes: Sequence[Axis]) -> list[Problem]:
-    """Return what is wrong with a search that has no end, or no axis but the seed."""
+    """Return what is wrong with a search that has no end, or no axis but seed and fold."""
     problems = []
     if sweeper.n_trials is None and sweeper.timeout is None:
         text = "intervals are searched, and a search needs an end: say how many settings are tried"

@@ -12,7 +12,7 @@ from nnkit.files import atomic
 from nnkit.sweep.directory import LOGS, Definition, Sweep
 from nnkit.sweep.statistics import Summary, Verdict, best_first, summarize, verdict
 from nnkit.sweep.tabular import Column, compact, interval, plain_cell, short_names, show_columns, to_csv
-from nnkit.sweep.trials import DONE, FAILED, OVER, PRUNED, SEED, Entry, count_states, values
+from nnkit.sweep.trials import DONE, FAILED, FOLD, OVER, PRUNED, REPEATED, SEED, Entry, count_states, values
 from nnkit.ui.report import number, shorten, show, table
 
 RESULTS_CSV = "results.csv"
@@ -25,7 +25,7 @@ _NOTHING = Summary(0, float("nan"), None, None)
 
 @dataclass(frozen=True)
 class Setting:
-    """Trials that differ in their seed alone.
+    """Trials that differ in their seed, or in the fold of the data that they are tested on, alone.
 
     Attributes:
         choice: What it sets, by key: ``{"model": "mlp", "optimizer.lr": "0.001"}``.
@@ -67,7 +67,7 @@ class Setting:
         return [value for value in found if value is not None]
 
     def summary(self, metric: str) -> Summary | None:
-        """Return a metric over the seeds; None where no trial has it."""
+        """Return a metric over seeds and folds; None where no trial has it."""
         found = self.values(metric)
         return summarize(found, metric) if found else None
 
@@ -103,6 +103,14 @@ class Results:
         return list(dict.fromkeys(key for setting in self.settings for key in setting.choice))
 
     @property
+    def counted(self) -> str:
+        """What a setting is a mean over."""
+        words = [
+            word for setting in self.settings for entry in setting.entries for word in values(entry.trial)
+        ]
+        return "seeds" if FOLD not in words else "runs" if SEED in words else "folds"
+
+    @property
     def metrics(self) -> list[str]:
         """The metrics: the monitored one, its counterpart on the test split, then the others."""
         monitor = self.definition.monitor
@@ -135,7 +143,7 @@ def read_results(sweep: Sweep) -> Results:
     for entry in entries:
         groups.setdefault(entry.trial.setting, []).append(entry)
     settings = [
-        Setting({key: value for key, value in values(group[0].trial).items() if key != SEED}, group)
+        Setting({key: value for key, value in values(group[0].trial).items() if key not in REPEATED}, group)
         for group in groups.values()
     ]
     monitor = definition.monitor
@@ -181,7 +189,7 @@ def _file_columns(results: Results) -> list[Column]:
     settings = results.settings
     return [
         *(Column(key, [one.choice.get(key) for one in settings]) for key in results.keys),
-        Column("seeds", [one.seeds for one in settings]),
+        Column(results.counted, [one.seeds for one in settings]),
         *(Column(name, [one.summary(name) or _NOTHING for one in settings]) for name in results.metrics),
         Column("trials", [count_states(one.states) for one in settings]),
     ]
@@ -259,7 +267,7 @@ def shown_columns(results: Results) -> list[Column]:
     summaries = [one.summary(monitor) for one in settings]
     columns = [
         *(chosen or [Column("setting", [one.label for one in settings])]),
-        Column("seeds", [one.seeds for one in settings]),
+        Column(results.counted, [one.seeds for one in settings]),
         Column(monitor, summaries),
     ]
     if any(summary is not None and summary.count > 1 for summary in summaries):

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nnkit.errors import ConfigError, UserError
 from nnkit.sweep.directory import Definition, Sweep
 from nnkit.sweep.plan import endless
-from nnkit.sweep.space import Axis, seeds_apart
+from nnkit.sweep.space import Axis, grid, repeated_apart
 from nnkit.sweep.storage import REPEATS, STOPPED_AT, StudyStore
 from nnkit.sweep.study import (
     PARTS,
@@ -30,7 +30,6 @@ from nnkit.sweep.trials import (
     FAILED,
     OVER,
     PRUNED,
-    SEED,
     Entry,
     Outcome,
     Trial,
@@ -117,8 +116,9 @@ class Search:
     ) -> None:
         self.sweep = sweep
         self.definition = definition
-        self._axes, seeds = seeds_apart(axes)
-        self._seeds = (seeds.choices or ()) if seeds is not None else ()
+        self._axes, repeated = repeated_apart(axes)
+        # The words of each repetition of a setting; without axes of seed and fold there is one without words.
+        self._repetitions = [trial.words for trial in grid(repeated)]
         if problems := endless(definition.sweeper, self._axes):
             raise ConfigError(problems)
         self._distributions = {axis.name: distribution(axis) for axis in self._axes}
@@ -154,7 +154,7 @@ class Search:
         if asked is None:
             return None
         trials = sum(len(one.outcomes) if one.has_ended else len(one.trials) for one in self._settings)
-        return trials + max(0, asked - len(self._settings)) * max(1, len(self._seeds))
+        return trials + max(0, asked - len(self._settings)) * len(self._repetitions)
 
     def report(self, trial: Trial, report: TrialReport) -> bool:
         """Take in a validation of a running trial; True ends the trial early.
@@ -239,7 +239,7 @@ class Search:
 
     def _take_up(self, frozen: FrozenTrial) -> _Drawn:
         words = [f"{axis.key}={drawn_text(axis, frozen.params[axis.name])}" for axis in self._axes]
-        wordings = [(*words, f"{SEED}={seed}") for seed in self._seeds] or [tuple(words)]
+        wordings = [(*words, *repetition) for repetition in self._repetitions]
         trials = tuple(Trial(numbered_name(one, frozen.number, self._before), one) for one in wordings)
         setting = _Drawn(frozen.number, trials, frozen.number)
         self._settings.append(setting)

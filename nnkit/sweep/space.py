@@ -20,7 +20,7 @@ from nnkit.errors import ConfigError, Problem
 from nnkit.factory.typecheck import MismatchError, convert
 from nnkit.suggest import hint
 from nnkit.sweep.directory import Launcher, Sweeper
-from nnkit.sweep.trials import FAILED, OVER, SEED, Entry, Outcome, Trial, TrialReport, trial_name
+from nnkit.sweep.trials import FAILED, OVER, REPEATED, Entry, Outcome, Trial, TrialReport, trial_name
 
 # Each is composed before the first trial: this many take minutes.
 _MOST_VALUES = 10_000
@@ -127,7 +127,7 @@ def _axis(override: Override) -> Axis:
     if value.tags:
         raise ValueError(f"a tag belongs to an interval, not to {given}: tag(log,interval(1e-4,1e-1))")
     choices = _choices(override, given)
-    if isinstance(value, RangeSweep) and not value.shuffle and key.lstrip("+") != SEED:
+    if isinstance(value, RangeSweep) and not value.shuffle and key.lstrip("+") not in REPEATED:
         step, numbers = abs(float(value.step)), [float(choice) for choice in choices]
         whole = all(number == int(number) for number in (*numbers, step))
         return Axis(key, word, choices, min(numbers), max(numbers), integer=whole, step=step)
@@ -157,8 +157,9 @@ def _interval(key: str, word: str, value: IntervalSweep) -> Axis:
     name = key.lstrip("+")
     if name in catalog.groups():
         raise ValueError(f"an interval holds numbers, and here a file is chosen: list some, as in {name}=A,B")
-    if name == SEED:
-        raise ValueError("each setting is run with every seed: list them, as in seed=1,2,3")
+    if name in REPEATED:
+        what = name.rpartition(".")[2]
+        raise ValueError(f"each setting is run with every {what}: list them, as in {name}=1,2,3")
     if low is None or high is None or not low < high:
         raise ValueError(f"interval({low}, {high}) is empty: the first number must be below the second")
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -172,10 +173,10 @@ def _interval(key: str, word: str, value: IntervalSweep) -> Axis:
     return Axis(key, word, None, float(low), float(high), log=_LOG_TAG in value.tags, integer=whole)
 
 
-def seeds_apart(axes: Sequence[Axis]) -> tuple[tuple[Axis, ...], Axis | None]:
-    """Return the axes without that of the seed, and that of the seed."""
-    others = tuple(axis for axis in axes if axis.key != SEED)
-    return others, next((axis for axis in axes if axis.key == SEED), None)
+def repeated_apart(axes: Sequence[Axis]) -> tuple[tuple[Axis, ...], tuple[Axis, ...]]:
+    """Return the axes of what is compared, and those of seed and fold, with all of which each setting is run."""
+    others = tuple(axis for axis in axes if axis.key not in REPEATED)
+    return others, tuple(axis for axis in axes if axis.key in REPEATED)
 
 
 def grid(axes: Sequence[Axis]) -> Iterator[Trial]:

@@ -15,8 +15,10 @@ RAISED, EXITED, KILLED, OUT_OF_MEMORY = "failed", "exited", "killed", "out of me
 FAILED = frozenset({RAISED, EXITED, KILLED, OUT_OF_MEMORY})
 OVER = FAILED | {DONE, PRUNED}
 
-# Trials that differ in this key alone are one setting.
+# Trials that differ in these keys alone repeat one setting: with other random numbers, with another fold as test split.
 SEED = "seed"
+FOLD = "data.fold"
+REPEATED = (FOLD, SEED)
 
 # File systems allow 255 bytes a name; temporary files and logs add a few.
 _LONGEST_NAME = 160
@@ -27,7 +29,7 @@ _UNNAMED = re.compile(r"[^\w.,=+@-]+")
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a setting with a seed.
+    """One run of a setting with a seed, and with a fold of the data where these vary.
 
     Attributes:
         name: Its directory below the sweep's.
@@ -39,8 +41,8 @@ class Trial:
 
     @property
     def setting(self) -> tuple[str, ...]:
-        """Its words without the seed."""
-        return tuple(word for word in self.words if not word.startswith(f"{SEED}="))
+        """Its words without seed and fold."""
+        return tuple(word for word in self.words if word.partition("=")[0] not in REPEATED)
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def trial_name(words: Sequence[str]) -> str:
 def numbered_name(words: Sequence[str], number: int, before: Iterable[Trial] = ()) -> str:
     """Return the name of the directory of a trial whose setting is drawn: ``0007,lr=0.003162,dim=64,seed=1``.
 
-    Number and seed tell trials apart; the rest is cut to a few letters.
+    Number, fold and seed tell trials apart; the rest is cut to a few letters.
 
     Args:
         words: What the trial sets.
@@ -134,9 +136,9 @@ def numbered_name(words: Sequence[str], number: int, before: Iterable[Trial] = (
         (key, f"{key if last.count(name) > 1 else name}={value}")
         for (key, _, value), name in zip(pairs, last, strict=True)
     ]
-    setting = _cut(",".join(part for key, part in parts if key != SEED))
-    seeds = [_cut(part) for key, part in parts if key == SEED]
-    return ",".join([head, *([setting] if setting else []), *seeds])
+    setting = _cut(",".join(part for key, part in parts if key not in REPEATED))
+    repeated = [_cut(part) for key, part in parts if key in REPEATED]
+    return ",".join([head, *([setting] if setting else []), *repeated])
 
 
 def _cut(text: str) -> str:

@@ -189,6 +189,17 @@ def test_a_sweep_without_trials_and_one_without_a_definition(make, capsys):
         show_results(sweep)
 
 
+def test_folds_are_repetitions_like_seeds(make, capsys):
+    sweep, trials = make(axes=("data.fold=0,1,2", "model=lenet5,mlp"))
+    for place, trial in enumerate(trials):
+        value = 0.9 + place / 100
+        sweep.note((trial, Outcome(DONE, "", {"val/accuracy": value}, 100)))
+    results = show_results(sweep)
+    assert [one.choice for one in results.settings] == [{"model": "mlp"}, {"model": "lenet5"}]
+    assert results.settings[0].values("val/accuracy") == pytest.approx([0.91, 0.93, 0.95])
+    assert "model    folds   val/accuracy" in capsys.readouterr().out
+
+
 def test_seeds_alone_and_long_numbers(make, capsys):
     sweep, trials = make(axes=("seed=1,2,3",))
     sweep.note(*((trial, done(trial)) for trial in trials))

@@ -6,7 +6,7 @@ import pytest
 
 from nnkit.config.overrides import parse
 from nnkit.errors import ConfigError
-from nnkit.sweep.space import grid, read_space, seeds_apart
+from nnkit.sweep.space import grid, read_space, repeated_apart
 from nnkit.sweep.trials import Trial, numbered_name, trial_name
 
 
@@ -15,7 +15,7 @@ def test_words_with_several_values_are_axes_and_the_rest_is_fixed():
     assert space.fixed == ("data=mnist", "+a.b=x")
     assert [axis.key for axis in space.axes] == ["model", "optimizer.lr", "seed"]
     assert not space.has_interval
-    others, seeds = seeds_apart(space.axes)
+    others, (seeds,) = repeated_apart(space.axes)
     assert [axis.key for axis in others] == ["model", "optimizer.lr"]
     assert seeds.choices == ("1", "2", "3")
 

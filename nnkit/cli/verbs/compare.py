@@ -40,7 +40,7 @@ VERB = Verb(
         Option("--reverse", "sort the other way round"),
         Option("--filter", "such as model=mlp, 'optimizer.lr>1e-3'; may be repeated", "TEST", many=True),
         Option("--columns", "show these keys and metrics only; all: every key that differs", "A,B,..."),
-        Option("--seeds", "merge runs that differ in their seed alone", const=True, sets="seeds"),
+        Option("--seeds", "merge runs that differ in seed or data.fold alone", const=True, sets="seeds"),
         Option("--no-seeds", "show each run of its own", const=False, sets="seeds"),
         Option(
             "--format", "the form of the output, table if there is no file", "|".join(_FORMS), choices=_FORMS
@@ -50,8 +50,8 @@ VERB = Verb(
         Option("--history", "draw each trial of a sweep and the best so far", "FILE", Path),
     ),
     (
-        "Runs that differ in their seed alone become one line, with mean, standard deviation and 95 % interval: for a "
-        "sweep unless --no-seeds is given, for runs if --seeds is.",
+        "Runs that differ in seed or data.fold alone become one line, with mean, standard deviation and 95 % interval: "
+        "for a sweep unless --no-seeds is given, for runs if --seeds is.",
     ),
     (
         ("nnkit compare last lenet5-mnist/2026-11-23_02", ""),
