@@ -18,6 +18,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from nnkit.batches import Batch, listed, not_finite
 from nnkit.data.loading import Loader, as_is, begin_worker
 from nnkit.data.own_files import files_of_splits
+from nnkit.data.read_batch import ReadBatch, grouped
 from nnkit.data.sampler import BatchSampler, Draw
 from nnkit.data.splits import SPLITS, Note, SplitOptions, make_splits
 from nnkit.data.splits import Split as Split
@@ -139,6 +140,10 @@ class DataModule(LightningDataModule, ABC):
     inherited: ClassVar[tuple[str, ...]] = ()
     # Samples of a validation or test batch where `eval_batch_size` is None, unless `batch_size` is more.
     least_eval_batch: ClassVar[int] = 512
+    # Whether the targets of what `read` yields are the true ones, -1 or NaN where an item has none.
+    reads_targets: ClassVar[bool] = False
+    # Items that `nnkit predict` reads and predicts at once.
+    read_at_once: ClassVar[int] = 256
     # Names of the options that the split follows from: those of `nnkit.data.splits.SplitOptions` that the module has,
     # and others of its own. They are saved with the run.
     split_by: ClassVar[tuple[str, ...]] = ()
@@ -191,9 +196,24 @@ class DataModule(LightningDataModule, ABC):
             items: Paths of files and folders.
 
         Yields:
-            A name and a batch of one sample (target and index are 0), or a name and the sentence that says why it
-            cannot be read.
+            A name and a batch of one sample (index 0; target 0 unless `reads_targets`), or a name and the sentence
+            that says why it cannot be read.
         """
+
+    def read_batches(self, items: Sequence[str], size: int, keep: Sequence[str] = ()) -> Iterator[ReadBatch]:
+        """Read what a user names as `read` does, in batches; data that are read faster so do more here.
+
+        Args:
+            items: As for `read`.
+            size: Items of a batch, at most.
+            keep: Columns of the input that are to be repeated beside the predictions.
+
+        Raises:
+            UserError: If the input has no such columns.
+        """
+        if keep:
+            raise UserError(f"--keep {','.join(keep)}: what this run reads has no columns")
+        return grouped(self.read(items), size, self.reads_targets)
 
     def setup_data(self, preprocessing: Preprocessing | None = None) -> None:
         """Prepare the data and examine them, or take over what an earlier run learnt.

@@ -3,7 +3,7 @@
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -20,7 +20,7 @@ from nnkit.data.loading import Loader
 from nnkit.errors import UserError
 from nnkit.losses.scoring import Share, number_of, total_weight
 from nnkit.network import Network
-from nnkit.tasks.predictions import Prediction
+from nnkit.tasks.predictions import Predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -159,11 +159,10 @@ class Task(LightningModule, ABC):
         names = step_names(sample.inputs, sizes[0], data)
         return names, names
 
-    def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Prediction]:
-        """Yield what the network says of each item of a batch, as a user reads it.
+    def predict(self, batch: Batch, data: Any, top_k: int) -> Predictions:
+        """Return what the network says of the items of a batch, as a user reads it; called without gradients.
 
         Args:
-            names: Names of the items.
             batch: The items, on the device of the network; targets and indices mean nothing.
             data: The data module of the run, with its preprocessing.
             top_k: Classes to rank, at most.

@@ -1,6 +1,6 @@
 """Classification: one class for each sample."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -14,7 +14,7 @@ from nnkit.losses.scoring import at_least_32_bits, evaluation_share, training_sh
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
 from nnkit.tasks.drawing import draw_images, kept_inputs
 from nnkit.tasks.examples import example_for
-from nnkit.tasks.predictions import Ranking
+from nnkit.tasks.predictions import Rankings
 from nnkit.ui import figures
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ class Classification(Task):
         """Return samples of any kind with a class each; see `Task.example_batch`."""
         return example_for(torch.arange(size, device=device) % facts["num_classes"], facts)
 
-    def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Ranking]:
-        """Yield the most probable classes of each item.
+    def predict(self, batch: Batch, data: Any, top_k: int) -> Rankings:
+        """Return the most probable classes of each item.
 
         Raises:
             UserError: If the head does not turn its outputs into probabilities.
@@ -113,11 +113,7 @@ class Classification(Task):
             head = type(self.network.head).__name__
             raise UserError(f"the head {head} has no method probabilities(outputs), which predict needs")
         outputs = self(*batch.network_inputs())
-        ranked = probabilities(outputs).float().topk(min(top_k, self.num_classes), dim=-1)
-        rows = zip(names, ranked.values.tolist(), ranked.indices.tolist(), strict=True)
-        for name, shares, classes in rows:
-            labels = [self.class_names[number] for number in classes]
-            yield Ranking(name, tuple(zip(labels, shares, strict=True)))
+        return Rankings.of(probabilities(outputs), self.class_names, top_k)
 
     def most_pictured(self, num_wrong: int) -> int:
         """Return how many wrong answers are wanted."""

@@ -1,6 +1,6 @@
 """Forecasting: all steps of the horizon at once, scored in the user's units."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -10,7 +10,7 @@ from nnkit.batches import Batch
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import CONSTANT, Task, Totals, nothing, on_cpu
 from nnkit.tasks.examples import example_for
-from nnkit.tasks.predictions import Estimate
+from nnkit.tasks.predictions import Estimates
 from nnkit.ui import figures
 
 if TYPE_CHECKING:
@@ -118,16 +118,12 @@ class Forecasting(Task):
         """Return windows with the values that follow; see `Task.example_batch`."""
         return example_for(torch.randn(size, facts["num_outputs"], device=device), facts)
 
-    def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Estimate]:
-        """Yield the forecast of each item, a value for each series and step, in the user's units."""
+    def predict(self, batch: Batch, data: Any, top_k: int) -> Estimates:
+        """Return the forecast of each item, a value for each series and step, in the user's units."""
         series: list[str] = data.preprocessing["target"]["names"]
-        for name, steps in zip(names, self(*batch.network_inputs()).tolist(), strict=True):
-            values = {
-                f"{one}+{number}": value
-                for number, step in enumerate(steps, 1)
-                for one, value in zip(series, step, strict=True)
-            }
-            yield Estimate(name, values)
+        steps = self(*batch.network_inputs())
+        titles = [f"{name}+{number}" for number in range(1, steps.shape[1] + 1) for name in series]
+        return Estimates(titles, steps.flatten(1).numpy())
 
     def most_pictured(self, num_wrong: int) -> int:
         """Return how many windows are drawn."""

@@ -1,9 +1,10 @@
 """Language modelling: the next token at every step of a text."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -12,7 +13,7 @@ from nnkit.batches import IGNORED, Batch, BlockBatch
 from nnkit.losses.scoring import at_least_32_bits, evaluation_share, is_log_likelihood, training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
 from nnkit.tasks.examples import example_tokens
-from nnkit.tasks.predictions import Estimate
+from nnkit.tasks.predictions import Estimates
 
 
 class LanguageModeling(Task):
@@ -94,11 +95,12 @@ class LanguageModeling(Task):
         tokens = example_tokens(size, facts["block_size"], facts["vocab_size"], device)
         return BlockBatch(tokens, tokens, torch.ones(size, device=device), torch.arange(size, device=device))
 
-    def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Estimate]:
-        """Yield how surprising a text is; its first token is read and not scored."""
+    def predict(self, batch: Batch, data: Any, top_k: int) -> Estimates:
+        """Return how surprising a text is; its first token is read and not scored."""
         assert isinstance(batch, BlockBatch)
         scores = self.score_text(batch)
-        yield Estimate(names[0], {name: scores[name] for name in ("perplexity", "bits_per_character")})
+        titles = ("perplexity", "bits_per_character")
+        return Estimates(titles, np.array([[scores[title] for title in titles]]))
 
     def results(self) -> dict[str, Tensor]:
         """Return loss, perplexity and bits per character of all tokens seen."""

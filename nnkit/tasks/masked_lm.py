@@ -1,8 +1,9 @@
 """Masked language modelling with next-sentence prediction: BERT's pre-training."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from nnkit.errors import UserError
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
 from nnkit.tasks.examples import example_tokens
-from nnkit.tasks.predictions import Ranking
+from nnkit.tasks.predictions import Rankings
 
 # Number of a token and its probability.
 Candidate = tuple[int, float]
@@ -135,15 +136,14 @@ class MaskedLM(Task):
             tokens, torch.ones_like(masked), torch.zeros_like(tokens), target, indices % 2, indices
         )
 
-    def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Ranking]:
-        """Yield the most probable choices for the masked tokens of a text."""
+    def predict(self, batch: Batch, data: Any, top_k: int) -> Rankings:
+        """Return the most probable choices for the masked tokens of a text."""
         assert isinstance(batch, SentenceBatch)
         found, _ = self.masked_tokens(batch, data.learnt_tokenizer, top_k)
-        choices = best_together(found, top_k)
-        texts = [
-            (" ".join(map(data.learnt_tokenizer.token_text, tokens)), share) for tokens, share in choices
-        ]
-        yield Ranking(names[0], tuple(texts))
+        # As many for every text, however many of its tokens are masked: each is a column.
+        choices = best_together(found, len(found[0]))
+        texts = [" ".join(map(data.learnt_tokenizer.token_text, tokens)) for tokens, _ in choices]
+        return Rankings(texts, np.arange(len(texts))[None], np.array([[share for _, share in choices]]))
 
     def masked_tokens(
         self, batch: SentenceBatch, tokenizer: BertTokenizer, top_k: int

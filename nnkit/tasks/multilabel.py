@@ -1,6 +1,6 @@
 """Multi-label classification: any number of labels for each sample."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -11,7 +11,7 @@ from nnkit.losses.scoring import at_least_32_bits, evaluation_share, training_sh
 from nnkit.tasks.base import Task, Totals, nothing, on_cpu
 from nnkit.tasks.drawing import draw_images, kept_inputs
 from nnkit.tasks.examples import example_for
-from nnkit.tasks.predictions import Labelled
+from nnkit.tasks.predictions import LabelSets
 from nnkit.ui import figures
 
 if TYPE_CHECKING:
@@ -96,15 +96,9 @@ class Multilabel(Task):
         rows, columns = torch.arange(size, device=device)[:, None], torch.arange(count, device=device)
         return example_for(((columns - rows) % count < 2).float(), facts)
 
-    def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Labelled]:
-        """Yield the labels of each item, and the most probable ones whether they are among them or not."""
-        outputs = self(*batch.network_inputs()).float()
-        ranked = outputs.sigmoid().topk(min(top_k, self.num_classes), dim=-1)
-        parts = (outputs >= 0, ranked.values, ranked.indices)
-        for name, has, shares, classes in zip(names, *(part.tolist() for part in parts), strict=True):
-            top = zip((self.class_names[number] for number in classes), shares, strict=True)
-            labels = (label for label, there in zip(self.class_names, has, strict=True) if there)
-            yield Labelled(name, tuple(labels), tuple(top))
+    def predict(self, batch: Batch, data: Any, top_k: int) -> LabelSets:
+        """Return the labels of each item, and the most probable ones whether they are among them or not."""
+        return LabelSets.of(self(*batch.network_inputs()).float().sigmoid(), self.class_names, top_k)
 
     def most_pictured(self, num_wrong: int) -> int:
         """Return how many samples with a wrong label are wanted."""

@@ -1,6 +1,29 @@
-"""What tasks say of one item each."""
+"""What tasks say of items: columns for a batch of them, and one object for each item in Python."""
 
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nnkit.errors import UserError
+
+# One value for each item.
+Column = NDArray[Any]
+# An object of JSON lines, a column in place of each value.
+Tree = Mapping[str, "Column | Tree | Sequence[Tree]"]
+
+# Decimals of a probability, and significant digits of a value, in files.
+_DECIMALS, _DIGITS = 6, 7
+# Probability from which on a label is chosen.
+_CHOSEN = 0.5
+# Powers of ten that are exact in 64 bits.
+_POWERS = np.array([float(f"1e{exponent}") for exponent in range(23)])
 
 
 @dataclass(frozen=True)
@@ -68,3 +91,174 @@ class Written:
 
 
 Prediction = Ranking | Labelled | Estimate | Written
+
+
+class Predictions(ABC):
+    """What a task says of a batch of items, as columns."""
+
+    @abstractmethod
+    def columns(self) -> dict[str, Column]:
+        """Return the columns of a table, such as a CSV file: numbers rounded, or texts (dtype object)."""
+
+    @abstractmethod
+    def each(self, names: Sequence[str]) -> Iterator[Prediction]:
+        """Yield the prediction of each item."""
+
+    def tree(self) -> Tree:
+        """Return the object that an item is in JSON lines, a column in place of each value."""
+        return self.columns()
+
+    def probabilities(self) -> dict[str, Column]:
+        """Return the probability of every class, by its name.
+
+        Raises:
+            UserError: If there are none.
+        """
+        raise UserError("--proba: this run predicts no classes, so there are no probabilities of all of them")
+
+
+@dataclass(frozen=True)
+class Rankings(Predictions):
+    """The most probable classes of items.
+
+    Attributes:
+        labels: Names of the classes.
+        top: Numbers of the most probable ones, (items, ranks) int64, the best first.
+        shares: Their probabilities, (items, ranks) float.
+        scores: Probabilities of all classes, (items, classes) float; None where they are not to be had.
+    """
+
+    labels: Sequence[str]
+    top: NDArray[np.int64]
+    shares: NDArray[np.floating[Any]]
+    scores: NDArray[np.floating[Any]] | None = None
+
+    @classmethod
+    def of(cls, probabilities: Tensor, labels: Sequence[str], top_k: int) -> Self:
+        """Rank probabilities.
+
+        Args:
+            probabilities: Of all classes, (items, classes).
+            labels: Names of the classes.
+            top_k: Classes to rank, at most.
+        """
+        scores = probabilities.float().cpu()
+        ranked = scores.topk(min(top_k, len(labels)), dim=-1)
+        return cls(labels, ranked.indices.numpy(), ranked.values.numpy(), scores.numpy())
+
+    def columns(self) -> dict[str, Column]:
+        """Return ``label_1``, ``probability_1``, ``label_2`` and so on."""
+        found: dict[str, Column] = {}
+        for place, (label, share) in enumerate(self._ranks(), 1):
+            found |= {f"label_{place}": label, f"probability_{place}": share}
+        return found
+
+    def tree(self) -> Tree:
+        """Return the best class as ``label`` and ``probability``, and the ranked ones as ``top``."""
+        top = [{"label": label, "probability": share} for label, share in self._ranks()]
+        return {**top[0], "top": top}
+
+    def _ranks(self) -> Iterator[tuple[Column, Column]]:
+        labels = np.array(self.labels, dtype=object)
+        for classes, shares in zip(self.top.T, self.shares.T, strict=True):
+            yield labels[classes], _decimals(shares)
+
+    def each(self, names: Sequence[str]) -> Iterator[Prediction]:
+        """Yield a `Ranking` for each item."""
+        return map(Ranking, names, self._tops())
+
+    def _tops(self) -> Iterator[tuple[tuple[str, float], ...]]:
+        for classes, shares in zip(self.top.tolist(), self.shares.tolist(), strict=True):
+            yield tuple((self.labels[number], share) for number, share in zip(classes, shares, strict=True))
+
+    def probabilities(self) -> dict[str, Column]:
+        """Return a column for each class."""
+        if self.scores is None:
+            return super().probabilities()
+        return dict(zip(self.labels, _decimals(self.scores).T, strict=True))
+
+
+@dataclass(frozen=True)
+class LabelSets(Rankings):
+    """Any number of labels for each item: those whose probability is at least a half; the most probable are ranked."""
+
+    def _sets(self) -> list[list[str]]:
+        assert self.scores is not None
+        labels = np.array(self.labels, dtype=object)
+        return [labels[row >= _CHOSEN].tolist() for row in self.scores]
+
+    def columns(self) -> dict[str, Column]:
+        """Return ``labels`` with a bar between two of them, and the columns of `Rankings`."""
+        return {
+            "labels": np.array(["|".join(some) for some in self._sets()], dtype=object),
+            **super().columns(),
+        }
+
+    def tree(self) -> Tree:
+        """Return the labels as the list ``labels``, and the ranked ones as ``top``."""
+        return {"labels": np.fromiter(self._sets(), dtype=object), "top": super().tree()["top"]}
+
+    def each(self, names: Sequence[str]) -> Iterator[Prediction]:
+        """Yield a `Labelled` for each item."""
+        return map(Labelled, names, map(tuple, self._sets()), self._tops())
+
+
+@dataclass(frozen=True)
+class Estimates(Predictions):
+    """Values predicted for items, in the user's units.
+
+    Attributes:
+        titles: Name of each target.
+        values: (items, targets) float64.
+    """
+
+    titles: Sequence[str]
+    values: NDArray[np.float64]
+
+    def columns(self) -> dict[str, Column]:
+        """Return a column for each target."""
+        return dict(zip(self.titles, _digits(self.values).T, strict=True))
+
+    def tree(self) -> Tree:
+        """Return the targets below ``values``."""
+        return {"values": self.columns()}
+
+    def each(self, names: Sequence[str]) -> Iterator[Estimate]:
+        """Yield an `Estimate` for each item."""
+        for name, row in zip(names, self.values.tolist(), strict=True):
+            yield Estimate(name, dict(zip(self.titles, row, strict=True)))
+
+
+@dataclass(frozen=True)
+class WrittenTexts(Predictions):
+    """Texts written from items.
+
+    Attributes:
+        texts: One for each item.
+    """
+
+    texts: Sequence[str]
+
+    def columns(self) -> dict[str, Column]:
+        """Return the column ``text``."""
+        return {"text": np.array(self.texts, dtype=object)}
+
+    def each(self, names: Sequence[str]) -> Iterator[Written]:
+        """Yield a `Written` for each item."""
+        return map(Written, names, self.texts)
+
+
+def _decimals(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    return values.astype(np.float64).round(_DECIMALS)
+
+
+def _digits(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round to significant digits; what is beyond powers of ten that are exact stays as it is."""
+    sizes = np.abs(values)
+    usual = (sizes > 0) & np.isfinite(sizes)
+    places = _DIGITS - 1 - np.floor(np.log10(sizes, where=usual, out=np.zeros_like(sizes))).astype(np.int64)
+    usual &= np.abs(places) < len(_POWERS)
+    power = _POWERS[np.where(usual, np.abs(places), 0)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = np.where(places < 0, (values / power).round() * power, (values * power).round() / power)
+    return np.where(usual, rounded, values)

@@ -1,7 +1,7 @@
 """Regression: real values for each sample, scored in the user's units."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -11,7 +11,7 @@ from nnkit.batches import Batch
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import CONSTANT, Task, Totals, nothing, on_cpu
 from nnkit.tasks.examples import example_for
-from nnkit.tasks.predictions import Estimate
+from nnkit.tasks.predictions import Estimates
 from nnkit.ui import figures
 
 if TYPE_CHECKING:
@@ -101,14 +101,13 @@ class Regression(Task):
         """Return samples with real targets; see `Task.example_batch`."""
         return example_for(torch.randn(size, facts["num_outputs"], device=device), facts)
 
-    def predict(self, names: Sequence[str], batch: Batch, data: Any, top_k: int) -> Iterator[Estimate]:
-        """Yield the predicted values of each item, in the user's units."""
+    def predict(self, batch: Batch, data: Any, top_k: int) -> Estimates:
+        """Return the predicted values of each item, in the user's units."""
         target = data.preprocessing["target"]["name"]
-        for name, row in zip(names, self(*batch.network_inputs()).tolist(), strict=True):
-            titles = (
-                [target] if len(row) == 1 else [f"{target}_{number}" for number in range(1, len(row) + 1)]
-            )
-            yield Estimate(name, dict(zip(titles, row, strict=True)))
+        values = self(*batch.network_inputs()).numpy()
+        count = values.shape[1]
+        titles = [target] if count == 1 else [f"{target}_{number}" for number in range(1, count + 1)]
+        return Estimates(titles, values)
 
     def most_pictured(self, num_wrong: int) -> int:
         """Return how many points are drawn."""

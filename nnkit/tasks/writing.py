@@ -1,7 +1,7 @@
 """What tasks share in which one text is read and another is written."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -13,7 +13,7 @@ from nnkit.decoding.beam import Answer, Beam, search
 from nnkit.losses.scoring import training_share
 from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu, step_names
 from nnkit.tasks.examples import example_tokens
-from nnkit.tasks.predictions import Written
+from nnkit.tasks.predictions import WrittenTexts
 
 Tokens = tuple[int, ...]
 
@@ -199,11 +199,11 @@ class Writing(Task):
         names = step_names(tokens, sizes[0], data, target=not in_encoder)
         return names, step_names(sample.inputs, sizes[1], data) if is_cross else names
 
-    def predict(self, names: Sequence[str], batch: Batch, data: Vocabulary, top_k: int) -> Iterator[Written]:
-        """Yield the answer to each item, searched for as in the test."""
+    def predict(self, batch: Batch, data: Vocabulary, top_k: int) -> WrittenTexts:
+        """Return the answer to each item, searched for as in the test."""
         assert isinstance(batch, PairBatch)
-        for name, best in zip(names, self.write(batch.inputs, batch.mask, data, self.beam), strict=True):
-            yield Written(name, data.decode_target(best[0].tokens))
+        answers = self.write(batch.inputs, batch.mask, data, self.beam)
+        return WrittenTexts([data.decode_target(best[0].tokens) for best in answers])
 
     def results(self) -> dict[str, Tensor]:
         """Return loss and share of right tokens of all that was seen."""

@@ -36,8 +36,17 @@ def write_to_nobody(file: IO[str]) -> None:
 
 def json_line(value: Any, file: TextIO, indent: int | None = None) -> str:
     """Return JSON as a line for a file; only where that is UTF-8 it holds other characters than ASCII."""
-    is_utf8 = codecs.lookup(file.encoding or "utf-8").name == "utf-8"
-    return json.dumps(value, indent=indent, ensure_ascii=not is_utf8) + "\n"
+    return json.dumps(value, indent=indent, ensure_ascii=not is_utf8(file)) + "\n"
+
+
+def is_utf8(file: TextIO) -> bool:
+    """Return whether a file can hold every character."""
+    return codecs.lookup(file.encoding or "utf-8").name == "utf-8"
+
+
+def as_text(name: str) -> str:
+    """Return a name with what is no text in it (a file's name may be any bytes) replaced."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def printable(text: str) -> str:

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from nnkit.batches import IGNORED, BlockBatch, TextBatch
 from nnkit.cli.verbs import predict as verb
+from nnkit.data.base import DataModule
 from nnkit.embeds.tokens import Tokens as Embed
 from nnkit.heads.classifier import Classifier
 from nnkit.heads.language_model import LanguageModel
@@ -26,6 +27,8 @@ class Reader:
     """A data module of texts, each letter a token."""
 
     preprocessing = {}  # noqa: RUF012
+    read_at_once, reads_targets = DataModule.read_at_once, False
+    read_batches = DataModule.read_batches
 
     def __init__(self, make):
         self.make = make

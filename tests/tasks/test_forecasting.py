@@ -15,7 +15,7 @@ from nnkit.batches import SeriesBatch
 from nnkit.cli.verbs import predict as verb
 from nnkit.data.sampler import Draw
 from nnkit.tasks.forecasting import Forecasting
-from nnkit.tasks.predictions import Estimate
+from nnkit.tasks.predictions import Estimates
 
 QUICK = [
     "trainer.num_threads=1",
@@ -153,7 +153,9 @@ def test_the_steps_after_a_file_are_forecast_from_the_command_line(cli, outputs)
 
 def test_a_long_forecast_has_a_line_for_each_step(capsys):
     names = [f"load[t+{step}]" for step in range(1, 11)]
-    verb.show_answers([Estimate("recent.csv", dict.fromkeys(names, 0.5))])
+    shown = verb.Shown()
+    shown.write(["recent.csv"], Estimates(names, np.full((1, len(names)), 0.5)), None)
+    shown.close()
     shown = [
         line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip() and "─" not in line
     ]

@@ -16,7 +16,7 @@ from nnkit.batches import TableBatch
 from nnkit.cli.verbs import predict as verb
 from nnkit.data.base import DataModule, Samples
 from nnkit.tasks.multilabel import Multilabel
-from nnkit.tasks.predictions import Labelled
+from nnkit.tasks.predictions import LabelSets
 
 DATA = """# Points with the quarters that they are near to.
 defaults:
@@ -107,14 +107,15 @@ def test_a_prediction_has_the_labels_from_a_half_on_and_the_most_probable_ones()
         **NONE,
     )
     rows = torch.arange(2)
-    some, none = task.predict(["first", "second"], TableBatch(rows, torch.zeros(2, 3), rows), None, 2)
+    found = task.predict(TableBatch(rows, torch.zeros(2, 3), rows), None, 2)
+    some, none = found.each(["first", "second"])
     assert some.labels == ("a", "c")
     assert some.top == (("a", pytest.approx(0.880797)), ("c", 0.5))
     assert none.labels == ()
     assert none.top[0] == ("a", pytest.approx(0.2689414))
 
 
-def test_labels_are_learnt_counted_tested_and_predicted(monkeypatch, capsys):
+def test_labels_are_learnt_counted_tested_and_predicted(monkeypatch):
     Path("conf/data").mkdir(parents=True)
     Path("conf/data/quarters.yaml").write_text(DATA, encoding="utf-8")
     monkeypatch.setenv("NNKIT_TRUST", "test_multilabel")
@@ -125,12 +126,12 @@ def test_labels_are_learnt_counted_tested_and_predicted(monkeypatch, capsys):
     assert learnt["class_counts"] == Points(400, 0).labels.sum(0).int().tolist()
     answers = nnkit.load(result.run).predict(["2,2", "-0.4,-0.4", "0.6,-0.6"])
     assert [answer.labels for answer in answers] == [("right", "up", "far"), (), ("right",)]
-    verb.show_answers(answers)
-    assert "right|up|far" in capsys.readouterr().out
 
 
 def test_a_table_of_labels_has_a_column_of_them_before_the_probabilities(capsys):
-    verb.show_answers([Labelled("x.csv:1", ("a", "b"), (("b", 0.9), ("a", 0.7), ("c", 0.1)))])
+    shown = verb.Shown()
+    shown.write(["x.csv:1"], LabelSets.of(torch.tensor([[0.7, 0.9, 0.1]]), ["a", "b", "c"], 3), None)
+    shown.close()
     header, _, row = capsys.readouterr().out.strip().splitlines()
     assert header.split() == ["item", "labels", "most", "probable", "or", "2", "or", "3"]
     assert row.split() == ["x.csv:1", "a|b", "b", "90.0%", "a", "70.0%", "c", "10.0%"]

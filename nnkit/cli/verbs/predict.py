@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import OUTPUT_DIR, RUN, Argument, Option, Verb
-from nnkit.errors import EnvironmentFault, UserError
+from nnkit.errors import UserError
 from nnkit.ui import terminal
-from nnkit.ui.report import show, table
-from nnkit.ui.terminal import json_line, printable
+from nnkit.ui.report import number, show, table
+from nnkit.ui.terminal import as_text, printable
 
 if TYPE_CHECKING:
-    from nnkit.inference.prediction import Unreadable
-    from nnkit.tasks.predictions import Prediction
+    import pyarrow as pa
 
-_FORMATS = ("table", "jsonl", "csv")
+    from nnkit.inference.output import Output, Sink
+    from nnkit.inference.prediction import Scores
+    from nnkit.runs.session import Session
+    from nnkit.tasks.predictions import Predictions
+
+_FORMATS = ("table", "jsonl", "csv", "tsv", "parquet")
+_BY_ENDING = {f".{form}": form for form in _FORMATS[1:]}
 # Characters of a text that a table shows, and how many of them are its last ones.
 _WIDTH, _END = 60, 20
 # With more columns a table is turned: a line for each of them.
 _MAX_COLUMNS = 10
+# Rows of a table on a terminal, and items that cannot be read which are named.
+_MAX_ROWS, _MAX_NAMED = 1_000, 100
 VERB = Verb(
     "predict",
-    (RUN, Argument("items", "ITEM", "picture, folder, CSV file or text; - is standard input", many=True)),
+    (RUN, Argument("items", "ITEM", "picture, folder, table or text; - is standard input", many=True)),
     (
         Option("--top-k", "classes to rank", "N", int, at_least=1, without=3),
+        Option("--proba", "probabilities of all classes as well"),
+        Option("--keep", "columns of the input to repeat in front of the predictions", "COLUMN,..."),
         Option("--format", "table on a terminal, else jsonl", "|".join(_FORMATS), choices=_FORMATS),
-        Option("--output", "write to FILE; .csv means CSV", "FILE", Path),
+        Option("--output", "write to FILE.jsonl, .csv, .tsv or .parquet", "FILE", Path),
         OUTPUT_DIR,
     ),
     (
@@ -40,6 +48,7 @@ VERB = Verb(
         "itself, a file, or - for the lines of standard input. Items are brought to the form the run was trained on.",
         "On a terminal the answer is a table, elsewhere one JSON object a line. An item that cannot be read is named "
         "on standard error; the rest goes on, and the exit code is 2.",
+        "Where the input has true labels, the metrics of nnkit test follow the predictions.",
     ),
 )
 
@@ -50,75 +59,107 @@ def run(given: Given) -> int:
     from nnkit.runs.run import find_run
 
     found = find_run(given.run, given.output_dir)
-    with _destination(given.output) as file:
-        from nnkit.inference.prediction import predict
+    with _destination(given.output) as open_file:
         from nnkit.runs.reopen import open_run
 
         session = open_run(found).session
-        answers = _Answers(predict(session.task, session.data, given.items, given.top_k))
-        if form == "table":
-            show_answers(answers, shorten=session.config.data.kind in ("tokens", "pairs", "sentences"))
-        elif form == "csv":
-            _write_csv(answers, file)
-        else:
-            _write_lines(answers, file)
-    if not answers.num_bad and not answers.num_good:
+        output = _output(form, session, open_file, given)
+        num_bad = _predict(session, given, output)
+    return 2 if num_bad else 0
+
+
+def _predict(session: Session, given: Given, output: Output | Shown) -> int:
+    """Predict, write, and return how many items could not be read."""
+    from nnkit.inference.prediction import Scores, predict_batches
+
+    scores, complaints, num_good = Scores(session.task), _Complaints(), 0
+    keep = [name for name in (given.keep or "").split(",") if name]
+    batches = predict_batches(
+        session.task, session.data, given.items, top_k=given.top_k, keep=keep, scores=scores
+    )
+    for read, predictions in batches:
+        for place, reason in read.problems.items():
+            complaints.add(read.names[place], reason)
+        if predictions is not None:
+            names, kept = read.readable()
+            output.write(names, predictions, kept)
+            num_good += len(names)
+    output.close()
+    complaints.close()
+    if not complaints.count and not num_good:
         raise UserError("there is nothing to predict: what was named, or standard input, is empty")
-    return 2 if answers.num_bad else 0
+    _say_scores(scores, sys.stdout if isinstance(output, Shown) or given.output else sys.stderr)
+    return complaints.count
 
 
 def _form(given: Given) -> str:
-    if given.output is not None and given.format == "table":
-        raise UserError("--format table is for the terminal; jsonl and csv can be written with --output")
-    is_csv = given.output is not None and given.output.suffix == ".csv"
-    usual = "csv" if is_csv else "table" if given.output is None and terminal.is_terminal() else "jsonl"
-    return str(given.format or usual)
+    path = given.output
+    if path is None:
+        if given.format == "parquet":
+            raise UserError("--format parquet is for a file: --output FILE.parquet")
+        return str(given.format or ("table" if terminal.is_terminal() else "jsonl"))
+    if given.format == "table":
+        raise UserError("--format table is for the terminal; the others can be written with --output")
+    if given.format is None and path.suffix.lower() not in _BY_ENDING:
+        known = ", ".join(_BY_ENDING)
+        raise UserError(f"--output {path}: the ending is none of {known}; --format tells what to write")
+    return str(given.format or _BY_ENDING[path.suffix.lower()])
 
 
-class _Answers:
-    """Predictions in turn; what could not be read is reported on standard error and counted."""
+def _output(form: str, session: Session, open_file: Callable[[], Sink], given: Given) -> Output | Shown:
+    if form == "table":
+        return Shown(session.config.data.kind in ("tokens", "pairs", "sentences"), proba=given.proba)
+    from nnkit.inference.output import CSV, JSONLines, Parquet
 
-    def __init__(self, found: Iterable[Prediction | Unreadable]) -> None:
-        self.num_bad = self.num_good = 0
-        self._found = found
-
-    def __iter__(self) -> Iterator[Prediction]:
-        from nnkit.inference.prediction import Unreadable
-
-        for answer in self._found:
-            if isinstance(answer, Unreadable):
-                self.num_bad += 1
-                sys.stderr.write(f"nnkit: {printable(_complaint(answer))}\n")
-            else:
-                self.num_good += 1
-                yield answer
+    if form == "jsonl":
+        ascii_only = given.output is None and not terminal.is_utf8(sys.stdout)
+        return JSONLines(open_file, proba=given.proba, ascii_only=ascii_only)
+    if form == "parquet":
+        return Parquet(open_file, proba=given.proba)
+    return CSV(open_file, proba=given.proba, delimiter="," if form == "csv" else "\t")
 
 
-def _complaint(answer: Unreadable) -> str:
-    """Return what is wrong with an item, naming it once."""
-    item = _printable(answer.item)
-    return answer.reason if item and item in answer.reason else f"{item or repr(item)}: {answer.reason}"
+class _Stdout:
+    """Standard output as a place for bytes that are UTF-8; it escapes what its own encoding lacks."""
+
+    def write(self, data: bytes) -> None:
+        sys.stdout.write(str(data, "utf-8"))
 
 
-def _printable(name: str) -> str:
-    """Return a name with what is no text in it (a file's name may be any bytes) replaced."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+def _destination(path: Path | None) -> AbstractContextManager[Callable[[], Sink]]:
+    if path is None:
+        return nullcontext(_Stdout)
+    from nnkit.inference.output import atomic_file
+
+    return atomic_file(path)
 
 
-def _flat(answer: Prediction) -> dict[str, Any]:
-    """Return a prediction as one value a column."""
-    from nnkit.tasks.predictions import Labelled, Ranking, Written
+class _Complaints:
+    """Items that cannot be read, counted, and the first ones named on standard error."""
 
-    row: dict[str, Any] = {"item": _printable(answer.item)}
-    if isinstance(answer, Labelled):
-        row["labels"] = "|".join(answer.labels)
-    if isinstance(answer, Ranking | Labelled):
-        for place, (label, probability) in enumerate(answer.top, 1):
-            row |= {f"label_{place}": label, f"probability_{place}": round(probability, 6)}
-        return row
-    if isinstance(answer, Written):
-        return row | {"text": answer.text}
-    return row | {name: float(f"{value:.7g}") for name, value in answer.values.items()}
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, name: str, reason: str) -> None:
+        """Name an item once, and tell what is wrong with it."""
+        self.count += 1
+        if self.count <= _MAX_NAMED:
+            item = as_text(name)
+            text = reason if item and item in reason else f"{item or repr(item)}: {reason}"
+            sys.stderr.write(f"nnkit: {printable(text)}\n")
+
+    def close(self) -> None:
+        """Tell how many there are beside those that are named."""
+        if self.count > _MAX_NAMED:
+            sys.stderr.write(f"nnkit: {self.count - _MAX_NAMED:,} more items cannot be read\n")
+
+
+def _say_scores(scores: Scores, file: TextIO) -> None:
+    metrics = ", ".join(f"{name} {number(value)}" for name, value in scores.results().items())
+    if not metrics:
+        return
+    without = f"; {scores.num_unlabelled:,} others have none" if scores.num_unlabelled else ""
+    file.write(f"{scores.num_labelled:,} items with a true target{without}: {metrics}\n")
 
 
 def excerpt(text: str) -> str:
@@ -127,74 +168,60 @@ def excerpt(text: str) -> str:
     return line if len(line) <= _WIDTH else f"{line[: _WIDTH - _END - 1]}\u2026{line[-_END:]}"
 
 
-def show_answers(answers: Iterable[Prediction], shorten: bool = False) -> None:
-    """Print predictions as a table.
+class Shown:
+    """Predictions as a table for people, printed at the end.
 
     Args:
-        answers: The predictions.
         shorten: Whether items are texts, which may be long.
+        proba: Whether the probabilities of all classes are shown as well.
     """
-    rows = [_flat(answer) for answer in answers]
-    if not rows:
-        return
-    # Label and probability share a column, the best one headed by what it is.
-    headers, cells = ["item"], [[excerpt(row["item"]) if shorten else row["item"]] for row in rows]
-    for name in list(rows[0])[1:]:
-        if name.startswith("probability_"):
-            for cell, row in zip(cells, rows, strict=True):
-                cell[-1] += f"  {row[name]:.1%}"
-            continue
-        place = name.removeprefix("label_")
-        best = "most probable" if "labels" in rows[0] else "prediction"
-        headers.append(name if place == name else best if place == "1" else f"or {place}")
-        for cell, row in zip(cells, rows, strict=True):
-            cell.append(str(row[name]))
-    if len(headers) > _MAX_COLUMNS:
-        # A long forecast would not fit across a terminal.
-        headers, *cells = map(list, zip(headers, *cells, strict=True))
-    show(table(headers, cells))
 
+    def __init__(self, shorten: bool = False, *, proba: bool = False) -> None:
+        self._shorten, self._proba = shorten, proba
+        self._columns: dict[str, list[str]] = {}
+        self._num_rows = 0
 
-def _write_lines(answers: Iterable[Prediction], file: TextIO) -> None:
-    from nnkit.tasks.predictions import Labelled, Ranking, Written
+    def write(self, names: Sequence[str], predictions: Predictions, kept: pa.RecordBatch | None) -> None:
+        """Add rows; see `nnkit.inference.output.Output.write`."""
+        room = _MAX_ROWS - self._num_rows
+        self._num_rows += len(names)
+        if room <= 0:
+            return
+        items = [*map(as_text, names[:room])]
+        columns = {"item": [*map(excerpt, items)] if self._shorten else items}
+        if kept is not None:
+            for name, cells in zip(kept.schema.names, kept.columns, strict=True):
+                columns[name] = [*map(str, cells[:room].to_pylist())]
+        made, last = predictions.columns(), "item"
+        best = "most probable" if "labels" in made else "prediction"
+        for name, column in made.items():
+            if name.startswith("probability_"):
+                # Label and probability share a column, the best one headed by what it is.
+                texts = [f"{value:.1%}" for value in column[:room].tolist()]
+                columns[last] = [
+                    f"{label}  {share}" for label, share in zip(columns[last], texts, strict=True)
+                ]
+                continue
+            place = name.removeprefix("label_")
+            last = name if place == name else best if place == "1" else f"or {place}"
+            columns[last] = [*map(str, column[:room].tolist())]
+        if self._proba:
+            for label, column in predictions.probabilities().items():
+                columns[f"p({label})"] = [f"{value:.1%}" for value in column[:room].tolist()]
+        for name, texts in columns.items():
+            self._columns.setdefault(name, []).extend(texts)
 
-    for answer in answers:
-        row = _flat(answer)
-        if isinstance(answer, Ranking | Labelled):
-            top = [{"label": name, "probability": round(share, 6)} for name, share in answer.top]
-            best = {"labels": list(answer.labels)} if isinstance(answer, Labelled) else top[0]
-            row = {"item": row["item"], **best, "top": top}
-        elif not isinstance(answer, Written):
-            row = {"item": row.pop("item"), "values": row}
-        file.write(json_line(row, file))
-
-
-def _write_csv(answers: Iterable[Prediction], file: TextIO) -> None:
-    writer = None
-    for answer in answers:
-        row = _flat(answer)
-        if writer is None:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(row)
-
-
-@contextmanager
-def _destination(path: Path | None) -> Iterator[TextIO]:
-    """Yield standard output, or a file that takes its place when the block ends well."""
-    if path is None:
-        yield sys.stdout
-        return
-    if not path.parent.is_dir():
-        raise UserError(f"--output {path}: there is no directory {path.parent}")
-    if path.is_dir():
-        raise UserError(f"--output {path}: this is a directory")
-    temporary = path.with_name(f"{path.name}.part")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        temporary.replace(path)
-    except OSError as error:
-        raise EnvironmentFault(f"--output {path} cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    def close(self) -> None:
+        """Print the table."""
+        if not self._num_rows:
+            return
+        headers = [*self._columns]
+        cells = [list(row) for row in zip(*self._columns.values(), strict=True)]
+        if len(headers) > _MAX_COLUMNS:
+            # A long forecast would not fit across a terminal.
+            headers, *cells = map(list, zip(headers, *cells, strict=True))
+        show(table(headers, cells))
+        if self._num_rows > _MAX_ROWS:
+            sys.stdout.write(
+                f"{_MAX_ROWS:,} of {self._num_rows:,} rows are shown; --output FILE.csv writes all\n"
+            )

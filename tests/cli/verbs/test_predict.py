@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 
 import nnkit
 from nnkit.batches import ImageBatch, TableBatch
+from nnkit.data.base import DataModule
 from nnkit.inference import prediction
 from nnkit.inference.prediction import Unreadable, predict
 from nnkit.tasks.regression import Regression
@@ -122,6 +123,9 @@ def test_nothing_is_written_where_it_fails(cli, outputs, pictures):
 
 class Reader:
     """A data module that answers with what it was given, and counts."""
+
+    read_at_once, reads_targets = DataModule.read_at_once, False
+    read_batches = DataModule.read_batches
 
     def __init__(self, items):
         self.items = items
