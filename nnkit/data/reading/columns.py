@@ -25,9 +25,8 @@ from nnkit.errors import UserError
 
 # Different texts of a column that are told apart; a column with more is none of categories.
 MAX_VALUES = 100_000
-# Cells that decide what a column holds, and how many different ones of them are examined.
-_SAMPLED = 100_000
-_DIFFERENT = 2_000
+# Cells that decide what a column holds.
+_SAMPLE = 2_000
 
 _logger = logging.getLogger("nnkit")
 
@@ -338,9 +337,7 @@ def reader_for(
     if found == "text":
         return TextReader(make_sink(name, "i4"), missing)
     typed = not pa.types.is_string(cells.type)
-    sample = (
-        [] if typed else [cell for cell in _different(cells) if not is_missing(cell, missing, number=True)]
-    )
+    sample = [] if typed else _sample(cells, missing)
     if found in ("number", None):
         # An empty column counts as one of numbers, as later cells may still be some.
         numbers = PLAIN if typed else find_number_form(sample, decimal_comma)
@@ -366,9 +363,11 @@ def _kind_of_type(kind: pa.DataType) -> Kind | None:
     return None if pa.types.is_string(kind) else "text"
 
 
-def _different(cells: pa.Array) -> list[str]:
-    values = pc.unique(pc.utf8_trim_whitespace(cells.slice(0, _SAMPLED))).drop_null()
-    return list(values.slice(0, _DIFFERENT).to_pylist())
+def _sample(cells: pa.Array, missing: Collection[str] | None) -> list[str]:
+    """Return some of the cells that are not missing, spread over all of them."""
+    spread = cells.take(pa.array(np.arange(0, len(cells), max(1, len(cells) // _SAMPLE))))
+    stripped = pc.utf8_trim_whitespace(spread).to_pylist()
+    return [cell for cell in stripped if not is_missing(cell, missing, number=True)]
 
 
 def read_frame(

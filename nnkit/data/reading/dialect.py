@@ -27,9 +27,9 @@ _FOREIGN = {
     b"SQLi": "an SQLite database (save the table as CSV)",
     b"%PDF": "a PDF file",
 }
-_COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+")
-_POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+")
-_GROUPED_NUMBER = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
+_COMMA_NUMBER = re.compile(r"[+-]?[\d.]*\d,\d+")
+_POINT_NUMBER = re.compile(r"[+-]?[\d,]*\d\.\d+")
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+|[+-]?[1-9]\d{0,2}(\.\d{3})+")
 # A column with this share of numbers is one of numbers.
 _MOSTLY = 0.9
 
@@ -45,6 +45,7 @@ class Reading:
         encoding: A codec of Python.
         header: Whether the first row holds the names of the columns.
         quotes: Whether double quotes enclose cells; if not, they are letters.
+        decimal: The letter before decimals, "." or ",".
         missing: Words that stand for a missing value, beside an empty cell; None: the usual ones.
 
     Raises:
@@ -55,6 +56,7 @@ class Reading:
     encoding: str | None = None
     header: bool | None = None
     quotes: bool | None = None
+    decimal: str | None = None
     missing: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -70,6 +72,8 @@ class Reading:
                 raise ValueError(
                     f"encoding must be a codec of Python such as gb18030, not {self.encoding!r}"
                 ) from error
+        if self.decimal not in (None, ".", ","):
+            raise ValueError(f"decimal must be a point or a comma, not {self.decimal!r}")
         if self.missing is not None:
             object.__setattr__(self, "missing", tuple(map(str, self.missing)))
 
@@ -125,9 +129,10 @@ def find_dialect(path: Path, title: str, reading: Reading) -> Dialect:
     rows = _rows(lines, delimiter, quotes)
     if rows and not any(cell.strip() for cell in rows[0]):
         raise UserError(f"{title} has no column names: its first line is blank")
-    decimal_comma = _has_decimal_comma(rows, delimiter)
-    if decimal_comma:
-        findings.append((logging.INFO, f"{title}: numbers are written with a decimal comma"))
+    if reading.decimal is not None:
+        decimal_comma = reading.decimal == ","
+    else:
+        decimal_comma = _has_decimal_comma(title, rows, delimiter, findings)
     names, has_header = _header(title, rows, reading, decimal_comma, findings)
     return Dialect(
         encoding="utf-8" if encoding == "utf-8-sig" else encoding,
@@ -135,7 +140,7 @@ def find_dialect(path: Path, title: str, reading: Reading) -> Dialect:
         names=tuple(names),
         skip=before + _num_lines(lines, delimiter, quotes) * has_header,
         quotes=quotes,
-        spaced=quotes and any(re.search(re.escape(delimiter) + r' +"', line) for line in lines),
+        spaced=quotes and _is_spaced(lines, delimiter, rows),
         multiline=multiline,
         decimal_comma=decimal_comma,
         findings=tuple(findings),
@@ -191,14 +196,18 @@ def _preamble(title: str, lines: list[str], reading: Reading, findings: list[Fin
         before += 1
     delimiter = delimiter or _sniff_delimiter(lines[before:] or lines[start:])
     if start < before < len(lines):
-        width, header = (line.count(delimiter) for line in (lines[before], lines[before - 1]))
-        if width and header == width:
+        comment, below = (lines[place].strip().split(delimiter) for place in (before - 1, before))
+        if len(comment) == len(below) > 1 and _has_number(below) and not _has_number(comment):
             # The last comment names the columns.
             before -= 1
     if before > start:
         count = f"{before - start} line{'s' if before - start > 1 else ''}"
         findings.append((logging.INFO, f"{title}: {count} of comments (#) before the table"))
     return before + _title_lines(title, lines[before:], delimiter, findings), delimiter
+
+
+def _has_number(cells: Sequence[str]) -> bool:
+    return any(_number(cell, False) is not None for cell in cells)
 
 
 def _title_lines(title: str, lines: list[str], delimiter: str, findings: list[Finding]) -> int:
@@ -289,14 +298,36 @@ def _is_stray(cell: str) -> bool:
     return cell.startswith('"') and not re.fullmatch(r'"(?:[^"]|"")*"', cell)
 
 
-def _has_decimal_comma(rows: list[list[str]], delimiter: str) -> bool:
+def _has_decimal_comma(title: str, rows: list[list[str]], delimiter: str, findings: list[Finding]) -> bool:
+    """Return whether numbers are written as 3,14; what could be groups of thousands only tells if nothing else does."""
     cells = [cell.strip() for row in rows[1:] for cell in row]
     commas = [cell for cell in cells if _COMMA_NUMBER.fullmatch(cell)]
     points = [cell for cell in cells if _POINT_NUMBER.fullmatch(cell)]
-    # In a file separated by commas a quoted "1,250" is a thousand or more, not one and a quarter.
-    if delimiter == "," and all(_GROUPED_NUMBER.fullmatch(cell) for cell in commas):
+    clear_commas = sum(not _GROUPED.fullmatch(cell) for cell in commas)
+    clear_points = sum(not _GROUPED.fullmatch(cell) for cell in points)
+    if clear_commas or clear_points:
+        found = clear_commas > clear_points
+    else:
+        # Where commas separate cells, a quoted "1,250" is more than a thousand.
+        found = delimiter != "," and len(commas) > len(points)
+        if found:
+            value = commas[0].replace(",", ".")
+            sentence = (
+                f"{title}: {commas[0]!r} is read as {value}; data.decimal=. reads it as a thousand and more"
+            )
+            findings.append((logging.WARNING, sentence))
+            return True
+    if found:
+        findings.append((logging.INFO, f"{title}: numbers are written with a decimal comma (data.decimal)"))
+    return found
+
+
+def _is_spaced(lines: list[str], delimiter: str, rows: list[list[str]]) -> bool:
+    """Return whether quotes enclose cells only if the blanks before them are left out."""
+    if not any(f"{delimiter} " in line and '"' in line for line in lines):
         return False
-    return len(commas) > len(points)
+    strict = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    return [len(row) for row in strict] != [len(row) for row in rows]
 
 
 def _header(
@@ -304,6 +335,7 @@ def _header(
 ) -> tuple[list[str], bool]:
     """Return the names of the columns, and whether they stand in the first row."""
     first, others = [cell.strip() for cell in rows[0]], rows[1:]
+    first[0] = first[0].removeprefix("#").strip()
     if others and all(len(row) == len(first) + 1 for row in others):
         # R writes the names of the rows without a name above them.
         findings.append((logging.INFO, f"{title}: the first column, without a name, holds names of rows"))
@@ -337,11 +369,14 @@ def _looks_like_data(first: list[str], others: list[list[str]], decimal_comma: b
     if all(number is not None for number in numbers):
         found = [number for number in numbers if number is not None]
         # Counted columns (0, 1, 2), and years in a row, are names.
-        if len(found) > 1 and all(after - before == 1 for before, after in pairwise(found)):
+        if (
+            len(found) > 1
+            and found[0].is_integer()
+            and all(after - before == 1 for before, after in pairwise(found))
+        ):
             return ""
-    columns = [
-        list(column) for column in zip(*(row for row in others if len(row) == len(first)), strict=True)
-    ]
+    whole = [row for row in others if len(row) == len(first)]
+    columns = [list(column) for column in zip(*whole, strict=True)] or [[]] * len(first)
     shares = [_share_of_numbers(column, decimal_comma) for column in columns]
     pairs = list(zip(first, numbers, shares, strict=True))
     if any(number is None and cell and share >= _MOSTLY for cell, number, share in pairs):

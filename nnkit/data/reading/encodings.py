@@ -165,6 +165,10 @@ class Utf8Stream(io.RawIOBase):
         self.num_quotes += utf8.count(b'"')
         return utf8
 
+    def read_all(self) -> str:
+        """Return what is left as text."""
+        return b"".join(iter(lambda: self.read(_BLOCK), b"")).decode(errors="replace")
+
     def _as_utf8(self, data: bytes) -> bytes:
         if self._encoding != "utf-8":
             try:

@@ -343,7 +343,7 @@ class DelimitedPart(Part):
         if bad.rows:
             raise UserError(self._ragged(bad))
         if dialect.quotes:
-            self._check_quotes(stream, num_rows)
+            self._check_quotes(stream, num_rows, block)
 
     def _reader(
         self, source: Any, columns: Sequence[str] | None, block: int, bad: "_BadRows", dialect: Dialect
@@ -379,11 +379,10 @@ class DelimitedPart(Part):
         """Return the number of the first line that a row begins with; pyarrow numbers rows."""
         begins = text.split("\n")[0].rstrip("\r")
         with open_bytes(self._path) as file:
-            stream = Utf8Stream(self._path, file, self._dialect.encoding)
-            lines = pa.PythonFile(stream, mode="r").read().decode(errors="replace").splitlines()
+            lines = Utf8Stream(self._path, file, self._dialect.encoding).read_all().splitlines()
         return next((number for number, line in enumerate(lines, 1) if line == begins), 0)
 
-    def _check_quotes(self, stream: Utf8Stream, num_rows: int) -> None:
+    def _check_quotes(self, stream: Utf8Stream, num_rows: int, block: int) -> None:
         """Refuse quotes that are never closed, or that make one row of many without being meant to.
 
         pyarrow takes the rest of the file for the cell; a cell of several lines that was in the sample is meant.
@@ -391,18 +390,16 @@ class DelimitedPart(Part):
         dialect = self._dialect
         if stream.num_quotes % 2:
             with open_bytes(self._path) as file:
-                decoded = (
-                    pa.PythonFile(Utf8Stream(self._path, file, dialect.encoding), mode="r").read().decode()
-                )
+                decoded = Utf8Stream(self._path, file, dialect.encoding).read_all()
             line = _never_closed(decoded, dialect.delimiter)
             if line:
                 raise UserError(
                     f"{self._title}, line {line:,}: a quote that is never closed; close it, or, where quotes are "
                     "letters, type data.quotes=false"
                 )
-        if self._trusts_quotes or dialect.multiline or stream.num_lines <= num_rows + dialect.skip + 1:
+        if self._trusts_quotes or dialect.multiline or stream.num_lines <= num_rows + dialect.skip:
             return
-        stray = self._stray_quote()
+        stray = self._stray_quote(block)
         if stray:
             raise UserError(
                 f"{self._title}: the quote in {stray[:40]!r} begins a cell of several lines, although each line holds "
@@ -410,7 +407,7 @@ class DelimitedPart(Part):
                 "such cells as they are"
             )
 
-    def _stray_quote(self) -> str:
+    def _stray_quote(self, block: int) -> str:
         """Return a cell whose quote makes one row of several; "" if cells of several lines are meant.
 
         They are not if every line, cut without regard to quotes, has as many cells as the header.
@@ -419,7 +416,7 @@ class DelimitedPart(Part):
         with open_bytes(self._path) as file:
             stream = Utf8Stream(self._path, file, self._dialect.encoding)
             plain = replace(self._dialect, quotes=False)
-            with self._reader(stream, None, _BLOCK, bad, plain) as reader:
+            with self._reader(stream, None, block, bad, plain) as reader:
                 for batch in reader:
                     stray = stray or _first_stray(batch)
         return "" if bad.rows else stray
