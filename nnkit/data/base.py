@@ -255,11 +255,10 @@ class DataModule(LightningDataModule, ABC):
         """Split rows as `split_options` say; what is odd is logged where the module `is_new`.
 
         All arguments are as in `nnkit.data.splits.make_splits`. A module of a user's table lists fold, folds, group,
-        time and split_column in `split_by`, and passes the columns that these name for the rows that it keeps::
+        time and split_column in `split_by`; `nnkit.data.reading.split_columns` reads the columns that these name::
 
-            words = frame.columns[self.split_column]
-            settled = settled_by_words(torch.from_numpy(words.codes).long(), words.values, self.split_column)
-            rows = self.split_rows(len(kept), classes[kept], settled=settled[kept])
+            keys = read_split_keys(open_table(self.path), self.split_options)
+            rows = self.split_rows(num_rows, classes, **keys)
         """
         options = SplitOptions.of(self.split_options)
         rows, notes = make_splits(
