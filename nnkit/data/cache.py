@@ -26,6 +26,8 @@ Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 _FORMAT = 1
 _MANIFEST = "prepared.json"
 _TEMPORARY = ".part"
+# Bytes that are hashed faster than a note of the hash is found.
+_QUICKLY_HASHED = 1 << 24
 
 
 def cache_dir() -> Path:
@@ -214,6 +216,23 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file as hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remembered_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file; that of a large one is read again only if its size or time has changed."""
+    if path.stat().st_size < _QUICKLY_HASHED:
+        return sha256_of(path)
+    stamp = _stamp(path)
+    folder = cache_dir() / "hashes" / hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+
+    def prepare() -> None:
+        commit(folder, stamp, {"sha256": sha256_of(path)})
+
+    try:
+        return str(prepared(folder, stamp, prepare).facts["sha256"])
+    except EnvironmentFault:
+        # Without a cache it takes longer.
+        return sha256_of(path)
 
 
 def _stamp(path: Path) -> list[int]:

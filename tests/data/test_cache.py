@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -159,3 +160,15 @@ def test_the_owner_of_the_lock_is_killed(tmp_path):
     second = start(folder, log, 0)
     assert second.communicate(timeout=60)[0].strip() == "7000"
     assert not list(folder.glob("*.part"))
+
+
+def test_the_hash_of_a_large_file_is_remembered_until_it_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("NNKIT_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "large"
+    path.write_bytes(b"x" * 17_000_000)
+    before = cache.remembered_sha256(path)
+    assert before == hashlib.sha256(b"x" * 17_000_000).hexdigest()
+    monkeypatch.setattr(cache, "sha256_of", lambda path: "read again")
+    assert cache.remembered_sha256(path) == before
+    path.write_bytes(b"y" * 17_000_000)
+    assert cache.remembered_sha256(path) == "read again"

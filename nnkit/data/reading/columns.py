@@ -25,6 +25,8 @@ from nnkit.errors import UserError
 
 # Different texts of a column that are told apart; a column with more is none of categories.
 MAX_VALUES = 100_000
+# Values in the first and in the largest block of a column in memory.
+_SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 10, 1 << 20
 # Cells that decide what a column holds.
 _SAMPLE = 2_000
 
@@ -115,20 +117,28 @@ class Sink(Protocol):
 
 
 class Memory:
-    """A sink that keeps values in memory."""
+    """A sink that keeps values in memory, in a few large blocks: of many small ones much would never be given back."""
 
     def __init__(self, name: str, dtype: str) -> None:
-        self._dtype = dtype
-        self._chunks: list[NDArray[Any]] = []
+        self._blocks = [np.empty(_SMALLEST_BLOCK, dtype)]
+        self._used = 0
 
     def append(self, values: NDArray[Any]) -> None:
         """Take the next values."""
-        self._chunks.append(values)
+        while len(values):
+            block = self._blocks[-1]
+            room = len(block) - self._used
+            taken, values = values[:room], values[room:]
+            block[self._used : self._used + len(taken)] = taken
+            self._used += len(taken)
+            if self._used == len(block):
+                self._blocks.append(np.empty(min(2 * len(block), _LARGEST_BLOCK), block.dtype))
+                self._used = 0
 
     def finish(self) -> NDArray[Any]:
         """Return all of them as one array."""
-        whole = np.concatenate(self._chunks) if self._chunks else np.zeros(0, self._dtype)
-        self._chunks.clear()
+        whole = np.concatenate([*self._blocks[:-1], self._blocks[-1][: self._used]])
+        self._blocks.clear()
         return whole
 
 

@@ -22,7 +22,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.ipc as pa_ipc
 import pyarrow.parquet as pq
 
-from nnkit.data.cache import sha256_of
+from nnkit.data.cache import remembered_sha256
 from nnkit.data.download.sources import fingerprint
 from nnkit.data.reading.dialect import Dialect, Finding, Reading, find_dialect
 from nnkit.data.reading.encodings import Utf8Stream
@@ -104,7 +104,7 @@ class TableFile:
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the file, or one over those of several files."""
-        hashes = [sha256_of(path) for path in self.paths]
+        hashes = [remembered_sha256(path) for path in self.paths]
         return hashes[0] if len(hashes) == 1 else fingerprint(hashes)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
