@@ -18,7 +18,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from nnkit.batches import Batch, listed, not_finite
 from nnkit.data.loading import Loader, as_is, begin_worker
 from nnkit.data.own_files import files_of_splits
-from nnkit.data.read_batch import ReadBatch, grouped
+from nnkit.data.read_batch import ReadBatch, grouped, only_labelled
 from nnkit.data.sampler import BatchSampler, Draw
 from nnkit.data.splits import SPLITS, Note, SplitOptions, make_splits
 from nnkit.data.splits import Split as Split
@@ -162,6 +162,7 @@ class DataModule(LightningDataModule, ABC):
         self.forget()
         # With the paths of files of their own, which do not belong to what is saved.
         SplitOptions.of(vars(self) | self.split_options)
+        self._test_path: str | None = None
         self._loaders: list[DataLoader[Batch]] = []
         self._resume_at = (0, 0)
         # Whether every epoch has the batches of the first.
@@ -214,6 +215,22 @@ class DataModule(LightningDataModule, ABC):
         if keep:
             raise UserError(f"--keep {','.join(keep)}: what this run reads has no columns")
         return grouped(self.read(items), size, self.reads_targets)
+
+    def labelled_batches(self, path: str) -> Iterable[Batch]:
+        """Return the samples of another file or folder with their true targets, the training preprocessing replayed.
+
+        Raises:
+            UserError: If it has none; perhaps when the first batch is asked for.
+        """
+        return only_labelled(self.read_batches([path], self.read_at_once), path)
+
+    def test_on(self, path: str) -> None:
+        """Take the samples of another file or folder for the test split; see `labelled_batches`."""
+        self._test_path = path
+
+    def has_test(self) -> bool:
+        """Return whether there is anything to test on."""
+        return self._test_path is not None or len(self.split("test")) > 0
 
     def setup_data(self, preprocessing: Preprocessing | None = None) -> None:
         """Prepare the data and examine them, or take over what an earlier run learnt.
@@ -429,9 +446,13 @@ class DataModule(LightningDataModule, ABC):
         """Return the loader of the validation split."""
         return self._evaluation_loader("val")
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> Iterable[Batch]:
         """Return the loader of the test split."""
-        return self._evaluation_loader("test")
+        return (
+            self._evaluation_loader("test")
+            if self._test_path is None
+            else self.labelled_batches(self._test_path)
+        )
 
     def _evaluation_loader(self, name: Split) -> DataLoader[Batch]:
         assert self.eval_batch_size is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,9 +12,12 @@ import torch
 from torch import Tensor
 
 from nnkit.batches import Batch, is_padded, join
+from nnkit.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_logger = logging.getLogger("nnkit")
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,47 @@ def _joined(group: Sequence[tuple[str, Batch | str]], with_targets: bool) -> Rea
         return ReadBatch(names, None, problems)
     batch = join(batches)
     return ReadBatch(names, batch, problems, has_target(batch.target) if with_targets else None)
+
+
+def only_labelled(batches: Iterable[ReadBatch], title: str) -> Iterator[Batch]:
+    """Yield the items that have a true target, and log in the end how many were left out.
+
+    Args:
+        batches: Items of a file or folder.
+        title: What messages call it.
+
+    Raises:
+        UserError: If none has a target.
+    """
+    labelled = unlabelled = unreadable = 0
+    first = ""
+    for read in batches:
+        unreadable += len(read.problems)
+        for place, reason in read.problems.items():
+            first = first or (reason if read.names[place] in reason else f"{read.names[place]}: {reason}")
+        if read.batch is None:
+            continue
+        known = (
+            torch.zeros(len(read.batch.indices), dtype=torch.bool) if read.labelled is None else read.labelled
+        )
+        rows = known.nonzero().squeeze(1)
+        unlabelled += len(known) - len(rows)
+        labelled += len(rows)
+        if len(rows):
+            yield type(read.batch)(*(part[rows] for part in read.batch))
+    if not labelled:
+        what = (
+            f"the first item that cannot be read is {first}"
+            if first
+            else "none of its items has a true target"
+        )
+        raise UserError(f"{title} cannot be tested on: {what}")
+    if unlabelled:
+        _logger.warning("%s: %s items without a true target are left out", title, f"{unlabelled:,}")
+    if unreadable:
+        _logger.warning(
+            "%s: %s items that cannot be read are left out; the first: %s", title, f"{unreadable:,}", first
+        )
 
 
 def has_target(target: Tensor) -> Tensor:

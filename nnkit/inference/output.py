@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _TAKEN = "_input"
 
 
-class Sink(Protocol):
+class Destination(Protocol):
     """What bytes are written to."""
 
     def write(self, data: bytes, /) -> Any:
@@ -40,7 +40,7 @@ class Output(ABC):
         proba: Whether the probabilities of all classes are written as well.
     """
 
-    def __init__(self, open_file: Callable[[], Sink], *, proba: bool = False) -> None:
+    def __init__(self, open_file: Callable[[], Destination], *, proba: bool = False) -> None:
         self._open_file, self._proba = open_file, proba
 
     @abstractmethod
@@ -58,7 +58,7 @@ class Output(ABC):
         """Write what ends the file."""
 
 
-class JSONLines(Output):
+class JSONOutput(Output):
     """One JSON object an item.
 
     Args:
@@ -68,7 +68,7 @@ class JSONLines(Output):
     """
 
     def __init__(
-        self, open_file: Callable[[], Sink], *, proba: bool = False, ascii_only: bool = False
+        self, open_file: Callable[[], Destination], *, proba: bool = False, ascii_only: bool = False
     ) -> None:
         super().__init__(open_file, proba=proba)
         self._text = json.JSONEncoder(ensure_ascii=ascii_only, default=str).encode
@@ -111,7 +111,7 @@ class JSONLines(Output):
         """Do nothing: every line is complete."""
 
 
-class Table(Output):
+class TableOutput(Output):
     """Base of files with one row an item and the columns of the first one, made by Arrow."""
 
     _schema: pa.Schema | None = None
@@ -140,7 +140,7 @@ class Table(Output):
         """Write rows; all have the columns of the first ones."""
 
 
-class CSV(Table):
+class CSVOutput(TableOutput):
     """CSV with a header; fields are quoted where they must be.
 
     Args:
@@ -149,7 +149,9 @@ class CSV(Table):
         delimiter: What stands between two fields.
     """
 
-    def __init__(self, open_file: Callable[[], Sink], *, proba: bool = False, delimiter: str = ",") -> None:
+    def __init__(
+        self, open_file: Callable[[], Destination], *, proba: bool = False, delimiter: str = ","
+    ) -> None:
         super().__init__(open_file, proba=proba)
         self._delimiter, self._began = delimiter, False
 
@@ -181,7 +183,7 @@ class CSV(Table):
         """Do nothing: every row is complete."""
 
 
-class Parquet(Table):
+class ParquetOutput(TableOutput):
     """A Parquet file."""
 
     _writer: Any = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -21,8 +22,10 @@ from nnkit.checkpoint.formats import KEY
 from nnkit.checkpoint.manifest import Manifest
 from nnkit.checkpoint.plugin import StoreIO, position
 from nnkit.checkpoint.store import CheckpointStore
+from nnkit.data.locating import fingerprint_of, refuse_missing
 from nnkit.files import atomic
-from nnkit.files.layout import LOG, PROFILE, TIMING
+from nnkit.files.layout import LOG, PROFILE, TESTS, TIMING
+from nnkit.files.paths import expand
 from nnkit.machine import signals
 from nnkit.machine.faults import explained
 from nnkit.runs.reopen import open_run
@@ -194,7 +197,7 @@ def evaluate(session: Session, directory: Path, callbacks: Sequence[Callback] = 
         directory: The run directory.
         callbacks: Lightning callbacks that take part.
     """
-    if len(session.data.split("test")) == 0:
+    if not session.data.has_test():
         return {}
     trainer = make_trainer(session.config, directory, list(callbacks), [])
     with explained():
@@ -202,17 +205,38 @@ def evaluate(session: Session, directory: Path, callbacks: Sequence[Callback] = 
     return plain_metrics(trainer)
 
 
-def test(spec: str, output_dir: str | Path = "outputs") -> dict[str, float]:
+def test(spec: str, output_dir: str | Path = "outputs", path: str | None = None) -> dict[str, float]:
     """Test a run and print its table.
 
     Args:
         spec: Run directory, unique prefix, or "last".
         output_dir: Where runs are looked for.
+        path: A file or folder with targets to test on, noted in the run directory; None: the run's own test split.
+
+    Raises:
+        UserError: If there is nothing to test on.
     """
     run = find_run(spec, Path(output_dir))
     with logs.to_file(run.path / LOG):
         opened = open_run(run)
+        data = opened.session.data
+        if path is None:
+            refuse_missing(
+                data, run.directory(), f"nnkit test {spec} FILE tests on another file of that kind"
+            )
+        else:
+            data.test_on(path)
         metrics = evaluate(opened.session, run.path)
     facts = {"checkpoint": opened.manifest.name, "run": report.shorten(run.path)}
+    if path is not None:
+        facts["tested on"] = path
+        note = {
+            "time": now(),
+            "path": str(expand(path).absolute()),
+            "fingerprint": fingerprint_of(expand(path)),
+            "checkpoint": opened.manifest.name,
+            "metrics": metrics,
+        }
+        atomic.append_lines(run.path / TESTS, [json.dumps(note)])
     report.console().print(report.results_table(metrics, facts, "test"))
     return metrics

@@ -165,7 +165,7 @@ def preflight_again(composition: Composition, run: Run) -> Session:
     config = composition.config
     check_devices(config)
     fix_arithmetic(config)
-    data = prepare_data(config, run.preprocessing())
+    data = prepare_data(config, run.preprocessing(), directory=run.directory())
     num_batches = _check_splits(config, data)
     session = make_session(config, composition.choices, data)
     check_optimizer(config, session.task.network, num_batches)
@@ -288,7 +288,11 @@ def _fill_in_defaults(config: DictConfig) -> None:
 
 def _check_splits(config: DictConfig, data: DataModule) -> int:
     """Refuse data whose splits lack what the config asks of them; return the batches of the training split."""
-    loaders = {"train": data.train_dataloader(), "val": data.val_dataloader(), "test": data.test_dataloader()}
+    loaders: dict[str, Any] = {
+        "train": data.train_dataloader(),
+        "val": data.val_dataloader(),
+        "test": data.test_dataloader(),
+    }
     counts = {name: len(loader) for name, loader in loaders.items()}
     found = [*_unvalidated(config, data), *_empty_shares(config, counts)]
     if found:

@@ -47,7 +47,7 @@ def open_run(run: Run, which: Literal["last", "best"] = "best") -> Opened:
     fix_arithmetic(config)
     # Compiling pays over a training run, not over a few batches.
     config.trainer.compile = False
-    data = prepare_data(config, run.preprocessing())
+    data = prepare_data(config, run.preprocessing(), directory=run.directory())
     manifest, checkpoint = CheckpointStore(run.checkpoints).load(which)
     weights = checkpoint.get("state_dict", {})
     wrong = _misfits(config, weights)

@@ -141,6 +141,11 @@ class Run:
             raise UserError(f"{self.path / PREPROCESSING} holds no keys")
         return learnt
 
+    def directory(self) -> Path | None:
+        """Return the working directory of the command that began the run, below which its relative paths lead."""
+        known = self.record().get("directory")
+        return Path(known) if isinstance(known, str) else None
+
     def refuse_links(self) -> None:
         """Refuse a directory that holds a link out of it: what a logger writes would follow it to any file.
 
@@ -200,10 +205,11 @@ def cpu_capability() -> str:
 
 
 def start_record() -> dict[str, Any]:
-    """Return the facts known when a run starts: command, process, host-independent versions, git commit."""
+    """Return the facts known when a run starts: command and where it was typed, process, versions, git commit."""
     return {
         "status": "running",
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "directory": str(Path.cwd()),
         "pid": os.getpid(),
         "start": now(),
         "end": None,

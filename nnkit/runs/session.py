@@ -18,6 +18,7 @@ from typing_extensions import override
 from nnkit import config as configs
 from nnkit.checkpoint.plugin import StoreIO
 from nnkit.data.base import DataModule, Preprocessing
+from nnkit.data.locating import look_in
 from nnkit.errors import ConfigError, Problem
 from nnkit.factory import build, build_network, loss_target
 from nnkit.runs.optimization import (
@@ -71,7 +72,10 @@ def _has_matrix_units() -> bool:
 
 
 def prepare_data(
-    config: DictConfig, preprocessing: Preprocessing | None = None, pretrained: Preprocessing | None = None
+    config: DictConfig,
+    preprocessing: Preprocessing | None = None,
+    pretrained: Preprocessing | None = None,
+    directory: Path | None = None,
 ) -> DataModule:
     """Build the data module, prepare it or take over what an earlier run learnt, and fill the facts in.
 
@@ -79,11 +83,14 @@ def prepare_data(
         config: A composed config.
         preprocessing: What this run learnt when it began; None: the data are prepared.
         pretrained: What they need not learn then, as another run has; see `DataModule.inherited`.
+        directory: Where else relative paths may lead from: where the run began.
 
     Raises:
         ConfigError: If a fact the user typed contradicts the data.
     """
     data: DataModule = build(config.data, "data")
+    if directory is not None:
+        look_in(data, directory)
     data.pretrained = dict(pretrained or {})
     data.setup_data(preprocessing)
     problems = []

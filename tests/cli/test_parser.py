@@ -138,7 +138,7 @@ def test_all_mistakes_at_once(cli):
 
 
 def test_a_word_too_many(cli):
-    assert "test has no use for 'b': it is one word too many" in cli("test", "a", "b")[2]
+    assert "test has no use for 'c': it is one word too many" in cli("test", "a", "b", "c")[2]
 
 
 def test_help_comes_before_mistakes(cli):

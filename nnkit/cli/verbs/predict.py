@@ -18,7 +18,7 @@ from nnkit.ui.terminal import as_text, printable
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from nnkit.inference.output import Output, Sink
+    from nnkit.inference.output import Destination, Output
     from nnkit.inference.prediction import Scores
     from nnkit.runs.session import Session
     from nnkit.tasks.predictions import Predictions
@@ -106,17 +106,19 @@ def _form(given: Given) -> str:
     return str(given.format or _BY_ENDING[path.suffix.lower()])
 
 
-def _output(form: str, session: Session, open_file: Callable[[], Sink], given: Given) -> Output | Shown:
+def _output(
+    form: str, session: Session, open_file: Callable[[], Destination], given: Given
+) -> Output | Shown:
     if form == "table":
         return Shown(session.config.data.kind in ("tokens", "pairs", "sentences"), proba=given.proba)
-    from nnkit.inference.output import CSV, JSONLines, Parquet
+    from nnkit.inference.output import CSVOutput, JSONOutput, ParquetOutput
 
     if form == "jsonl":
         ascii_only = given.output is None and not terminal.is_utf8(sys.stdout)
-        return JSONLines(open_file, proba=given.proba, ascii_only=ascii_only)
+        return JSONOutput(open_file, proba=given.proba, ascii_only=ascii_only)
     if form == "parquet":
-        return Parquet(open_file, proba=given.proba)
-    return CSV(open_file, proba=given.proba, delimiter="," if form == "csv" else "\t")
+        return ParquetOutput(open_file, proba=given.proba)
+    return CSVOutput(open_file, proba=given.proba, delimiter="," if form == "csv" else "\t")
 
 
 class _Stdout:
@@ -126,7 +128,7 @@ class _Stdout:
         sys.stdout.write(str(data, "utf-8"))
 
 
-def _destination(path: Path | None) -> AbstractContextManager[Callable[[], Sink]]:
+def _destination(path: Path | None) -> AbstractContextManager[Callable[[], Destination]]:
     if path is None:
         return nullcontext(_Stdout)
     from nnkit.inference.output import atomic_file
