@@ -1,15 +1,15 @@
 """Rows of JSON: an object on each line, or one array of objects."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from nnkit.data.reading.dialect import Finding
 from nnkit.data.reading.encodings import find_encoding, to_text
+from nnkit.data.reading.part import Part
 from nnkit.data.reading.user_files import numbered_lines, open_bytes, refuse_lines
 from nnkit.errors import UserError
 
@@ -20,16 +20,12 @@ _ROWS = 1 << 14
 _Row = tuple[int, dict[str, Any] | str]
 
 
-class JsonRows:
-    """The rows of a JSON file; a row is named by the line it stands on, or by its place in the array.
+class JsonPart(Part):
+    """A file of JSON lines, or of one JSON array of objects; a row is named by its line, or by its place in the array.
 
     Args:
         path: The file, plain or .gz.
         title: What messages call it.
-
-    Attributes:
-        names: The keys of the first objects, in the order of their appearance.
-        findings: What was found out and is to be said.
 
     Raises:
         UserError: If none of the first rows is an object.
@@ -38,7 +34,6 @@ class JsonRows:
     def __init__(self, path: Path, title: str) -> None:
         self._path, self._title = path, title
         self._encoding = find_encoding(path).name
-        self.findings: list[Finding] = []
         with open_bytes(path) as file:
             self._is_array = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
         keys: dict[str, None] = {}
@@ -49,7 +44,7 @@ class JsonRows:
             else:
                 keys.update(dict.fromkeys(row))
         if not keys:
-            self._refuse(problems)
+            refuse_lines(self._title, problems)
             raise UserError(f"{title} holds no JSON object with a key")
         self.names = list(keys)
 
@@ -86,26 +81,17 @@ class JsonRows:
             return "no JSON that can be read: a number is too long or brackets are too deep"
         return _Text(value) if isinstance(value, str) else value
 
-    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, some at a time; a key that a row lacks is null.
-
-        Args:
-            columns: The keys to read.
-
-        Raises:
-            UserError: If rows hold no object; names the first ones.
-        """
+    def batches(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows; a key that a row lacks is null; see `Part.batches`."""
+        names = list(columns or self.names)
         problems: list[tuple[int, str]] = []
         rows = self._rows()
         while chunk := list(islice(rows, _ROWS)):
             problems += [(number, row) for number, row in chunk if isinstance(row, str)]
             objects = [row for _, row in chunk if not isinstance(row, str)]
             yield pa.record_batch(
-                [_column([row.get(name) for row in objects]) for name in columns], names=columns
+                [_column([row.get(name) for row in objects]) for name in names], names=names
             )
-        self._refuse(problems)
-
-    def _refuse(self, problems: list[tuple[int, str]]) -> None:
         refuse_lines(self._title, problems)
 
 

@@ -1,0 +1,99 @@
+"""Which row of a delimited file names the columns, and how the columns are called."""
+
+import logging
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from nnkit.data.reading.part import Finding
+from nnkit.data.reading.values import MOSTLY, is_missing, parse_number
+
+
+def find_header(
+    title: str, rows: list[list[str]], has_header: bool | None, decimal_comma: bool, findings: list[Finding]
+) -> tuple[list[str], bool]:
+    """Return the names of the columns, and whether they stand in the first row."""
+    first, others = [cell.strip() for cell in rows[0]], rows[1:]
+    first[0] = first[0].removeprefix("#").strip()
+    if others and all(len(row) == len(first) + 1 for row in others):
+        # R writes the names of the rows without a name above them.
+        findings.append((logging.INFO, f"{title}: the first column, without a name, holds names of rows"))
+        first = ["", *first]
+    if has_header is None:
+        evidence = _looks_like_data(first, others, decimal_comma)
+        has_header = not evidence
+        if evidence:
+            shown = ", ".join(first[:4]) + (" ..." if len(first) > 4 else "")
+            findings.append(
+                (
+                    logging.WARNING,
+                    f"{title}: the first line ({shown}) is read as data, as {evidence}; the columns are called "
+                    f"column_1 to column_{len(first)} (data.header=true takes it for their names)",
+                )
+            )
+    if not has_header:
+        return [f"column_{number}" for number in range(1, len(first) + 1)], False
+    names = unique_names(first)
+    for given, name in zip(first, names, strict=True):
+        if given != name:
+            what = f"a second column {given!r}" if given else "a column without a name"
+            findings.append((logging.WARNING, f"{title} has {what}; it is called {name!r}"))
+    return names, True
+
+
+def _looks_like_data(first: list[str], others: list[list[str]], decimal_comma: bool) -> str:
+    """Return why the first row looks like the rows below it; "" if it may hold the names of the columns."""
+    numbers = [number_in(cell, decimal_comma) for cell in first]
+    if all(number is not None for number in numbers):
+        found = [number for number in numbers if number is not None]
+        # Counted columns (0, 1, 2), and years in a row, are names.
+        if (
+            len(found) > 1
+            and found[0].is_integer()
+            and all(after - before == 1 for before, after in pairwise(found))
+        ):
+            return ""
+    whole = [row for row in others if len(row) == len(first)]
+    columns = [list(column) for column in zip(*whole, strict=True)] or [[]] * len(first)
+    shares = [_share_of_numbers(column, decimal_comma) for column in columns]
+    pairs = list(zip(first, numbers, shares, strict=True))
+    if any(number is None and cell and share >= MOSTLY for cell, number, share in pairs):
+        return ""
+    known = [number for number in numbers if number is not None]
+    if not all(number.is_integer() for number in known):
+        return "it holds a number with decimals"
+    # A year stands above a column of numbers as a name does; beside words it is a value.
+    years = len(known) == len(first) and all(1000 <= number <= 2999 for number in known)
+    if any(number is not None and share >= MOSTLY for _, number, share in pairs):
+        return "" if years else "it holds numbers where they do"
+    repeated = [cell for cell, column in zip(first, columns, strict=True) if cell and cell in column]
+    return f"{repeated[0]!r} stands in the same column of other rows" if repeated else ""
+
+
+def number_in(cell: str, decimal_comma: bool = False) -> float | None:
+    """Return the number in a cell, None if it holds none."""
+    number = parse_number(cell, decimal_comma)
+    return None if number is None or math.isnan(number) else number
+
+
+def _share_of_numbers(column: list[str], decimal_comma: bool) -> float:
+    known = [cell for cell in column if not is_missing(cell)]
+    return sum(number_in(cell, decimal_comma) is not None for cell in known) / len(known) if known else 0.0
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Return names of columns that are all different and none empty: "x", "x (2)", "unnamed"."""
+    taken = set(names)
+    seen: dict[str, int] = {}
+    unique = []
+    for given in names:
+        name = given or "unnamed"
+        seen[name] = seen.get(name, 0) + 1
+        number = seen[name]
+        candidate = name if number == 1 else f"{name} ({number})"
+        while number > 1 and candidate in taken:
+            number += 1
+            candidate = f"{name} ({number})"
+        taken.add(candidate)
+        unique.append(candidate)
+    return unique

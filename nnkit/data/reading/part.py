@@ -1,0 +1,27 @@
+"""One file of a table, whatever its format."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+# A logging level, and a sentence that is to be said.
+Finding = tuple[int, str]
+
+
+class Part(ABC):
+    """One file of a table.
+
+    Attributes:
+        names: Names of its columns, all different.
+        findings: What was found out about it and is to be said.
+        decimal_comma: Whether numbers are written as 3,14.
+    """
+
+    names: list[str]
+    findings: Sequence[Finding] = ()
+    decimal_comma: bool = False
+
+    @abstractmethod
+    def batches(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, some at a time."""
