@@ -375,8 +375,9 @@ def _kind_of_type(kind: pa.DataType) -> Kind | None:
 
 def _sample(cells: pa.Array, missing: Collection[str] | None) -> list[str]:
     """Return some of the cells that are not missing, spread over all of them."""
-    spread = cells.take(pa.array(np.arange(0, len(cells), max(1, len(cells) // _SAMPLE))))
-    stripped = pc.utf8_trim_whitespace(spread).to_pylist()
+    if len(cells) > _SAMPLE:
+        cells = cells.take(pa.array(np.arange(0, len(cells), len(cells) // _SAMPLE)))
+    stripped = pc.utf8_trim_whitespace(cells).to_pylist()
     return [cell for cell in stripped if not is_missing(cell, missing, number=True)]
 
 

@@ -75,7 +75,7 @@ class DelimitedPart(Part):
                 if "Empty CSV" not in str(error):
                     raise UserError(f"{self._title} cannot be read: {error}") from error
         if bad.rows:
-            raise UserError(self._ragged(bad))
+            raise UserError(self._ragged(bad, num_rows + bad.rows))
         if dialect.quotes:
             self._check_quotes(stream, num_rows, block)
 
@@ -100,12 +100,14 @@ class DelimitedPart(Part):
             ),
         )
 
-    def _ragged(self, bad: "_BadRows") -> str:
+    def _ragged(self, bad: "_BadRows", num_rows: int) -> str:
         number, given, text = bad.first
         width, line = len(self.names), self._line_of(text)
         where = f"line {line:,}" if line else f"row {number:,}"
         more = f" ({bad.rows:,} such rows in all)" if bad.rows > 1 else ""
         advice = "put a cell that holds the delimiter into double quotes"
+        if bad.rows == num_rows:
+            advice = "is the first line the one with the column names?"
         what = f"{num_fields(given)}, the header has {width}{more}: {text.strip()[:60]!r}"
         return f"{self._title}, {where}: {what}; {advice}"
 

@@ -206,16 +206,19 @@ def _has_number(cells: Sequence[str]) -> bool:
 
 
 def _title_lines(title: str, lines: list[str], delimiter: str, findings: list[Finding]) -> int:
-    """Return how many lines of prose stand before the table: they have one cell, all others have several."""
-    widths = [len(row) for row in _rows(lines, delimiter, True)]
+    """Return how many lines stand before the table: prose in one cell, or numbers that tell of it, all others even."""
+    rows = _rows(lines, delimiter, True)
+    widths = [len(row) for row in rows]
     usual = max(set(widths), key=widths.count, default=0)
-    count = next((place for place, width in enumerate(widths) if width > 1), 0)
-    if usual < 2 or not 0 < count < 20 or any(width != usual for width in widths[count:]):
+    count = next((place for place, width in enumerate(widths) if width == usual), 0)
+    # One name less than cells is how R names the rows.
+    is_prose = all(len(row) == 1 or (len(row) < usual - 1 and _has_number(row)) for row in rows[:count])
+    if usual < 2 or not 0 < count < 20 or not is_prose or any(width != usual for width in widths[count:]):
         return 0
-    findings.append(
-        (logging.WARNING, f"{title}: the table begins after {lines[count - 1].strip()!r} in line {count}")
-    )
-    return count
+    place = _num_lines(lines, delimiter, True, count)
+    sentence = f"{title}: the table begins after {lines[place - 1].strip()[:60]!r} in line {place}"
+    findings.append((logging.WARNING, sentence))
+    return place
 
 
 def _reader(lines: Sequence[str], delimiter: str, quotes: bool) -> Any:
@@ -236,11 +239,12 @@ def _rows(lines: Sequence[str], delimiter: str, quotes: bool) -> list[list[str]]
     return [row for row in rows if row]
 
 
-def _num_lines(lines: Sequence[str], delimiter: str, quotes: bool) -> int:
-    """Return how many lines the first row takes."""
+def _num_lines(lines: Sequence[str], delimiter: str, quotes: bool, num_rows: int = 1) -> int:
+    """Return how many lines the first rows take."""
     reader = _reader(lines, delimiter, quotes)
     for row in reader:
-        if row:
+        num_rows -= bool(row)
+        if not num_rows:
             break
     return int(reader.line_num)
 

@@ -44,22 +44,16 @@ def find_header(
 def _looks_like_data(first: list[str], others: list[list[str]], decimal_comma: bool) -> str:
     """Return why the first row looks like the rows below it; "" if it may hold the names of the columns."""
     numbers = [number_in(cell, decimal_comma) for cell in first]
-    if all(number is not None for number in numbers):
-        found = [number for number in numbers if number is not None]
-        # Counted columns (0, 1, 2), and years in a row, are names.
-        if (
-            len(found) > 1
-            and found[0].is_integer()
-            and all(after - before == 1 for before, after in pairwise(found))
-        ):
-            return ""
+    known = [number for number in numbers if number is not None]
+    # Columns that are counted (0, 1, 2) and years in a row are names.
+    if len(known) > 1 and known[0].is_integer() and all(b - a == 1 for a, b in pairwise(known)):
+        return ""
     whole = [row for row in others if len(row) == len(first)]
     columns = [list(column) for column in zip(*whole, strict=True)] or [[]] * len(first)
     shares = [_share_of_numbers(column, decimal_comma) for column in columns]
     pairs = list(zip(first, numbers, shares, strict=True))
     if any(number is None and cell and share >= MOSTLY for cell, number, share in pairs):
         return ""
-    known = [number for number in numbers if number is not None]
     if not all(number.is_integer() for number in known):
         return "it holds a number with decimals"
     # A year stands above a column of numbers as a name does; beside words it is a value.

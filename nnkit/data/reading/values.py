@@ -152,6 +152,8 @@ def find_number_form(cells: Iterable[str], decimal_comma: bool = False) -> Numbe
         # The first form that reads the most: plainer ones come first.
         if share > most + 1e-9:
             best, most = form, share
+        if most == 1:
+            break
     if best is None or most < MOSTLY:
         return None
     return best

@@ -145,6 +145,15 @@ def test_prose_before_the_table_is_said(tmp_path):
     assert "begins after 'Sales of 2024'" in said(path)
 
 
+def test_numbers_that_tell_of_the_table_are_no_header(tmp_path):
+    # As scikit-learn's files begin.
+    path = written(tmp_path, "2,3,malignant\n" + "1.5,2.5,3.5,4.5,0\n0.5,1.5,2.5,3.5,1\n")
+    assert rows_of(path) == [["1.5", "2.5", "3.5", "4.5", "0"], ["0.5", "1.5", "2.5", "3.5", "1"]]
+    assert "begins after '2,3,malignant'" in said(path)
+    with pytest.raises(UserError, match="is the first line the one with the column names"):
+        rows_of(written(tmp_path, "a,b,c\n1,2,3,4,5\n1,2,3,4,5\n"))
+
+
 def test_blanks_before_quotes(tmp_path):
     path = written(tmp_path, 'a, b\n1, "x, y"\n2,   "z"\n')
     assert rows_of(path) == [["1", "x, y"], ["2", "z"]]
@@ -201,6 +210,10 @@ class TestHeader:
         path = written(tmp_path, f"{names}\n5,6,7\n8,9,10\n")
         assert open_table(path).names == names.split(",")
         assert not said(path)
+
+    def test_years_beside_words_are_names(self, tmp_path):
+        path = written(tmp_path, "country,code,1960,1961\nAruba,ABW,4.8,4.6\nChad,TCD,,6.2\n")
+        assert open_table(path).names == ["country", "code", "1960", "1961"]
 
     def test_a_header_may_be_denied(self, tmp_path):
         path = written(tmp_path, "a,b\nc,d\n")
