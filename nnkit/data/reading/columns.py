@@ -347,6 +347,9 @@ def reader_for(
     if found == "text":
         return TextReader(make_sink(name, "i4"), missing)
     typed = not pa.types.is_string(cells.type)
+    if not typed and not decimal_comma and found in ("number", None) and _are_plain(cells):
+        # The usual case, in one go: a table may have many thousand columns.
+        return NumberReader(make_sink(name, "f8"), PLAIN, missing)
     sample = [] if typed else _sample(cells, missing)
     if found in ("number", None):
         # An empty column counts as one of numbers, as later cells may still be some.
@@ -371,6 +374,14 @@ def _kind_of_type(kind: pa.DataType) -> Kind | None:
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return "date"
     return None if pa.types.is_string(kind) else "text"
+
+
+def _are_plain(cells: pa.Array) -> bool:
+    """Return whether all cells are numbers as programs write them, and there are any."""
+    try:
+        return len(cells) > cells.null_count and pc.cast(cells, pa.float64()) is not None
+    except pa.ArrowInvalid:
+        return False
 
 
 def _sample(cells: pa.Array, missing: Collection[str] | None) -> list[str]:
