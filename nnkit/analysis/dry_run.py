@@ -11,6 +11,7 @@ from torch import Tensor
 from nnkit.analysis.shapes import Layer, counting_saved, example_batch, looks_at_values, walk, without_values
 from nnkit.errors import UserError
 from nnkit.factory import build
+from nnkit.factory.class_weights import without_data
 from nnkit.runs.optimization import check_optimizer
 from nnkit.runs.session import make_session
 
@@ -79,9 +80,10 @@ def make_task(config: DictConfig, choices: dict[str, Any], device: str) -> Task:
 
 
 def _without_kernels(config: DictConfig, device: str) -> DictConfig:
-    """Return a config that compiles nothing and, on the meta device, fuses no step."""
+    """Return a config that compiles nothing, holds nothing that only data tell and, without values, fuses no step."""
     config = config.copy()
     config.trainer.compile = False
+    without_data(config)
     if device == "meta" and "fused" in config.optimizer:
         config.optimizer.fused = False
     return config

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnkit.analysis import timing
 from nnkit.analysis.dry_run import DryRun, dry_run, pick_device
 from nnkit.analysis.shapes import format_shape
+from nnkit.factory.class_weights import resolved
 from nnkit.machine.memory import available_memory
 from nnkit.runs.optimization import count_steps, limited, resolve_precision
 from nnkit.runs.preflight import look
+from nnkit.suggest import some_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 # Checkpoints beside those that are kept: the best one, and the one being written.
 _MORE_CHECKPOINTS = 2
+# Classes that are named.
+_LISTED = 12
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -62,6 +67,7 @@ def examine(composition: Composition) -> list[Requirement]:
     return [
         Requirement("config", "keys, values, types and how the parts go together"),
         Requirement("data", "prepared" if looked.is_prepared else "facts from the config, nothing fetched"),
+        *_classes(config, data),
         Requirement("shapes", f"{format_shape(found.inputs)} -> {format_shape(found.layers[-1].output)}"),
         Requirement("loss", f"{composition.choices['loss']}: one number, with a gradient"),
         Requirement("parameters", f"{parameters:,} trained"),
@@ -75,6 +81,20 @@ def examine(composition: Composition) -> list[Requirement]:
         ),
         _disk(composition, found, num_samples),
     ]
+
+
+def _classes(config: DictConfig, data: DataModule) -> Iterator[Requirement]:
+    """Yield the classes in the order of their numbers and their weights, where the data are at hand."""
+    learnt = data.preprocessing
+    if not (names := learnt.get("class_names")):
+        return
+    counts, weights = learnt.get("class_counts"), resolved(config, learnt)
+    listed = [f"{name} {count:,}" for name, count in zip(names, counts, strict=True)] if counts else names
+    note = "training samples of each" if counts else ""
+    yield Requirement("classes", f"{len(names):,}: {some_of(listed, _LISTED)}", note)
+    if weights is not None:
+        pairs = [f"{name} {weight:.4g}" for name, weight in zip(names, weights, strict=True)]
+        yield Requirement("class weights", some_of(pairs, _LISTED))
 
 
 def _memory(composition: Composition, found: DryRun) -> tuple[Requirement, bool]:

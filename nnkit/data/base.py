@@ -252,6 +252,7 @@ class DataModule(LightningDataModule, ABC):
             return
         counts = targets.bincount(minlength=len(names)) if targets.ndim == 1 else targets.sum(0)
         self.preprocessing["class_counts"] = [int(count) for count in counts.tolist()]
+        self.preprocessing["num_train_samples"] = len(targets)
 
     @property
     def split_options(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from nnkit.config import Composition, catalog
 from nnkit.config.keys import sources_of
 from nnkit.config.provenance import veil
 from nnkit.errors import ConfigError, Problem
+from nnkit.factory.class_weights import class_weight_problems, without_data
 from nnkit.factory.nodes import INJECTED, Node, nodes_of, read_node
 from nnkit.factory.trial import TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH
 from nnkit.factory.typecheck import UNKNOWN
@@ -31,12 +32,13 @@ _REFERENCE = "${data."
 
 
 def for_trial(config: DictConfig) -> DictConfig:
-    """Return a copy of a composed config in which the length of the run is filled in as far as a trial needs it."""
+    """Return a copy of a composed config in which what only data tell is filled in as far as a trial needs it."""
     config = config.copy()
     OmegaConf.set_struct(config, False)
     for name, steps in (("total_steps", TRIAL_STEPS), ("steps_per_epoch", TRIAL_STEPS_PER_EPOCH)):
         if config.fit.get(name) is None:
             config.fit[name] = steps
+    without_data(config)
     return config
 
 
@@ -78,17 +80,10 @@ def loss_target(config: DictConfig) -> str:
         ConfigError: If the task gives none that the loss takes, or the loss weighs other classes than there are.
     """
     target = target_for(config)
-    found = [*_class_weights(config), *([_loss_problem(config, {})] if target is None else [])]
+    found = [*class_weight_problems(config), *([_loss_problem(config, {})] if target is None else [])]
     if found or target is None:
         raise ConfigError(found)
     return target
-
-
-def _class_weights(config: DictConfig) -> Iterator[Problem]:
-    weights, count = config.loss.get("class_weights"), config.data.get("num_classes")
-    if isinstance(weights, ListConfig) and isinstance(count, int) and len(weights) != count:
-        text = f"must hold one number for each of the {count} classes, not {len(weights)}"
-        yield Problem("loss.class_weights", text, "null weighs all alike")
 
 
 def num_outputs(config: DictConfig) -> int | None:
@@ -151,7 +146,7 @@ def _loss_problem(config: DictConfig, choices: Mapping[str, Any]) -> Problem:
 
 
 def plain_problems(config: DictConfig) -> Iterator[Problem]:
-    """Yield what is wrong with the keys outside the groups, and with the weights of the classes."""
+    """Yield what is wrong with the keys outside the groups."""
     seed = config.seed
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= _MAX_SEED:
         yield Problem("seed", f"must be a whole number from 0 to {_MAX_SEED}, not {seed!r}", "seed=0")
@@ -173,7 +168,6 @@ def plain_problems(config: DictConfig) -> Iterator[Problem]:
     if parts is not None and not are_names:
         text = f"must be a list of parts of the network, not {parts!r}"
         yield Problem("freeze", text, "freeze=[embed] or freeze=[embed,body.layers.0]")
-    yield from _class_weights(config)
 
 
 def _directory_name(name: Any) -> Problem | None:

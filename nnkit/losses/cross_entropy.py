@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from typing_extensions import override
 
+from nnkit.losses.class_weights import weight_tensor, weighted_mean
 from nnkit.losses.scoring import number_of
 
 
@@ -19,16 +21,25 @@ class CrossEntropy(nn.CrossEntropyLoss):
         class_weights: One weight a class, for classes that are rare or matter more; None weighs all alike.
 
     Raises:
-        ValueError: If label_smoothing lies outside [0, 1] or a weight is negative.
+        ValueError: If label_smoothing lies outside [0, 1], a weight is negative or not finite, or none is positive.
     """
 
     def __init__(self, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None) -> None:
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"label_smoothing must lie in [0, 1], not {label_smoothing}")
-        if class_weights is not None and any(weight < 0 for weight in class_weights):
-            raise ValueError(f"class_weights must not be negative, not {list(class_weights)}")
-        weight = None if class_weights is None else torch.tensor(list(class_weights), dtype=torch.float32)
-        super().__init__(weight=weight, label_smoothing=label_smoothing)
+        super().__init__(weight=weight_tensor(class_weights), label_smoothing=label_smoothing)
+        # Only then may a batch weigh nothing, and torch's mean over it is not a number.
+        self._may_weigh_nothing = class_weights is not None and 0 in class_weights
+
+    @override
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Score logits (batch, classes) against class indices (batch,); returns a scalar."""
+        if not self._may_weigh_nothing:
+            return super().forward(input, target)
+        total = functional.cross_entropy(
+            input, target, self.weight, reduction="sum", label_smoothing=self.label_smoothing
+        )
+        return weighted_mean(total, self.total_weight(target))
 
     def total_weight(self, target: Tensor) -> Tensor:
         """Return what the mean is divided by: the class weights of the targets, added up."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from nnkit.losses.class_weights import weight_tensor, weighted_mean
 from nnkit.losses.scoring import number_of
 
 
@@ -20,7 +21,7 @@ class Focal(nn.Module):
             weighted mean.
 
     Raises:
-        ValueError: If gamma or a weight is negative.
+        ValueError: If gamma is negative, a weight is negative or not finite, or no weight is positive.
     """
 
     class_weights: Tensor | None
@@ -29,11 +30,8 @@ class Focal(nn.Module):
         super().__init__()
         if gamma < 0:
             raise ValueError(f"gamma must not be negative, not {gamma}")
-        if class_weights is not None and any(weight < 0 for weight in class_weights):
-            raise ValueError(f"class_weights must not be negative, not {list(class_weights)}")
         self.gamma = gamma
-        weights = None if class_weights is None else torch.tensor(list(class_weights), dtype=torch.float32)
-        self.register_buffer("class_weights", weights)
+        self.register_buffer("class_weights", weight_tensor(class_weights))
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Score logits (batch, classes) against class indices (batch,); returns a scalar."""
@@ -44,7 +42,7 @@ class Focal(nn.Module):
         if self.class_weights is None:
             return loss.mean()
         weights = self.class_weights[target]
-        return (weights * loss).sum() / weights.sum()
+        return weighted_mean((weights * loss).sum(), weights.sum())
 
     def total_weight(self, target: Tensor) -> Tensor:
         """Return what the mean is divided by: the class weights of the targets, added up."""

@@ -37,6 +37,7 @@ from nnkit import config as configs
 from nnkit.errors import ConfigError, EnvironmentFault, Problem, UserError
 from nnkit.factory import build, target_class
 from nnkit.factory import soundness as checks
+from nnkit.factory.class_weights import class_weight_problems
 from nnkit.factory.fence import missing
 from nnkit.factory.nodes import signature
 from nnkit.factory.trainer_checks import trainer_problems
@@ -108,7 +109,7 @@ def problems(composition: Composition) -> list[Problem]:
     complete = {key: node for key, node in nodes.items() if node.is_sound}
     partial = [node for node in nodes.values() if not node.is_sound]
     found += try_all(complete, checks.num_outputs(config), checks.target_for(config), partial)
-    plain = list(checks.plain_problems(config))
+    plain = [*checks.plain_problems(config), *class_weight_problems(composition.config)]
     # The seed also arrives as an argument of the data, where it would be reported by its type alone.
     found = [problem for problem in found if problem.key not in _keys(plain)] + plain
     found += [problem for problem in trainer_problems(composition.config) if problem.key not in _keys(found)]

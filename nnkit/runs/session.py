@@ -21,6 +21,7 @@ from nnkit.data.base import DataModule, Preprocessing
 from nnkit.data.locating import look_in
 from nnkit.errors import ConfigError, Problem
 from nnkit.factory import build, build_network, loss_target
+from nnkit.factory.class_weights import with_class_weights
 from nnkit.runs.optimization import (
     count_steps,
     make_optimizer,
@@ -131,7 +132,7 @@ def make_session(config: DictConfig, choices: Mapping[str, Any], data: DataModul
         config.task,
         "task",
         network=network,
-        loss=build(config.loss, "loss"),
+        loss=build(with_class_weights(config, data.preprocessing), "loss"),
         target=loss_target(config),
         make_optimizer=lambda module: make_optimizer(config, module),
         make_scheduler=lambda optimizer, steps, epoch: make_scheduler(config, optimizer, steps, epoch),

@@ -70,6 +70,7 @@ def train(
             better=dict(session.task.metrics),
             parameters=sum(p.numel() for p in session.task.network.parameters() if p.requires_grad),
             init_from=ready.taken,
+            **{name: learnt[name] for name in ("class_names", "class_counts") if name in learnt},
         )
         # Last, as a directory with a config is a run that can be resumed.
         text = configs.to_yaml(config)

@@ -30,6 +30,15 @@ def rows(out):
     return {line[0]: line[1:] for line in lines}
 
 
+def test_classes_have_their_order_their_counts_and_their_weights(cli):
+    words = ["data=iris", "loss.class_weights={virginica: 10}"]
+    found = rows(cli("check", *words)[1])
+    assert found["classes"] == ["3: setosa 40, versicolor 40, virginica 40", "training samples of each"]
+    assert found["class weights"] == ["setosa 1, versicolor 1, virginica 10"]
+    code, _, err = cli("check", "data=iris", "loss.class_weights={virginia: 10}")
+    assert (code, "did you mean virginica?" in err) == (2, True)
+
+
 def test_a_sound_config_on_a_fresh_machine(cli):
     code, out, err = cli("check", "model=lenet5", "data=mnist")
     found = rows(out)
