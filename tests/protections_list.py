@@ -511,7 +511,7 @@ PROTECTIONS = (
     ),
     Protection(
         "13 bad data",
-        "nnkit/data/base.py",
+        "nnkit/data/loading.py",
         "if num_classes is not None and not",
         "if False and not",
         "tests/faults/test_bad_data.py::test_samples_of_the_users_own_data_are_looked_through",
@@ -609,8 +609,8 @@ PROTECTIONS = (
     ),
     Protection(
         "16 worker processes",
-        "nnkit/data/base.py",
-        "timeout=WORKER_TIMEOUT if self.num_workers else 0",
+        "nnkit/data/loading.py",
+        "timeout=WORKER_TIMEOUT if num_workers else 0",
         "timeout=0",
         "tests/faults/test_workers.py::test_a_worker_that_hangs_is_given_up",
     ),
@@ -631,7 +631,7 @@ PROTECTIONS = (
     Protection(
         "16 worker processes",
         "nnkit/data/base.py",
-        "                self._end_workers()\n",
+        "                end_workers(self._loaders)\n",
         "                pass\n",
         "tests/faults/test_workers.py::test_a_worker_that_fails_is_named",
     ),

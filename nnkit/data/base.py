@@ -1,11 +1,9 @@
 """What every dataset does: prepare once, learn its facts, and gather batches by index."""
 
 import logging
-import sys
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,10 +11,9 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from nnkit.batches import Batch, listed, not_finite
-from nnkit.data.loading import Loader, as_is, begin_worker
+from nnkit.batches import Batch
+from nnkit.data.loading import Loader, end_workers, inspect, make_loader
 from nnkit.data.own_files import files_of_splits
 from nnkit.data.read_batch import ReadBatch, grouped, only_labelled
 from nnkit.data.sampler import BatchSampler, Draw
@@ -26,12 +23,7 @@ from nnkit.data.tokenizing import tokenizer_from
 from nnkit.errors import UserError
 from nnkit.machine.faults import explained
 
-# Seconds without a batch after which worker processes are taken to hang.
-WORKER_TIMEOUT: float = 120
 _INSPECTED_AT_ONCE = 64
-# A forked worker has everything at once. The default in a sweep's trial is a server that imports all anew for each
-# worker, which takes longer than WORKER_TIMEOUT on a busy machine. Off Linux the system's default is taken.
-_START = "fork" if sys.platform == "linux" else None
 
 logger = logging.getLogger("nnkit")
 
@@ -62,48 +54,6 @@ def process() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
-
-
-def inspect(
-    part: str, size: int, batches: Iterable[Batch], num_classes: int | None = None, seconds: float = 1.0
-) -> None:
-    """Refuse samples that cannot be learnt from; where they are many, the first ones must do.
-
-    Args:
-        part: What the samples are for, such as "training".
-        size: Samples in all.
-        batches: Batches of them, in order.
-        num_classes: Number of classes that targets number, None where targets are something else.
-        seconds: Time after which the rest is left to the guards of the training loop.
-
-    Raises:
-        UserError: If numbers are not finite or a class is out of range; says how many, and which.
-    """
-    bad: dict[str, list[int]] = {}
-    outside: dict[int, int] = {}
-    seen, end = 0, time.monotonic() + seconds
-    for batch in batches:
-        seen += len(batch.indices)
-        for name, mask in not_finite(batch).items():
-            bad.setdefault(name, []).extend(batch.indices[mask].tolist())
-        if num_classes is not None and not batch.target.is_floating_point():
-            wrong = (batch.target < 0) | (batch.target >= num_classes)
-            wrong = wrong.reshape(len(batch.indices), -1).any(1)
-            outside.update(zip(batch.indices[wrong].tolist(), batch.target[wrong].tolist(), strict=True))
-        if time.monotonic() > end:
-            break
-    of = f"of {size:,}" if seen == size else f"of the first {seen:,} of {size:,}"
-    said = [
-        f"{len(samples):,} {of} have {name} that are NaN or infinite: samples {listed(samples)}"
-        for name, samples in bad.items()
-    ]
-    if outside:
-        said.append(
-            f"{len(outside):,} {of} have a class outside 0 to {(num_classes or 0) - 1}, such as "
-            f"{next(iter(outside.values()))}: samples {listed(list(outside))}"
-        )
-    if said:
-        raise UserError(f"the {part} samples cannot be used\n    " + "\n    ".join(said))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -162,8 +112,9 @@ class DataModule(LightningDataModule, ABC):
         self.forget()
         # With the paths of files of their own, which do not belong to what is saved.
         SplitOptions.of(vars(self) | self.split_options)
-        self._test_path: str | None = None
-        self._loaders: list[DataLoader[Batch]] = []
+        # Another file or folder to test on than the test split; see `labelled_batches`.
+        self.tested_on: str | None = None
+        self._loaders: list[Loader] = []
         self._resume_at = (0, 0)
         # Whether every epoch has the batches of the first.
         self.repeats_epoch = False
@@ -223,14 +174,6 @@ class DataModule(LightningDataModule, ABC):
             UserError: If it has none; perhaps when the first batch is asked for.
         """
         return only_labelled(self.read_batches([path], self.read_at_once), path)
-
-    def test_on(self, path: str) -> None:
-        """Take the samples of another file or folder for the test split; see `labelled_batches`."""
-        self._test_path = path
-
-    def has_test(self) -> bool:
-        """Return whether there is anything to test on."""
-        return self._test_path is not None or len(self.split("test")) > 0
 
     def setup_data(self, preprocessing: Preprocessing | None = None) -> None:
         """Prepare the data and examine them, or take over what an earlier run learnt.
@@ -375,23 +318,11 @@ class DataModule(LightningDataModule, ABC):
                 with explained():
                     inspect(part, counts[name], loader, len(class_names) if class_names else None)
             finally:
-                self._end_workers()
+                end_workers(self._loaders)
 
     def on_exception(self, exception: BaseException) -> None:
         """End the worker processes; Lightning's own clean-up is cut short if torch learns of a second dead one."""
-        self._end_workers()
-
-    def _end_workers(self) -> None:
-        """End them now rather than when nothing refers to their loader any more; torch has no public way."""
-        for loader in self._loaders:
-            if isinstance(loader._iterator, _MultiProcessingDataLoaderIter):
-                # An error reports a process that has just died, wherever this one happens to be.
-                with suppress(RuntimeError):
-                    loader._iterator._shutdown_workers()
-                for worker in loader._iterator._workers:
-                    # One that hangs in a library, so that it cannot act on torch's SIGTERM.
-                    worker.kill()
-        self._loaders.clear()
+        end_workers(self._loaders)
 
     def split(self, name: Split) -> Samples:
         """Return a split, opened once."""
@@ -448,12 +379,8 @@ class DataModule(LightningDataModule, ABC):
         return self._evaluation_loader("val")
 
     def test_dataloader(self) -> Iterable[Batch]:
-        """Return the loader of the test split."""
-        return (
-            self._evaluation_loader("test")
-            if self._test_path is None
-            else self.labelled_batches(self._test_path)
-        )
+        """Return the loader of the test split, or the batches of the file that is tested on instead."""
+        return self.labelled_batches(self.tested_on) if self.tested_on else self._evaluation_loader("test")
 
     def _evaluation_loader(self, name: Split) -> DataLoader[Batch]:
         assert self.eval_batch_size is not None
@@ -467,18 +394,6 @@ class DataModule(LightningDataModule, ABC):
     def _loader(self, name: Split, batch_size: int, seed: int | None) -> DataLoader[Batch]:
         samples = self.split(name)
         sampler = self.make_sampler(samples, batch_size, seed)
-        # A generator of its own, or every iter() draws a seed from the global one and moves dropout.
-        loader = Loader(
-            samples,
-            batch_size=None,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            collate_fn=as_is,
-            generator=torch.Generator().manual_seed(self.seed),
-            persistent_workers=self.num_workers > 0,
-            timeout=WORKER_TIMEOUT if self.num_workers else 0,
-            worker_init_fn=begin_worker,
-            multiprocessing_context=_START if self.num_workers else None,
-        )
+        loader = make_loader(samples, sampler, self.num_workers, self.seed)
         self._loaders.append(loader)
         return loader

@@ -1,15 +1,27 @@
-"""A loader of batches whose next ones can be read before they are handed out."""
+"""Loaders of batches, with their worker processes; batches that nothing can be learnt from are refused."""
 
+import sys
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any, cast
 
-from torch.utils.data import DataLoader
-from torch.utils.data.dataloader import _BaseDataLoaderIter
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDataLoaderIter
 
-from nnkit.batches import Batch
+from nnkit.batches import Batch, listed, not_finite
+from nnkit.data.sampler import BatchSampler
+from nnkit.errors import UserError
 from nnkit.machine import signals
+
+# Seconds without a batch after which worker processes are taken to hang.
+WORKER_TIMEOUT: float = 120
+# A forked worker has everything at once. The default in a sweep's trial is a server that imports all anew for each
+# worker, which takes longer than WORKER_TIMEOUT on a busy machine. Off Linux the system's default is taken.
+_START = "fork" if sys.platform == "linux" else None
 
 
 def as_is(batch: Any) -> Any:
@@ -57,3 +69,85 @@ class _Ahead(Iterator[Batch]):
 def begin_worker(number: int) -> None:
     """Prepare a worker process: it ends with its parent, and signals that are meant for the run pass it by."""
     signals.end_with_parent_only()
+
+
+def make_loader(samples: Dataset[Batch], sampler: BatchSampler, num_workers: int, seed: int) -> Loader:
+    """Return the loader of a split.
+
+    Args:
+        samples: The split; whole batches are gathered from it.
+        sampler: Deals the samples out to batches.
+        num_workers: Worker processes; 0 gathers in this process.
+        seed: Of the workers' random generators.
+    """
+    # A generator of its own, or every iter() draws a seed from the global one and moves dropout.
+    return Loader(
+        samples,
+        batch_size=None,
+        sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=as_is,
+        generator=torch.Generator().manual_seed(seed),
+        persistent_workers=num_workers > 0,
+        timeout=WORKER_TIMEOUT if num_workers else 0,
+        worker_init_fn=begin_worker,
+        multiprocessing_context=_START if num_workers else None,
+    )
+
+
+def end_workers(loaders: list[Loader]) -> None:
+    """End the worker processes of loaders and forget these, now rather than when nothing refers to a loader any more.
+
+    torch has no public way.
+    """
+    for loader in loaders:
+        if isinstance(loader._iterator, _MultiProcessingDataLoaderIter):
+            # An error reports a process that has just died, wherever this one happens to be.
+            with suppress(RuntimeError):
+                loader._iterator._shutdown_workers()
+            for worker in loader._iterator._workers:
+                # One that hangs in a library, so that it cannot act on torch's SIGTERM.
+                worker.kill()
+    loaders.clear()
+
+
+def inspect(
+    part: str, size: int, batches: Iterable[Batch], num_classes: int | None = None, seconds: float = 1.0
+) -> None:
+    """Refuse samples that cannot be learnt from; where they are many, the first ones must do.
+
+    Args:
+        part: What the samples are for, such as "training".
+        size: Samples in all.
+        batches: Batches of them, in order.
+        num_classes: Number of classes that targets number, None where targets are something else.
+        seconds: Time after which the rest is left to the guards of the training loop.
+
+    Raises:
+        UserError: If numbers are not finite or a class is out of range; says how many, and which.
+    """
+    bad: dict[str, list[int]] = {}
+    outside: dict[int, int] = {}
+    seen, end = 0, time.monotonic() + seconds
+    for batch in batches:
+        seen += len(batch.indices)
+        for name, mask in not_finite(batch).items():
+            bad.setdefault(name, []).extend(batch.indices[mask].tolist())
+        if num_classes is not None and not batch.target.is_floating_point():
+            wrong = (batch.target < 0) | (batch.target >= num_classes)
+            wrong = wrong.reshape(len(batch.indices), -1).any(1)
+            outside.update(zip(batch.indices[wrong].tolist(), batch.target[wrong].tolist(), strict=True))
+        if time.monotonic() > end:
+            break
+    of = f"of {size:,}" if seen == size else f"of the first {seen:,} of {size:,}"
+    said = [
+        f"{len(samples):,} {of} have {name} that are NaN or infinite: samples {listed(samples)}"
+        for name, samples in bad.items()
+    ]
+    if outside:
+        said.append(
+            f"{len(outside):,} {of} have a class outside 0 to {(num_classes or 0) - 1}, such as "
+            f"{next(iter(outside.values()))}: samples {listed(list(outside))}"
+        )
+    if said:
+        raise UserError(f"the {part} samples cannot be used\n    " + "\n    ".join(said))

@@ -197,7 +197,7 @@ def evaluate(session: Session, directory: Path, callbacks: Sequence[Callback] = 
         directory: The run directory.
         callbacks: Lightning callbacks that take part.
     """
-    if not session.data.has_test():
+    if session.data.tested_on is None and len(session.data.split("test")) == 0:
         return {}
     trainer = make_trainer(session.config, directory, list(callbacks), [])
     with explained():
@@ -225,7 +225,7 @@ def test(spec: str, output_dir: str | Path = "outputs", path: str | None = None)
                 data, run.directory(), f"nnkit test {spec} FILE tests on another file of that kind"
             )
         else:
-            data.test_on(path)
+            data.tested_on = path
         metrics = evaluate(opened.session, run.path)
     facts = {"checkpoint": opened.manifest.name, "run": report.shorten(run.path)}
     if path is not None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from nnkit.batches import TableBatch
 from nnkit.checkpoint.store import CheckpointStore
-from nnkit.data import base
+from nnkit.data import loading
 from nnkit.data.base import DataModule, Samples
 from nnkit.errors import UserError
 from nnkit.runs import fit as fitting
@@ -50,7 +50,7 @@ embeds:
 """
 # For processes of their own, which a test cannot reach into.
 if "FAULTY_TIMEOUT" in os.environ:
-    base.WORKER_TIMEOUT = float(os.environ["FAULTY_TIMEOUT"])
+    loading.WORKER_TIMEOUT = float(os.environ["FAULTY_TIMEOUT"])
 
 # What a marked sample holds: the network chokes on it.
 MARK = 999.0

@@ -14,8 +14,8 @@ from faulty import TRAIN
 from PIL import Image
 
 from nnkit.batches import TableBatch
-from nnkit.data.base import inspect
 from nnkit.data.datasets.mnist import MNIST
+from nnkit.data.loading import inspect
 from nnkit.data.pictures import idx
 from nnkit.errors import UserError
 

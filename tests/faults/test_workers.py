@@ -12,7 +12,7 @@ import torch
 from faulty import TRAIN
 from warm import Warm, command
 
-from nnkit.data import base
+from nnkit.data import loading
 from nnkit.errors import EnvironmentFault, UserError
 from nnkit.machine.faults import explained
 from nnkit.runs.run import Run
@@ -104,7 +104,7 @@ def _evaluate_with_a_dying_worker(session, directory, callbacks):
 
 @pytest.mark.parametrize("where", ["train", "always"])
 def test_a_worker_that_hangs_is_given_up(cli, monkeypatch, where):
-    monkeypatch.setattr(base, "WORKER_TIMEOUT", 1)
+    monkeypatch.setattr(loading, "WORKER_TIMEOUT", 1)
     start = time.monotonic()
     code, _, err = cli("train", *TRAIN, *BAD, "data.fault=hang", f"data.where={where}")
     assert code == 1
@@ -138,7 +138,7 @@ def test_workers_are_forked_in_a_process_that_starts_others_by_a_server_as_a_tri
 
 
 def test_workers_have_two_minutes():
-    assert base.WORKER_TIMEOUT == 120
+    assert loading.WORKER_TIMEOUT == 120
 
 
 def test_the_command_ends_and_no_process_is_left():
