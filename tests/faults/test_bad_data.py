@@ -142,7 +142,7 @@ def test_pictures_with_pixels_that_are_not_finite_are_named_and_left_out(cli):
     spoil(dark, 3)
     code, _, err = cli("train", *FOLDER)
     assert code == 0
-    assert "1 of 24 pictures cannot be read and are left out" in err
+    assert "left out are pictures that cannot be read: 1 (" in err
     assert "dark/3.tiff: 2 of 64 pixels are NaN or infinite" in err
 
 

@@ -103,10 +103,10 @@ def slow(request, monkeypatch, tmp_path):
         Image.new("RGB", (4, 4), (10 * number,) * 3).save(folder / f"{number}.png")
     read = image_folder.read_fitted
 
-    def read_slowly(path, shape, resize):
+    def read_slowly(path, **options):
         note(path)
         time.sleep(PAUSE["seconds"])
-        return read(path, shape, resize)
+        return read(path, **options)
 
     monkeypatch.setattr(image_folder, "read_fitted", read_slowly)
     return FOLDER, COUNT

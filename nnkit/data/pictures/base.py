@@ -1,5 +1,6 @@
 """What datasets of pictures share: batches gathered from bytes, splits, normalisation, a user's files."""
 
+import logging
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -15,11 +16,15 @@ from torch import Tensor
 from nnkit.batches import ImageBatch, listed
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.pictures.augment import Augment
-from nnkit.data.pictures.image_files import PictureError, list_pictures, quiet, warn_if_unlike
+from nnkit.data.pictures.image_files import PictureError, quiet, warn_if_unlike
+from nnkit.data.pictures.levels import Levels
+from nnkit.data.pictures.listing import find_pictures, summary
 from nnkit.data.sampler import Draw
 from nnkit.data.splits import SPLITS, split_rows
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
+
+logger = logging.getLogger("nnkit")
 
 Gather = Callable[[Tensor], Tensor]
 
@@ -31,7 +36,8 @@ class PictureSamples(Samples):
     """One split of pictures held as bytes; a batch is gathered, augmented and normalised at once.
 
     Args:
-        pixels: All pictures, (n, channels, height, width) uint8, or a function that gathers rows of them.
+        pixels: All pictures, (n, channels, height, width) uint8, or a function that gathers rows of them, as
+            float32 in [0, 255] where they have more than 8 bits.
         targets: Class of each picture, (n,) int64.
         mean: Mean of each channel, in [0, 1].
         std: Standard deviation of each channel, in the same units.
@@ -156,7 +162,7 @@ class PictureData(DataModule):
 
     @abstractmethod
     def read_picture(self, path: Path) -> Tensor:
-        """Turn a picture file into what this dataset trains on, (channels, height, width) uint8.
+        """Turn a picture file into what this dataset trains on, (channels, height, width) uint8 or float32.
 
         Raises:
             PictureError: If that is impossible; the text says why.
@@ -164,17 +170,30 @@ class PictureData(DataModule):
 
     def prepare(self) -> Preprocessing:
         """Open the dataset, split it and learn the normalisation from the training split."""
-        pictures = self._pictures = self.open()
+        pictures = self.open()
         _check_classes(pictures)
         self._rows = self._split(pictures)
+        self._pictures, learnt = self.learn(pictures, self._rows["train"])
         return {
             "class_names": pictures.class_names,
             "shape": list(self.shape),
-            **normalisation(pictures.statistics[self._rows["train"]], self.shape[1] * self.shape[2]),
+            **learnt,
             **self.split_options,
             "counts": {name: len(part) for name, part in self._rows.items()},
             "fingerprint": pictures.fingerprint,
         }
+
+    def learn(self, pictures: PictureSet, rows: Tensor) -> tuple[PictureSet, Preprocessing]:
+        """Learn the normalisation from the training pictures.
+
+        Args:
+            pictures: All pictures, as they were opened.
+            rows: Those of the training split.
+
+        Returns:
+            The pictures with what was learnt, and this as plain data.
+        """
+        return pictures, normalisation(pictures.statistics[rows], self.shape[1] * self.shape[2])
 
     def facts(self) -> dict[str, Any]:
         """Return number of classes, channels, height and width, as far as they are no arguments."""
@@ -230,20 +249,30 @@ class PictureData(DataModule):
         scale, offset = _affine(self.preprocessing["mean"], self.preprocessing["std"])
         zero = torch.zeros(1, dtype=torch.int64)
         for item in items:
-            path = expand(item)
-            paths = list_pictures(path) if path.is_dir() else [path]
-            if not paths:
+            files = _files_of(item)
+            if not files:
                 yield item, "the folder holds no pictures"
-            for file in paths:
+            for name, file in files:
                 try:
                     with quiet():
                         pixels = self.read_picture(file)
                 except PictureError as error:
-                    yield str(file), str(error)
+                    yield name, str(error)
                     continue
-                warn_if_unlike(str(file), pixels.numpy(), self.preprocessing["brightness"])
+                warn_if_unlike(name, pixels.numpy(), self.preprocessing["brightness"])
                 inputs = pixels.unsqueeze(0).to(torch.float32).mul_(scale).add_(offset)
-                yield str(file), ImageBatch(inputs, zero, zero)
+                yield name, ImageBatch(inputs, zero, zero)
+
+
+def _files_of(item: str) -> list[tuple[str, Path]]:
+    """Return name and path of a picture, or of those in a folder, which are called as it was typed, in their order."""
+    path = expand(item)
+    if not path.is_dir():
+        return [(item, path)]
+    found = find_pictures(path)
+    if found.left_out:
+        logger.warning("%s: left out are %s", item, summary(found.left_out))
+    return [(str(Path(item) / file.relative_to(path)), file) for file in found.pictures]
 
 
 def _affine(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:
@@ -253,18 +282,18 @@ def _affine(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor
     return (1 / (255 * spread)).to(torch.float32), (-centre / spread).to(torch.float32)
 
 
-def picture_statistics(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def picture_statistics(pixels: Levels) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return sum of values, sum of squares, and mean of the outermost pixels, for each picture and channel.
 
     Kept for each picture, so that the normalisation of any split costs no pass over the pixels.
 
     Args:
-        pixels: Pictures, (n, channels, height, width) uint8.
+        pixels: Pictures, (n, channels, height, width) uint8 or float32.
 
     Returns:
-        Statistics, (n, channels, 3) float64, exact sums.
+        Statistics, (n, channels, 3) float64, exact sums of bytes.
     """
-    values = pixels.astype(np.uint32)
+    values = pixels.astype(np.uint32 if pixels.dtype == np.uint8 else np.float64)
     edges = (values[..., 0, :], values[..., -1, :], values[..., 1:-1, 0], values[..., 1:-1, -1])
     border = np.concatenate(edges, axis=-1).mean(axis=-1)
     flat = values.reshape(*values.shape[:2], -1)

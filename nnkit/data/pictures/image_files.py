@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from nnkit.data.pictures.levels import Levels, eight_bits
 from nnkit.files.paths import check_file
 
 logger = logging.getLogger("nnkit")
@@ -18,27 +19,12 @@ logger = logging.getLogger("nnkit")
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Fit = Literal["crop", "stretch", "pad"]
 
-SUFFIXES = frozenset(
-    {
-        ".bmp",
-        ".gif",
-        ".jpeg",
-        ".jpg",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".jp2",
-        ".avif",
-    }
-)
 # What a file may hold, whatever its name: of the others some start programs (PostScript runs `gs`).
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 # A picture of 10,000 x 10,000 is a photograph; more in one small file is a decompression bomb.
 MAX_PIXELS = 100_000_000
+# Colours of 12 bits in 16, of which the upper 8 are read, stay below.
+_DIM = 16
 # How far from the training pictures a brightness may lie before a user is warned: standard deviations, and a
 # floor of a quarter of the range for data whose brightness hardly varies.
 _FAR_STDS = 4.0
@@ -60,27 +46,19 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """Return the files below a folder that end like pictures, sorted, without hidden ones."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
-
-
-def load(path: Path, channels: int, size: tuple[int, int] | None = None) -> Image.Image:
-    """Open a picture upright as grey or colour of 8 bits; transparency is laid over white.
+def load(
+    path: Path, channels: int, size: tuple[int, int] | None = None, *, keep_levels: bool = False
+) -> Image.Image:
+    """Open a picture upright as grey or colour; transparency is laid over white.
 
     Args:
         path: A file of one of `FORMATS`; of an animation, the first picture is taken.
         channels: 1 for grey, 3 for colour.
         size: Height and width that will do, so that a large JPEG is decoded at a fraction of its size.
+        keep_levels: Whether grey of more than 8 bits keeps its levels, rather than becoming 8 bits.
 
     Returns:
-        A picture of mode L or RGB.
+        A picture of mode L or RGB; with `keep_levels` also of mode I or F.
 
     Raises:
         PictureError: If it is none, or too large; the text says why.
@@ -96,7 +74,15 @@ def load(path: Path, channels: int, size: tuple[int, int] | None = None) -> Imag
             if size is not None and image.mode in ("L", "RGB"):
                 # Twice the size keeps the last step of scaling smooth; the larger side, as it may be turned.
                 image.draft(None, (2 * max(size), 2 * max(size)))
-            return _plain(ImageOps.exif_transpose(image)).convert(mode)
+            # Not known any more once the pixels are there.
+            is_halved = keep_levels and any(";16" in str(tile) for tile in image.tile)
+            upright = _plain(ImageOps.exif_transpose(image), keep_levels)
+            if is_halved and upright.mode == "RGB" and np.asarray(upright).max() < _DIM:
+                raise PictureError(
+                    "its colours have 16 bits, only the upper 8 of which can be read, and these are nearly black: "
+                    "save it with 8 bits a colour"
+                )
+            return upright if upright.mode in ("I", "F") else upright.convert(mode)
     except FileNotFoundError as error:
         raise PictureError("there is no such file") from error
     except UnidentifiedImageError as error:
@@ -138,12 +124,15 @@ def fit(image: Image.Image, height: int, width: int, how: Fit) -> Image.Image:
         return image
     if how == "stretch":
         return image.resize((width, height), Image.Resampling.BILINEAR)
-    bring = ImageOps.fit if how == "crop" else ImageOps.pad
-    return bring(image, (width, height), Image.Resampling.BILINEAR)
+    if how == "crop":
+        return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+    # The darkest level of the picture where black is no number that is known yet.
+    black = np.asarray(image).min().item() if image.mode in ("I", "F") else None
+    return ImageOps.pad(image, (width, height), Image.Resampling.BILINEAR, color=black)
 
 
-def to_array(image: Image.Image) -> Pixels:
-    """Return a picture of mode L or RGB as (channels, height, width) uint8."""
+def to_array(image: Image.Image) -> Levels:
+    """Return a picture as (channels, height, width): uint8 of mode L or RGB, int32 of mode I, float32 of mode F."""
     array = np.asarray(image)
     return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
 
@@ -183,12 +172,12 @@ def centre_ink(image: Image.Image, size: int, box: int, by_mass: bool) -> Image.
     return canvas
 
 
-def warn_if_unlike(name: str, pixels: Pixels, brightness: dict[str, Sequence[float]]) -> None:
+def warn_if_unlike(name: str, pixels: Levels, brightness: dict[str, Sequence[float]]) -> None:
     """Warn about a picture that is unlike the training pictures: blank, inverted, far too dark or bright.
 
     Args:
         name: Name of the picture.
-        pixels: The picture as the model will see it, (channels, height, width) uint8.
+        pixels: The picture as the model will see it, (channels, height, width), in [0, 255].
         brightness: Mean and standard deviation, over the training pictures, of the mean of a "picture" and of
             its "border", in [0, 255].
     """
@@ -217,27 +206,21 @@ def warn_if_unlike(name: str, pixels: Pixels, brightness: dict[str, Sequence[flo
         return
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """Bring the modes that Pillow's own conversion would distort to L, RGB or what converts well."""
+def _plain(image: Image.Image, keep_levels: bool) -> Image.Image:
+    """Bring the modes that Pillow's own conversion would distort to I, F, L, RGB or what converts well."""
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_eight_bits(np.asarray(image), image.mode))
+        values = np.asarray(image)
+        if wrong := int((~np.isfinite(values)).sum()):
+            raise PictureError(f"{wrong:,} of {values.size:,} pixels are NaN or infinite")
+        if keep_levels:
+            return Image.fromarray(values.astype(np.float32 if image.mode == "F" else np.int32))
+        # Mode I holds what the file had, 8 or 16 bits, in 32.
+        return Image.fromarray(eight_bits(values, is_wide=image.mode != "I"))
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         over = image.convert("RGBA")
         white = Image.new("RGBA", over.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, over).convert("RGB")
     return image
-
-
-def _eight_bits(values: np.ndarray[Any, Any], mode: str) -> Pixels:
-    if mode == "F":
-        wrong = int((~np.isfinite(values)).sum())
-        if wrong:
-            raise PictureError(f"{wrong:,} of {values.size:,} pixels are NaN or infinite")
-        top = 1.0 if values.max() <= 1 else 255.0
-        return (values.clip(0, top) * (255 / top)).round().astype(np.uint8)
-    # Mode I holds what the file had, 8 or 16 bits, in 32.
-    wide = mode != "I" or values.max() > 255
-    return (values.astype(np.int64).clip(0, 65535) >> 8 if wide else values.clip(0, 255)).astype(np.uint8)
 
 
 def _reducing(scale: float) -> Image.Resampling:

@@ -1,41 +1,45 @@
 """A user's own pictures: a folder for each class, of any sizes and formats."""
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nnkit.data.base import Preprocessing, Split
+from nnkit.data.base import Preprocessing
 from nnkit.data.cache import Prepared, cache_dir, commit, new_array, prepared
 from nnkit.data.download.fetch import console
 from nnkit.data.download.sources import fingerprint
 from nnkit.data.pictures.base import PictureData, PictureSet, picture_statistics
-from nnkit.data.pictures.image_files import (
-    Fit,
-    PictureError,
-    Pixels,
-    fit,
-    list_pictures,
-    load,
-    quiet,
-    to_array,
+from nnkit.data.pictures.image_files import Fit, PictureError, fit, load, quiet, to_array
+from nnkit.data.pictures.levels import (
+    KINDS,
+    TYPES,
+    LevelGather,
+    Levels,
+    Ranges,
+    about_ranges,
+    learn_ranges,
+    measure,
+    to_range,
 )
+from nnkit.data.pictures.listing import Listing, list_classes, summary
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
 from nnkit.machine.memory import total_memory
 from nnkit.suggest import some_of
 from nnkit.ui.consoles import progress_bar
 
-Decode = partial[Pixels]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 logger = logging.getLogger("nnkit")
 
@@ -47,37 +51,37 @@ _LISTED = 10
 # Preparing fewer than this takes no time worth a progress bar.
 _QUICK = 500
 _CHUNK = 256
-_PART_NAMES: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
+
+
+class Fitted(NamedTuple):
+    """A picture brought to size.
+
+    Attributes:
+        levels: (channels, height, width), uint8, or int32 and float32 where the file has more than 8 bits.
+        cut: Share of the file's picture that was cut off.
+    """
+
+    levels: Levels
+    cut: float
+
+
+Decode = partial[Fitted]
 
 
 @dataclass(frozen=True)
-class Listing:
+class FolderSet(PictureSet):
     """The pictures of a folder.
 
     Attributes:
-        root: The folder.
-        paths: All pictures.
-        targets: Class of each, (n,) int64.
-        class_names: Names of the class folders, sorted.
-        parts: Rows of each part that has a folder of its own; all rows are "train" otherwise.
-        fingerprint: SHA-256 over names, sizes and modification times.
-        names_fingerprint: SHA-256 over names and sizes alone, the same for a copy of the folder.
+        listing: Where they lie.
+        notes: What is known of each, (n, 6) float64: `measure` of its levels, and the share that is cut off; NaN
+            where it was not decoded.
+        read: Reads the picture of a row with its own levels; None where all have 8 bits and lie in `pixels`.
     """
 
-    root: Path
-    paths: list[Path]
-    targets: Tensor
-    class_names: list[str]
-    parts: dict[Split, Tensor]
-    fingerprint: str
-    names_fingerprint: str
+    listing: Listing
+    notes: Tensor
+    read: Callable[[int], Levels] | None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -94,6 +98,8 @@ class ImageFolder(PictureData):
         in_channels: 1 for grey, 3 for colour.
         resize: How a picture of another shape gets there: "crop" cuts off what sticks out, "pad" adds
             black bars, "stretch" distorts.
+        grey_range: Levels of pictures with more than 8 bits that become black and white; None: the lowest and the
+            highest of the training pictures.
 
     Raises:
         ValueError: If an option is out of range.
@@ -104,6 +110,7 @@ class ImageFolder(PictureData):
     width: int = 64
     in_channels: int = 3
     resize: Fit = "crop"
+    grey_range: list[float] | None = None
 
     fact_names: ClassVar[tuple[str, ...]] = ("num_classes",)
 
@@ -115,6 +122,8 @@ class ImageFolder(PictureData):
             raise ValueError(f"in_channels must be 1 (grey) or 3 (colour), not {self.in_channels}")
         if self.resize not in get_args(Fit):
             raise ValueError(f"resize must be one of {', '.join(get_args(Fit))}, not {self.resize}")
+        if self.grey_range is not None and not _is_range(self.grey_range):
+            raise ValueError(f"grey_range must be two rising numbers or null, not {self.grey_range}")
         super().__post_init__()
 
     @property
@@ -126,134 +135,177 @@ class ImageFolder(PictureData):
         """List the folder and open the prepared arrays, prepared if need be."""
         if self.root is None:
             raise UserError("data.root: name the folder that holds one folder of pictures for each class")
-        root = expand(self.root)
-        listing = list_classes(root)
-        decode = partial(read_fitted, shape=self.shape, resize=self.resize)
-        fits = len(listing.paths) * int(np.prod(self.shape)) <= (total_memory() or 2**33) // 2
-        options = [str(root.resolve()), str(self.shape), self.resize, str(fits)]
+        listing = list_classes(expand(self.root))
+        # Runs of earlier releases were trained on 8 bits of each level.
+        keep_levels = self.is_new or "grey_ranges" in self.preprocessing
+        decode = partial(read_fitted, shape=self.shape, resize=self.resize, keep_levels=keep_levels)
+        room = (total_memory() or 2**33) // 2
+        fits = len(listing.paths) * math.prod(self.shape) <= room
+        options = [str(listing.root.resolve()), str(self.shape), self.resize, str(fits)]
+        options += ["levels"] * keep_levels
         folder = cache_dir() / "image_folder" / fingerprint(options)[:16]
         key = [listing.fingerprint, *options[1:]]
-        opened = prepared(folder, key, lambda: _prepare(folder, key, listing, decode, fits))
+        opened = prepared(folder, key, lambda: _prepare(folder, key, listing, decode, room))
         return self._set_of(listing, opened, decode)
 
-    def prepare(self) -> Preprocessing:
-        """Add how the pictures were brought to size to what every dataset of pictures learns."""
-        return {**super().prepare(), "resize": self.resize}
+    def learn(self, pictures: PictureSet, rows: Tensor) -> tuple[PictureSet, Preprocessing]:
+        """Learn the range of levels as well, and log what is cut off."""
+        assert isinstance(pictures, FolderSet)
+        notes = pictures.notes[rows]
+        given = self.grey_range and {kind: list(map(float, self.grey_range)) for kind in KINDS[1:]}
+        ranges: Ranges = given or learn_ranges(notes)
+        if pictures.read is not None and ranges:
+            gather = LevelGather(pictures.read, ranges)
+            pictures = replace(pictures, pixels=gather, statistics=_statistics(gather, pictures, rows))
+        if given and not learn_ranges(pictures.notes):
+            logger.warning("data.grey_range has no effect: no picture has more than 8 bits")
+        for sentence in [] if given else about_ranges(notes, ranges):
+            logger.warning("%s: %s", pictures.title, sentence)
+        self._warn_of_cuts(pictures.listing, rows[notes[:, -1] > 0.5], len(rows))
+        pictures, learnt = super().learn(pictures, rows)
+        return pictures, {**learnt, "resize": self.resize, "grey_ranges": ranges}
+
+    def _warn_of_cuts(self, listing: Listing, rows: Tensor, num_train: int) -> None:
+        if len(rows):
+            logger.warning(
+                "%s: data.resize=crop cuts off more than half of %s of %s training pictures, the first %s; "
+                "data.resize=pad or data.resize=stretch keeps all of a picture",
+                *(listing.root, f"{len(rows):,}", f"{num_train:,}", listing.name(int(rows[0]))),
+            )
 
     def read_picture(self, path: Path) -> Tensor:
-        """Read a picture and bring it to size as in training."""
-        channels, height, width = self.preprocessing["shape"]
-        return torch.from_numpy(
-            read_fitted(path, shape=(channels, height, width), resize=self.preprocessing["resize"])
-        )
+        """Read a picture and bring it to size and range as in training."""
+        known = self.preprocessing
+        channels, height, width = known["shape"]
+        shape = (channels, height, width)
+        fitted = read_fitted(path, shape, known["resize"], keep_levels="grey_ranges" in known)
+        return torch.from_numpy(to_range(fitted.levels, known.get("grey_ranges", {})))
 
-    def _set_of(self, listing: Listing, opened: Prepared, decode: Decode) -> PictureSet:
-        arrays, facts = opened.arrays, opened.facts
-        if facts["unreadable"]:
-            logger.warning("%s", _report(facts["unreadable"], len(listing.paths)))
+    def _set_of(self, listing: Listing, opened: Prepared, decode: Decode) -> FolderSet:
+        arrays, unreadable = opened.arrays, opened.facts["unreadable"]
+        broken = {"pictures that cannot be read": _reasons(unreadable)} if unreadable else {}
+        if self.is_new and (left_out := {**listing.left_out, **broken}):
+            logger.warning("%s: left out are %s", listing.root, summary(left_out))
         readable = torch.from_numpy(arrays["readable"]).to(torch.bool)
         parts = {name: rows[readable[rows]] for name, rows in listing.parts.items()}
         kept = set(listing.targets[parts["train"]].tolist())
         lost = [name for number, name in enumerate(listing.class_names) if number not in kept]
         if lost:
             raise UserError(f"no picture of {', '.join(lost)} below {listing.root} can be read")
-        decoded = "pixels" in arrays
+        pixels = arrays.get("pixels")
         # Of files that are decoded anew the bytes are unknown: names and sizes must do.
-        found = [opened.hashes["pixels"], fingerprint(map(str, listing.targets.tolist()))] if decoded else []
-        return PictureSet(
+        hashed = (
+            [opened.hashes["pixels"], fingerprint(map(str, listing.targets.tolist()))]
+            if pixels is not None
+            else []
+        )
+        notes = torch.from_numpy(arrays["notes"])
+        read: Callable[[int], Levels] | None = partial(_from_file, listing.paths, decode)
+        if pixels is not None:
+            read = None if pixels.dtype == np.uint8 else partial(_from_cache, pixels, arrays["notes"])
+        ranges = self.preprocessing.get("grey_ranges", {})
+        return FolderSet(
             title=str(listing.root),
-            pixels=torch.from_numpy(arrays["pixels"]) if decoded else FileGather(listing.paths, decode),
+            pixels=torch.from_numpy(pixels) if read is None else LevelGather(read, ranges),
             targets=listing.targets,
             statistics=torch.from_numpy(arrays["statistics"]),
             class_names=listing.class_names,
-            fingerprint=fingerprint(found) if decoded else listing.names_fingerprint,
+            fingerprint=fingerprint(hashed) if hashed else listing.names_fingerprint,
             parts=parts,
+            listing=listing,
+            notes=notes,
+            read=read,
         )
 
 
-class FileGather:
-    """Decodes the pictures of a batch when they are asked for.
-
-    Args:
-        paths: All files.
-        decode: Reads one as (channels, height, width) uint8.
-    """
-
-    def __init__(self, paths: list[Path], decode: Decode) -> None:
-        self._paths = paths
-        self._decode = decode
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        """Return the pictures of these rows, (batch, channels, height, width) uint8.
-
-        Raises:
-            UserError: If a file cannot be read any more.
-        """
-        pictures = []
-        for row in rows.tolist():
-            try:
-                with quiet():
-                    pictures.append(self._decode(self._paths[row]))
-            except PictureError as error:
-                raise UserError(f"{self._paths[row]} cannot be used: {error}") from error
-        return torch.from_numpy(np.stack(pictures))
-
-
-def read_fitted(path: Path, shape: tuple[int, int, int], resize: Fit) -> Pixels:
+def read_fitted(path: Path, shape: tuple[int, int, int], resize: Fit, keep_levels: bool) -> Fitted:
     """Read one picture and bring it to size.
 
     Args:
         path: The file.
         shape: Channels, height and width.
         resize: How.
-
-    Returns:
-        The picture, (channels, height, width) uint8.
+        keep_levels: See `load`.
 
     Raises:
         PictureError: If it cannot be read.
     """
     channels, height, width = shape
-    return to_array(fit(load(path, channels, (height, width)), height, width, resize))
+    image = load(path, channels, (height, width), keep_levels=keep_levels)
+    sides = sorted((image.width * height, image.height * width))
+    levels = to_array(fit(image, height, width, resize))
+    return Fitted(
+        levels if len(levels) == channels else np.repeat(levels, channels, axis=0),
+        1 - sides[0] / sides[1] if resize == "crop" else 0.0,
+    )
 
 
-def _prepare(folder: Path, key: list[str], listing: Listing, decode: Decode, whole: bool) -> None:
+def _from_file(paths: list[Path], decode: Decode, row: int) -> Levels:
+    try:
+        with quiet():
+            return decode(paths[row]).levels
+    except PictureError as error:
+        raise UserError(f"{paths[row]} cannot be used: {error}") from error
+
+
+def _from_cache(pixels: Levels, notes: Floats, row: int) -> Levels:
+    levels: Levels = pixels[row].astype(TYPES[int(notes[row, 0])])
+    return levels
+
+
+def _statistics(gather: LevelGather, pictures: FolderSet, rows: Tensor) -> Tensor:
+    """Return the statistics of the pictures with the levels of these rows in the range that was learnt."""
+    statistics = pictures.statistics.clone()
+    for part in torch.split(rows[~pictures.notes[rows, 0].isnan()], _CHUNK):
+        statistics[part] = torch.from_numpy(picture_statistics(gather(part).numpy()))
+    return statistics
+
+
+def _is_range(values: list[float]) -> bool:
+    are_numbers = all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+    return are_numbers and len(values) == 2 and values[0] < values[1]
+
+
+class _DeepLevelsError(Exception):
+    """A picture has more than 8 bits where there is room for 8."""
+
+
+def _prepare(folder: Path, key: list[str], listing: Listing, decode: Decode, room: int) -> None:
     """Decode the pictures, all or a sample, and keep what the training needs of them."""
-    count = len(listing.paths)
-    shape = decode.keywords["shape"]
-    statistics = np.full((count, shape[0], 3), np.nan)
+    count, shape = len(listing.paths), decode.keywords["shape"]
+    statistics, notes = np.full((count, shape[0], 3), np.nan), np.full((count, 6), np.nan)
+    fill = partial(_decode_all, listing, decode, statistics, notes)
     (folder / "pixels.npy").unlink(missing_ok=True)
-    if whole:
-        with new_array(folder, "pixels", (count, *shape), "u1") as pixels:
-            unreadable = _decode_all(listing.paths, range(count), decode, statistics, pixels)
-    else:
+    unreadable: dict[str, str] | None = None
+    # float32 holds the levels of any picture; most have 8 bits, which is known once they are decoded.
+    for dtype in ("u1", "f4"):
+        if unreadable is None and count * math.prod(shape) * np.dtype(dtype).itemsize <= room:
+            with suppress(_DeepLevelsError), new_array(folder, "pixels", (count, *shape), dtype) as pixels:
+                unreadable = fill(rows=range(count), pixels=pixels)
+    if unreadable is None:
         logger.warning(
             "%s pictures of %s fill more than half of the memory: they are decoded anew in each epoch; "
             "data.num_workers=N shares this among processes",
             f"{count:,}",
             "x".join(map(str, shape)),
         )
-        sample = range(0, count, max(1, count // _LOOKED_AT))
-        unreadable = _decode_all(listing.paths, sample, decode, statistics)
+        unreadable = fill(rows=range(0, count, max(1, count // _LOOKED_AT)), pixels=None)
     with new_array(folder, "readable", (count,), "u1") as readable:
-        readable[:] = [str(path) not in unreadable for path in listing.paths]
-    with new_array(folder, "statistics", statistics.shape, "f8") as kept:
-        kept[:] = statistics
+        readable[:] = [listing.name(row) not in unreadable for row in range(count)]
+    for name, values in (("statistics", statistics), ("notes", notes)):
+        with new_array(folder, name, values.shape, "f8") as kept:
+            kept[:] = values
     commit(folder, key, {"unreadable": unreadable})
 
 
 def _decode_all(
-    paths: list[Path],
-    rows: range,
-    decode: Decode,
-    statistics: np.ndarray[Any, np.dtype[np.float64]],
-    pixels: Pixels | None = None,
+    listing: Listing, decode: Decode, statistics: Floats, notes: Floats, *, rows: range, pixels: Levels | None
 ) -> dict[str, str]:
-    """Fill in statistics, and pixels if they are kept; return the unreadable files and why they are."""
+    """Fill in statistics, notes, and pixels if they are kept; return the unreadable files and why they are."""
 
-    def attempt(row: int) -> Pixels | str:
+    def attempt(row: int) -> Fitted | str:
         try:
-            return decode(paths[row])
+            return decode(listing.paths[row])
         except PictureError as error:
             return str(error)
 
@@ -265,15 +317,25 @@ def _decode_all(
             chunk = rows[first : first + _CHUNK]
             for row, result in zip(chunk, pool.map(attempt, chunk), strict=True):
                 if isinstance(result, str):
-                    unreadable[str(paths[row])] = result
+                    unreadable[listing.name(row)] = result
                     continue
-                statistics[row] = picture_statistics(result[None])[0]
+                if pixels is not None and not np.can_cast(result.levels.dtype, pixels.dtype, "same_kind"):
+                    raise _DeepLevelsError
+                statistics[row] = picture_statistics(result.levels[None])[0]
+                notes[row] = [*measure(result.levels), result.cut]
                 if pixels is not None:
-                    pixels[row] = result
+                    pixels[row] = result.levels
             advance(len(chunk))
     if len(unreadable) > max(_FEW, len(rows) // 10):
-        raise UserError(f"too many unreadable files: {_report(unreadable, len(rows))}")
+        lines = some_of(_reasons(unreadable), _LISTED, "\n  ")
+        raise UserError(
+            f"too many unreadable files below {listing.root}: {len(unreadable):,} of {len(rows):,}\n  {lines}"
+        )
     return unreadable
+
+
+def _reasons(unreadable: dict[str, str]) -> list[str]:
+    return [f"{name}: {reason}" for name, reason in unreadable.items()]
 
 
 @contextmanager
@@ -288,80 +350,3 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
         return
     with progress_bar(console, text, total) as advance:
         yield advance
-
-
-def _report(unreadable: dict[str, str], total: int) -> str:
-    lines = [f"{name}: {reason}" for name, reason in unreadable.items()]
-    head = f"{len(unreadable):,} of {total:,} pictures cannot be read and are left out:\n  "
-    return head + some_of(lines, _LISTED, "\n  ")
-
-
-def list_classes(root: Path) -> Listing:
-    """List the pictures of a folder with one folder a class, or train, val and test with those inside.
-
-    Args:
-        root: The folder.
-
-    Raises:
-        UserError: If there is no such folder, it holds no pictures or fewer than two classes, or a part has a
-            class that the training part lacks.
-    """
-    if not root.is_dir():
-        raise UserError(f"data.root: there is no folder {root}")
-    folders = _subfolders(root)
-    parts = {_PART_NAMES[path.name.lower()]: path for path in folders if path.name.lower() in _PART_NAMES}
-    if "train" not in parts or not _subfolders(parts["train"]):
-        parts = {"train": root}
-    by_part = {part: _by_class(folder) for part, folder in parts.items()}
-    class_names = sorted(by_part["train"])
-    _check_folders(root, class_names, by_part)
-    paths: list[Path] = []
-    targets: list[int] = []
-    rows: dict[Split, Tensor] = {}
-    for part, classes in by_part.items():
-        first = len(paths)
-        for name in sorted(classes):
-            paths += classes[name]
-            targets += [class_names.index(name)] * len(classes[name])
-        rows[part] = torch.arange(first, len(paths))
-    statuses = [(path.relative_to(root).as_posix(), path.stat()) for path in paths]
-    return Listing(
-        root=root,
-        paths=paths,
-        targets=torch.tensor(targets, dtype=torch.int64),
-        class_names=class_names,
-        parts=rows,
-        fingerprint=fingerprint(f"{name} {status.st_size} {status.st_mtime_ns}" for name, status in statuses),
-        names_fingerprint=fingerprint(f"{name} {status.st_size}" for name, status in statuses),
-    )
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _by_class(folder: Path) -> dict[str, list[Path]]:
-    classes = {path.name: list_pictures(path) for path in _subfolders(folder)}
-    empty = sorted(name for name, paths in classes.items() if not paths)
-    if empty:
-        logger.warning("%s: no pictures in %s, left out", folder, ", ".join(empty))
-    return {name: paths for name, paths in classes.items() if paths}
-
-
-def _check_folders(root: Path, class_names: list[str], by_part: dict[Split, dict[str, list[Path]]]) -> None:
-    if len(class_names) < 2:
-        loose = len(list_pictures(root)) if not class_names else 0
-        found = (
-            f"{root} holds pictures of one class only, {class_names[0]}"
-            if class_names
-            else f"{root} holds {loose:,} pictures outside of class folders"
-            if loose
-            else f"{root} holds no pictures"
-        )
-        raise UserError(f"data.root: {found}; expected is a folder for each of at least two classes")
-    for part, classes in by_part.items():
-        unknown = sorted(set(classes) - set(class_names))
-        if unknown:
-            raise UserError(
-                f"data.root: {root}'s {part} part has classes without training pictures: {unknown}"
-            )

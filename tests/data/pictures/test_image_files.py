@@ -10,7 +10,6 @@ from nnkit.data.pictures.image_files import (
     PictureError,
     centre_ink,
     fit,
-    list_pictures,
     load,
     to_array,
     warn_if_unlike,
@@ -43,6 +42,24 @@ def test_32_bits_and_floats_become_8(tmp_path):
     Image.fromarray(gradient().astype(np.float32)).save(tmp_path / "float.tiff")
     for name in ("int", "unit", "float"):
         assert np.array_equal(to_array(load(tmp_path / f"{name}.tiff", 1))[0], gradient())
+
+
+@pytest.mark.parametrize("type", [np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grey_of_more_than_8_bits_keeps_its_levels(tmp_path, type, channels):
+    values = (gradient() * 16.0).astype(type)
+    Image.fromarray(values).save(tmp_path / "a.tiff")
+    levels = to_array(load(tmp_path / "a.tiff", channels, keep_levels=True))
+    assert levels.dtype == (np.float32 if type is np.float32 else np.int32)
+    assert np.array_equal(levels, values[None])
+
+
+def test_12_bits_of_colour_in_16_are_refused_rather_than_nearly_black(tmp_path):
+    for name, top in (("12 bits", 4095), ("16 bits", 65535)):
+        (tmp_path / name).write_bytes(png_of_16_bits(top))
+    assert load(tmp_path / "16 bits", 3, keep_levels=True).getpixel((1, 0)) == (255, 255, 255)
+    with pytest.raises(PictureError, match="its colours have 16 bits, only the upper 8 of which can be read"):
+        load(tmp_path / "12 bits", 3, keep_levels=True)
 
 
 def test_nan_and_infinite_pixels_are_counted(tmp_path):
@@ -100,10 +117,29 @@ def test_pictures_are_cut_padded_or_stretched_to_size():
     assert to_array(fit(image, 2, 4, "stretch")).shape == (1, 2, 4)
 
 
+def test_bars_beside_a_picture_of_unknown_range_have_its_darkest_level():
+    for type in (np.int32, np.float32):
+        image = Image.fromarray(np.array([[2000, 2400, 2100, 2300]] * 2, type))
+        assert to_array(fit(image, 4, 4, "pad"))[0][[0, 3]].tolist() == [[2000] * 4] * 2
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_start(width, height, bits=8, colour=0):
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+
+
 def png_header(width, height):
-    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    return start + struct.pack(">I", 10) + b"IDAT"
+    return png_start(width, height) + struct.pack(">I", 10) + b"IDAT"
+
+
+def png_of_16_bits(top):
+    """Two pixels of 16 bits a colour, which Pillow does not write: black and `top`."""
+    pixels = zlib.compress(b"\0" + bytes(6) + struct.pack(">3H", top, top, top))
+    return png_start(2, 1, 16, 2) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(
@@ -193,11 +229,3 @@ def test_photographs_of_any_brightness_pass(caplog):
         noise = np.random.default_rng(0).integers(0, 5, (3, 8, 8), dtype=np.uint8)
         warn_if_unlike("a.png", noise + np.uint8(level), spread)
     assert caplog.text == ""
-
-
-def test_pictures_of_a_folder_are_listed_in_order_without_the_hidden(tmp_path):
-    for name in ("b.png", "a.JPG", "sub/c.webp", ".hidden.png", ".cache/d.png", "notes.txt", "Thumbs.db"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("")
-    names = [path.relative_to(tmp_path).as_posix() for path in list_pictures(tmp_path)]
-    assert names == ["a.JPG", "b.png", "sub/c.webp"]

@@ -12,7 +12,7 @@ from nnkit.data.pictures.image_folder import ImageFolder
 from nnkit.data.sampler import Draw
 from nnkit.errors import UserError
 
-SMALL = {"height": 6, "width": 8, "in_channels": 1}
+SMALL = {"height": 6, "width": 8, "in_channels": 1, "batch_size": 8}
 
 
 @pytest.fixture(autouse=True)
@@ -113,15 +113,15 @@ def test_unreadable_files_are_named_and_left_out(root, caplog):
     (root / "light" / "empty.jpg").write_bytes(b"")
     data = prepared(root)
     assert sum(data.preprocessing["counts"].values()) == 30
-    assert "2 of 32 pictures cannot be read and are left out" in caplog.text
-    assert "broken.png: it is no picture" in caplog.text
-    assert "empty.jpg: the file is empty" in caplog.text
+    (line,) = caplog.messages
+    assert "left out are pictures that cannot be read: 2 (dark/broken.png: it is no picture of a" in line
+    assert line.endswith("light/empty.jpg: the file is empty)")
 
 
 def test_too_many_unreadable_files_are_an_error_and_leave_nothing(root):
     for number in range(20):
         (root / "dark" / f"broken{number}.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"too many unreadable files: 20 of 50") as caught:
+    with pytest.raises(UserError, match=r"too many unreadable files below .*: 20 of 50") as caught:
         prepared(root)
     assert "and 10 more" in str(caught.value)
     assert not list(cache_dir().rglob("*.npy"))
@@ -138,8 +138,9 @@ def test_what_is_no_folder_of_classes_is_an_error(root, tmp_path):
     (tmp_path / "empty").mkdir()
     cases = {
         root / "none": "there is no folder",
-        tmp_path / "empty": "empty holds no pictures; expected is a folder for each of at least two classes",
-        root / "dark": "dark holds 10 pictures outside of class folders",
+        tmp_path
+        / "empty": "empty holds no class folders with pictures; expected is a folder for each of at least two",
+        root / "dark": "dark holds no class folders.*\n.*pictures outside of class folders: 10",
     }
     shutil.rmtree(root / "light")
     cases[root] = "holds pictures of one class only, dark"
@@ -153,13 +154,19 @@ def test_what_is_no_folder_of_classes_is_an_error(root, tmp_path):
 def test_an_empty_class_folder_is_left_out_and_said(root, caplog):
     (root / "nothing").mkdir()
     assert prepared(root).preprocessing["class_names"] == ["dark", "light"]
-    assert "no pictures in nothing, left out" in caplog.text
+    assert "left out are class folders without pictures: 1 (nothing)" in caplog.text
+    caplog.clear()
+    data = ImageFolder(root=str(root), **SMALL)
+    data.setup_data(prepared(root).preprocessing)
+    caplog.clear()
+    data.split("test")
+    assert caplog.text == ""
 
 
 def test_a_class_that_is_only_tested_is_an_error(root, tmp_path):
     shutil.copytree(root, tmp_path / "split" / "train")
     fill(tmp_path / "split" / "test" / "strange", 3, 0)
-    with pytest.raises(UserError, match=r"test part has classes without training pictures: \['strange'\]"):
+    with pytest.raises(UserError, match=r"test split has classes without training pictures: \['strange'\]"):
         prepared(tmp_path / "split")
 
 
@@ -168,6 +175,7 @@ def test_a_class_that_is_only_tested_is_an_error(root, tmp_path):
     [
         ({"height": 0}, "height must be at least 1, not 0"),
         ({"in_channels": 4}, r"in_channels must be 1 \(grey\) or 3 \(colour\), not 4"),
+        ({"grey_range": [5, 5]}, r"grey_range must be two rising numbers or null, not \[5, 5\]"),
         ({"resize": "squeeze"}, "resize must be one of crop, stretch, pad, not squeeze"),
     ],
 )
@@ -196,8 +204,8 @@ def test_what_does_not_fit_in_memory_is_decoded_when_asked_for(root, monkeypatch
 
 
 def test_worker_processes_decode_too(root, small_memory):
-    alone = list(prepared(root, batch_size=8).train_dataloader())
-    shared = list(prepared(root, batch_size=8, num_workers=1).train_dataloader())
+    alone = list(prepared(root).train_dataloader())
+    shared = list(prepared(root, num_workers=1).train_dataloader())
     for one, other in zip(alone, shared, strict=True):
         assert torch.equal(one.inputs, other.inputs)
 
@@ -220,6 +228,133 @@ def test_a_new_picture_is_read_as_the_training_pictures_were(root, tmp_path):
     assert pixels.shape == (6, 8)
     # 80x30 padded to 8x6: three rows of picture between black bars.
     assert np.count_nonzero(pixels.numpy().round()[:, 0] == 100) == 3
+
+
+def deep(root, shift=0, type=np.uint16, count=20):
+    """Folders of noise: levels of 12 bits from 1000 up to 1255 + `shift`, and the same pictures with 8 bits."""
+    noise = np.random.default_rng(0).integers(0, 256, (2, count, 6, 8), dtype=np.uint8)
+    noise[:, :, 0, :2] = 0, 255
+    for label in range(2):
+        for number, values in enumerate(noise[label]):
+            for folder, levels in ((root / "deep", 1000 + values.astype(type)), (root / "bytes", values)):
+                path = folder / str(label) / f"{number:02}.tiff"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(levels).save(path)
+    return root / "deep", root / "bytes"
+
+
+def inputs_of(data, name):
+    return data.split(name)[Draw(None, torch.arange(len(data.split(name))))].inputs
+
+
+@pytest.mark.parametrize("type", [np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize("room", [2**40, 1000])
+def test_levels_of_more_than_8_bits_count_as_the_same_pictures_of_8_bits_do(
+    type, room, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(image_folder, "total_memory", lambda: room)
+    wide, narrow = (prepared(folder) for folder in deep(tmp_path, type=type))
+    kind = "float" if type is np.float32 else "integer"
+    assert wide.preprocessing["grey_ranges"] == {kind: [1000, 1255]}
+    assert narrow.preprocessing["grey_ranges"] == {}
+    assert wide.preprocessing["brightness"] == narrow.preprocessing["brightness"]
+    for name in ("train", "val", "test"):
+        torch.testing.assert_close(inputs_of(wide, name), inputs_of(narrow, name), atol=1e-5, rtol=0)
+    assert caplog.text.count("levels 1,000 (black) to 1,255 (white) become 0 to 255") == 1
+
+
+def test_the_range_is_that_of_the_training_pictures_alone(tmp_path):
+    folder, _ = deep(tmp_path)
+    data = prepared(folder)
+    (row,) = {*range(40)}.difference(data.split("train").rows.tolist(), data.split("val").rows.tolist()) - {
+        *data.split("test").rows.tolist()[1:]
+    }
+    path = folder / str(row // 20) / f"{row % 20:02}.tiff"
+    Image.fromarray(np.full((6, 8), 4000, np.uint16)).save(path)
+    again = prepared(folder)
+    assert again.preprocessing["grey_ranges"] == data.preprocessing["grey_ranges"]
+    levels = inputs_of(again, "test")[0] * again.preprocessing["std"][0] + again.preprocessing["mean"][0]
+    torch.testing.assert_close(levels, torch.ones(1, 6, 8))  # white, as what lies outside is cut off
+    # Another split learns another range from the same arrays.
+    other = prepared(folder, split_seed=next(seed for seed in range(1, 99) if trains_on(folder, row, seed)))
+    assert other.preprocessing["grey_ranges"] == {"integer": [1000, 4000]}
+    assert len(list(cache_dir().rglob("pixels.npy"))) == 1
+
+
+def trains_on(folder, row, seed):
+    return row in prepared(folder, split_seed=seed).split("train").rows.tolist()
+
+
+def test_pictures_of_8_bits_among_deeper_ones_stay_as_they_are(tmp_path):
+    folder, narrow = deep(tmp_path)
+    shutil.rmtree(folder / "1")
+    shutil.copytree(narrow / "1", folder / "1")
+    mixed, plain = prepared(folder), prepared(narrow)
+    torch.testing.assert_close(inputs_of(mixed, "train"), inputs_of(plain, "train"), atol=1e-5, rtol=0)
+
+
+def test_a_new_picture_is_brought_to_the_range_of_training(tmp_path):
+    folder, narrow = deep(tmp_path)
+    data = ImageFolder(root=str(folder), **SMALL)
+    data.setup_data(prepared(folder).preprocessing)
+    same = dict(data.read([str(folder / "0"), str(narrow / "0")]))
+    for number in range(20):
+        one, other = (same[str(place / "0" / f"{number:02}.tiff")].inputs for place in (folder, narrow))
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+
+
+def test_a_run_of_an_earlier_release_keeps_8_bits_of_each_level(tmp_path):
+    folder, narrow = deep(tmp_path)
+    for path in narrow.rglob("*.tiff"):
+        levels = np.asarray(Image.open(folder / path.relative_to(narrow)))
+        Image.fromarray((levels >> 8).astype(np.uint8)).save(path)
+    before = prepared(narrow)
+    del before.preprocessing["grey_ranges"]
+    data = ImageFolder(root=str(folder), **SMALL)
+    data.setup_data(before.preprocessing)
+    assert torch.equal(inputs_of(data, "test"), inputs_of(before, "test"))
+    ((_, batch),) = data.read([str(folder / "0" / "03.tiff")])
+    ((_, expected),) = before.read([str(narrow / "0" / "03.tiff")])
+    assert torch.equal(batch.inputs, expected.inputs)
+
+
+def test_a_range_is_the_users_choice(root, tmp_path, caplog):
+    folder, _ = deep(tmp_path)
+    data = prepared(folder, grey_range=[1100, 1200])
+    assert caplog.text == ""
+    std, mean = data.preprocessing["std"][0], data.preprocessing["mean"][0]
+    values = (inputs_of(data, "train") * std + mean).clip(0, 1)
+    shares = [(values < 1e-6).float().mean().item(), (values > 1 - 1e-6).float().mean().item()]
+    assert shares == pytest.approx([0.39, 0.22], abs=0.04)
+    assert values.mean().item() == pytest.approx(mean, abs=1e-4)
+    prepared(root, grey_range=[0, 10])
+    assert "data.grey_range has no effect: no picture has more than 8 bits" in caplog.text
+
+
+def test_what_crop_cuts_off_is_said_of_the_training_pictures(root, caplog):
+    rows = prepared(root).split("train").rows.tolist()
+    caplog.clear()
+    for place, size in ((rows[2], (40, 6)), (rows[5], (8, 30)), (rows[7], (14, 6))):
+        listed = sorted((root / "dark").iterdir()) + sorted((root / "light").iterdir())
+        Image.new("L", size, 50).save(listed[place])
+    name = listed[rows[2]].relative_to(root).as_posix()
+    prepared(root)
+    assert caplog.messages == [
+        f"{root}: data.resize=crop cuts off more than half of 2 of 21 training pictures, the first {name}; "
+        "data.resize=pad or data.resize=stretch keeps all of a picture"
+    ]
+    caplog.clear()
+    prepared(root, resize="pad")
+    assert caplog.text == ""
+
+
+def test_a_linked_root_and_linked_classes_are_read(root, tmp_path):
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "dark").symlink_to(root / "dark")
+    (tmp_path / "linked" / "light").symlink_to(root / "light")
+    (tmp_path / "to root").symlink_to(tmp_path / "linked")
+    data = prepared(tmp_path / "to root")
+    assert torch.equal(inputs_of(data, "train"), inputs_of(prepared(root), "train"))
 
 
 def test_many_pictures_say_that_they_are_prepared(root, capsys):

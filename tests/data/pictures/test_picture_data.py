@@ -198,6 +198,25 @@ def test_arguments_out_of_range_are_named(options, message):
         Things(**options)
 
 
+def test_a_folder_of_new_pictures_keeps_sub_folders_and_order(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("new/b/2.png", "new/b/10.png", "new/a/x.png", "new/c.png", "far/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(PIXELS[0].permute(1, 2, 0).numpy()).save(tmp_path / name)
+    (tmp_path / "new/b/3.heic").write_text("")
+    (tmp_path / "new/d").symlink_to(tmp_path / "far")
+    inside = ["a/x.png", "b/10.png", "b/2.png", "c.png", "d/1.png"]
+    data = things(batch_size=8)
+    assert [name for name, _ in data.read(["new/"])] == [f"new/{name}" for name in inside]
+    assert caplog.messages == ["new/: left out are .heic files, which are not read: 1 (new/b/3.heic)"]
+    assert [name for name, _ in data.read(["~/new/c.png", "~/new"])] == [
+        "~/new/c.png",
+        *(f"~/new/{name}" for name in inside),
+    ]
+    assert [name for name, _ in data.read(["new/../new"])] == [f"new/../new/{name}" for name in inside]
+
+
 def test_files_and_folders_are_read_and_the_bad_ones_reported(tmp_path, caplog):
     data = things()
     good = PIXELS[5].permute(1, 2, 0).numpy()
