@@ -23,7 +23,7 @@ Fit = Literal["crop", "stretch", "pad"]
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 # A picture of 10,000 x 10,000 is a photograph; more in one small file is a decompression bomb.
 MAX_PIXELS = 100_000_000
-# Colours of 12 bits in 16, of which the upper 8 are read, stay below.
+# Colours of 12 bits in 16 stay below, as their upper 8 bits are read.
 _DIM = 16
 # How far from the training pictures a brightness may lie before a user is warned: standard deviations, and a
 # floor of a quarter of the range for data whose brightness hardly varies.
@@ -79,7 +79,7 @@ def load(
             upright = _plain(ImageOps.exif_transpose(image), keep_levels)
             if is_halved and upright.mode == "RGB" and np.asarray(upright).max() < _DIM:
                 raise PictureError(
-                    "its colours have 16 bits, only the upper 8 of which can be read, and these are nearly black: "
+                    "its colours have 16 bits, only their upper 8 can be read, and these are nearly black: "
                     "save it with 8 bits a colour"
                 )
             return upright if upright.mode in ("I", "F") else upright.convert(mode)

@@ -58,7 +58,7 @@ def test_12_bits_of_colour_in_16_are_refused_rather_than_nearly_black(tmp_path):
     for name, top in (("12 bits", 4095), ("16 bits", 65535)):
         (tmp_path / name).write_bytes(png_of_16_bits(top))
     assert load(tmp_path / "16 bits", 3, keep_levels=True).getpixel((1, 0)) == (255, 255, 255)
-    with pytest.raises(PictureError, match="its colours have 16 bits, only the upper 8 of which can be read"):
+    with pytest.raises(PictureError, match="its colours have 16 bits, only their upper 8 can be read"):
         load(tmp_path / "12 bits", 3, keep_levels=True)
 
 
