@@ -12,6 +12,7 @@ NEEDED = {
     "csv": ["data.path=rows.csv"],
     "image_folder": ["data.root=pictures"],
     "text_file": ["data.path=text.txt"],
+    "texts": ["data.path=texts.csv"],
     "text_csv": ["data.path=texts.csv"],
     "jsonl": ["data.path=texts.jsonl"],
     "series_csv": ["data.path=series.csv"],

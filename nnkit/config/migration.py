@@ -25,7 +25,6 @@ MOVED = {
         "pictures.image_folder": "image_folder",
         "series.series_csv": "series_csv",
         "tables.csv": "csv",
-        "text.labelled_files": "jsonl text_csv",
         "text.long_text": "text_file",
     }.items()
     for name in names.split()
@@ -34,6 +33,16 @@ MOVED |= {
     f"nnkit.callbacks.{name}": "nnkit.callbacks.tensorboard" for name in ("attention", "pictures", "samples")
 }
 MOVED["nnkit.callbacks.early_stopping"] = "nnkit.callbacks.stopping"
+# Classes that have another name now.
+RENAMED = {
+    f"nnkit.data.{name}": "nnkit.data.text.text_table.TextTable"
+    for name in (
+        "jsonl.JSONLines",
+        "text_csv.TextCSV",
+        "text.labelled_files.JSONLines",
+        "text.labelled_files.TextCSV",
+    )
+}
 
 
 def migrate(content: Any) -> Any:
@@ -53,6 +62,8 @@ def migrate(content: Any) -> Any:
 def now_at(path: object) -> str | None:
     """Return where the class of an older `_target_` lives now, None if it has not moved."""
     module, _, name = str(path).rpartition(".")
+    if str(path) in RENAMED:
+        return RENAMED[str(path)]
     return f"{MOVED[module]}.{name}" if module in MOVED else None
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -105,12 +104,6 @@ def split_of_word(word: str) -> Split | None:
     return _SPLIT_OF_WORD.get(word.strip().casefold())
 
 
-def rows_of(splits: Sequence[Split]) -> dict[Split, Tensor]:
-    """Return the rows of each split, int64, where the split of every row is settled."""
-    names = np.array(splits)
-    return {split: torch.from_numpy(np.flatnonzero(names == split)) for split in SPLITS}
-
-
 def split_by_hash(text: str, of: int, num_test: int = 1, num_val: int = 1) -> Split:
     """Return the split that the SHA-256 of a text puts it into: `num_test` in `of` are test, `num_val` validation."""
     number = int(hashlib.sha256(text.encode()).hexdigest(), 16) % of
@@ -130,6 +123,11 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
         raise ValueError(
             f"val_fraction and test_fraction must add up to 0.9 at most, not {val_fraction + test_fraction:g}"
         )
+
+
+def settled_by_names(splits: Sequence[Split]) -> Tensor:
+    """Return the place of each row's split in `SPLITS`, (rows,) int64, where the split of every row is known."""
+    return torch.tensor([SPLITS.index(split) for split in splits], dtype=torch.int64)
 
 
 def settled_by_words(codes: Tensor, words: Sequence[str], column: object) -> Tensor:

@@ -14,7 +14,7 @@ from nnkit.data.download.sources import DataFile, Package, Published, collect, o
 from nnkit.data.pairs.pair_data import PairData
 from nnkit.data.pairs.samples import PairedTexts
 from nnkit.data.reading.user_files import find_file
-from nnkit.data.splits import split_by_hash
+from nnkit.data.splits import settled_by_names, split_by_hash
 from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
 
@@ -104,7 +104,7 @@ class CMUdict(PairData):
             sources=list(spoken),
             targets=[list(ways) for ways in spoken.values()],
             fingerprint=found,
-            splits=[split_of(word) for word in spoken],
+            split_keys={"settled": settled_by_names([split_of(word) for word in spoken])},
         )
 
 

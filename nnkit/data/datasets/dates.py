@@ -14,7 +14,7 @@ from nnkit.data.base import Split
 from nnkit.data.counted_random import private_generator
 from nnkit.data.pairs.pair_data import PairData
 from nnkit.data.pairs.samples import PairedTexts
-from nnkit.data.splits import split_by_hash
+from nnkit.data.splits import settled_by_names, split_by_hash
 
 if TYPE_CHECKING:
     from babel import Locale
@@ -88,7 +88,7 @@ class Dates(PairData):
             sources=[text for text, _ in dates],
             targets=[(answer,) for answer in answers],
             fingerprint=found,
-            splits=[split_of(day) for _, day in dates],
+            split_keys={"settled": settled_by_names([split_of(day) for _, day in dates])},
         )
 
 

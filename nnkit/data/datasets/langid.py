@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from nnkit.data.base import Split
-from nnkit.data.splits import split_by_hash
+from nnkit.data.splits import settled_by_names, split_by_hash
 from nnkit.data.text.labelled_texts import Labelled, LabelledTexts
 
 _logger = logging.getLogger("nnkit")
@@ -52,7 +52,7 @@ class LangID(LabelledTexts):
             texts=[name.text.strip() for name in names],
             labels=[name.language for name in names],
             fingerprint=found,
-            splits=[split_of(name.concept) for name in names],
+            split_keys={"settled": settled_by_names([split_of(name.concept) for name in names])},
         )
 
 

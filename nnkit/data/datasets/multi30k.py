@@ -8,8 +8,9 @@ from nnkit.data.base import Split
 from nnkit.data.cache import sha256_of
 from nnkit.data.download.sources import fingerprint
 from nnkit.data.pairs.pair_data import PairData
+from nnkit.data.pairs.parallel import read_parallel
 from nnkit.data.pairs.samples import PairedTexts
-from nnkit.data.pairs.text_pairs import read_parallel
+from nnkit.data.splits import settled_by_names
 from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
@@ -79,7 +80,9 @@ class Multi30k(PairData):
             sources=[text for sides in read.values() for text in sides.sources],
             targets=[(text,) for sides in read.values() for text in sides.targets],
             fingerprint=found,
-            splits=[part for part, sides in read.items() for _ in sides.sources],
+            split_keys={
+                "settled": settled_by_names([part for part, sides in read.items() for _ in sides.sources])
+            },
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from nnkit.data.base import Split
 from nnkit.data.datasets.documentation import Document, gathered, named_documents
+from nnkit.data.splits import settled_by_names
 from nnkit.data.text.labelled_texts import Labelled, LabelledTexts
 from nnkit.data.tokenizing import TokenizerKind
 
@@ -87,7 +88,7 @@ class PyDocsTopics(LabelledTexts):
             texts=[row["text"] for row in rows],
             labels=[row["topic"] for row in rows],
             fingerprint=found,
-            splits=[row["part"] for row in rows],
+            split_keys={"settled": settled_by_names([row["part"] for row in rows])},
         )
 
 

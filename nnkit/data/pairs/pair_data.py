@@ -31,7 +31,7 @@ from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")
 
-# Column of .csv and .tsv files, and key of .jsonl files, that holds the sources.
+# Column of tables that holds the sources where the run's own has no other name.
 SOURCE_COLUMN = "source"
 
 
@@ -111,6 +111,7 @@ class PairData(DataModule):
         self._report(paired, pairs, rows, kept)
         return {
             **self._tokenizers.specs(),
+            **({} if paired.columns is None else {"columns": paired.columns}),
             "max_length": self.max_length,
             # Room for outputs somewhat longer than any target of the training split.
             "max_target_len": longest + longest // 4 + 1,
@@ -220,6 +221,11 @@ class PairData(DataModule):
         )
 
     @property
+    def file_options(self) -> dict[str, Any]:
+        """What is known of how files of texts are written, as `read_texts` takes it."""
+        return {}
+
+    @property
     def max_target_len(self) -> int:
         """Tokens that an output may have, its end token included."""
         return int(self.preprocessing["max_target_len"])
@@ -254,10 +260,11 @@ class PairData(DataModule):
         """Read sources as batches of one, without a target; see `DataModule.read`.
 
         Args:
-            items: Texts; paths of files: .csv, .tsv and .jsonl with a column "source", others with one text on
-                each line; "-" for standard input, a text on each line.
+            items: Texts; paths of files: tables with the column of sources, or one called "source", others with one
+                text on each line; "-" for standard input.
         """
-        for name, text, problem in read_texts(items, SOURCE_COLUMN):
+        own = self.preprocessing.get("columns", {}).get(SOURCE_COLUMN, SOURCE_COLUMN)
+        for name, text, problem in read_texts(items, (own, SOURCE_COLUMN), **self.file_options):
             try:
                 yield name, problem or _without_target(self.encode_source(text))
             except UserError as error:

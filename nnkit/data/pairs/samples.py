@@ -1,8 +1,8 @@
 """Pairs of texts as token ids: their tokenizers, and padded batches."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate, chain
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from nnkit.batches import IGNORED, PairBatch
 from nnkit.data.base import Samples, Split
 from nnkit.data.sampler import Draw
-from nnkit.data.splits import rows_of
+from nnkit.data.text.labelled_texts import SplitRows
 from nnkit.data.text.samples import EncodedTexts, encode_texts
 from nnkit.data.tokenizing import (
     TokenizerKind,
@@ -127,26 +127,29 @@ class PairedTexts:
         sources: The source texts.
         targets: The reference texts of each source; the first is the one to learn.
         fingerprint: SHA-256 of what they were read from.
-        splits: The split of each pair, where that is settled; None: they are split at random.
+        columns: Name of the column of the "source" and of the "target"; None: they were read from no table.
+        split_keys: What the pairs are split by, arguments of `DataModule.split_rows`; none: at random, those with the
+            same source together.
     """
 
     title: str
     sources: list[str]
     targets: Sequence[Sequence[str]]
     fingerprint: str
-    splits: list[Split] | None = None
+    columns: dict[str, str] | None = None
+    split_keys: Mapping[str, Any] = field(default_factory=dict)
 
-    def rows(self, split_rows: Callable[[int], dict[Split, Tensor]]) -> dict[Split, Tensor]:
-        """Return which pairs make up each split, int64; pairs with the same source are in the same one.
+    def rows(self, split_rows: SplitRows) -> dict[Split, Tensor]:
+        """Return which pairs make up each split, int64; a group is in one of them, unless splits are settled.
 
         Args:
-            split_rows: `DataModule.split_rows`, called unless the splits are settled.
+            split_rows: `DataModule.split_rows`.
 
         Raises:
             UserError: If there are too few.
         """
-        if self.splits is not None:
-            return rows_of(self.splits)
+        if self.split_keys:
+            return split_rows(len(self.sources), **self.split_keys)
         groups: dict[str, int] = {}
         group_of = torch.tensor([groups.setdefault(source, len(groups)) for source in self.sources])
         chosen = split_rows(len(groups))

@@ -186,7 +186,7 @@ class SentencePairs(DataModule):
             items: Texts; paths of files with one on each line (.csv and .jsonl: under text); "-" for standard input.
         """
         mask = SPECIAL_TOKENS[self.learnt_tokenizer.mask_id]
-        for name, text, problem in read_texts(items, "text"):
+        for name, text, problem in read_texts(items, ("text",)):
             if not problem and mask not in text:
                 problem = f"nothing is masked in it: write {mask} where a word is to be found"
             try:

@@ -1,190 +1,218 @@
-"""Pairs of texts that a user names: a file with two columns, or two parallel files."""
+"""Pairs of texts that a user names: a table with two columns, lines with a tab, or two parallel files."""
 
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import zip_longest
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
+import torch
+
+from nnkit.data.base import Split
 from nnkit.data.cache import sha256_of
 from nnkit.data.download.sources import fingerprint
 from nnkit.data.pairs.pair_data import PairData
+from nnkit.data.pairs.parallel import complete, read_columns, read_parallel
 from nnkit.data.pairs.samples import PairedTexts
-from nnkit.data.reading.delimited import num_fields
-from nnkit.data.reading.user_files import decoded, find_file, numbered_lines, open_bytes
-from nnkit.errors import UserError
-from nnkit.suggest import some_of
+from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.table_file import TableFile, open_table
+from nnkit.data.reading.user_files import find_file
+from nnkit.data.splits import settled_by_sizes
+from nnkit.data.text.columns import check_columns
+from nnkit.data.text.items import decoded_lines, is_table
+from nnkit.data.text.labelled_texts import keys_of
+from nnkit.data.text.user_tables import UserTables
+from nnkit.errors import ConfigError, Problem, UserError
 
 _logger = logging.getLogger("nnkit")
 
-_LISTED = 5
+# What columns of both sides are called; only an exact name counts, in any case.
+_SOURCES = {"source", "src", "input", "question", "prompt", "instruction", "article", "document"} | {
+    "原文",
+    "问题",
+}
+_TARGETS = {"target", "tgt", "output", "answer", "response", "completion", "translation", "summary"} | {
+    "译文",
+    "回答",
+}
+# fmt: off
+_LANGUAGES = {"ar", "cs", "da", "de", "en", "es", "fi", "fr", "hi", "id", "it", "ja", "ko", "nl", "pl", "pt", "ro",
+              "ru", "sv", "th", "tr", "uk", "vi", "zh"}
+# fmt: on
 
 
 @dataclass(kw_only=True, eq=False)
 class TextPairs(PairData):
-    """Lines with a source, a tab and its target, or two files whose lines correspond; plain or .gz.
+    """A table with columns of sources and targets; lines with a source, a tab and its target; or two parallel files.
 
     The pairs are split at random; those with the same source are in the same split.
 
     Attributes:
-        path: The file with both columns, or that of the sources.
-        target_path: The file of the targets; None: they are in the second column of `path`.
+        path: The table or the file with both columns, or that of the sources; a folder may hold one for each split.
+        target_path: The file of the targets, whose lines correspond; None: they are in a column of `path`.
+        train_path: Instead of `path`: that of the training pairs.
+        val_path: That of the validation pairs; None: they are held out from the training pairs.
+        test_path: That of the test pairs; None: as for val_path.
+        source: Column of the sources; None: found out by its name, or the first one.
+        target: Column of the targets; None: found out by its name, or the second one.
+        split_column: Column that says which split a pair is in.
+        group: Column whose equal values stay in one split.
+        fold: Which of the folds is the test split; None: no folds.
+        folds: Number of folds.
         val_fraction: Share of the pairs held out for validation.
         test_fraction: Share of the pairs held out for the test.
         split_seed: Seed of the split; the split does not depend on `seed`.
+        delimiter: Of a delimited file: the character between two cells; None: found out.
+        encoding: The files' codec; None: found out for each.
+        header: Whether the first row holds the names of the columns; None: found out.
 
     Raises:
-        ValueError: If no path is given or an option is out of range.
+        ValueError: If no path is given, an option is out of range, or two do not go together.
     """
 
     path: str | None = None
     target_path: str | None = None
+    train_path: str | None = None
+    val_path: str | None = None
+    test_path: str | None = None
+    source: str | int | None = None
+    target: str | int | None = None
+    split_column: str | int | None = None
+    group: str | int | None = None
+    fold: int | None = None
+    folds: int = 5
     val_fraction: float = 0.1
     test_fraction: float = 0.1
     split_seed: int = 0
+    delimiter: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
 
-    split_by = ("val_fraction", "test_fraction", "split_seed")
+    split_by = ("val_fraction", "test_fraction", "split_seed", "fold", "folds", "group", "split_column")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.path:
+        if not (self.path or self.train_path):
             raise ValueError(
-                "path must name a file with a source, a tab and its target on each line: data.path=FILE.tsv"
+                "path must name a table with sources and targets, or a file with a source, a tab and its target on "
+                "each line: data.path=FILE.tsv"
             )
+        names = ("train_path", "val_path", "test_path", "source", "target", "split_column", "group", "header")
+        given = [name for name in names if getattr(self, name) is not None]
+        if self.target_path is not None and given:
+            raise ValueError(f"target_path names one of two files of lines, which do not go with {given[0]}")
+        self.reading = Reading(delimiter=self.delimiter, encoding=self.encoding, header=self.header)
+
+    @property
+    def file_options(self) -> dict[str, Any]:
+        """What is known of how files of texts are written, as `read_texts` takes it."""
+        return {"encoding": self.encoding, "header": self.header}
 
     def load(self) -> PairedTexts:
         """Read the pairs.
 
         Raises:
             UserError: If a file cannot be read or has changed.
+            ConfigError: If it lacks a column, or it is not clear which one is meant.
         """
-        paths = [find_file(path) for path in (self.path, self.target_path) if path is not None]
+        found = self._parallel() if self.target_path is not None else self._columns()
+        if not found.sources:
+            raise UserError(f"{found.title}: there is no line with a source and a target")
+        return found
+
+    def _parallel(self) -> PairedTexts:
+        paths = [find_file(str(path)) for path in (self.path, self.target_path)]
         title = " and ".join(map(str, paths))
-        hashes = [sha256_of(path) for path in paths]
-        found = self.unchanged(title, fingerprint(hashes) if len(hashes) > 1 else hashes[0])
-        if len(paths) == 1:
-            sides = read_columns(paths[0], self.is_new)
-        else:
-            sides = read_parallel(paths[0], paths[1], self.is_new)
-        if not sides.sources:
-            raise UserError(f"{title}: there is no line with a source and a target")
-        return PairedTexts(title, sides.sources, [(text,) for text in sides.targets], found)
+        known = self.unchanged(title, fingerprint(map(sha256_of, paths)))
+        sides = read_parallel(paths[0], paths[1], self.is_new, self.encoding)
+        return PairedTexts(title, sides.sources, [(text,) for text in sides.targets], known)
+
+    def _columns(self) -> PairedTexts:
+        """Read one table, or one for each split."""
+        files = self.files_of_splits(self.path)
+        title = str(self.path or self.train_path)
+        if all(map(self._is_plain, files.values())):
+            return self._lines(title, {split: find_file(path) for split, path in files.items()})
+        tables = UserTables(title, {split: self._open_table(path) for split, path in files.items()})
+        known = self.unchanged(title, tables.fingerprint())
+        if self.is_new:
+            tables.say()
+        columns = self.preprocessing.get("columns") or self._choose(title, tables.first.names)
+        cells, keys = tables.read(columns, self.split_options)
+        sides = complete(title, zip(cells["source"], cells["target"], strict=True), self.is_new, "rows")
+        kept = keys_of(keys, torch.tensor(sides.rows, dtype=torch.int64))
+        return PairedTexts(title, sides.sources, [(text,) for text in sides.targets], known, columns, kept)
+
+    def _lines(self, title: str, paths: dict[Split, Path]) -> PairedTexts:
+        """Read lines with a tab, of one file or of one for each split."""
+        hashes = [sha256_of(path) for path in paths.values()]
+        known = self.unchanged(title, hashes[0] if len(hashes) == 1 else fingerprint(hashes))
+        read = {split: read_columns(path, self.encoding, self.is_new) for split, path in paths.items()}
+        settled = settled_by_sizes({split: len(sides.sources) for split, sides in read.items()})
+        sources = [text for sides in read.values() for text in sides.sources]
+        targets = [(text,) for sides in read.values() for text in sides.targets]
+        keys = {"settled": settled} if len(read) > 1 else {}
+        return PairedTexts(title, sources, targets, known, split_keys=keys)
+
+    def _is_plain(self, path: str) -> bool:
+        """Return whether a file has lines with a tab and no names, as earlier releases read all files."""
+        if not self.is_new:
+            return "columns" not in self.preprocessing
+        names = (self.source, self.target, self.split_column, self.group, self.header, self.delimiter)
+        if any(name is not None for name in names) or (is_table(path) and not _has_ending(path, ".tsv")):
+            return False
+        first = next(decoded_lines(find_file(path), self.encoding, report=False), "")
+        return not _has_names(first.split("\t"))
+
+    def _open_table(self, path: str) -> TableFile:
+        """Open a table; without a word that says so, its first row is one of texts."""
+        table = open_table(path, self.reading)
+        given = {
+            str(name)
+            for name in (self.source, self.target, self.split_column, self.group)
+            if name is not None
+        }
+        if self.header is not None or given & set(table.names) or _has_names(table.names):
+            return table
+        return open_table(path, replace(self.reading, header=False))
+
+    def _choose(self, title: str, names: Sequence[str]) -> dict[str, str]:
+        given = {"source": self.source, "target": self.target}
+        chosen = {key: str(name) for key, name in given.items() if name is not None}
+        check_columns(title, names, chosen)
+        for key, words in (("source", _SOURCES), ("target", _TARGETS)):
+            found = [
+                name for name in names if name.strip().casefold() in words and name not in chosen.values()
+            ]
+            if key not in chosen and len(found) == 1:
+                chosen[key] = found[0]
+        taken = {*chosen.values(), *map(str, filter(None, (self.split_column, self.group)))}
+        free = [name for name in names if name not in taken]
+        lacking = [key for key in given if key not in chosen]
+        if len(free) < len(lacking) or (lacking and len(free) > 2):
+            listed = ", ".join(names[:20])
+            raise ConfigError(
+                [
+                    Problem(
+                        f"data.{key}",
+                        f"{title}: none or several of its columns may hold the {key}s: {listed}",
+                        f"type data.{key}=COLUMN",
+                    )
+                    for key in lacking
+                ]
+            )
+        chosen |= dict(zip(lacking, free, strict=False))
+        if self.is_new and None in given.values():
+            sentence = "%s: sources are in column %r, targets in %r (data.source, data.target)"
+            _logger.warning(sentence, title, chosen["source"], chosen["target"])
+        return {key: chosen[key] for key in given}
 
 
-class TwoSides(NamedTuple):
-    """Pairs as two lists of the same length.
-
-    Attributes:
-        sources: The sources, blanks at both ends removed; none is empty.
-        targets: Their targets, likewise.
-    """
-
-    sources: list[str]
-    targets: list[str]
+def _has_ending(path: str, ending: str) -> bool:
+    return path.lower().removesuffix(".gz").endswith(ending)
 
 
-def read_columns(path: Path, report: bool) -> TwoSides:
-    """Read a file with a source, a tab and its target on each line, plain or .gz; further columns are not read.
-
-    Args:
-        path: An existing file.
-        report: Whether to log what is not read.
-
-    Raises:
-        UserError: If a line has another number of columns, is not UTF-8, or no pair is left.
-    """
-    width = 0
-
-    def pairs() -> Iterator[tuple[str, str]]:
-        nonlocal width
-        for number, line in enumerate(_lines(path), 1):
-            if not line.strip():
-                yield "", ""
-                continue
-            fields = line.split("\t")
-            width = width or len(fields)
-            if len(fields) < 2:
-                raise UserError(
-                    f"{path}, line {number}: no tab in {line[:40]!r}; a source, a tab and its target were expected on "
-                    "each line. Two files whose lines correspond: data.path=FILE data.target_path=FILE"
-                )
-            if len(fields) != width:
-                raise UserError(
-                    f"{path}, line {number}: {num_fields(len(fields))} between tabs, the first line has {width}"
-                )
-            yield fields[0], fields[1]
-
-    sides = _complete(str(path), pairs(), report)
-    if width > 2 and report:
-        _logger.warning(
-            "%s has %d columns: the first is read, the second written, others are left", path, width
-        )
-    return sides
-
-
-def read_parallel(source_path: Path, target_path: Path, report: bool) -> TwoSides:
-    """Read two files, plain or .gz, whose lines correspond.
-
-    Args:
-        source_path: An existing file of sources, one on each line.
-        target_path: An existing file of their targets.
-        report: Whether to log what is left out.
-
-    Raises:
-        UserError: If they have different numbers of lines, are not UTF-8, or no pair is left.
-    """
-    counts = [0, 0]
-
-    def pairs() -> Iterator[tuple[str, str]]:
-        for lines in zip_longest(_lines(source_path), _lines(target_path)):
-            for side, line in enumerate(lines):
-                counts[side] += line is not None
-            if None not in lines:
-                yield lines
-
-    title = f"{source_path} and {target_path}"
-    sides = _complete(title, pairs(), report)
-    if counts[0] != counts[1]:
-        raise UserError(
-            f"{source_path} has {counts[0]:,} lines, {target_path} has {counts[1]:,}: the same lines of both must "
-            "belong together, so they must have as many"
-        )
-    return sides
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """Yield the lines, cut at line feeds alone, as other programs count them; a carriage return at the end goes."""
-    with open_bytes(path) as file:
-        for number, line in numbered_lines(path, file):
-            try:
-                yield decoded(line).rstrip("\r\n")
-            except UserError as error:
-                raise UserError(
-                    f"{path}, line {number}: {error}; save the file as UTF-8, for example with: "
-                    f"iconv -f latin1 -t utf-8 {path.name}"
-                ) from error
-
-
-def _complete(title: str, pairs: Iterable[tuple[str, str]], report: bool) -> TwoSides:
-    """Leave out pairs with an empty side."""
-    sides, empty, number = TwoSides([], []), list[int](), 0
-    for number, texts in enumerate(pairs, 1):
-        source, target = (text.strip() for text in texts)
-        if source and target:
-            sides.sources.append(source)
-            sides.targets.append(target)
-        else:
-            empty.append(number)
-    if empty and report:
-        _logger.warning(
-            "%s: %s of %s lines have an empty side and are left out: line%s %s",
-            *(
-                title,
-                f"{len(empty):,}",
-                f"{number:,}",
-                "s" if len(empty) > 1 else "",
-                some_of(empty, _LISTED),
-            ),
-        )
-    return sides
+def _has_names(names: Sequence[str]) -> bool:
+    """Return whether cells of a first row are names of columns of pairs: known ones, or codes of languages."""
+    words = {name.strip().strip('"').casefold() for name in names}
+    return bool(words & (_SOURCES | _TARGETS)) or (len(words) > 1 and words <= _LANGUAGES)

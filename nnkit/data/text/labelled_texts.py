@@ -2,8 +2,8 @@
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from nnkit.batches import TextBatch
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
 from nnkit.data.reading.frame import Texts
 from nnkit.data.sampler import Draw, LengthSampler, padding_share
-from nnkit.data.splits import SPLITS, rows_of
+from nnkit.data.splits import SPLITS
 from nnkit.data.tables.targets import read_target
 from nnkit.data.text.items import read_texts
 from nnkit.data.text.samples import (
@@ -26,15 +26,19 @@ from nnkit.data.text.samples import (
     report_unknown,
 )
 from nnkit.data.tokenizing import Tokenizer, TokenizerKind, check_tokenizer, learn_tokenizer, tokenizer_from
-from nnkit.errors import ConfigError, UserError
+from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.suggest import some_of
 
 _logger = logging.getLogger("nnkit")
 
+# So many different labels are some whatever the number of texts.
+_MAX_FREE_LABELS = 100
 # Share of padding beyond which it is worth a warning.
 _MUCH_PADDING = 0.1
 
-SplitRows = Callable[[int, Tensor], dict[Split, Tensor]]
+
+# `DataModule.split_rows`.
+SplitRows = Callable[..., dict[Split, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -43,19 +47,34 @@ class Labelled:
 
     Attributes:
         title: What they were read from, for messages.
-        columns: Name of the column or key of the "text" and of the "target".
+        columns: Name of the column of the "text" and of the "target".
         texts: The texts, blanks at both ends removed.
-        labels: The label of each text, None where there is none.
+        labels: The label of each text, or of a text that may have several all of its labels; None where none is known.
         fingerprint: SHA-256 of what they were read from.
-        splits: The split of each text, where that is settled; None: they are split at random.
+        split_keys: What the texts are split by, arguments of `DataModule.split_rows`; none: they are split at random.
     """
 
     title: str
     columns: dict[str, str]
     texts: list[str]
-    labels: list[str | None]
+    labels: Sequence[str | tuple[str, ...] | None]
     fingerprint: str
-    splits: list[Split] | None = None
+    split_keys: Mapping[str, Any] = field(default_factory=dict)
+
+    def take(self, rows: list[int]) -> "Labelled":
+        """Return some of the texts."""
+        places = torch.tensor(rows, dtype=torch.int64)
+        return replace(
+            self,
+            texts=[self.texts[row] for row in rows],
+            labels=[self.labels[row] for row in rows],
+            split_keys=keys_of(self.split_keys, places),
+        )
+
+
+def keys_of(keys: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
+    """Return what some of the rows are split by, from what all of them are."""
+    return {key: value[rows] if isinstance(value, Tensor) else value for key, value in keys.items()}
 
 
 @dataclass(frozen=True)
@@ -63,8 +82,9 @@ class Classified:
     """Texts with classes, in splits.
 
     Attributes:
-        texts: The texts that have a label, none of them empty.
-        target: Class of each, (texts,) int64; arbitrary for a text in no split.
+        texts: The texts whose labels are known, none of them empty.
+        target: Class of each, (texts,) int64, arbitrary for a text in no split; or which labels each has, (texts,
+            classes) bool.
         class_names: Names of the classes, those that training texts have.
         rows: Which texts make up each split, int64.
     """
@@ -208,16 +228,27 @@ class LabelledTexts(DataModule):
             learnt, labelled = self.preprocessing, self.load()
             self.unchanged(labelled.title, labelled.fingerprint)
             classified = classify(labelled, self.split_rows, report=False)
-            self._encode(
+            _, opened = self._encode(
                 tokenizer_from(learnt["tokenizer"]),
                 classified,
                 learnt["max_length"],
                 markers=learnt.get("markers", False),
                 report=False,
             )
+            self._check_counts(labelled.title, opened)
         assert self._encoded is not None
         encoded, classified = self._encoded
         return LabelledTextSamples(encoded, classified.target, classified.rows[split])
+
+    def _check_counts(self, title: str, classified: Classified) -> None:
+        """Refuse a file that an earlier release read in another way, such as one with stray quotes."""
+        counts = {split: len(rows) for split, rows in classified.rows.items()}
+        before = self.preprocessing["counts"]
+        if counts != before:
+            raise UserError(
+                f"{title} is read as {sum(counts.values()):,} texts, and was read as {sum(before.values()):,} by the "
+                "release of nnkit that prepared this run\n    go on with that release, or train anew: nnkit train"
+            )
 
     def make_sampler(self, samples: Samples, batch_size: int, seed: int | None) -> LengthSampler:
         """Return the sampler of a split: batches of similar length."""
@@ -236,8 +267,8 @@ class LabelledTexts(DataModule):
         """Read texts as batches of one; see `DataModule.read`.
 
         Args:
-            items: Texts; paths of files: .csv and .jsonl with a column of texts, others with one on each line;
-                "-" for standard input, a text on each line.
+            items: Texts; paths of files: tables with a column of texts, others with one on each line; "-" for standard
+                input.
         """
         learnt = self.preprocessing
         single = SingleTexts(
@@ -247,12 +278,17 @@ class LabelledTexts(DataModule):
             special_tokens=learnt.get("markers", False),
         )
         first = torch.zeros(1, dtype=torch.int64)
-        for name, text, problem in read_texts(items, learnt["columns"]["text"]):
+        for name, text, problem in read_texts(items, (learnt["columns"]["text"],), **self.file_options):
             try:
                 samples = None if problem else LabelledTextSamples(single.encode(text), first, first)
                 yield name, problem if samples is None else samples[Draw(None, first)]
             except UserError as error:
                 yield name, str(error)
+
+    @property
+    def file_options(self) -> dict[str, Any]:
+        """What is known of how files of texts are written, as `read_texts` takes it."""
+        return {}
 
 
 def classify(labelled: Labelled, split_rows: SplitRows, report: bool) -> Classified:
@@ -260,7 +296,7 @@ def classify(labelled: Labelled, split_rows: SplitRows, report: bool) -> Classif
 
     Args:
         labelled: The texts as they were read.
-        split_rows: `DataModule.split_rows`, called unless the splits are settled.
+        split_rows: `DataModule.split_rows`.
         report: Whether to log what is left out.
 
     Raises:
@@ -268,46 +304,41 @@ def classify(labelled: Labelled, split_rows: SplitRows, report: bool) -> Classif
         ConfigError: If the labels are not classes, or all the same.
     """
     labelled = _complete(labelled, report)
-    codes: dict[str, int] = {}
-    numbers = [codes.setdefault(label, len(codes)) for label in labelled.labels if label is not None]
-    values, names = _number(labelled.columns["target"], Texts(np.array(numbers, np.int32), list(codes)))
-    rows = split_rows(len(values), values) if labelled.splits is None else rows_of(labelled.splits)
+    column, labels = labelled.columns["target"], labelled.labels
+    is_multi = any(isinstance(label, tuple) for label in labels)
+    values, names = _number_sets(column, labels) if is_multi else _number(column, labels)
+    rows = split_rows(len(values), None if is_multi else values, **labelled.split_keys)
     return _seen(labelled.texts, values, names, rows, report)
 
 
 def _complete(labelled: Labelled, report: bool) -> Labelled:
     """Leave out texts that are empty or have no label."""
-    texts, labels = labelled.texts, labelled.labels
-    kept = [
-        n for n, (text, label) in enumerate(zip(texts, labels, strict=True)) if text and label is not None
-    ]
+    texts, column = labelled.texts, labelled.columns["target"]
+    pairs = enumerate(zip(texts, labelled.labels, strict=True))
+    kept = [row for row, (text, label) in pairs if text and label is not None]
     empty = sum(not text for text in texts)
     if empty == len(texts):
-        column = labelled.columns["text"]
-        raise UserError(f"{labelled.title} has nothing but empty texts in {column!r}, {len(texts):,} of them")
+        text = labelled.columns["text"]
+        raise UserError(f"{labelled.title} has nothing but empty texts in {text!r}, {len(texts):,} of them")
     if not kept:
-        raise UserError(f"{labelled.title} has no text with a label in {labelled.columns['target']!r}")
+        raise UserError(f"{labelled.title} has no text with a label in {column!r}")
     if len(kept) == len(texts):
         return labelled
     missing = len(texts) - len(kept) - empty
-    for count, what in ((empty, "an empty text"), (missing, f"no label ({labelled.columns['target']!r})")):
+    for count, what in ((empty, "an empty text"), (missing, f"no label ({column!r})")):
         if count and report:
             _logger.warning(
                 "%s: %s of %s rows have %s; they are left out",
                 *(labelled.title, f"{count:,}", f"{len(texts):,}", what),
             )
-    splits = labelled.splits
-    return replace(
-        labelled,
-        texts=[texts[n] for n in kept],
-        labels=[labels[n] for n in kept],
-        splits=None if splits is None else [splits[n] for n in kept],
-    )
+    return labelled.take(kept)
 
 
-def _number(name: str, column: Texts) -> tuple[Tensor, list[str]]:
+def _number(column: str, labels: Sequence[Any]) -> tuple[Tensor, list[str]]:
+    codes: dict[str, int] = {}
+    numbers = [codes.setdefault(label, len(codes)) for label in labels]
     try:
-        target = read_target(name, column, classes=True)
+        target = read_target(column, Texts(np.array(numbers, np.int32), list(codes)), classes=True)
     except ConfigError as error:
         # The target of a table may be an amount, that of a text may not.
         hint = "name another one with data.target=NAME"
@@ -318,22 +349,51 @@ def _number(name: str, column: Texts) -> tuple[Tensor, list[str]]:
     return target.values, target.class_names
 
 
+def _number_sets(column: str, labels: Sequence[Any]) -> tuple[Tensor, list[str]]:
+    """Return which labels each text has, (texts, labels) bool, and their names by alphabet."""
+    names = sorted({name for some in labels for name in some})
+    if len(names) > max(_MAX_FREE_LABELS, len(labels) // 2):
+        raise ConfigError(
+            [
+                Problem(
+                    "data.target",
+                    f"column {column!r} has {len(names):,} different labels in {len(labels):,} texts, such as "
+                    f"{names[0]!r}: these are no classes",
+                    "name another column with data.target=COLUMN, or what separates labels with data.target_separator",
+                )
+            ]
+        )
+    places = {name: place for place, name in enumerate(names)}
+    values = torch.zeros((len(labels), len(names)), dtype=torch.bool)
+    for row, some in enumerate(labels):
+        values[row, [places[name] for name in some]] = True
+    return values, names
+
+
 def _seen(
     texts: list[str], values: Tensor, names: Sequence[str], rows: dict[Split, Tensor], report: bool
 ) -> Classified:
     """Keep the classes that training texts have."""
-    seen = torch.bincount(values[rows["train"]], minlength=len(names)) > 0
-    if int(seen.sum()) < 2:
+    is_multi = values.dim() == 2
+    train = values[rows["train"]]
+    seen = train.any(0) if is_multi else torch.bincount(train, minlength=len(names)) > 0
+    if int(seen.sum()) < (1 if is_multi else 2):
         raise UserError(
             "the training texts have fewer than two different labels: there is nothing to tell apart"
         )
-    kept = {split: part[seen[values[part]]] for split, part in rows.items()}
-    count = sum(map(len, rows.values())) - sum(map(len, kept.values()))
-    if count and report:
-        labels = [repr(name) for name, known in zip(names, seen.tolist(), strict=True) if not known]
-        _logger.warning(
-            "%s validation and test texts are left out, as their label is never seen in training: %s",
-            *(f"{count:,}", some_of(labels, 10)),
+    kept = rows if is_multi else {split: part[seen[values[part]]] for split, part in rows.items()}
+    if report and not seen.all():
+        labels = some_of(
+            [repr(name) for name, known in zip(names, seen.tolist(), strict=True) if not known], 10
         )
+        count = sum(map(len, rows.values())) - sum(map(len, kept.values()))
+        if is_multi:
+            _logger.warning("labels that no training text has are left out: %s", labels)
+        elif count:
+            _logger.warning(
+                "%s validation and test texts are left out, as their label is never seen in training: %s",
+                *(f"{count:,}", labels),
+            )
     class_names = [name for name, known in zip(names, seen.tolist(), strict=True) if known]
-    return Classified(texts, (seen.cumsum(0) - 1)[values], class_names, kept)
+    target = values[:, seen] if is_multi else (seen.cumsum(0) - 1)[values]
+    return Classified(texts, target, class_names, kept)

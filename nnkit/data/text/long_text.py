@@ -24,7 +24,7 @@ from nnkit.data.text.corpus import (
     shown,
     whole_words,
 )
-from nnkit.data.text.items import Item, read_items
+from nnkit.data.text.items import Item, read_items, stdin_lines
 from nnkit.data.text.samples import EvaluationBlocks, TrainingWindows, Windows
 from nnkit.data.text.token_cache import Scan, Write, cached_tokens, changes, learnt_spec, scan
 from nnkit.data.tokenizing import (
@@ -191,6 +191,9 @@ class LongText(DataModule):
                 yield name, str(error)
 
     def _read_file(self, item: str) -> Iterator[Item]:
+        if item == "-":
+            yield from stdin_lines(self.encoding)
+            return
         text = ""
         for piece in read_text(find_file(item), self.encoding):
             text += piece

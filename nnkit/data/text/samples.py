@@ -205,7 +205,7 @@ class LabelledTextSamples(Samples):
 
     Args:
         texts: All texts.
-        target: Class of each text, (texts,) int64.
+        target: Class of each text, (texts,) int64; or which labels each has, (texts, classes) bool.
         rows: Which texts make up the split, int64.
 
     Attributes:
@@ -222,11 +222,15 @@ class LabelledTextSamples(Samples):
     def __getitem__(self, draw: Draw) -> TextBatch:
         rows = self._rows[draw.indices]
         inputs, mask = self._texts.gather(rows)
-        return TextBatch(inputs, mask, self._target[rows], draw.indices)
+        return TextBatch(inputs, mask, self._as_target(rows), draw.indices)
 
     def targets(self) -> Tensor:
         """Return the target of each text."""
-        return self._target[self._rows]
+        return self._as_target(self._rows)
+
+    def _as_target(self, rows: Tensor) -> Tensor:
+        target = self._target[rows]
+        return target.float() if target.dtype == torch.bool else target
 
 
 def report_share(count: int, of: int, what: str) -> None:

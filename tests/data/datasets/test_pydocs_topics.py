@@ -6,6 +6,7 @@ from collections import defaultdict
 import pytest
 
 from nnkit.data.datasets.pydocs_topics import PyDocsTopics, chapter_of
+from nnkit.data.splits import SPLITS
 from nnkit.errors import UserError
 
 SHARED = "This very paragraph stands in two topics of the documentation, so that nobody can say which one it is of."
@@ -41,7 +42,8 @@ def library(tmp_path, monkeypatch):
 
 def rows(data):
     labelled = data.load()
-    return list(zip(labelled.texts, labelled.labels, labelled.splits, strict=True))
+    splits = [SPLITS[place] for place in labelled.split_keys["settled"].tolist()]
+    return list(zip(labelled.texts, labelled.labels, splits, strict=True))
 
 
 def test_paragraphs_are_prose_of_middle_length_and_each_stands_once():

@@ -227,7 +227,7 @@ def test_sources_are_read_from_arguments_files_and_standard_input(write, tmp_pat
         f"{lines}:1": (1, 5),
         f"{lines}:3": (1, 7),
         "stdin:1": (1, 6),
-        "stdin:2": "byte 1 (0xff) is not UTF-8",
+        "stdin:2": "byte 1 (0xff) is not in the encoding utf-8",
         "gone.csv": "no such file: gone.csv",
     }
     batch = read["red dog"]
@@ -265,7 +265,7 @@ def test_the_vocabularies_of_another_run_are_taken_over(write):
         ({"max_vocab": 9, "source_tokenizer": "bytes", "target_tokenizer": "bytes"}, "max_vocab does not go"),
         ({"max_vocab": 9, "target_tokenizer": "bpe"}, "max_vocab must lie between 257"),
         ({"val_fraction": 0.5, "test_fraction": 0.5}, "must add up to 0.9 at most"),
-        ({"path": None}, "path must name a file"),
+        ({"path": None}, "path must name a table"),
     ],
 )
 def test_options_out_of_range(options, sentence):

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from nnkit.data.text.labelled_files import TextCSV
+from nnkit.data.text.text_table import TextTable
 from nnkit.data.tokenizing import SPECIAL_TOKENS, BertTokenizer, learn_tokenizer, tokenizer_from
 from nnkit.errors import UserError
 
@@ -63,9 +63,9 @@ def test_labelled_texts_stand_between_special_tokens(tmp_path):
         f"{'word ' * (number % 9 + 1)}{number % 2},{'odd' if number % 2 else 'even'}" for number in range(40)
     ]
     path.write_text("\n".join(["text,label", *rows]))
-    data = TextCSV(path=str(path), tokenizer="words", markers=True, max_length=8)
+    data = TextTable(path=str(path), tokenizer="words", markers=True, max_length=8)
     data.setup_data()
-    restored = TextCSV(path=str(path))
+    restored = TextTable(path=str(path))
     restored.setup_data(json.loads(json.dumps(data.preprocessing)))
     for one in (data, restored):
         (batch,) = one.test_dataloader()
@@ -78,4 +78,4 @@ def test_labelled_texts_stand_between_special_tokens(tmp_path):
     assert read.inputs.shape == (1, 4)
     assert read.inputs[0, 0] == CLS
     with pytest.raises(ValueError, match="max_length must be at least 3, not 2"):
-        TextCSV(path="x.csv", markers=True, max_length=2)
+        TextTable(path="x.csv", markers=True, max_length=2)

@@ -1,0 +1,246 @@
+"""Labelled texts of a user's table: a file of any kind that `open_table` reads, a folder of them, or one a split."""
+
+import ast
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nnkit.data.reading.delimited_part import DelimitedPart
+from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.table_file import TableFile, open_table
+from nnkit.data.reading.values import is_missing
+from nnkit.data.text.columns import choose_columns
+from nnkit.data.text.labelled_texts import Labelled, LabelledTexts
+from nnkit.data.text.user_tables import UserTables
+from nnkit.errors import ConfigError, Problem, UserError
+
+_logger = logging.getLogger("nnkit")
+
+# Rows by which it is found out which column holds what.
+_SAMPLE = 1_000
+# What may stand between several labels of a text, and the share of cells with it from which on it is taken for that.
+_SEPARATORS = "|;,"
+_MANY = 0.5
+_SPELT = {"bar": "|", "semicolon": ";", "comma": ",", "tab": "\t", "space": " "}
+
+
+@dataclass(kw_only=True, eq=False)
+class TextTable(LabelledTexts):
+    """A table with a column of texts and one of labels.
+
+    Attributes:
+        path: The file, a folder or a pattern of files; a folder may hold one for each split (train, val, test).
+        train_path: Instead of `path`: that of the training rows.
+        val_path: That of the validation rows; None: they are held out from the training rows.
+        test_path: That of the test rows; None: as for val_path.
+        text: Column of the texts; None: found out by `choose_columns`.
+        target: Column of the labels; None: found out in the same way.
+        target_separator: With several labels a text: what stands between them, "" if each cell is one label; None:
+            found out. A list of a typed file needs none.
+        targets: Types of target that the task takes; ["multi"]: a text may have several labels.
+        split_column: Column that says which split a row is in.
+        group: Column whose equal values stay in one split.
+        time: Column in whose order the rows are split, the newest ones for the test.
+        fold: Which of the folds is the test split; None: no folds.
+        folds: Number of folds.
+        val_fraction: Share of the texts held out for validation.
+        test_fraction: Share of the texts held out for the test.
+        split_seed: Seed of the split; the split does not depend on `seed`.
+        delimiter: Of a delimited file: the character between two cells; None: found out.
+        encoding: Its codec; None: found out.
+        header: Whether its first row holds the names of the columns; None: found out.
+        quotes: Whether double quotes enclose its cells; None: found out.
+        missing: Words for a missing label, beside an empty cell; None: the usual ones, such as NA.
+
+    Raises:
+        ValueError: If no path is given or an option is out of range.
+    """
+
+    path: str | None = None
+    train_path: str | None = None
+    val_path: str | None = None
+    test_path: str | None = None
+    text: str | int | None = None
+    target: str | int | None = None
+    target_separator: str | None = None
+    targets: Sequence[str] = ("index",)
+    split_column: str | int | None = None
+    group: str | int | None = None
+    time: str | int | None = None
+    fold: int | None = None
+    folds: int = 5
+    val_fraction: float = 0.1
+    test_fraction: float = 0.1
+    split_seed: int = 0
+    delimiter: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
+    quotes: bool | None = None
+    missing: Sequence[str] | None = None
+
+    split_by = (
+        "val_fraction",
+        "test_fraction",
+        "split_seed",
+        "fold",
+        "folds",
+        "group",
+        "time",
+        "split_column",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.path or self.train_path):
+            raise ValueError("path must name a table with texts and labels: data.path=FILE.csv")
+        self.reading = Reading(
+            delimiter=self.delimiter,
+            encoding=self.encoding,
+            header=self.header,
+            quotes=self.quotes,
+            missing=None if self.missing is None else tuple(self.missing),
+        )
+
+    @property
+    def file_options(self) -> dict[str, Any]:
+        """What is known of how files of texts are written, as `read_texts` takes it."""
+        return {"encoding": self.encoding, "header": self.header, "quotes": self.quotes}
+
+    def load(self) -> Labelled:
+        """Read the rows.
+
+        Raises:
+            UserError: If a file cannot be read or has changed.
+            ConfigError: If it lacks a column, or it is not clear which one is meant.
+        """
+        paths = self.files_of_splits(self.path)
+        title = str(self.path or self.train_path)
+        tables = UserTables(title, {split: open_table(path, self.reading) for split, path in paths.items()})
+        found = self.unchanged(title, tables.fingerprint())
+        if self.is_new:
+            tables.say()
+        columns = self.preprocessing.get("columns") or self._columns(title, tables.first)
+        cells, keys = tables.read(columns, self.split_options)
+        return Labelled(
+            title=title,
+            columns=columns,
+            texts=[(text or "").strip() for text in cells["text"]],
+            labels=self._labels(title, columns["target"], cells["target"], self._missing(tables.first)),
+            fingerprint=found,
+            split_keys=keys,
+        )
+
+    def _columns(self, title: str, table: TableFile) -> dict[str, str]:
+        first = next(table.texts(table.names), None)
+        if first is None:
+            raise UserError(f"{title} holds column names but no rows")
+        sample = {name: cells[:_SAMPLE] for name, cells in zip(table.names, first, strict=True)}
+        for name in (self.split_column, self.group, self.time):
+            sample.pop(str(name), None)
+        # A name such as 2020 comes as a number.
+        text, target = (None if name is None else str(name) for name in (self.text, self.target))
+        return choose_columns(title, sample, text, target, report=self.is_new)
+
+    def _missing(self, table: TableFile) -> tuple[str, ...] | None:
+        """Return the words for a missing label: none where a file has null for it, unless the user names some."""
+        is_typed = not any(isinstance(part, DelimitedPart) for part in table.parts)
+        return () if is_typed and self.reading.missing is None else self.reading.missing
+
+    def _labels(
+        self, title: str, column: str, cells: list[str | None], missing: tuple[str, ...] | None
+    ) -> Sequence[Any]:
+        """Return the label of each row, or all its labels; None where it is missing."""
+        words: Counter[str] = Counter()
+        labels: list[str | None] = []
+        for cell in cells:
+            label = None if cell is None else cell.strip()
+            if label is not None and is_missing(label, missing):
+                words[label] += bool(label)
+                # An empty cell of a column with several labels holds none of them, which is known.
+                label = None if label or not self._is_multi else ""
+            labels.append(label)
+        for word, count in words.items():
+            if count and self.is_new:
+                _logger.warning(
+                    "%s: %r in %s cells of column %r counts as a missing label (data.missing=[] makes it one)",
+                    *(title, word, f"{count:,}", column),
+                )
+        if self._is_multi:
+            return self._label_sets(title, column, labels)
+        _refuse_several(title, column, labels, self.target_separator)
+        return labels
+
+    @property
+    def _is_multi(self) -> bool:
+        return "multi" in self.targets
+
+    def _label_sets(self, title: str, column: str, labels: list[str | None]) -> list[tuple[str, ...] | None]:
+        separator = self.target_separator
+        if separator is None:
+            separator = _likely_separator(labels, 0.0) or ""
+            if self.is_new and not any(_listed(label or "") for label in labels):
+                found = f"are separated by {separator!r}" if separator else "stand alone in their cells"
+                _logger.warning("%s: labels in column %r %s (data.target_separator)", title, column, found)
+        separator = _SPELT.get(separator, separator)
+        empty = sum(label == "" for label in labels)
+        if empty and self.is_new:
+            _logger.warning("%s: %s texts have an empty cell in %r: no label", title, f"{empty:,}", column)
+        return [None if label is None else _cut(label, separator) for label in labels]
+
+
+def _refuse_several(title: str, column: str, labels: Sequence[str | None], separator: str | None) -> None:
+    """Refuse cells that look like several labels where each text is to have one."""
+    example = next((label for label in labels if label and _listed(label) is not None), None)
+    found = _likely_separator(labels, _MANY) if separator is None else separator
+    if example is None and found:
+        example = next(label for label in labels if label and found in label)
+    if example is None:
+        return
+    raise ConfigError(
+        [
+            Problem(
+                "data.target",
+                f"{title}: cells of column {column!r} hold several labels, such as {example[:60]!r}",
+                "type task=multilabel to predict all of them, or data.target_separator='' to take each cell as one",
+            )
+        ]
+    )
+
+
+def _likely_separator(labels: Sequence[str | None], share: float) -> str | None:
+    """Return what cuts more than this share of the cells into labels of which some come again in other cells."""
+    cells = [label for label in labels if label]
+    different = dict.fromkeys(cells)
+    for separator in _SEPARATORS:
+        having = sum(separator in cell for cell in cells)
+        parts = [part for cell in different for part in _cut(cell, separator)]
+        # Names have commas as well: there they must make many classes out of few labels.
+        most = len(different) if separator == "," else len(parts)
+        if having > share * len(cells) and len(set(parts)) < most:
+            return separator
+    return None
+
+
+def _cut(label: str, separator: str) -> tuple[str, ...]:
+    """Return the labels in a cell, each once."""
+    parts = _listed(label)
+    if parts is None:
+        parts = label.split(separator) if separator else [label]
+    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def _listed(label: str) -> list[str] | None:
+    """Return the labels of a list as JSON or Python writes it; None where the cell holds none."""
+    if not (label.startswith("[") and label.endswith("]")):
+        return None
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            found = parse(label)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, list):
+            return [part if isinstance(part, str) else json.dumps(part) for part in found]
+    return None
