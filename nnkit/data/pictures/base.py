@@ -130,6 +130,7 @@ class PictureData(DataModule):
 
     fact_names: ClassVar[tuple[str, ...]] = ("num_classes", "in_channels", "height", "width")
     is_checked = True
+    reads_targets = True
     split_by = ("val_fraction", "test_fraction", "split_seed", "fold", "folds", "subset")
 
     def __post_init__(self) -> None:
@@ -245,14 +246,18 @@ class PictureData(DataModule):
         return pictures
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, ImageBatch | str]]:
-        """Read picture files, and those in folders, as batches of one; see `DataModule.read`."""
+        """Read picture files, and those in folders, as batches of one; see `DataModule.read`.
+
+        A picture in a folder of a class, below a folder that was named, has this class as its target.
+        """
         scale, offset = _affine(self.preprocessing["mean"], self.preprocessing["std"])
+        numbers = {name: number for number, name in enumerate(self.preprocessing["class_names"])}
         zero = torch.zeros(1, dtype=torch.int64)
         for item in items:
             files = _files_of(item)
             if not files:
                 yield item, "the folder holds no pictures"
-            for name, file in files:
+            for name, file, inside in files:
                 try:
                     with quiet():
                         pixels = self.read_picture(file)
@@ -261,18 +266,23 @@ class PictureData(DataModule):
                     continue
                 warn_if_unlike(name, pixels.numpy(), self.preprocessing["brightness"])
                 inputs = pixels.unsqueeze(0).to(torch.float32).mul_(scale).add_(offset)
-                yield name, ImageBatch(inputs, zero, zero)
+                target = next((numbers[part] for part in inside if part in numbers), -1)
+                yield name, ImageBatch(inputs, torch.tensor([target]), zero)
 
 
-def _files_of(item: str) -> list[tuple[str, Path]]:
-    """Return name and path of a picture, or of those in a folder, which are called as it was typed, in their order."""
+def _files_of(item: str) -> list[tuple[str, Path, tuple[str, ...]]]:
+    """Return the pictures that an item names, in order: name, path, and folders below a folder that was named.
+
+    The name is the path as it was typed, and the place of the picture below that.
+    """
     path = expand(item)
     if not path.is_dir():
-        return [(item, path)]
+        return [(item, path, ())]
     found = find_pictures(path)
     if found.left_out:
         logger.warning("%s: left out are %s", item, summary(found.left_out))
-    return [(str(Path(item) / file.relative_to(path)), file) for file in found.pictures]
+    places = [file.relative_to(path) for file in found.pictures]
+    return [(str(Path(item) / place), path / place, place.parts[:-1]) for place in places]
 
 
 def _affine(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:

@@ -217,6 +217,19 @@ def test_a_folder_of_new_pictures_keeps_sub_folders_and_order(tmp_path, monkeypa
     assert [name for name, _ in data.read(["new/../new"])] == [f"new/../new/{name}" for name in inside]
 
 
+def test_class_folders_of_new_pictures_are_their_targets(tmp_path):
+    data = things(batch_size=8)
+    for name in ("new/b/1.png", "new/c/deep/2.png", "new/other/3.png", "new/4.png", "b/5.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(PIXELS[0].permute(1, 2, 0).numpy()).save(tmp_path / name)
+    (read,) = data.read_batches([str(tmp_path / "new"), str(tmp_path / "b")], 8)
+    assert [name.rpartition("/")[2] for name in read.names] == ["4.png", "1.png", "2.png", "3.png", "5.png"]
+    assert read.batch.target.tolist() == [-1, 1, 2, -1, -1]
+    assert read.labelled.tolist() == [False, True, True, False, False]
+    (batch,) = data.labelled_batches(str(tmp_path / "new"))
+    assert batch.target.tolist() == [1, 2]
+
+
 def test_files_and_folders_are_read_and_the_bad_ones_reported(tmp_path, caplog):
     data = things()
     good = PIXELS[5].permute(1, 2, 0).numpy()
@@ -237,5 +250,5 @@ def test_files_and_folders_are_read_and_the_bad_ones_reported(tmp_path, caplog):
     samples = PictureSamples(PIXELS, TARGETS, data.preprocessing["mean"], data.preprocessing["std"])
     read = results[str(tmp_path / "folder" / "a.png")]
     assert torch.equal(read.inputs, batch(samples, [5]).inputs)
-    assert (read.target.tolist(), read.indices.tolist()) == ([0], [0])
+    assert (read.target.tolist(), read.indices.tolist()) == ([-1], [0])
     assert "c.png is blank" in caplog.text and "a.png" not in caplog.text
