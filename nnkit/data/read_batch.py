@@ -52,16 +52,16 @@ class ReadBatch:
 class RowNames(Sequence[str]):
     """Names of the rows of a table, ``file.csv:1`` and so on, made when they are asked for.
 
-    Args:
+    Attributes:
         title: The table as the user named it.
         numbers: Numbers of the rows, counted from 1.
     """
 
     def __init__(self, title: str, numbers: range) -> None:
-        self._title, self._numbers = title, numbers
+        self.title, self.numbers = title, numbers
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self.numbers)
 
     @overload
     def __getitem__(self, place: int) -> str: ...
@@ -69,11 +69,11 @@ class RowNames(Sequence[str]):
     def __getitem__(self, place: slice) -> RowNames: ...
     def __getitem__(self, place: int | slice) -> str | RowNames:
         if isinstance(place, slice):
-            return RowNames(self._title, self._numbers[place])
-        return f"{self._title}:{self._numbers[place]}"
+            return RowNames(self.title, self.numbers[place])
+        return f"{self.title}:{self.numbers[place]}"
 
     def __iter__(self) -> Iterator[str]:
-        return (f"{self._title}:{number}" for number in self._numbers)
+        return (f"{self.title}:{number}" for number in self.numbers)
 
 
 def grouped(

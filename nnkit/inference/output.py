@@ -13,7 +13,9 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from nnkit.data.read_batch import RowNames
 from nnkit.errors import EnvironmentFault, UserError
+from nnkit.tasks.predictions import Coded, Column
 from nnkit.ui.terminal import as_text
 
 if TYPE_CHECKING:
@@ -72,17 +74,25 @@ class JSONOutput(Output):
     ) -> None:
         super().__init__(open_file, proba=proba)
         self._text = json.JSONEncoder(ensure_ascii=ascii_only, default=str).encode
+        # The columns of a batch that are written already, by their identity.
+        self._known: dict[int, list[str]] = {}
 
     def write(self, names: Sequence[str], predictions: Predictions, kept: pa.RecordBatch | None) -> None:
         """Write one line an item; see `Output.write`."""
         tree = dict(predictions.tree())
         if self._proba:
             tree["probabilities"] = predictions.probabilities()
-        item = np.array([*map(as_text, names)], dtype=object)
-        leaves: list[list[str]] = []
-        template = self._template({"item": item, **_renamed(kept, tree), **tree}, leaves)
+        self._known = {}
+        template, leaves = '{"item": %s, ', [self._items(names)]
+        template += self._template({**_renamed(kept, tree), **tree}, leaves).removeprefix("{")
         lines = map((template + "\n").__mod__, zip(*leaves, strict=True))
         self._open_file().write("".join(lines).encode("utf-8"))
+
+    def _items(self, names: Sequence[str]) -> list[str]:
+        if not isinstance(names, RowNames):
+            return [self._text(as_text(name)) for name in names]
+        title = self._text(as_text(names.title)).removesuffix('"')
+        return [f'{title}:{number}"' for number in names.numbers]
 
     def _template(self, tree: Any, leaves: list[list[str]]) -> str:
         """Return the text of every line, %s where a value stands, and add the values to the leaves."""
@@ -94,18 +104,20 @@ class JSONOutput(Output):
             return f"{{{', '.join(items)}}}"
         if isinstance(tree, list):
             return f"[{', '.join(self._template(value, leaves) for value in tree)}]"
-        leaves.append(self._values(tree.tolist() if isinstance(tree, np.ndarray) else tree.to_pylist()))
+        # The best class is in two places.
+        if id(tree) not in self._known:
+            self._known[id(tree)] = self._values(tree)
+        leaves.append(self._known[id(tree)])
         return "%s"
 
-    def _values(self, values: list[Any]) -> list[str]:
-        kinds = set(map(type, values))
-        if kinds == {str}:
-            # Few are different where they are names of classes.
-            known = {value: self._text(value) for value in set(values)}
-            return [known[value] for value in values]
-        if kinds == {float} and np.isfinite(values).all():
-            return [*map(repr, values)]
-        return [*map(self._text, values)]
+    def _values(self, column: Any) -> list[str]:
+        """Return the values of a column, of the predictions or of Arrow, as JSON."""
+        if isinstance(column, Coded):
+            return Coded(column.codes, [*map(self._text, column.values)]).tolist()
+        if not isinstance(column, np.ndarray):
+            return [*map(self._text, column.to_pylist())]
+        is_plain = column.dtype.kind == "f" and np.isfinite(column).all()
+        return [*map(repr if is_plain else self._text, column.tolist())]
 
     def close(self) -> None:
         """Do nothing: every line is complete."""
@@ -123,9 +135,8 @@ class TableOutput(Output):
         made: dict[str, Any] = dict(predictions.columns())
         if self._proba:
             made |= {f"proba_{label}": column for label, column in predictions.probabilities().items()}
-        made = {name: pa.array(np.ascontiguousarray(column)) for name, column in made.items()}
-        item = pa.array([*map(as_text, names)])
-        rows = pa.RecordBatch.from_pydict({"item": item, **_renamed(kept, made), **made})
+        made = {name: _arrow(column) for name, column in made.items()}
+        rows = pa.RecordBatch.from_pydict({"item": _arrow_items(names), **_renamed(kept, made), **made})
         if self._schema is None:
             self._schema = rows.schema
         try:
@@ -199,6 +210,24 @@ class ParquetOutput(TableOutput):
         """Write the file's footer."""
         if self._writer is not None:
             self._writer.close()
+
+
+def _arrow_items(names: Sequence[str]) -> pa.Array:
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if not isinstance(names, RowNames):
+        return pa.array([*map(as_text, names)])
+    numbers = compute.cast(pa.array(np.array(names.numbers)), pa.string())
+    return compute.binary_join_element_wise(as_text(names.title), numbers, ":")
+
+
+def _arrow(column: Column) -> pa.Array:
+    import pyarrow as pa
+
+    if isinstance(column, Coded):
+        return pa.array(column.values, pa.string()).take(pa.array(column.codes))
+    return pa.array(np.ascontiguousarray(column))
 
 
 def _renamed(kept: pa.RecordBatch | None, made: Mapping[str, Any]) -> dict[str, Any]:

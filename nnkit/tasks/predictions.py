@@ -13,8 +13,29 @@ from torch import Tensor
 
 from nnkit.errors import UserError
 
+
+@dataclass(frozen=True)
+class Coded:
+    """A column of texts, few of which are different.
+
+    Attributes:
+        codes: Place of each item's text in `values`, (items,) int64.
+        values: The different texts.
+    """
+
+    codes: NDArray[np.int64]
+    values: Sequence[str]
+
+    def __getitem__(self, rows: slice) -> Coded:
+        return Coded(self.codes[rows], self.values)
+
+    def tolist(self) -> list[str]:
+        """Return the text of each item."""
+        return [self.values[code] for code in self.codes.tolist()]
+
+
 # One value for each item.
-Column = NDArray[Any]
+Column = NDArray[Any] | Coded
 # An object of JSON lines, a column in place of each value.
 Tree = Mapping[str, "Column | Tree | Sequence[Tree]"]
 
@@ -159,9 +180,8 @@ class Rankings(Predictions):
         return {**top[0], "top": top}
 
     def _ranks(self) -> Iterator[tuple[Column, Column]]:
-        labels = np.array(self.labels, dtype=object)
         for classes, shares in zip(self.top.T, self.shares.T, strict=True):
-            yield labels[classes], _decimals(shares)
+            yield Coded(classes, self.labels), _decimals(shares)
 
     def each(self, names: Sequence[str]) -> Iterator[Prediction]:
         """Yield a `Ranking` for each item."""
