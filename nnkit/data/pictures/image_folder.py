@@ -33,6 +33,7 @@ from nnkit.data.pictures.levels import (
     to_range,
 )
 from nnkit.data.pictures.listing import Listing, list_classes, summary
+from nnkit.data.splits import Split
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
 from nnkit.machine.memory import total_memory
@@ -93,6 +94,9 @@ class ImageFolder(PictureData):
 
     Attributes:
         root: The folder.
+        train_path: The same as `root`.
+        val_path: Folder of class folders for validation; None: `root` holds them, or a share of it is held out.
+        test_path: The same for the test.
         height: Height of the pictures the model sees.
         width: Their width.
         in_channels: 1 for grey, 3 for colour.
@@ -106,6 +110,9 @@ class ImageFolder(PictureData):
     """
 
     root: str | None = None
+    train_path: str | None = None
+    val_path: str | None = None
+    test_path: str | None = None
     height: int = 64
     width: int = 64
     in_channels: int = 3
@@ -133,18 +140,25 @@ class ImageFolder(PictureData):
 
     def open(self) -> PictureSet:
         """List the folder and open the prepared arrays, prepared if need be."""
-        if self.root is None:
+        root = self.root or self.train_path
+        if root is None:
             raise UserError("data.root: name the folder that holds one folder of pictures for each class")
-        listing = list_classes(expand(self.root))
+        if self.root and self.train_path:
+            raise UserError(
+                "data.train_path: data.root names the training pictures already: leave one of them out"
+            )
+        given: dict[Split, str | None] = {"val": self.val_path, "test": self.test_path}
+        elsewhere = {split: expand(path) for split, path in given.items() if path}
+        listing = list_classes(expand(root), elsewhere)
         # Runs of earlier releases were trained on 8 bits of each level.
         keep_levels = self.is_new or "grey_ranges" in self.preprocessing
         decode = partial(read_fitted, shape=self.shape, resize=self.resize, keep_levels=keep_levels)
         room = (total_memory() or 2**33) // 2
         fits = len(listing.paths) * math.prod(self.shape) <= room
-        options = [str(listing.root.resolve()), str(self.shape), self.resize, str(fits)]
-        options += ["levels"] * keep_levels
-        folder = cache_dir() / "image_folder" / fingerprint(options)[:16]
-        key = [listing.fingerprint, *options[1:]]
+        options = [str(self.shape), self.resize, str(fits), *["levels"] * keep_levels]
+        places = [str(path.resolve()) for path in (listing.root, *elsewhere.values())]
+        folder = cache_dir() / "image_folder" / fingerprint([*places, *options])[:16]
+        key = [listing.fingerprint, *options]
         opened = prepared(folder, key, lambda: _prepare(folder, key, listing, decode, room))
         return self._set_of(listing, opened, decode)
 
@@ -170,7 +184,7 @@ class ImageFolder(PictureData):
             logger.warning(
                 "%s: data.resize=crop cuts off more than half of %s of %s training pictures, the first %s; "
                 "data.resize=pad or data.resize=stretch keeps all of a picture",
-                *(listing.root, f"{len(rows):,}", f"{num_train:,}", listing.name(int(rows[0]))),
+                *(listing.root, f"{len(rows):,}", f"{num_train:,}", listing.names[int(rows[0])]),
             )
 
     def read_picture(self, path: Path) -> Tensor:
@@ -291,7 +305,7 @@ def _prepare(folder: Path, key: list[str], listing: Listing, decode: Decode, roo
         )
         unreadable = fill(rows=range(0, count, max(1, count // _LOOKED_AT)), pixels=None)
     with new_array(folder, "readable", (count,), "u1") as readable:
-        readable[:] = [listing.name(row) not in unreadable for row in range(count)]
+        readable[:] = [name not in unreadable for name in listing.names]
     for name, values in (("statistics", statistics), ("notes", notes)):
         with new_array(folder, name, values.shape, "f8") as kept:
             kept[:] = values
@@ -317,7 +331,7 @@ def _decode_all(
             chunk = rows[first : first + _CHUNK]
             for row, result in zip(chunk, pool.map(attempt, chunk), strict=True):
                 if isinstance(result, str):
-                    unreadable[listing.name(row)] = result
+                    unreadable[listing.names[row]] = result
                     continue
                 if pixels is not None and not np.can_cast(result.levels.dtype, pixels.dtype, "same_kind"):
                     raise _DeepLevelsError

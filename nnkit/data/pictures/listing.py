@@ -100,6 +100,7 @@ class Listing:
     Attributes:
         root: The folder.
         paths: All pictures.
+        names: What messages call them: their paths below the root, or below the folder of their split.
         targets: Class of each, (n,) int64.
         class_names: Names of the class folders, sorted.
         parts: Rows of each split that has a folder of its own; all rows are "train" otherwise.
@@ -110,6 +111,7 @@ class Listing:
 
     root: Path
     paths: list[Path]
+    names: list[str]
     targets: Tensor
     class_names: list[str]
     parts: dict[Split, Tensor]
@@ -117,29 +119,30 @@ class Listing:
     names_fingerprint: str
     left_out: LeftOut
 
-    def name(self, row: int) -> str:
-        """Return the path of a picture below the root."""
-        return self.paths[row].relative_to(self.root).as_posix()
 
-
-def list_classes(root: Path) -> Listing:
+def list_classes(root: Path, elsewhere: Mapping[Split, Path] | None = None) -> Listing:
     """List the pictures of a folder with one folder a class, or train, val and test with those inside.
 
     Args:
         root: The folder.
+        elsewhere: Folders of class folders for splits that have one of their own.
 
     Raises:
-        UserError: If there is no such folder, it holds no pictures or fewer than two classes, or a split has a
-            class that the training split lacks.
+        UserError: If there is no such folder, it holds no pictures or fewer than two classes, a split has a class that
+            the training split lacks, or two folders.
     """
-    if not root.is_dir():
-        raise UserError(f"data.root: there is no folder {root}")
+    elsewhere = elsewhere or {}
+    for option, folder in {
+        "root": root,
+        **{f"{split}_path": path for split, path in elsewhere.items()},
+    }.items():
+        if not folder.is_dir():
+            raise UserError(f"data.{option}: there is no folder {folder}")
     found = Found()
-    by_split = {
-        split: _by_class(root, folders, found) for split, folders in _split_folders(root, found).items()
-    }
+    folders = _split_folders(root, elsewhere, found)
+    by_split = {split: _by_class(root, inside, elsewhere, found) for split, inside in folders.items()}
     left_out = {
-        why: [path.relative_to(root).as_posix() for path in paths] for why, paths in found.left_out.items()
+        why: [_name(path, root, elsewhere) for path in paths] for why, paths in found.left_out.items()
     }
     class_names = sorted(by_split["train"])
     _check_classes(root, class_names, by_split, left_out)
@@ -152,10 +155,12 @@ def list_classes(root: Path) -> Listing:
             paths += classes[name]
             targets += [class_names.index(name)] * len(classes[name])
         rows[split] = torch.arange(first, len(paths))
-    statuses = [(path.relative_to(root).as_posix(), path.stat()) for path in paths]
+    names = [_name(path, root, elsewhere) for path in paths]
+    statuses = [(name, path.stat()) for name, path in zip(names, paths, strict=True)]
     return Listing(
         root=root,
         paths=paths,
+        names=names,
         targets=torch.tensor(targets, dtype=torch.int64),
         class_names=class_names,
         parts=rows,
@@ -165,27 +170,41 @@ def list_classes(root: Path) -> Listing:
     )
 
 
-def _split_folders(root: Path, found: Found) -> dict[Split, list[Path]]:
+def _name(path: Path, root: Path, elsewhere: Mapping[Split, Path]) -> str:
+    for split, folder in elsewhere.items():
+        if path.is_relative_to(folder):
+            return f"{split}_path/{path.relative_to(folder).as_posix()}"
+    return path.relative_to(root).as_posix()
+
+
+def _split_folders(root: Path, elsewhere: Mapping[Split, Path], found: Found) -> dict[Split, list[Path]]:
     """Return the folders of each split, in the order of their names; the root itself where there are none."""
-    folders = _subfolders(root)
+    folders = _subfolders(root, elsewhere)
     splits: dict[Split, list[Path]] = {}
     for folder in folders:
         if split := split_of_word(folder.name):
             splits.setdefault(split, []).append(folder)
-    if not any(map(_subfolders, splits.get("train", ()))):
-        return {"train": [root]}
-    used = [folder for of_split in splits.values() for folder in of_split]
-    if others := [folder for folder in folders if folder not in used]:
-        found.left_out["folders beside train that are no split"] += others
-    _leave_loose(root, found)
+    if any(_subfolders(folder, elsewhere) for folder in splits.get("train", ())):
+        used = [folder for of_split in splits.values() for folder in of_split]
+        if others := [folder for folder in folders if folder not in used]:
+            found.left_out["folders beside train that are no split"] += others
+        _leave_loose(root, found)
+    else:
+        splits = {"train": [root]}
+    for split, folder in elsewhere.items():
+        if split in splits:
+            raise UserError(f"data.{split}_path: {root} holds {splits[split][0].name} already: leave one out")
+        splits[split] = [folder]
     return splits
 
 
-def _by_class(root: Path, folders: list[Path], found: Found) -> dict[str, list[Path]]:
+def _by_class(
+    root: Path, folders: list[Path], elsewhere: Mapping[Split, Path], found: Found
+) -> dict[str, list[Path]]:
     classes: dict[str, list[Path]] = defaultdict(list)
     for folder in folders:
         _leave_loose(folder, found)
-        for path in _subfolders(folder):
+        for path in _subfolders(folder, elsewhere):
             inside = find_pictures(path, within=(root, folder))
             for why, paths in inside.left_out.items():
                 found.left_out[why] += paths
@@ -196,8 +215,11 @@ def _by_class(root: Path, folders: list[Path], found: Found) -> dict[str, list[P
     return classes
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+def _subfolders(folder: Path, elsewhere: Mapping[Split, Path]) -> list[Path]:
+    """Return the folders in a folder that are not hidden, and that no split has for its own."""
+    taken = {path.resolve() for path in elsewhere.values()}
+    inside = [path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name)]
+    return sorted(path for path in inside if path.resolve() not in taken)
 
 
 def _leave_loose(folder: Path, found: Found) -> None:

@@ -72,6 +72,19 @@ def test_parts_with_folders_of_their_own_are_kept(root, tmp_path):
     assert (values, target.tolist()) == ([150, 151, 152], [1, 1, 1])
 
 
+def test_splits_elsewhere_are_options(root, tmp_path):
+    fill(tmp_path / "held" / "light", 3, 150)
+    data = ImageFolder(train_path=str(root), test_path=str(tmp_path / "held"), **SMALL)
+    data.setup_data()
+    assert data.preprocessing["counts"] == {"train": 27, "val": 3, "test": 3}
+    values, target = levels(data, "test")
+    assert (values, target.tolist()) == ([150, 151, 152], [1, 1, 1])
+    with pytest.raises(ValueError, match="fold holds one fold out and test_path names the test rows"):
+        ImageFolder(root=str(root), test_path=str(tmp_path / "held"), fold=0)
+    with pytest.raises(UserError, match=r"data.train_path: data.root names the training pictures already"):
+        prepared(root, train_path=str(root))
+
+
 def test_the_second_start_decodes_nothing(root):
     first = prepared(root)
     path = next((root / "dark").iterdir())

@@ -68,7 +68,7 @@ def test_circles_of_links_end_and_links_without_a_target_are_said(tmp_path):
 
 
 def classes_of(listing, split):
-    return [listing.name(row) for row in listing.parts[split].tolist()]
+    return [listing.names[row] for row in listing.parts[split].tolist()]
 
 
 def test_linked_class_folders_are_classes_but_not_one_that_leads_back(tmp_path):
@@ -118,3 +118,30 @@ def test_an_error_tells_what_was_there_instead(tmp_path):
         UserError, match=r"one class only, b; .*\n    not used: \.heic files, .*: 2 \(a/1.heic, b/2"
     ):
         list_classes(tmp_path)
+
+
+def test_splits_have_folders_of_their_own(tmp_path):
+    touch(
+        tmp_path,
+        "all/a/1.png",
+        "all/b/2.png",
+        "all/held out/a/3.png",
+        "far/b/4.png",
+        "far/b/5.heic",
+        "far/6.png",
+    )
+    listing = list_classes(tmp_path / "all", {"val": tmp_path / "far", "test": tmp_path / "all/held out"})
+    assert {split: classes_of(listing, split) for split in listing.parts} == {
+        "train": ["a/1.png", "b/2.png"],
+        "val": ["val_path/b/4.png"],
+        "test": ["test_path/a/3.png"],
+    }
+    assert listing.targets.tolist() == [0, 1, 1, 0]
+    assert sorted(listing.left_out.values()) == [["val_path/6.png"], ["val_path/b/5.heic"]]
+    touch(tmp_path, "split/train/a/1.png", "split/test/a/1.png")
+    for folder, own, message in (
+        ("split", {"test": tmp_path / "far"}, r"data.test_path: .*split holds test already: leave one out"),
+        ("all", {"val": tmp_path / "none"}, r"data.val_path: there is no folder .*none"),
+    ):
+        with pytest.raises(UserError, match=message):
+            list_classes(tmp_path / folder, own)
