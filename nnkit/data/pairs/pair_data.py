@@ -3,7 +3,7 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -22,17 +22,18 @@ from nnkit.data.pairs.samples import (
     PairTokenizers,
     check_kinds,
 )
-from nnkit.data.sampler import BatchSampler, LengthSampler, padding_share
+from nnkit.data.read_batch import ReadBatch
+from nnkit.data.sampler import BatchSampler, Draw, LengthSampler, padding_share
 from nnkit.data.splits import SPLIT_TITLES, SPLITS
-from nnkit.data.text.items import read_texts
+from nnkit.data.text.items import Item, TextFiles, batches_of, read_texts
 from nnkit.data.text.samples import SingleTexts, report_share, report_unknown
 from nnkit.data.tokenizing import TokenizerKind
 from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")
 
-# Column of tables that holds the sources where the run's own has no other name.
-SOURCE_COLUMN = "source"
+# Columns of tables that hold sources and targets where those of the run have no other names.
+SIDES = ("source", "target")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -68,6 +69,7 @@ class PairData(DataModule):
     fact_names = ("source_vocab_size", "vocab_size")
     inherited = SPECS
     is_checked = True
+    reads_targets = True
     least_eval_batch = 128
     begin: ClassVar[int] = BEGIN
     end: ClassVar[int] = END
@@ -221,11 +223,6 @@ class PairData(DataModule):
         )
 
     @property
-    def file_options(self) -> dict[str, Any]:
-        """What is known of how files of texts are written, as `read_texts` takes it."""
-        return {}
-
-    @property
     def max_target_len(self) -> int:
         """Tokens that an output may have, its end token included."""
         return int(self.preprocessing["max_target_len"])
@@ -257,22 +254,39 @@ class PairData(DataModule):
         return [tokenizer.token_text(token) for token in tokens]
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, PairBatch | str]]:
-        """Read sources as batches of one, without a target; see `DataModule.read`.
+        """Read sources as batches of one, with their targets where there are any; see `DataModule.read`.
 
         Args:
             items: Texts; paths of files: tables with the column of sources, or one called "source", others with one
                 text on each line; "-" for standard input.
         """
-        own = self.preprocessing.get("columns", {}).get(SOURCE_COLUMN, SOURCE_COLUMN)
-        for name, text, problem in read_texts(items, (own, SOURCE_COLUMN), **self.file_options):
+        return ((item.name, found) for item, found in self._read(items, ()))
+
+    def read_batches(self, items: Sequence[str], size: int, keep: Sequence[str] = ()) -> Iterator[ReadBatch]:
+        """Read sources in batches; see `DataModule.read_batches`."""
+        return batches_of(self._read(items, keep), size, keep)
+
+    def _read(self, items: Sequence[str], keep: Sequence[str]) -> Iterator[tuple[Item, PairBatch | str]]:
+        for item in read_texts(items, replace(self.text_files(), keep=tuple(keep))):
             try:
-                yield name, problem or _without_target(self.encode_source(text))
+                yield item, item.problem or self._pair_of(item)
             except UserError as error:
-                yield name, str(error)
+                yield item, str(error)
 
+    def text_files(self) -> TextFiles:
+        """Return what is known of the files of texts that a user names."""
+        columns = self.preprocessing.get("columns") or dict(zip(SIDES, SIDES, strict=True))
+        return TextFiles(columns=(columns["source"], SIDES[0]), target=columns["target"])
 
-def _without_target(tokens: NDArray[Any]) -> PairBatch:
-    inputs = torch.from_numpy(tokens).long()[None]
-    target = torch.full((1, 1), IGNORED)
-    prefix, indices = torch.full((1, 1), BEGIN), torch.zeros(1, dtype=torch.int64)
-    return PairBatch(inputs, torch.ones_like(inputs, dtype=torch.bool), prefix, target, target[None], indices)
+    def _pair_of(self, item: Item) -> PairBatch:
+        """Return a batch of one; without a target where the item has none."""
+        tokens = self.encode_source(item.text)
+        target = (item.target or "").strip()
+        first = torch.zeros(1, dtype=torch.int64)
+        if target:
+            paired = PairedTexts("", [item.text], [(target,)], "")
+            pairs = EncodedPairs.of(paired, self.tokenizers, self.preprocessing["max_length"])
+            return PairSamples(pairs, first)[Draw(None, first)]
+        inputs = torch.from_numpy(tokens).long()[None]
+        none, prefix = torch.full((1, 1), IGNORED), torch.full((1, 1), BEGIN)
+        return PairBatch(inputs, torch.ones_like(inputs, dtype=torch.bool), prefix, none, none[None], first)

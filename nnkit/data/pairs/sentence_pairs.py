@@ -15,7 +15,7 @@ from nnkit.data.pairs.sentence_samples import NUM_SPECIAL, SentencePairSamples, 
 from nnkit.data.sampler import LengthSampler
 from nnkit.data.splits import SPLITS
 from nnkit.data.text.corpus import Corpus, check_named, named_texts
-from nnkit.data.text.items import read_texts
+from nnkit.data.text.items import TextFiles, read_texts
 from nnkit.data.text.samples import report_share
 from nnkit.data.text.token_cache import changes, scan
 from nnkit.data.tokenizing import (
@@ -186,13 +186,14 @@ class SentencePairs(DataModule):
             items: Texts; paths of files with one on each line (.csv and .jsonl: under text); "-" for standard input.
         """
         mask = SPECIAL_TOKENS[self.learnt_tokenizer.mask_id]
-        for name, text, problem in read_texts(items, ("text",)):
-            if not problem and mask not in text:
+        for item in read_texts(items, TextFiles()):
+            problem = item.problem
+            if not problem and mask not in item.text:
                 problem = f"nothing is masked in it: write {mask} where a word is to be found"
             try:
-                yield name, problem or self.masked(text)
+                yield item.name, problem or self.masked(item.text)
             except UserError as error:
-                yield name, str(error)
+                yield item.name, str(error)
 
     def masked(self, first: str, second: str | None = None) -> SentenceBatch:
         """Return a batch of one text, or of a pair, in which each [MASK] is a masked token; see `masked_pair`.

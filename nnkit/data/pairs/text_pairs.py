@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,7 +18,7 @@ from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.reading.user_files import find_file
 from nnkit.data.splits import settled_by_sizes
 from nnkit.data.text.columns import check_columns
-from nnkit.data.text.items import decoded_lines, is_table
+from nnkit.data.text.items import TextFiles, decoded_lines, is_table
 from nnkit.data.text.labelled_texts import keys_of
 from nnkit.data.text.user_tables import UserTables
 from nnkit.errors import ConfigError, Problem, UserError
@@ -103,10 +102,10 @@ class TextPairs(PairData):
             raise ValueError(f"target_path names one of two files of lines, which do not go with {given[0]}")
         self.reading = Reading(delimiter=self.delimiter, encoding=self.encoding, header=self.header)
 
-    @property
-    def file_options(self) -> dict[str, Any]:
-        """What is known of how files of texts are written, as `read_texts` takes it."""
-        return {"encoding": self.encoding, "header": self.header}
+    def text_files(self) -> TextFiles:
+        """Return what is known of the files of texts that a user names."""
+        by_place = "columns" not in self.preprocessing
+        return replace(super().text_files(), encoding=self.encoding, header=self.header, by_place=by_place)
 
     def load(self) -> PairedTexts:
         """Read the pairs.

@@ -4,13 +4,19 @@ import io
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
+
+from nnkit.batches import Batch
+from nnkit.data.read_batch import ReadBatch, grouped, has_target
 from nnkit.data.reading.encodings import find_encoding, to_text
 from nnkit.data.reading.user_files import find_file, is_file, numbered_lines, open_bytes
-from nnkit.errors import NnkitError, UserError
+from nnkit.errors import ConfigError, NnkitError, UserError
+from nnkit.suggest import absent
 
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".feather", ".arrow")
 _STDIN = "stdin"
@@ -27,11 +33,38 @@ class Item(NamedTuple):
         name: The text itself, the path of its file, or ``file:row``.
         text: The text.
         problem: The sentence that tells why there is none; "" if there is one.
+        target: The cell of the target in its table; None: it has none.
+        kept: The cells of its table to repeat beside its prediction.
     """
 
     name: str
     text: str
     problem: str = ""
+    target: str | None = None
+    kept: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFiles:
+    """What is known of the files of texts that a user names.
+
+    Attributes:
+        columns: What the column of texts may be called.
+        target: The column of the targets, where a table has it.
+        keep: Columns to repeat beside the predictions, which tables must have.
+        encoding: The codec of the run's own files, for files that are not UTF-8.
+        header: Whether the first row of delimited files holds the names of columns; None: found out.
+        quotes: Whether double quotes enclose their cells; None: found out.
+        by_place: Whether the first column holds the texts and the second the targets where none is called so.
+    """
+
+    columns: tuple[str, ...] = ("text",)
+    target: str | None = None
+    keep: tuple[str, ...] = ()
+    encoding: str | None = None
+    header: bool | None = None
+    quotes: bool | None = None
+    by_place: bool = False
 
 
 def read_items(items: Sequence[str], read_file: Callable[[str], Iterable[Item]]) -> Iterator[Item]:
@@ -43,44 +76,68 @@ def read_items(items: Sequence[str], read_file: Callable[[str], Iterable[Item]])
     """
     for item in items:
         try:
-            found = read_file(item) if item == "-" or is_file(item) else [Item(item, item)]
-            for name, text, problem in found:
-                yield Item(name, text, problem or ("" if text.strip() else "an empty text"))
+            for found in read_file(item) if item == "-" or is_file(item) else [Item(item, item)]:
+                is_empty = not (found.problem or found.text.strip())
+                yield found._replace(problem="an empty text") if is_empty else found
         except NnkitError as error:
             yield Item(item, "", str(error))
 
 
-def read_texts(
-    items: Sequence[str],
-    columns: Sequence[str],
-    *,
-    encoding: str | None = None,
-    header: bool | None = None,
-    quotes: bool | None = None,
-) -> Iterator[Item]:
+def read_texts(items: Sequence[str], files: TextFiles) -> Iterator[Item]:
     """Yield texts as `read_items` does, blanks at both ends removed; each file is read in its own encoding.
 
     Args:
-        items: What the user typed.
-        columns: What the column of texts may be called in tables (.csv, .parquet, .jsonl and their like, folders and
-            patterns of them); other files have one text on each line. Standard input is a table if its first line is
-            an object of JSON or names such a column.
-        encoding: The codec of the run's own files, for files that are not UTF-8.
-        header: Whether the first row of delimited files holds the names of columns; None: found out.
-        quotes: Whether double quotes enclose their cells; None: found out.
+        items: What the user typed. Tables (.csv, .parquet, .jsonl and their like, folders and patterns of them) have a
+            column of texts, other files one text on each line. Standard input is a table if its first line is an object
+            of JSON or names the column of texts.
+        files: What is known of the files.
+
+    Raises:
+        UserError: If columns are to be kept, and what is named has none.
     """
+    for item in items if files.keep else ():
+        if item != "-" and not (is_file(item) and is_table(item)):
+            raise UserError(f"--keep {','.join(files.keep)}: {item[:60]!r} is no table and has no columns")
 
     def read_file(item: str) -> Iterator[Item]:
         if item == "-":
             beginning = sys.stdin.buffer.peek() if isinstance(sys.stdin.buffer, io.BufferedReader) else b""
-            if not _begins_table(beginning, columns):
-                return stdin_lines(encoding)
+            if not (files.keep or _begins_table(beginning, files.columns)):
+                return stdin_lines(files.encoding)
         elif not is_table(item):
-            return _text_lines(item, encoding)
-        return _rows(item, columns, encoding, header, quotes)
+            return _text_lines(item, files.encoding)
+        return _rows(item, files)
 
-    for name, text, problem in read_items(items, read_file):
-        yield Item(name, text.strip(), problem)
+    return (item._replace(text=item.text.strip()) for item in read_items(items, read_file))
+
+
+def batches_of(
+    read: Iterable[tuple[Item, Batch | str]], size: int, keep: Sequence[str]
+) -> Iterator[ReadBatch]:
+    """Join texts that were read one by one, in order; a target below 0 or NaN is none.
+
+    Args:
+        read: Texts, each as a batch of one or with the sentence that tells why it is none.
+        size: Texts of a batch, at most.
+        keep: Names of the columns that the items keep.
+    """
+    iterator = iter(read)
+    while group := list(islice(iterator, size)):
+        (joined,) = grouped([(item.name, found) for item, found in group], len(group))
+        labelled = None
+        if any(item.target is not None for item, _ in group):
+            targets = [found.target for _, found in group if not isinstance(found, str)]
+            labelled = torch.tensor([bool(has_target(target)) for target in targets], dtype=torch.bool)
+        yield replace(joined, labelled=labelled, kept=_kept([item for item, _ in group], keep))
+
+
+def _kept(items: Sequence[Item], keep: Sequence[str]) -> Any:
+    if not keep:
+        return None
+    import pyarrow as pa
+
+    columns = zip(*(item.kept or (None,) * len(keep) for item in items), strict=True)
+    return pa.record_batch([pa.array(cells, pa.string()) for cells in columns], names=list(keep))
 
 
 def is_table(item: str) -> bool:
@@ -98,24 +155,41 @@ def _begins_table(beginning: bytes, columns: Sequence[str]) -> bool:
     )
 
 
-def _rows(
-    item: str, columns: Sequence[str], encoding: str | None, header: bool | None, quotes: bool | None
-) -> Iterator[Item]:
+def _rows(item: str, files: TextFiles) -> Iterator[Item]:
     # pyarrow takes long to import, and the data that come with nnkit do without.
     from nnkit.data.reading.dialect import Reading
     from nnkit.data.reading.table_file import open_table
 
-    own = None if item == "-" or not Path(item).is_file() else _own_encoding(Path(item), encoding)
-    table = open_table(item, Reading(encoding=own, header=header, quotes=quotes))
-    column = next((name for name in columns if name in table.names), None)
+    encoding = _own_encoding(Path(item), files.encoding) if Path(item).is_file() else None
+    reading = Reading(encoding=encoding, header=files.header, quotes=files.quotes)
+    table = open_table(item, reading)
+    column = next((name for name in files.columns if name in table.names), None)
+    target = files.target if files.target in table.names else None
+    if column is None:
+        # As the run's own file: its columns were numbered, or told by their places.
+        nameless = open_table(item, replace(reading, header=False))
+        places = (nameless.names[0], files.columns[0]) if files.by_place else files.columns
+        column = next((name for name in reversed(places) if name in nameless.names), None)
+        if column is not None:
+            target = nameless.names[1] if files.by_place and len(nameless.names) > 1 else files.target
+            table, target = nameless, target if target in nameless.names else None
     if column is None:
         raise UserError(
-            f"there is no column {columns[0]!r}, the one with the texts; it has: {', '.join(table.names[:20])}"
+            f"there is no column {files.columns[0]!r}, the one with the texts; it has: {', '.join(table.names[:20])}"
         )
+    lacking = [name for name in files.keep if name not in table.names]
+    if lacking:
+        raise ConfigError([absent("--keep", item, lacking[0], table.names)])
     table.say()
-    rows = chain.from_iterable(cells for (cells,) in table.texts([column]))
-    for number, cell in enumerate(rows, 1):
-        yield Item(f"{_STDIN if item == '-' else item}:{number}", cell or "")
+    wanted = [column, target or column, *files.keep]
+    names = list(dict.fromkeys(wanted))
+    number = 0
+    for chunk in table.texts(names):
+        by_name = dict(zip(names, chunk, strict=True))
+        for text, found, *kept in zip(*(by_name[name] for name in wanted), strict=True):
+            number += 1
+            name = f"{_STDIN if item == '-' else item}:{number}"
+            yield Item(name, text or "", "", found if target else None, tuple(kept))
 
 
 def _own_encoding(path: Path, given: str | None) -> str | None:

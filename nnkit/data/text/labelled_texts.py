@@ -12,11 +12,13 @@ from torch import Tensor
 
 from nnkit.batches import TextBatch
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
+from nnkit.data.read_batch import ReadBatch
 from nnkit.data.reading.frame import Texts
+from nnkit.data.reading.values import parse_number
 from nnkit.data.sampler import Draw, LengthSampler, padding_share
 from nnkit.data.splits import SPLITS
 from nnkit.data.tables.targets import read_target
-from nnkit.data.text.items import read_texts
+from nnkit.data.text.items import Item, TextFiles, batches_of, read_texts
 from nnkit.data.text.samples import (
     EncodedTexts,
     LabelledTextSamples,
@@ -121,6 +123,7 @@ class LabelledTexts(DataModule):
     fact_names = ("vocab_size", "num_classes")
     inherited = ("tokenizer",)
     is_checked = True
+    reads_targets = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -267,9 +270,16 @@ class LabelledTexts(DataModule):
         """Read texts as batches of one; see `DataModule.read`.
 
         Args:
-            items: Texts; paths of files: tables with a column of texts, others with one on each line; "-" for standard
-                input.
+            items: Texts; paths of files: tables with a column of texts, and maybe one of labels, others with one text
+                on each line; "-" for standard input.
         """
+        return ((item.name, found) for item, found in self._read(items, ()))
+
+    def read_batches(self, items: Sequence[str], size: int, keep: Sequence[str] = ()) -> Iterator[ReadBatch]:
+        """Read texts in batches; see `DataModule.read_batches`."""
+        return batches_of(self._read(items, keep), size, keep)
+
+    def _read(self, items: Sequence[str], keep: Sequence[str]) -> Iterator[tuple[Item, TextBatch | str]]:
         learnt = self.preprocessing
         single = SingleTexts(
             tokenizer_from(learnt["tokenizer"]),
@@ -277,18 +287,50 @@ class LabelledTexts(DataModule):
             learnt["max_length"],
             special_tokens=learnt.get("markers", False),
         )
+        target_of = self.target_reader()
         first = torch.zeros(1, dtype=torch.int64)
-        for name, text, problem in read_texts(items, (learnt["columns"]["text"],), **self.file_options):
+        for item in read_texts(items, replace(self.text_files(), keep=tuple(keep))):
             try:
-                samples = None if problem else LabelledTextSamples(single.encode(text), first, first)
-                yield name, problem if samples is None else samples[Draw(None, first)]
+                if item.problem:
+                    yield item, item.problem
+                else:
+                    samples = LabelledTextSamples(single.encode(item.text), target_of(item.target), first)
+                    yield item, samples[Draw(None, first)]
             except UserError as error:
-                yield name, str(error)
+                yield item, str(error)
 
-    @property
-    def file_options(self) -> dict[str, Any]:
-        """What is known of how files of texts are written, as `read_texts` takes it."""
-        return {}
+    def text_files(self) -> TextFiles:
+        """Return what is known of the files of texts that a user names."""
+        columns = self.preprocessing["columns"]
+        return TextFiles(columns=(columns["text"],), target=columns["target"])
+
+    def target_reader(self) -> Callable[[str | None], Tensor]:
+        """Return what turns the cell of a label into a target, (1, ...); -1 or NaN for one that is not known."""
+        class_of = ClassOf(self.preprocessing["class_names"])
+        return lambda cell: torch.tensor([class_of(cell)])
+
+
+class ClassOf:
+    """Tells the number of a class by what a table calls it: where all classes are numbers, 1 and 1.0 are one.
+
+    Args:
+        names: Names of the classes.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._places = {name: place for place, name in enumerate(names)}
+        numbers = {parse_number(name): place for place, name in enumerate(names)}
+        self._numbers = {number: place for number, place in numbers.items() if number is not None}
+        self._are_numbers = len(self._numbers) == len(names)
+
+    def __call__(self, cell: str | None) -> int:
+        """Return the number of the class, -1 for another one or none."""
+        name = (cell or "").strip()
+        place = self._places.get(name, -1)
+        if place < 0 and self._are_numbers:
+            number = parse_number(name)
+            place = -1 if number is None else self._numbers.get(number, -1)
+        return place
 
 
 def classify(labelled: Labelled, split_rows: SplitRows, report: bool) -> Classified:

@@ -184,11 +184,11 @@ class LongText(DataModule):
             items: Texts; paths of text files; "-" for standard input, a text on each line. The first `MAX_TOKENS`
                 tokens of a text are read.
         """
-        for name, text, problem in read_items(items, self._read_file):
+        for item in read_items(items, self._read_file):
             try:
-                yield name, problem or _block_of(name, text, self.learnt_tokenizer)
+                yield item.name, item.problem or _block_of(item.name, item.text, self.learnt_tokenizer)
             except UserError as error:
-                yield name, str(error)
+                yield item.name, str(error)
 
     def _read_file(self, item: str) -> Iterator[Item]:
         if item == "-":

@@ -4,15 +4,20 @@ import ast
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from nnkit.data.base import Preprocessing
 from nnkit.data.reading.delimited_part import DelimitedPart
 from nnkit.data.reading.dialect import Reading
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.reading.values import is_missing
 from nnkit.data.text.columns import choose_columns
+from nnkit.data.text.items import TextFiles
 from nnkit.data.text.labelled_texts import Labelled, LabelledTexts
 from nnkit.data.text.user_tables import UserTables
 from nnkit.errors import ConfigError, Problem, UserError
@@ -104,10 +109,34 @@ class TextTable(LabelledTexts):
             missing=None if self.missing is None else tuple(self.missing),
         )
 
-    @property
-    def file_options(self) -> dict[str, Any]:
-        """What is known of how files of texts are written, as `read_texts` takes it."""
-        return {"encoding": self.encoding, "header": self.header, "quotes": self.quotes}
+    def forget(self) -> None:
+        """Drop the texts."""
+        super().forget()
+        self._separator = ""
+
+    def prepare(self) -> Preprocessing:
+        """Read the texts as any labelled ones, and note what separates several labels."""
+        learnt = super().prepare()
+        return {**learnt, "target_separator": self._separator} if self._is_multi else learnt
+
+    def text_files(self) -> TextFiles:
+        """Return what is known of the files of texts that a user names."""
+        known = super().text_files()
+        return replace(known, encoding=self.encoding, header=self.header, quotes=self.quotes)
+
+    def target_reader(self) -> Callable[[str | None], Tensor]:
+        """Return what turns the cell of a label into a target; see `LabelledTexts.target_reader`."""
+        if not self._is_multi:
+            return super().target_reader()
+        names, separator = self.preprocessing["class_names"], self.preprocessing["target_separator"]
+
+        def read(cell: str | None) -> Tensor:
+            if cell is None or (cell.strip() and is_missing(cell, self.reading.missing)):
+                return torch.full((1, len(names)), torch.nan)
+            labels = set(_cut(cell.strip(), separator))
+            return torch.tensor([[float(name in labels) for name in names]])
+
+        return read
 
     def load(self) -> Labelled:
         """Read the rows.
@@ -178,13 +207,13 @@ class TextTable(LabelledTexts):
         return "multi" in self.targets
 
     def _label_sets(self, title: str, column: str, labels: list[str | None]) -> list[tuple[str, ...] | None]:
-        separator = self.target_separator
+        separator = self.preprocessing.get("target_separator", self.target_separator)
         if separator is None:
             separator = _likely_separator(labels, 0.0) or ""
             if self.is_new and not any(_listed(label or "") for label in labels):
                 found = f"are separated by {separator!r}" if separator else "stand alone in their cells"
                 _logger.warning("%s: labels in column %r %s (data.target_separator)", title, column, found)
-        separator = _SPELT.get(separator, separator)
+        separator = self._separator = _SPELT.get(separator, separator)
         empty = sum(label == "" for label in labels)
         if empty and self.is_new:
             _logger.warning("%s: %s texts have an empty cell in %r: no label", title, f"{empty:,}", column)
@@ -193,12 +222,15 @@ class TextTable(LabelledTexts):
 
 def _refuse_several(title: str, column: str, labels: Sequence[str | None], separator: str | None) -> None:
     """Refuse cells that look like several labels where each text is to have one."""
-    example = next((label for label in labels if label and _listed(label) is not None), None)
-    found = _likely_separator(labels, _MANY) if separator is None else separator
-    if example is None and found:
-        example = next(label for label in labels if label and found in label)
-    if example is None:
+    if separator == "":
         return
+    found = _likely_separator(labels, _MANY) if separator is None else separator
+    several = [
+        label for label in labels if label and (_listed(label) is not None or (found and found in label))
+    ]
+    if not several:
+        return
+    example = max(several[:_SAMPLE], key=len)
     raise ConfigError(
         [
             Problem(

@@ -193,3 +193,16 @@ def test_sources_are_predicted_from_a_table_of_the_same_columns(write):
         read = dict(data.read([write(f"{name}\nnumber 7\n", "new.csv")]))
         (batch,) = read.values()
         assert data.tokenizers.source.decode(batch.inputs[0].tolist()) == "number 7"
+
+
+@pytest.mark.parametrize(("name", "content"), [("new.tsv", columns(ROWS[:3])), ("new.csv", as_csv(ROWS[:3]))])
+def test_new_pairs_have_their_targets(write, name, content):
+    data = TextPairs(path=write(columns(ROWS)))
+    data.setup_data()
+    path = write(content, name)
+    (read,) = data.read_batches([path], 10)
+    assert read.names == [f"{path}:{row}" for row in (1, 2, 3)]
+    assert read.labelled.tolist() == [True] * 3
+    assert [data.decode_target(row.tolist()) for row in read.batch.target] == ["Zahl 0", "Zahl 1", "Zahl 2"]
+    (sources,) = data.read_batches([write("source\nnumber 4\n", "sources.csv"), "number 5"], 10)
+    assert sources.labelled is None

@@ -550,3 +550,47 @@ def test_keys_that_are_missing_are_missing_values(write, caplog):
 def test_labels_may_be_numbers_or_true_and_false(write, labels, names):
     content = records({"text": f"some text {n}", "label": labels[n % 2]} for n in range(20))
     assert prepared(write(content, "t.jsonl")).preprocessing["class_names"] == names
+
+
+def test_a_table_of_new_texts_has_targets_and_columns_to_keep(write):
+    data = prepared(write(table(reviews())))
+    new = write(
+        "code,stars,review\n7,good,a great film\n8,,it was dull\n9,other,some story\n10,bad,\n", "new.csv"
+    )
+    (read,) = data.read_batches([new], 10, ["code"])
+    assert read.names == [f"{new}:{row}" for row in (1, 2, 3, 4)]
+    assert read.problems == {3: "an empty text"}
+    assert read.labelled.tolist() == [True, False, False]
+    assert read.batch.target[0] == data.preprocessing["class_names"].index("good")
+    assert read.kept.to_pydict() == {"code": ["7", "8", "9", "10"]}
+    (plain,) = data.read_batches(["a great film"], 10)
+    assert plain.labelled is None
+    assert plain.kept is None
+    with pytest.raises(UserError, match="'a great film' is no table"):
+        list(data.read_batches(["a great film"], 10, ["code"]))
+    (wrong,) = data.read_batches([new], 10, ["kode"])
+    assert "has no column 'kode'" in wrong.problems[0]
+    # Each batch of a test on another file has the labelled ones.
+    assert [batch.target.tolist() for batch in data.labelled_batches(new)] == [[1]]
+
+
+def test_new_texts_may_have_several_labels(write):
+    rows = "".join(f"{text},{'|'.join(labels)}\n" for text, labels in several())
+    data = prepared(write("text,topics\n" + rows, "topics.csv"), targets=["multi"])
+    restored = TextTable(path=data.path, targets=["multi"])
+    restored.setup_data(json.loads(json.dumps(data.preprocessing)))
+    new = write("text,topics\nrain,weather|sport\ngoal,sport|other\nfog,\n", "new.csv")
+    (read,) = restored.read_batches([new], 10)
+    assert read.labelled.tolist() == [True] * 3
+    assert read.batch.target.tolist() == [[1, 1], [1, 0], [0, 0]]
+
+
+def test_a_table_without_names_is_predicted_as_it_was_trained(write, caplog):
+    rows = reviews(60)
+    data = prepared(write("".join(f'{number % 2},"{text}"\n' for number, (text, _) in enumerate(rows))))
+    assert "is read as data, as it holds numbers where they do" in caplog.text
+    assert sum(data.preprocessing["counts"].values()) == 60
+    assert len(list(data.read([write("1,a great film\n0,dull\n", "new.csv")]))) == 2
+    # Nothing but the run tells that these columns have no names.
+    read = dict(data.read([write("x,a great film\ny,dull\n", "more.csv")]))
+    assert len(read) == 2
