@@ -15,11 +15,15 @@ NEEDED = {
     "texts": ["data.path=texts.csv"],
     "text_csv": ["data.path=texts.csv"],
     "jsonl": ["data.path=texts.jsonl"],
+    "series": ["data.path=series.csv"],
     "series_csv": ["data.path=series.csv"],
     "text_pairs": ["data.path=pairs.tsv"],
     "multi30k": ["data.root=captions"],
     "text_pairs_file": ["data.path=documents.txt"],
 }
+
+# Earlier names of datasets.
+ALIASES = {"series_csv"}
 
 _WORDS = ("the", "cat", "saw", "a", "dog", "and", "went", "home")
 

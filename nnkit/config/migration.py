@@ -23,7 +23,6 @@ MOVED = {
         "pairs.sentence_pairs": "text_pairs_file",
         "pairs.text_pairs": "text_pairs",
         "pictures.image_folder": "image_folder",
-        "series.series_csv": "series_csv",
         "tables.csv": "csv",
         "text.long_text": "text_file",
     }.items()
@@ -35,13 +34,14 @@ MOVED |= {
 MOVED["nnkit.callbacks.early_stopping"] = "nnkit.callbacks.stopping"
 # Classes that have another name now.
 RENAMED = {
-    f"nnkit.data.{name}": "nnkit.data.text.text_table.TextTable"
-    for name in (
-        "jsonl.JSONLines",
-        "text_csv.TextCSV",
-        "text.labelled_files.JSONLines",
-        "text.labelled_files.TextCSV",
-    )
+    f"nnkit.data.{old}": f"nnkit.data.{new}"
+    for new, names in {
+        "text.text_table.TextTable": (
+            "jsonl.JSONLines text_csv.TextCSV text.labelled_files.JSONLines text.labelled_files.TextCSV"
+        ),
+        "series.series.Series": "series_csv.SeriesCSV series.series_csv.SeriesCSV",
+    }.items()
+    for old in names.split()
 }
 
 

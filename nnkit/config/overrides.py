@@ -20,7 +20,8 @@ TEXT_KEYS = frozenset(
         *("name", "output_dir", "init_from", "monitor"),
         *("data.path", "data.train_path", "data.val_path", "data.test_path"),
         *("data.target", "data.text", "data.split_column", "data.group", "data.time", "data.id"),
-        *("data.drop", "data.categorical", "data.missing", "data.delimiter"),
+        *("data.drop", "data.categorical", "data.missing", "data.delimiter", "data.date_format"),
+        *("data.columns", "data.target_columns"),
     }
 )
 

@@ -110,14 +110,22 @@ class DataModule(LightningDataModule, ABC):
         self.preprocessing: Preprocessing = {}
         self.pretrained: Preprocessing = {}
         self.forget()
-        # With the paths of files of their own, which do not belong to what is saved.
-        SplitOptions.of(vars(self) | self.split_options)
+        self.check_split()
         # Another file or folder to test on than the test split; see `labelled_batches`.
         self.tested_on: str | None = None
         self._loaders: list[Loader] = []
         self._resume_at = (0, 0)
         # Whether every epoch has the batches of the first.
         self.repeats_epoch = False
+
+    def check_split(self) -> None:
+        """Check the options of the split; data that are split in a way of their own do so otherwise.
+
+        Raises:
+            ValueError: If one is out of range or two contradict each other.
+        """
+        # With the paths of files of their own, which do not belong to what is saved.
+        SplitOptions.of(vars(self) | self.split_options)
 
     def forget(self) -> None:
         """Drop what has been read; a subclass that keeps more drops that as well."""

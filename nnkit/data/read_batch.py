@@ -29,7 +29,8 @@ class ReadBatch:
         batch: The items that can be read, joined; None where none can.
         problems: The sentence that tells why an item cannot be read, by its place in `names`.
         labelled: Which items of `batch` have a true target in it, (items,) bool; None where the input has no targets.
-        kept: Columns of the input to repeat beside the predictions, one row for each of `names`; None: no columns.
+        kept: Columns to stand beside the predictions, `rows_each` rows for each of `names`; None: no columns.
+        rows_each: Rows of a table that the predictions of an item are: the steps of a forecast, else 1.
     """
 
     names: Sequence[str]
@@ -37,6 +38,7 @@ class ReadBatch:
     problems: dict[int, str] = field(default_factory=dict)
     labelled: Tensor | None = None
     kept: pa.RecordBatch | None = None
+    rows_each: int = 1
 
     def readable(self) -> tuple[Sequence[str], pa.RecordBatch | None]:
         """Return the names and the kept columns of the items of `batch`."""
@@ -45,8 +47,14 @@ class ReadBatch:
         import pyarrow as pa
 
         places = [place for place in range(len(self.names)) if place not in self.problems]
-        kept = None if self.kept is None else self.kept.take(pa.array(places, pa.int64()))
+        rows = [place * self.rows_each + row for place in places for row in range(self.rows_each)]
+        kept = None if self.kept is None else self.kept.take(pa.array(rows, pa.int64()))
         return [self.names[place] for place in places], kept
+
+    def rows(self) -> tuple[Sequence[str], pa.RecordBatch | None]:
+        """Return the same with each name as often as the item has rows in a table of predictions."""
+        names, kept = self.readable()
+        return names if self.rows_each == 1 else [name for name in names for _ in range(self.rows_each)], kept
 
 
 class RowNames(Sequence[str]):

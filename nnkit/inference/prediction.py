@@ -110,6 +110,6 @@ def predict(
     for read, predictions in predict_batches(task, data, items, top_k=top_k, batch_size=batch_size):
         answers: Iterator[Prediction] = iter(())
         if predictions is not None:
-            answers = predictions.each(read.readable()[0])
+            answers = predictions.each(*read.readable())
         for place, name in enumerate(read.names):
             yield Unreadable(name, read.problems[place]) if place in read.problems else next(answers)

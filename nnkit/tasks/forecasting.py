@@ -10,7 +10,7 @@ from nnkit.batches import Batch
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import CONSTANT, Task, Totals, nothing, on_cpu
 from nnkit.tasks.examples import example_for
-from nnkit.tasks.predictions import Estimates
+from nnkit.tasks.predictions import Forecasts
 from nnkit.ui import figures
 
 if TYPE_CHECKING:
@@ -118,12 +118,9 @@ class Forecasting(Task):
         """Return windows with the values that follow; see `Task.example_batch`."""
         return example_for(torch.randn(size, facts["num_outputs"], device=device), facts)
 
-    def predict(self, batch: Batch, data: Any, top_k: int) -> Estimates:
+    def predict(self, batch: Batch, data: Any, top_k: int) -> Forecasts:
         """Return the forecast of each item, a value for each series and step, in the user's units."""
-        series: list[str] = data.preprocessing["target"]["names"]
-        steps = self(*batch.network_inputs())
-        titles = [f"{name}+{number}" for number in range(1, steps.shape[1] + 1) for name in series]
-        return Estimates(titles, steps.flatten(1).numpy())
+        return Forecasts(data.preprocessing["target"]["names"], self(*batch.network_inputs()).numpy())
 
     def most_pictured(self, num_wrong: int) -> int:
         """Return how many windows are drawn."""

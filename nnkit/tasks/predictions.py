@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from nnkit.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,21 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """The steps that follow one series, in the user's units.
+
+    Attributes:
+        item: Name of the item.
+        values: A value for each step, by the name of the channel.
+        described: What stands beside them, by the name of the column: the series, the number of the step, its time.
+    """
+
+    item: str
+    values: dict[str, tuple[float, ...]]
+    described: dict[str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
 class Written:
     """The text written from one item.
 
@@ -111,7 +129,7 @@ class Written:
     text: str
 
 
-Prediction = Ranking | Labelled | Estimate | Written
+Prediction = Ranking | Labelled | Estimate | Forecast | Written
 
 
 class Predictions(ABC):
@@ -122,8 +140,13 @@ class Predictions(ABC):
         """Return the columns of a table, such as a CSV file: numbers rounded, or texts (dtype object)."""
 
     @abstractmethod
-    def each(self, names: Sequence[str]) -> Iterator[Prediction]:
-        """Yield the prediction of each item."""
+    def each(self, names: Sequence[str], kept: pa.RecordBatch | None = None) -> Iterator[Prediction]:
+        """Yield the prediction of each item.
+
+        Args:
+            names: Names of the items.
+            kept: What stands beside the predictions; see `nnkit.data.read_batch.ReadBatch`.
+        """
 
     def tree(self) -> Tree:
         """Return the object that an item is in JSON lines, a column in place of each value."""
@@ -183,7 +206,7 @@ class Rankings(Predictions):
         for classes, shares in zip(self.top.T, self.shares.T, strict=True):
             yield Coded(classes, self.labels), _decimals(shares)
 
-    def each(self, names: Sequence[str]) -> Iterator[Prediction]:
+    def each(self, names: Sequence[str], kept: pa.RecordBatch | None = None) -> Iterator[Prediction]:
         """Yield a `Ranking` for each item."""
         return map(Ranking, names, self._tops())
 
@@ -218,7 +241,7 @@ class LabelSets(Rankings):
         """Return the labels as the list ``labels``, and the ranked ones as ``top``."""
         return {"labels": np.fromiter(self._sets(), dtype=object), "top": super().tree()["top"]}
 
-    def each(self, names: Sequence[str]) -> Iterator[Prediction]:
+    def each(self, names: Sequence[str], kept: pa.RecordBatch | None = None) -> Iterator[Prediction]:
         """Yield a `Labelled` for each item."""
         return map(Labelled, names, map(tuple, self._sets()), self._tops())
 
@@ -243,10 +266,43 @@ class Estimates(Predictions):
         """Return the targets below ``values``."""
         return {"values": self.columns()}
 
-    def each(self, names: Sequence[str]) -> Iterator[Estimate]:
+    def each(self, names: Sequence[str], kept: pa.RecordBatch | None = None) -> Iterator[Estimate]:
         """Yield an `Estimate` for each item."""
         for name, row in zip(names, self.values.tolist(), strict=True):
             yield Estimate(name, dict(zip(self.titles, row, strict=True)))
+
+
+@dataclass(frozen=True)
+class Forecasts(Predictions):
+    """Steps that are forecast, in the user's units: a row of a table for each step.
+
+    Attributes:
+        titles: Name of each channel.
+        values: (items, steps, channels) float64.
+    """
+
+    titles: Sequence[str]
+    values: NDArray[np.float64]
+
+    def columns(self) -> dict[str, Column]:
+        """Return a column for each channel, the steps of an item one after the other."""
+        return dict(zip(self.titles, _digits(self.values.reshape(-1, len(self.titles))).T, strict=True))
+
+    def tree(self) -> Tree:
+        """Return the channels below ``values``."""
+        return {"values": self.columns()}
+
+    def each(self, names: Sequence[str], kept: pa.RecordBatch | None = None) -> Iterator[Forecast]:
+        """Yield a `Forecast` for each item."""
+        steps = self.values.shape[1]
+        beside = {} if kept is None else {name: tuple(values) for name, values in kept.to_pydict().items()}
+        for place, (name, values) in enumerate(zip(names, self.values, strict=True)):
+            rows = slice(place * steps, (place + 1) * steps)
+            yield Forecast(
+                name,
+                {title: tuple(column) for title, column in zip(self.titles, values.T.tolist(), strict=True)},
+                {title: column[rows] for title, column in beside.items()},
+            )
 
 
 @dataclass(frozen=True)
@@ -263,7 +319,7 @@ class WrittenTexts(Predictions):
         """Return the column ``text``."""
         return {"text": np.array(self.texts, dtype=object)}
 
-    def each(self, names: Sequence[str]) -> Iterator[Written]:
+    def each(self, names: Sequence[str], kept: pa.RecordBatch | None = None) -> Iterator[Written]:
         """Yield a `Written` for each item."""
         return map(Written, names, self.texts)
 

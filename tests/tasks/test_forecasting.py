@@ -104,7 +104,7 @@ def outputs(tmp_path_factory):
     path = folder / "power.csv"
     path.write_text("\n".join(lines) + "\n")
     words = [f"data.path={path}", "data.window=12", "data.horizon=3", *QUICK, f"output_dir={folder}"]
-    nnkit.train(["data=series_csv", "name=power", *words, "trainer.max_epochs=4"])
+    nnkit.train(["data=series", "name=power", *words, "trainer.max_epochs=4"])
     return folder
 
 
@@ -133,10 +133,12 @@ def test_the_steps_after_a_file_are_forecast_from_the_command_line(cli, outputs)
     code, out, err = cli("predict", "power", "recent.csv", "short.csv", "--output-dir", outputs)
     assert code == 2
     assert "short.csv has 4 rows, and the model reads the last 12" in err
-    (answer,) = map(json.loads, out.splitlines())
-    assert answer["item"] == "recent.csv"
-    names = [f"{name}+{step}" for step in (1, 2, 3) for name in ("temperature", "load")]
-    assert list(answer["values"]) == names
+    answers = [*map(json.loads, out.splitlines())]
+    assert [(row["item"], row["step"], row["date"]) for row in answers] == [
+        ("recent.csv", 1, "2020-02-29"),
+        ("recent.csv", 2, "2020-03-01"),
+        ("recent.csv", 3, "2020-03-02"),
+    ]
     window = np.array([[float(cell) for cell in line.split(",")[1:]] for line in lines[48:60]])
     loaded = nnkit.load("power", outputs)
     scale = loaded.data.preprocessing["channels"]
@@ -144,14 +146,29 @@ def test_the_steps_after_a_file_are_forecast_from_the_command_line(cli, outputs)
     with torch.inference_mode():
         scores = loaded.network(torch.tensor((window - mean) / std, dtype=torch.float32).unsqueeze(0))
     expected = scores.double().numpy().reshape(3, 2) * std + mean
-    assert list(answer["values"].values()) == pytest.approx(expected.ravel().tolist(), rel=1e-5)
+    names = ["temperature", "load"]
+    assert [list(row["values"]) for row in answers] == [names] * 3
+    np.testing.assert_allclose([list(row["values"].values()) for row in answers], expected, rtol=1e-5)
+    (forecast,) = loaded.predict(["recent.csv"])
+    np.testing.assert_allclose(
+        np.stack([forecast.values[name] for name in names], axis=1), expected, rtol=1e-5
+    )
+    assert forecast.described == {"step": (1, 2, 3), "date": tuple(row["date"] for row in answers)}
     code, _, _ = cli("predict", "power", "recent.csv", "--output", "said.csv", "--output-dir", outputs)
     with Path("said.csv").open(newline="") as file:
-        (row,) = csv.DictReader(file)
-    assert (code, list(row)) == (0, ["item", *names])
+        rows = [*csv.DictReader(file)]
+    assert (code, list(rows[0])) == (0, ["item", "step", "date", *names])
+    assert [(row["step"], row["date"]) for row in rows] == [
+        (str(row["step"]), row["date"]) for row in answers
+    ]
+    code, out, _ = cli("predict", "power", "recent.csv", "--format", "table", "--output-dir", outputs)
+    shown = [line.split() for line in out.splitlines() if "recent.csv" in line]
+    assert [line[1:3] for line in shown] == [[str(row["step"]), row["date"]] for row in answers]
+    code, _, err = cli("predict", "power", "recent.csv", "--keep", "date", "--output-dir", outputs)
+    assert (code, "the series and the time stand beside each forecast" in err) == (2, True)
 
 
-def test_a_long_forecast_has_a_line_for_each_step(capsys):
+def test_a_wide_table_has_a_line_for_each_column(capsys):
     names = [f"load[t+{step}]" for step in range(1, 11)]
     shown = verb.Shown()
     shown.write(["recent.csv"], Estimates(names, np.full((1, len(names)), 0.5)), None)

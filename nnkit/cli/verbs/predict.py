@@ -81,7 +81,7 @@ def _predict(session: Session, given: Given, output: Output | Shown) -> int:
         for place, reason in read.problems.items():
             complaints.add(read.names[place], reason)
         if predictions is not None:
-            names, kept = read.readable()
+            names, kept = read.rows()
             output.write(names, predictions, kept)
             num_good += len(names)
     output.close()

@@ -1,15 +1,14 @@
 """The Mackey-Glass series: a delayed feedback that becomes chaotic (Mackey and Glass 1977)."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from nnkit.data.counted_random import private_generator
-from nnkit.data.series.base import LoadedSeries, Values, WindowedSeries
-from nnkit.data.series.series_csv import SeriesSource, read_series
+from nnkit.data.series.base import LoadedSeries, ReadSeries, Values, WindowedSeries
 from nnkit.errors import UserError
 
 _BETA, _GAMMA = 0.2, 0.1
@@ -68,15 +67,20 @@ class MackeyGlass(WindowedSeries):
         )
         return LoadedSeries(title, ["x"], ["x"], values[:, None], fingerprint)
 
-    def read_values(self, item: str, names: Sequence[str]) -> Values:
-        """Read a CSV file with one column of numbers, whatever its name."""
-        series = read_series(SeriesSource(item))
+    def read_file(self, item: str) -> Iterator[tuple[str, ReadSeries | str]]:
+        """Read a table with one column of numbers, whatever its name."""
+        # Only files of a user need pyarrow.
+        from nnkit.data.reading.table_file import open_table
+        from nnkit.data.series.file_series import SeriesOptions, read_series
+        from nnkit.data.series.series import described_series
+
+        series = read_series(open_table(item), SeriesOptions())
         if len(series.names) != 1:
             raise UserError(
                 f"{item} has {len(series.names)} columns of numbers, the model reads one: "
                 f"{', '.join(series.names[:5])}"
             )
-        return series.values
+        yield from described_series(item, series, (), self.preprocessing)
 
 
 def integrate(num_steps: int, tau: float, warm_up: int = _WARM_UP) -> Values:

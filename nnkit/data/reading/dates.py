@@ -47,6 +47,9 @@ _LONGEST = 80
 
 # Seconds from 1980 to 2100: what a clock may have said, and few other numbers are.
 _EPOCH = (315_532_800, 4_102_444_800)
+# Dates that are written as one number, by how many digits it has, and the earliest year that is meant so: 1800.
+_DIGITS = {6: "%Y%m", 8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_FIRST = -5_364_662_400
 _UNITS: dict[EpochUnit, float] = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _TIME_NAME = re.compile(r"(.*[^a-z])?(time|date|datetime|timestamps?|ts|epoch|unix)([^a-z].*)?|.+_at")
 _MIN_EPOCHS = 5
@@ -193,6 +196,24 @@ def epoch_seconds(values: NDArray[np.float64], unit: EpochUnit) -> Seconds:
         unit: From `epoch_unit`.
     """
     return values / _UNITS[unit]
+
+
+def digit_seconds(values: NDArray[np.float64]) -> Seconds | None:
+    """Return numbers such as 20241231, 202412 or 20241231235900 as seconds since 1970; None if they are other numbers.
+
+    Args:
+        values: A column; NaN is a missing one.
+    """
+    known, places = np.unique(values[~np.isnan(values)], return_inverse=True)
+    pattern = _DIGITS.get(len(str(int(known[0])))) if len(known) else None
+    if pattern is None or not (known == np.floor(known)).all():
+        return None
+    read = seconds([str(int(number)) for number in known], DateForm(pattern))
+    if np.isnan(read).any() or read[0] < _FIRST or read[-1] > _EPOCH[1]:
+        return None
+    result = np.full(len(values), np.nan)
+    result[~np.isnan(values)] = read[places]
+    return result
 
 
 def names_time(name: str) -> bool:

@@ -9,7 +9,7 @@ import torch
 
 from nnkit.batches import SeriesBatch
 from nnkit.data.sampler import Draw
-from nnkit.data.series.base import LoadedSeries, WindowedSeries, cut, fill_gaps
+from nnkit.data.series.base import LoadedSeries, ReadSeries, WindowedSeries, cut, fill_gaps
 from nnkit.errors import UserError
 
 
@@ -26,11 +26,10 @@ class Ramp(WindowedSeries):
         steps = np.arange(self.length, dtype=np.float64)
         return np.stack([1000 + steps, steps**2], axis=1)
 
-    def read_values(self, item, names):
-        assert names == ["up", "square"]
+    def read_file(self, item):
         if item == "missing":
             raise UserError("no such file")
-        return self.whole()[: int(item)]
+        yield item, ReadSeries(self.whole()[: int(item)], {})
 
 
 def prepared(kind=Ramp, **options):

@@ -1,0 +1,420 @@
+"""A series in a table of the user's: its channels, its rows in the order of time, and several series in one table."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnkit.data.reading.columns import Column, Dates, Frame, Numbers, Texts, read_frame
+from nnkit.data.reading.dates import epoch_unit
+from nnkit.data.reading.table_file import TableFile
+from nnkit.data.series.steps import Step, find_step
+from nnkit.data.series.times import (
+    Codes,
+    Time,
+    TimeOptions,
+    cell,
+    find_time,
+    say_odd_steps,
+    settle_doubt,
+)
+from nnkit.data.tables.identifiers import counts_rows, numbers_rows
+from nnkit.errors import UserError
+from nnkit.suggest import some_of, typed
+
+_logger = logging.getLogger("nnkit")
+
+_LISTED = 10
+# A few times that repeat are those of a clock that is set back; with more of them there are several series.
+_MAX_REPEATED = 0.1
+_KEPT = "; data.columns=[...] names the columns to read"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesOptions:
+    """What is known of a series before its table is read.
+
+    Attributes:
+        columns: The channels that are read; None: all columns of numbers but those that number rows or hold the time.
+        targets: The channels to forecast; None: all that are read.
+        group: Columns whose values tell several series apart.
+        fills_gaps: Whether cells without a number are left NaN, to be filled in.
+        time: What is known of the time.
+        say: Whether to log what was found out, left out or is to be filled in.
+    """
+
+    columns: Sequence[str] | None = None
+    targets: Sequence[str] | None = None
+    group: Sequence[str] = ()
+    fills_gaps: bool = False
+    time: TimeOptions = field(default_factory=TimeOptions)
+    say: bool = False
+
+    def needed(self, names: Sequence[str]) -> list[str] | None:
+        """Return those of a table's columns that are read again for a run, None where they are to be found out."""
+        if self.columns is None or self.say:
+            return None
+        learnt = self.time.learnt or {"columns": []}
+        return [
+            *dict.fromkeys(
+                [*self.columns, *(self.targets or ()), *self.group, *({*names} & {*learnt["columns"]})]
+            )
+        ]
+
+
+@dataclass(frozen=True)
+class FileSeries:
+    """One or several series as their table holds them, each with the oldest row first.
+
+    Attributes:
+        names: Name of each channel: those that are read, then those that are forecast only.
+        inputs: Names of the channels that are read.
+        targets: Names of the channels to forecast.
+        values: (rows, channels), series by series; NaN where a cell holds no number, never in the first or the last row
+            of a series.
+        rows: Row of the table that each of them is, counted from 0.
+        sizes: Rows of each series.
+        labels: Values of the group columns for each series; one empty tuple where there is one series.
+        time: The time of the rows of the table; None if no column holds it.
+        step: The usual step of time.
+    """
+
+    names: list[str]
+    inputs: list[str]
+    targets: list[str]
+    values: NDArray[np.float64]
+    rows: Codes
+    sizes: list[int]
+    labels: list[tuple[str, ...]]
+    time: Time | None
+    step: Step | None
+
+    def learnt_time(self) -> dict[str, Any] | None:
+        """Return what other files of the same kind are read with, as plain data."""
+        if self.time is None:
+            return None
+        return {**self.time.learnt(), "step": list(self.step) if self.step else None}
+
+
+class MissingColumnsError(UserError):
+    """A table lacks columns that are asked for.
+
+    Args:
+        message: The sentence that tells it.
+        key: The option that names them.
+        names: Those it lacks.
+        present: Those it has.
+    """
+
+    def __init__(self, message: str, key: str, names: list[str], present: list[str]) -> None:
+        super().__init__(message)
+        self.key = key
+        self.names = names
+        self.present = present
+
+
+def read_series(table: TableFile, options: SeriesOptions) -> FileSeries:
+    """Read a table whole.
+
+    Args:
+        table: The table, opened.
+        options: What is known of it.
+
+    Raises:
+        UserError: If it cannot be read, holds words, gaps or several series, or its rows are not in the order of time.
+    """
+    if options.say:
+        table.say()
+    _check_names(table, options)
+    frame = read_frame(table, as_text=options.group, columns=options.needed(table.names))
+    codes, labels = _groups(table, frame, options.group)
+    named = {*(options.columns or ()), *(options.targets or ()), *options.group}
+    time = find_time(table, frame, options.time, named)
+    if time is not None:
+        time = settle_doubt(table, time, codes, options.say)
+        if codes is None:
+            _refuse_several(table, frame, time)
+    runs = [np.arange(frame.num_rows)]
+    if codes is not None:
+        runs = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+    runs = _arranged(table, time, runs, [", ".join(label) for label in labels], options.say)
+    step = find_step([time.values[rows] for rows in runs], time.is_date) if time else None
+    inputs, targets = _choose(table, frame, time, runs, options)
+    names = [*inputs, *(name for name in targets if name not in inputs)]
+    chosen = {name: column for name in names if isinstance(column := frame.columns[name], Numbers)}
+    _check_gaps(table, chosen, runs, options)
+    rows, sizes = np.concatenate(runs), [*map(len, runs)]
+    if options.say:
+        _say_forms(table, chosen)
+        if time is not None and step is not None:
+            inside = np.ones(len(rows) - 1, bool)
+            inside[np.cumsum(sizes)[:-1] - 1] = False
+            say_odd_steps(table, time, step, rows, inside)
+    values = np.stack([column.values for column in chosen.values()], axis=1)
+    # As they are where no row moves: NumPy adds strided and contiguous numbers up in another order.
+    values = values if (np.diff(rows) == 1).all() else values[rows]
+    return FileSeries(names, inputs, targets, values, rows, sizes, labels, time, step)
+
+
+def _check_names(table: TableFile, options: SeriesOptions) -> None:
+    time = options.time.column
+    given = {
+        "columns": options.columns or (),
+        "target_columns": options.targets or (),
+        "group": options.group,
+        "time": () if time in (None, "none") or options.time.learnt else (str(time),),
+    }
+    for key, names in given.items():
+        lacking = [name for name in names if name not in table.names]
+        if lacking:
+            text = f"{table.title} lacks {_listed(lacking)}; its columns: {some_of(table.names, 2 * _LISTED)}"
+            raise MissingColumnsError(text, key, lacking, table.names)
+
+
+def _groups(
+    table: TableFile, frame: Frame, names: Sequence[str]
+) -> tuple[Codes | None, list[tuple[str, ...]]]:
+    """Return the series of each row, numbered by their first rows, and what each is called."""
+    if not names:
+        return None, [()]
+    columns = [column for name in names if isinstance(column := frame.columns[name], Texts)]
+    for name, column in zip(names, columns, strict=True):
+        empty = np.flatnonzero(column.codes < 0)
+        if len(empty):
+            raise UserError(
+                f"{table.title}: row {int(empty[0]) + 1:,} belongs to no series: column {name!r} of data.group is "
+                f"empty there ({len(empty):,} such rows)"
+            )
+    together = np.stack([column.codes for column in columns], axis=1)
+    keys, first, codes = np.unique(together, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    labels = [
+        tuple(column.values[code] for column, code in zip(columns, key, strict=True)) for key in keys[order]
+    ]
+    return places[codes.reshape(-1)].astype(np.int64), labels
+
+
+def _refuse_several(table: TableFile, frame: Frame, time: Time) -> None:
+    """Refuse rows of several series: times repeat, and another column tells the rows of one time apart."""
+    moments, places, counts = np.unique(time.values, return_inverse=True, return_counts=True)
+    num_repeated = len(time.values) - len(moments)
+    steps = np.diff(time.values)
+    in_order = bool((steps >= 0).all() or (steps <= 0).all())
+    if not num_repeated or (in_order and num_repeated <= _MAX_REPEATED * len(time.values)):
+        return
+    keys = {
+        name: column.codes if isinstance(column, Texts) else np.unique(column.values, return_inverse=True)[1]
+        for name, column in frame.columns.items()
+        if name not in time.columns and _may_tell_apart(column)
+    }
+    for number in (1, 2):
+        for names in combinations(keys, number):
+            together = np.stack([places, *(keys[name] for name in names)], axis=1)
+            if len(np.unique(together, axis=0)) < len(together):
+                continue
+            num_series = len(np.unique(together[:, 1:], axis=0))
+            rows = np.flatnonzero(places == np.argmax(counts > 1))[:2] + 1
+            raise UserError(
+                f"{table.title} holds several series: rows {rows[0]:,} and {rows[1]:,} have one time, "
+                f"{cell(table, time.columns, int(rows[0]))!r}, as {num_repeated:,} of {len(places):,} rows repeat one; "
+                f"{' and '.join(map(repr, names))} {'tell' if number > 1 else 'tells'} them apart\n    "
+                f"{typed('data.group', names[0] if number == 1 else names)} learns from each of the {num_series:,} "
+                "series; to forecast one of them, cut the others out of the file"
+            )
+
+
+def _may_tell_apart(column: Column) -> bool:
+    """Return whether a column has few values: texts or whole numbers, each of which many rows have."""
+    if isinstance(column, Texts):
+        return 1 < len(column.values) <= len(column.codes) / 2 and not column.too_many
+    if not isinstance(column, Numbers) or not (column.values == np.floor(column.values)).all():
+        return False
+    return 1 < len(np.unique(column.values)) <= len(column.values) / 2
+
+
+def _arranged(
+    table: TableFile, time: Time | None, runs: Sequence[Codes], labels: Sequence[str], say: bool
+) -> list[Codes]:
+    """Return the rows of each series, the oldest first.
+
+    Args:
+        table: The table.
+        time: The time of its rows.
+        runs: The rows of each series as they stand.
+        labels: What each is called.
+        say: Whether to log which are turned round.
+
+    Raises:
+        UserError: If the rows of one are neither in the order of time nor in the opposite one.
+    """
+    if time is None:
+        return [*runs]
+    arranged, num_turned = [], 0
+    for label, rows in zip(labels, runs, strict=True):
+        steps = np.diff(time.values[rows])
+        is_turned = bool((steps < 0).any() and (steps <= 0).all())
+        if not is_turned and (steps < 0).any():
+            raise UserError(_disorder(table, time, rows, label))
+        num_turned += is_turned
+        arranged.append(rows[::-1] if is_turned else rows)
+    if num_turned and say:
+        of = "" if len(labels) == 1 else f" of {num_turned:,} of {len(labels):,} series"
+        _logger.warning(
+            "%s: the newest row stands first (row 1 is %s in %s); the rows%s are turned round",
+            *(table.title, cell(table, time.columns, 1), time.title, of),
+        )
+    return arranged
+
+
+def _disorder(table: TableFile, time: Time, rows: Codes, label: str) -> str:
+    wrong = np.flatnonzero(np.diff(time.values[rows]) < 0)
+    before, row = (int(rows[place]) + 1 for place in (wrong[0], wrong[0] + 1))
+    texts = [repr(cell(table, time.columns, one)) for one in (before, row)]
+    more = f", and so on in {len(wrong):,} places" if len(wrong) > 1 else ""
+    of = f" of the series {label}" if label else ""
+    advice = "sort the rows" if label else "sort the rows; data.group=COLUMN if they are of several series"
+    return (
+        f"{table.title} is not in the order of time: row {row:,} ({texts[1]} in {time.title}) is earlier than row "
+        f"{before:,} ({texts[0]}){of}{more}\n    {advice}; if {time.columns[0]!r} is no time, data.time=COLUMN names "
+        "another one, and data.time=none takes the rows as they stand"
+    )
+
+
+def _choose(
+    table: TableFile, frame: Frame, time: Time | None, runs: Sequence[Codes], options: SeriesOptions
+) -> tuple[list[str], list[str]]:
+    """Return the names of the channels that are read and of those that are forecast."""
+    for name in dict.fromkeys([*(options.columns or ()), *(options.targets or ())]):
+        column = frame.columns[name]
+        if not isinstance(column, Numbers):
+            what, row = "dates" if isinstance(column, Dates) else "words", _first(column)
+            raise UserError(
+                f"{table.title}: column {name!r} holds {what}, not numbers ({cell(table, (name,), row)!r} in row "
+                f"{row:,} is the first)"
+            )
+    if options.columns is not None:
+        return [*options.columns], [*(options.columns if options.targets is None else options.targets)]
+    found = _all_numbers(table, frame, time, runs, options)
+    inputs = [name for name in frame.columns if name in found or name in (options.targets or ())]
+    return inputs, [*(inputs if options.targets is None else options.targets)]
+
+
+def _first(column: Texts | Dates) -> int:
+    there = column.codes >= 0 if isinstance(column, Texts) else ~np.isnan(column.values)
+    return int(np.argmax(there)) + 1
+
+
+def _all_numbers(
+    table: TableFile, frame: Frame, time: Time | None, runs: Sequence[Codes], options: SeriesOptions
+) -> list[str]:
+    found: list[str] = []
+    left_out: dict[str, str] = {}
+    counting: dict[str, str] = {}
+    for name, column in frame.columns.items():
+        if time is not None and name in time.columns:
+            left_out[name] = "it holds the time"
+        elif name in options.group:
+            left_out[name] = "it tells the series apart"
+        elif name in (options.targets or ()):
+            found.append(name)
+        elif reason := _no_channel(name, column):
+            left_out[name] = reason
+        elif isinstance(column, Numbers) and all(_counts(column.values[rows]) for rows in runs):
+            counting[name] = f"it counts the rows{_KEPT}"
+        else:
+            found.append(name)
+    # Where nothing else is left, a straight line may be meant.
+    if not found:
+        found, counting = [*counting], {}
+    for name, reason in (left_out | counting).items() if options.say else ():
+        level = logging.INFO if time is not None and name in time.columns else logging.WARNING
+        _logger.log(level, "%s: column %r is left out: %s", table.title, name, reason)
+    if not found:
+        reasons = "; ".join(f"{name!r}: {reason}" for name, reason in left_out.items())
+        raise UserError(f"{table.title} has no column of numbers to forecast ({reasons})")
+    return found
+
+
+def _no_channel(name: str, column: Column) -> str | None:
+    """Return why a column is nothing to learn from or to forecast, None if it is."""
+    if isinstance(column, Dates):
+        return "it holds dates"
+    if isinstance(column, Texts):
+        return f"it holds words, such as {column.values[0]!r}" if column.values else "it is empty"
+    if np.isnan(column.values).all():
+        return "it is empty"
+    unit = epoch_unit(column.values, name)
+    if unit is not None:
+        return f"it counts {unit} since 1970{_KEPT}"
+    return f"it numbers the rows{_KEPT}" if numbers_rows(name, column.values) else None
+
+
+def _counts(values: NDArray[np.float64]) -> bool:
+    places = np.arange(len(values))
+    return counts_rows(values, places) or counts_rows(values[::-1], places)
+
+
+def _check_gaps(
+    table: TableFile, columns: Mapping[str, Numbers], runs: Sequence[Codes], options: SeriesOptions
+) -> None:
+    """Refuse gaps as the options tell; those at the ends are never filled, as nothing is known on the other side."""
+    counts = {name: int(np.isnan(column.values).sum()) for name, column in columns.items()}
+    counts = {name: count for name, count in counts.items() if count}
+    if not counts:
+        return
+    total = sum(counts.values())
+    listed = some_of([f"{name!r} {count:,}" for name, count in counts.items()], _LISTED)
+    first = min(counts, key=lambda name: int(np.argmax(np.isnan(columns[name].values))))
+    cells = f"{total:,} cells hold no number" if total > 1 else "1 cell holds no number"
+    where = f"the first is {_content(columns[first])} of column {first!r} (by column: {listed})"
+    if not options.fills_gaps:
+        raise UserError(
+            f"{table.title}: {cells}; {where}\n    a run trained with data.gaps=interpolate fills gaps between two "
+            "numbers by straight lines"
+        )
+    for name in counts:
+        for rows in runs:
+            _check_ends(table, name, columns[name].values[rows], rows)
+    if options.say:
+        _logger.warning("%s: %s, which is filled by straight lines; %s", table.title, cells, where)
+
+
+def _check_ends(table: TableFile, name: str, values: NDArray[np.float64], rows: Codes) -> None:
+    known = np.flatnonzero(~np.isnan(values))
+    if len(known) and known[0] == 0 and known[-1] == len(values) - 1:
+        return
+    begins = len(known) > 0 and known[0] > 0
+    gap = rows[: known[0]] if begins else rows[known[-1] + 1 :] if len(known) else rows
+    raise UserError(
+        f"{table.title}: column {name!r} {'begins' if begins else 'ends'} without a number, rows {gap.min() + 1:,} to "
+        f"{gap.max() + 1:,}; such a gap cannot be filled in: cut these rows off or leave the column out"
+    )
+
+
+def _content(column: Numbers) -> str:
+    row = int(np.argmax(np.isnan(column.values))) + 1
+    text_row, text = column.first_text
+    if text_row == row:
+        return f"{text!r} in row {row:,}"
+    words = [repr(word) for word in column.missing if word]
+    taken = f", where {some_of(words, _LISTED)} counts as missing," if words else ""
+    return f"an empty, missing or infinite one{taken} in row {row:,}"
+
+
+def _say_forms(table: TableFile, columns: Mapping[str, Numbers]) -> None:
+    for name, column in columns.items():
+        if column.form.said():
+            _logger.info(
+                "%s: numbers in column %r are written with %s", table.title, name, column.form.said()
+            )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = some_of([*map(repr, names)], _LISTED)
+    return f"the column {shown}" if len(names) == 1 else f"the columns {shown}"

@@ -1,0 +1,232 @@
+"""Series of the user's: a table with one row a step of time and one column a channel."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+
+from nnkit.data.download.sources import fingerprint
+from nnkit.data.reading.dates import date_form
+from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.table_file import TableFile, open_table
+from nnkit.data.series.base import LoadedSeries, ReadSeries, WindowedSeries
+from nnkit.data.series.file_series import FileSeries, MissingColumnsError, SeriesOptions, read_series
+from nnkit.data.series.steps import Step, shown
+from nnkit.data.series.times import TimeOptions
+from nnkit.data.splits import Split
+from nnkit.errors import ConfigError, UserError
+from nnkit.suggest import absent
+
+Gaps = Literal["refuse", "interpolate"]
+
+
+@dataclass(kw_only=True, eq=False)
+class Series(WindowedSeries):
+    """One or several series in a table: CSV, TSV, Parquet, Feather or JSON, one file, a folder or a pattern of them.
+
+    Found out and logged are how the table is written, which column holds the time (dates in the forms of many places,
+    numbers that count from 1970, a date with its clock time or year and month in columns of their own), and which
+    columns are channels: those of numbers that neither hold the time nor number the rows. Rows with the newest first
+    are turned round; rows in no order of time and several series that `group` does not tell apart are refused. Every
+    row counts as one step.
+
+    Attributes:
+        path: The file, folder or pattern; a folder may hold train, val and test files.
+        train_path: The steps to train on instead, where other files hold those of the validation or the test.
+        val_path: The steps of the validation, which follow those of the training.
+        test_path: The steps of the test, which are the last ones.
+        columns: The channels that are read; None: all columns of numbers that are channels.
+        target_columns: Those to forecast, also ones that are not read; None: all that are read.
+        time: The column that holds the time; None: found out; "none": no column does.
+        date_format: How its dates are written, such as %d/%m/%Y; None: found out.
+        group: Column, or columns, whose values tell several series apart. Each is cut into the three parts in its own
+            time order.
+        gaps: Whether cells that hold no number are refused, or filled in by straight lines between their neighbours.
+        delimiter: The character between two cells, or its name (tab); None: found out.
+        encoding: A codec of Python; None: found out.
+        header: Whether the first row holds the names of the columns; None: found out.
+        quotes: Whether double quotes enclose cells; None: found out.
+        missing: Words that stand for a missing value beside an empty cell; None: NA, N/A, null and the like.
+
+    Raises:
+        ValueError: If no path is given or an option is out of range.
+    """
+
+    path: str | None = None
+    train_path: str | None = None
+    val_path: str | None = None
+    test_path: str | None = None
+    columns: Sequence[str | int] | None = None
+    target_columns: Sequence[str | int] | None = None
+    time: str | int | None = None
+    date_format: str | None = None
+    group: str | int | Sequence[str | int] | None = None
+    gaps: Gaps = "refuse"
+    delimiter: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
+    quotes: bool | None = None
+    missing: Sequence[str | int | float] | None = None
+
+    split_by: ClassVar[tuple[str, ...]] = (*WindowedSeries.split_by, "group")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.path or self.train_path):
+            raise ValueError("path must name a table: data.path=FILE.csv")
+        if "-" in (self.path, self.train_path, self.val_path, self.test_path):
+            raise ValueError("path must name a file: a run reads its data again when it is tested or resumed")
+        for name, given in (("columns", self.columns), ("target_columns", self.target_columns)):
+            if given is not None and (not given or len(set(given)) < len(given)):
+                raise ValueError(f"{name} must name at least one column, each once, not {list(given)}")
+        if self.gaps not in get_args(Gaps):
+            raise ValueError(f"gaps must be refuse or interpolate, not {self.gaps!r}")
+        if self.date_format is not None:
+            date_form(self.date_format)
+        self._reading = Reading(
+            delimiter=self.delimiter,
+            encoding=self.encoding,
+            header=self.header,
+            quotes=self.quotes,
+            missing=None if self.missing is None else tuple(map(str, self.missing)),
+        )
+
+    def load(self) -> LoadedSeries:
+        """Read the user's files."""
+        files = {
+            split: open_table(path, self._reading) for split, path in self.files_of_splits(self.path).items()
+        }
+        if "val" in files and "test" not in files:
+            raise UserError(
+                "data.val_path: the steps of the test are the last ones; name their file with data.test_path"
+            )
+        hashes = [table.fingerprint() for table in files.values()]
+        found = hashes[0] if len(hashes) == 1 else fingerprint(hashes)
+        title = files["train"].title
+        if not self.is_new:
+            self.unchanged(title, found)
+        table = _joined([*files.values()])
+        try:
+            series = read_series(table, self._options())
+        except MissingColumnsError as error:
+            given = [*map(str, getattr(self, error.key))] if error.key.endswith("columns") else None
+            problems = [
+                absent(f"data.{error.key}", title, name, error.present, given=given) for name in error.names
+            ]
+            raise ConfigError(problems) from error
+        return LoadedSeries(
+            title,
+            series.names,
+            series.targets,
+            series.values,
+            found,
+            inputs=series.inputs,
+            sizes=series.sizes,
+            own=_own_sizes(files, series) if len(files) > 1 else None,
+            labels=[", ".join(label) for label in series.labels],
+            time=series.learnt_time(),
+        )
+
+    @property
+    def _group(self) -> tuple[str, ...]:
+        group = self.split_options["group"]
+        if group is None:
+            return ()
+        return (
+            tuple(map(str, group))
+            if isinstance(group, Sequence) and not isinstance(group, str)
+            else (str(group),)
+        )
+
+    def _options(self, *, reads_input: bool = False) -> SeriesOptions:
+        """Return what is known of a table: what the user says, or what was learnt.
+
+        Args:
+            reads_input: Whether only the channels that are read are needed.
+        """
+        fills, time = self.gaps == "interpolate", None if self.time is None else str(self.time)
+        if self.is_new:
+            columns = None if self.columns is None else [*map(str, self.columns)]
+            targets = None if self.target_columns is None else [*map(str, self.target_columns)]
+            known = TimeOptions(time, self.date_format, self.columns is None)
+            return SeriesOptions(
+                columns=columns, targets=targets, group=self._group, fills_gaps=fills, time=known, say=True
+            )
+        learnt = self.preprocessing
+        columns = [channel["name"] for channel in learnt["channels"]]
+        # Runs of earlier releases learnt nothing of the time.
+        known = TimeOptions(time, self.date_format, False, learnt.get("time") or {"columns": []})
+        targets = columns if reads_input else learnt["target"]["names"]
+        return SeriesOptions(
+            columns=columns, targets=targets, group=self._group, fills_gaps=fills, time=known
+        )
+
+    def read_file(self, item: str) -> Iterator[tuple[str, ReadSeries | str]]:
+        """Read the channels by their names; the file may hold others."""
+        table = open_table(item, self._reading)
+        series = read_series(table, self._options(reads_input=True))
+        yield from described_series(item, series, self._group, self.preprocessing)
+
+
+def described_series(
+    item: str, series: FileSeries, group: Sequence[str], learnt: Mapping[str, Any]
+) -> Iterator[tuple[str, ReadSeries]]:
+    """Yield each series of a file with what stands beside its forecasts: the group, the step and the time.
+
+    Args:
+        item: The file as the user named it.
+        series: What it holds.
+        group: Columns that tell the series apart.
+        learnt: What the run learnt.
+    """
+    known, horizon, end = learnt.get("time"), learnt["horizon"], 0
+    for label, size in zip(series.labels, series.sizes, strict=True):
+        start, end = end, end + size
+        described: dict[str, list[Any]] = {
+            name: [value] * horizon for name, value in zip(group, label, strict=True)
+        }
+        described["step"] = [*range(1, horizon + 1)]
+        if known:
+            name = known["columns"][0]
+            times: list[str | None] = [None] * horizon
+            step = Step(*known["step"]) if known["step"] else series.step
+            if series.time is not None and step is not None and size:
+                last = float(series.time.values[series.rows[end - 1]])
+                times = [*shown(step.after(last, horizon), series.time.is_date)]
+            described[name] = times
+        title = f"{item} ({', '.join(label)})" if any(label) else item
+        yield title, ReadSeries(series.values[start:end], described)
+
+
+def _joined(tables: Sequence[TableFile]) -> TableFile:
+    """Return the files of all splits as one table."""
+    first = tables[0]
+    for table in tables:
+        lacking = [name for name in first.names if name not in table.names]
+        if lacking:
+            raise UserError(f"{table.title} lacks {lacking[0]!r}, which {first.title} has")
+    if len(tables) == 1:
+        return first
+    paths = [path for table in tables for path in table.paths]
+    parts = [part for table in tables for part in table.parts]
+    return TableFile(first.title, paths, parts, first.reading)
+
+
+def _own_sizes(files: Mapping[Split, TableFile], series: FileSeries) -> list[dict[Split, int]]:
+    """Return how many steps of each series are in the file of each split.
+
+    Raises:
+        UserError: If a series has rows of a later split before rows of an earlier one.
+    """
+    sizes = [sum(batch.num_rows for batch in table.batches(table.names[:1])) for table in files.values()]
+    place = np.repeat(np.arange(len(sizes)), sizes)[series.rows]
+    found = []
+    for start, size in zip(np.cumsum([0, *series.sizes[:-1]]).tolist(), series.sizes, strict=True):
+        places = place[start : start + size]
+        if (np.diff(places) < 0).any():
+            titles = [table.title for table in files.values()]
+            raise UserError(f"the files of the splits do not follow one another in time: {', '.join(titles)}")
+        counts = np.bincount(places, minlength=len(sizes)).tolist()
+        found.append(dict(zip(files, counts, strict=True)))
+    return found
