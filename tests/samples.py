@@ -3,13 +3,17 @@
 from pathlib import Path
 
 from PIL import Image
+from torch.utils.data import Dataset
 
 import nnkit
 from nnkit.config import catalog
 
 # What a dataset of the user's cannot do without, the file need not exist.
 NEEDED = {
+    "arrays": ["data.path=arrays.npz"],
     "csv": ["data.path=rows.csv"],
+    # A class of a module that the test trusts.
+    "dataset": ["data.dataset._target_=samples.Pairs"],
     "image_folder": ["data.root=pictures"],
     "text_file": ["data.path=text.txt"],
     "texts": ["data.path=texts.csv"],
@@ -24,6 +28,17 @@ NEEDED = {
 
 # Earlier names of datasets.
 ALIASES = {"series_csv"}
+
+
+class Pairs(Dataset[tuple[float, int]]):
+    """Numbers and whether they are odd."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, number: int) -> tuple[float, int]:
+        return float(number), number % 2
+
 
 _WORDS = ("the", "cat", "saw", "a", "dog", "and", "went", "home")
 

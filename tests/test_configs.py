@@ -177,7 +177,8 @@ def test_each_callback_and_logger_runs(callback):
 
 
 @pytest.mark.parametrize("data", options("data"))
-def test_each_dataset_composes_with_its_own_defaults(data):
+def test_each_dataset_composes_with_its_own_defaults(data, monkeypatch):
+    monkeypatch.setenv("NNKIT_TRUST", "samples")
     composition = compose_and_check([f"data={data}", *samples.NEEDED.get(data, [])])
     assert composition.choices["data"] == data
     assert composition.config.trainer.max_epochs >= 1

@@ -136,6 +136,8 @@ def own_vocabularies(model, data):
 
 # Trained with every model, tested and read back in test_configs.py, and resumed in test_exactness.py.
 ELSEWHERE = {
+    "arrays",
+    "dataset",
     "digits",
     "iris",
     "diabetes",

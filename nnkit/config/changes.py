@@ -21,7 +21,7 @@ _HARMLESS = re.compile(
     r"""logger(\..*)?
       | callbacks\.(checkpoint|progress|throughput|pictures|samples|attention|nan_guard)(\..*)?
       | trainer\.(accelerator|devices|log_every_n_steps|profiler|detect_anomaly|limit_test_batches)
-      | data\.(root|path|num_workers)
+      | data\.(root|(\w+_)?path|num_workers)
       | auto_resume""",
     re.VERBOSE,
 )

@@ -143,11 +143,13 @@ def _unknown(config: DictConfig, key: str, override: Override) -> Problem:
     value = "" if override.is_delete() else f"={override.get_value_string()}"
     sign = "~" if override.is_delete() else ""
     known = all_keys(config)
-    meant = nearest_key(key, known)
-    if meant:
+    parent = key.rpartition(".")[0]
+    siblings = _children(parent, known) if parent else []
+    if f"{parent}._target_" in known and not siblings:
+        hint = f"its file lists no arguments of this class; to give it one: +{key}{value}"
+    elif meant := nearest_key(key, known):
         hint = f"did you mean {sign}{meant}{value}?"
-    elif "." in key and (siblings := _children(key.rpartition(".")[0], known)):
-        parent = key.rpartition(".")[0]
+    elif siblings:
         hint = f"{parent} has: {', '.join(siblings)}; to add one that its file does not list: +{key}{value}"
     else:
         hint = f"the groups are: {', '.join(catalog.groups())}"

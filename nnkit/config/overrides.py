@@ -18,7 +18,7 @@ from nnkit.suggest import in_shell
 TEXT_KEYS = frozenset(
     {
         *("name", "output_dir", "init_from", "monitor"),
-        *("data.path", "data.train_path", "data.val_path", "data.test_path"),
+        *("data.path", "data.train_path", "data.val_path", "data.test_path", "data.inputs"),
         *("data.target", "data.text", "data.split_column", "data.group", "data.time", "data.id"),
         *("data.drop", "data.categorical", "data.missing", "data.delimiter", "data.date_format"),
         *("data.columns", "data.target_columns"),

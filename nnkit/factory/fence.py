@@ -34,6 +34,7 @@ BASES = {
     "optimizer": ("torch.optim", "Optimizer"),
     "scheduler": ("torch.optim.lr_scheduler", "LRScheduler"),
     "data": ("nnkit.data.base", "DataModule"),
+    "dataset": ("torch.utils.data", "Dataset"),
     "task": ("nnkit.tasks.base", "Task"),
     "callbacks": ("lightning.pytorch", "Callback"),
     "logger": ("lightning.pytorch.loggers", "Logger"),
@@ -249,6 +250,8 @@ def why_refused(found: type, group: str) -> tuple[str, str] | None:
 
     Classes of the user's own packages may always be named: the user has allowed them by name.
     """
+    if group == "dataset" and found.__module__.split(".")[0] not in trusted():
+        return f"{found.__qualname__} is no dataset for a config to name", "name a class of your own package"
     if group not in GROUPS:
         return None
     home, name = f"{found.__module__}.{found.__qualname__}", found.__qualname__

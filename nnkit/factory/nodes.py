@@ -6,6 +6,7 @@ import re
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -89,6 +90,8 @@ def nodes_of(config: DictConfig) -> Iterator[tuple[str, str, Any]]:
     """Yield the key, the group and the content of every node that is built, in the order of building."""
     for group in ("data", "model", "head", "loss", "optimizer", "scheduler", "task", "trainer"):
         yield group, group, config.get(group)
+        for name, child in _nested(config.get(group)) if group == "data" else ():
+            yield f"data.{name}", "dataset", child
         if group == "model":
             embeds = config.model.get("embeds")
             for kind in map(str, embeds if isinstance(embeds, DictConfig) else ()):
@@ -96,6 +99,14 @@ def nodes_of(config: DictConfig) -> Iterator[tuple[str, str, Any]]:
     for group in ("callbacks", "logger"):
         for name, node in (config.get(group) or {}).items():
             yield f"{group}.{name}", group, node
+
+
+def _nested(node: Any) -> Iterator[tuple[str, DictConfig]]:
+    """Yield the nodes inside another one that say which class they are."""
+    for name in node if isinstance(node, DictConfig) else ():
+        child = node._get_node(name)
+        if isinstance(child, DictConfig) and not child._is_none() and child.get(TARGET) is not None:
+            yield str(name), child
 
 
 def target_of(node: object, key: str, group: str) -> type | Problem:
@@ -136,10 +147,12 @@ def read_node(
     if isinstance(target, Problem):
         return None, [target]
     reserved = {TARGET, *RESERVED.get(group, ()), *getattr(target, "fact_names", ())}
-    given = {str(name): _value(node, name, null_fact) for name in node if name not in reserved}
+    inner = getattr(target, "node_names", ())
+    given = {str(name): _value(node, name, null_fact) for name in node if name not in {*reserved, *inner}}
     problems = [p for name, value in given.items() for p in _special_keys(value, f"{key}.{name}", name)]
     parameters, is_open = signature(target)
-    arguments: dict[str, Any] = {}
+    arguments, mistakes = _read_inner(node, key, inner, null_fact)
+    problems += mistakes
     if group == "logger" and injected is not None:
         # A logger of the user's own may be given its place; of Lightning's, the list says what a config may give.
         injected = [name for name in injected if name not in given]
@@ -164,6 +177,20 @@ def read_node(
     absent = [name for name, parameter in parameters.items() if parameter.needed and name not in arguments]
     lacking = [name for name in absent if injected is not None and name not in injected]
     return (None if lacking else Node(key, group, target, arguments, not problems)), problems
+
+
+def _read_inner(
+    node: DictConfig, key: str, names: Collection[str], null_fact: Any
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Return what makes the object of each node inside another one, by its name, and what is wrong with them."""
+    makers, problems = {}, []
+    for name, child in _nested(node):
+        if name in names:
+            made, found = read_node(child, f"{key}.{name}", "dataset", (), null_fact)
+            problems += found
+            if made is not None:
+                makers[name] = partial(made.target, **made.arguments)
+    return makers, problems
 
 
 def _accept(

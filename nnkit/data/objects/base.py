@@ -1,0 +1,384 @@
+"""What arrays and a user's Dataset share: inputs of any one shape with a target each, split, scaled and gathered."""
+
+import logging
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nnkit.batches import Batch, ImageBatch, SeriesBatch, TableBatch, listed
+from nnkit.data.base import DataModule, Preprocessing, Samples, Split
+from nnkit.data.objects.files import arrays_by_role, open_arrays
+from nnkit.data.objects.targets import Targets, on_scale, read_targets, read_true_targets
+from nnkit.data.sampler import Draw
+from nnkit.data.splits import SPLIT_TITLES, settled_by_sizes
+from nnkit.errors import UserError
+from nnkit.files.paths import expand
+
+_logger = logging.getLogger("nnkit")
+
+Array = NDArray[Any]
+Kind = Literal["table", "pictures", "series"]
+# Of each kind: the facts that are the shape of an input, and the batch of such inputs.
+_SHAPES: dict[Kind, tuple[str, ...]] = {
+    "table": ("num_features",),
+    "pictures": ("in_channels", "height", "width"),
+    "series": ("window", "num_channels"),
+}
+_MEANINGS: dict[Kind, str] = {
+    "table": "(features)",
+    "pictures": "(channels, height, width)",
+    "series": "(time, channels)",
+}
+_BATCHES: dict[Kind, type[TableBatch] | type[ImageBatch] | type[SeriesBatch]] = {
+    "table": TableBatch,
+    "pictures": ImageBatch,
+    "series": SeriesBatch,
+}
+# Axis of an input whose entries are scaled apart: features, or channels.
+_SCALED_AXIS: dict[Kind, int] = {"table": 0, "pictures": 0, "series": 1}
+# Numbers that are looked at together.
+_CHUNK = 1 << 22
+_CHANNELS = (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Inputs and targets in memory, all splits one after the other.
+
+    Attributes:
+        title: What messages call them.
+        inputs: Inputs of one shape, (samples, *shape), numbers; may be memory-mapped.
+        targets: Target of each, (samples,) or (samples, outputs).
+        settled: As in `nnkit.data.splits.make_splits`.
+        fingerprint: SHA-256 of what they were read from.
+        class_names: Names of the classes that targets number; None: those are named by their targets.
+    """
+
+    title: str
+    inputs: Array
+    targets: Array
+    settled: Tensor | None
+    fingerprint: str
+    class_names: Sequence[str] | None = None
+
+
+class ArraySamples(Samples):
+    """One split of arrays; a batch is gathered and scaled at once.
+
+    Args:
+        inputs: Inputs of all splits as the network sees them but for the scale, (samples, *shape).
+        targets: Target of each, on the network's scale.
+        rows: Which make up the split, int64.
+        scale: Mean and standard deviation, each of a shape that an input can be scaled by.
+        kind: What an input is.
+    """
+
+    def __init__(
+        self, inputs: Array, targets: Tensor, rows: Tensor, scale: tuple[Array, Array], kind: Kind
+    ) -> None:
+        self._inputs = inputs
+        self._targets = targets
+        self._rows = rows
+        self._scale = scale
+        self._batch = _BATCHES[kind]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        rows = self._rows.index_select(0, draw.indices)
+        inputs = scaled(self._inputs[rows.numpy()], self._scale)
+        return self._batch(inputs, self._targets.index_select(0, rows), draw.indices)
+
+    def targets(self) -> Tensor:
+        """Return the target of each sample."""
+        return self._targets.index_select(0, self._rows)
+
+
+@dataclass(kw_only=True, eq=False)
+class ArrayData(DataModule):
+    """Base of data that are arrays: a subclass opens them.
+
+    What an input is follows from `data.kind`: a table has a vector for each sample, pictures are (channels, height,
+    width) or (height, width), a series is (time, channels). Pictures with the channels last are turned.
+
+    Attributes:
+        kind_of_input: ``${data.kind}``.
+        targets: ``${task.targets}``: "index" makes targets classes, "real" real values, "multi" labels (0 or 1 each).
+        standardize: Whether each feature, or each channel, is shifted and scaled to mean 0 and standard deviation 1 of
+            the training samples. Without it numbers stay as they are, but bytes of pictures, which become 0 to 1.
+        val_fraction: Share of the samples held out for validation, where these are not given apart; 0: none.
+        test_fraction: Share held out for the test in the same way.
+        split_seed: Seed of the split; the split does not depend on `seed`.
+        fold: Which of the folds is the test split, from 0; None: no folds.
+        folds: Number of folds.
+
+    Raises:
+        ValueError: If an option is out of range.
+    """
+
+    kind_of_input: str = "table"
+    targets: Sequence[str] = ("index",)
+    standardize: bool = True
+    val_fraction: float = 0.1
+    test_fraction: float = 0.2
+    split_seed: int = 0
+    fold: int | None = None
+    folds: int = 5
+
+    fact_names: ClassVar[tuple[str, ...]] = (
+        *(name for names in _SHAPES.values() for name in names),
+        *("num_classes", "num_outputs"),
+    )
+    is_checked = True
+    reads_targets = True
+    split_by = ("val_fraction", "test_fraction", "split_seed", "fold", "folds")
+
+    def __post_init__(self) -> None:
+        if self.kind_of_input not in get_args(Kind):
+            raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, not {self.kind_of_input}")
+        super().__post_init__()
+
+    def forget(self) -> None:
+        """Drop the arrays."""
+        super().forget()
+        self._arranged: tuple[Pairs, Array, Targets, dict[Split, Tensor]] | None = None
+
+    @abstractmethod
+    def open(self) -> Pairs:
+        """Read the arrays.
+
+        Raises:
+            UserError: If they cannot be had.
+        """
+
+    @property
+    def _kind(self) -> Kind:
+        kind: Kind = self.kind_of_input  # type: ignore[assignment]
+        return kind
+
+    def prepare(self) -> Preprocessing:
+        """Open the arrays, split them, and learn the scale from the training samples."""
+        pairs = self.open()
+        arranged = arrange(pairs.inputs, self._kind, pairs.title, is_new=True)
+        targets = read_targets(pairs.targets, self.targets, pairs.class_names, pairs.title)
+        rows = self._split(pairs, targets)
+        self._arranged = pairs, arranged, targets, rows
+        _refuse_not_finite(arranged, pairs.title)
+        counts = {name: len(part) for name, part in rows.items()}
+        shape = " x ".join(map(str, arranged.shape[1:]))
+        said = ", ".join(f"{counts[name]:,} for {title}" for name, title in SPLIT_TITLES.items())
+        _logger.info(
+            "%s: inputs of %s numbers (data.kind=%s); samples: %s", pairs.title, shape, self._kind, said
+        )
+        scale = learn_scale(arranged, rows["train"], self._kind, self.standardize)
+        return {
+            "shape": list(arranged.shape[1:]),
+            "given_shape": list(pairs.inputs.shape[1:]),
+            **scale,
+            **targets.learn(rows["train"]),
+            **self.split_options,
+            "counts": counts,
+            "fingerprint": pairs.fingerprint,
+        }
+
+    def _split(self, pairs: Pairs, targets: Targets) -> dict[Split, Tensor]:
+        classes = targets.values if targets.kind == "index" else None
+        return self.split_rows(len(targets.values), classes, settled=pairs.settled)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the shape of an input by the names of its kind, and the number of classes or outputs; else None."""
+        learnt = self.preprocessing
+        names = learnt.get("class_names")
+        known = dict(zip(_SHAPES[self._kind], learnt["shape"], strict=True))
+        known |= {"num_classes": len(names)} if names else {"num_outputs": len(learnt["target"]["mean"])}
+        return {name: known.get(name) for name in self.fact_names}
+
+    def samples(self, split: Split) -> ArraySamples:
+        """Open one split as the run that wrote `preprocessing` split the data.
+
+        Raises:
+            UserError: If they are gone or have changed since.
+        """
+        learnt = self.preprocessing
+        if self._arranged is None:
+            pairs = self.open()
+            self.unchanged(pairs.title, pairs.fingerprint)
+            arranged = arrange(pairs.inputs, self._kind, pairs.title, is_new=False)
+            targets = read_targets(pairs.targets, self.targets, pairs.class_names, pairs.title)
+            self._arranged = pairs, arranged, targets, self._split(pairs, targets)
+        _, arranged, targets, rows = self._arranged
+        values = on_scale(targets.values, learnt)
+        return ArraySamples(arranged, values, rows[split], self._scale(), self._kind)
+
+    def _scale(self) -> tuple[Array, Array]:
+        learnt = self.preprocessing
+        shape = [1] * len(learnt["shape"])
+        shape[_SCALED_AXIS[self._kind]] = -1
+        unit = learnt["unit"]
+        mean, std = (np.array(learnt[name], np.float64).reshape(shape) * unit for name in ("mean", "std"))
+        return mean, std
+
+    def read(self, items: Sequence[str]) -> Iterator[tuple[str, Batch | str]]:
+        """Read the inputs of .npy and .npz files as batches of one named ``file.npy:number``; see `DataModule.read`."""
+        for item in items:
+            try:
+                yield from self._read_file(item)
+            except UserError as error:
+                yield item, str(error)
+
+    def _read_file(self, item: str) -> Iterator[tuple[str, Batch]]:
+        found = arrays_by_role(open_arrays(expand(item), item), item)
+        splits = [split for split, role in found if role == "inputs"]
+        if len(splits) > 1:
+            raise UserError(f"{item} holds inputs of {' and '.join(splits)}: save those to predict as x")
+        inputs = self._as_in_training(found[splits[0], "inputs"], item)
+        targets = self._true_targets(found.get((splits[0], "targets")), len(inputs), item)
+        scale, zero = self._scale(), torch.zeros(1, dtype=torch.int64)
+        for row in range(len(inputs)):
+            one = scaled(inputs[row : row + 1], scale)
+            yield f"{item}:{row + 1}", _BATCHES[self._kind](one, targets[row : row + 1], zero)
+
+    def _as_in_training(self, inputs: Array, item: str) -> Array:
+        given = tuple(self.preprocessing["given_shape"])
+        if inputs.shape == given:
+            inputs = inputs[None]
+        if inputs.shape[1:] != given:
+            expected = ", ".join(map(str, ("samples", *given)))
+            raise UserError(f"{item} holds an array of the shape {inputs.shape}, expected is ({expected})")
+        arranged = arrange(inputs, self._kind, item, is_new=False)
+        _refuse_not_finite(arranged, item)
+        return arranged
+
+    def _true_targets(self, targets: Array | None, size: int, item: str) -> Tensor:
+        """Return targets on the network's scale; -1 or NaN where there are none."""
+        learnt = self.preprocessing
+        if targets is not None and len(targets) == size:
+            return read_true_targets(targets, learnt, item)
+        if "index" in self.targets:
+            return torch.full((size,), -1)
+        outputs = len(learnt.get("class_names") or learnt["target"]["mean"])
+        return torch.full((size, outputs), torch.nan)
+
+
+def arrange(inputs: Array, kind: Kind, title: str, *, is_new: bool) -> Array:
+    """Return inputs in the shape of their kind, that of a batch of it.
+
+    Args:
+        inputs: Numbers, (samples, ...).
+        kind: What an input is.
+        title: What messages call them.
+        is_new: Whether to log what was decided.
+
+    Raises:
+        UserError: If they do not have such a shape.
+    """
+    shape = inputs.shape[1:]
+    if inputs.dtype.kind not in "fiub":
+        raise UserError(f"{title}: inputs must be numbers, not {inputs.dtype}")
+    if kind == "table" and not shape:
+        return inputs[:, None]
+    if kind == "pictures" and len(shape) == 2:
+        return inputs[:, None]
+    if kind == "pictures" and len(shape) == 3 and shape[2] in _CHANNELS and shape[0] not in _CHANNELS:
+        if is_new:
+            _logger.warning(
+                "%s: inputs of the shape %s are taken as height, width and channels; transpose them if that is wrong",
+                *(title, shape),
+            )
+        return np.moveaxis(inputs, -1, 1)
+    if len(shape) == len(_SHAPES[kind]):
+        return inputs
+    fitting = [
+        f"data.kind={name} {_MEANINGS[name]}" for name, names in _SHAPES.items() if len(names) == len(shape)
+    ]
+    fitting += ["data.kind=pictures (height, width)"] if len(shape) == 2 else []
+    raise UserError(
+        f"{title}: inputs have the shape {shape}, expected is {_MEANINGS[kind]} (data.kind={kind})\n"
+        f"    {'type ' + ' or '.join(fitting) if fitting else 'give vectors, pictures or series'}"
+    )
+
+
+def join_splits(parts: Mapping[Split, tuple[Array, Array]], title: str) -> tuple[Array, Array, Tensor | None]:
+    """Put inputs and targets of several splits one after the other.
+
+    Args:
+        parts: Inputs and targets of each, "train" first.
+        title: What messages call them.
+
+    Returns:
+        Inputs, targets, and which split each is in; None if there is one split only.
+
+    Raises:
+        UserError: If they do not go together.
+    """
+    shape = parts["train"][0].shape[1:]
+    for split, (inputs, targets) in parts.items():
+        if not inputs.ndim or not targets.ndim or len(inputs) != len(targets) or not len(inputs):
+            sizes = f"{inputs.shape} and {targets.shape}"
+            raise UserError(
+                f"{title}: inputs and targets of the {split} split have the shapes {sizes}: one a sample"
+            )
+        if inputs.shape[1:] != shape:
+            text = f"inputs of the {split} split have the shape {inputs.shape[1:]}, those of the training split {shape}"
+            raise UserError(f"{title}: {text}")
+    if len(parts) == 1:
+        return *parts["train"], None
+    settled = settled_by_sizes({split: len(targets) for split, (_, targets) in parts.items()})
+    inputs, targets = (np.concatenate([part[place] for part in parts.values()]) for place in (0, 1))
+    return inputs, targets, settled
+
+
+def learn_scale(inputs: Array, rows: Tensor, kind: Kind, standardize: bool) -> dict[str, Any]:
+    """Return "mean" and "std" of each feature or channel over some rows, in units of "unit"; 0 and 1 if none is wanted.
+
+    What never changes is shifted only. Bytes of pictures have 255 as unit, so that mean and deviation are in [0, 1].
+    """
+    axis = 1 + _SCALED_AXIS[kind]
+    size = inputs.shape[axis]
+    unit = 255.0 if kind == "pictures" and inputs.dtype == np.uint8 else 1.0
+    if not standardize:
+        return {"mean": [0.0] * size, "std": [1.0] * size, "unit": unit}
+    others = tuple(place for place in range(inputs.ndim) if place != axis)
+    shape = [1] * inputs.ndim
+    shape[axis] = -1
+    total = sum(values.sum(others) for values in _chunks(inputs, rows))
+    mean = total / (len(rows) * inputs[0].size / size)
+    squares = sum(np.square(values - mean.reshape(shape)).sum(others) for values in _chunks(inputs, rows))
+    std = np.sqrt(squares / (len(rows) * inputs[0].size / size))
+    # Rounding alone does not make a constant feature one that changes.
+    std[std <= 1e-9 * np.abs(mean)] = unit
+    return {"mean": (mean / unit).tolist(), "std": (std / unit).tolist(), "unit": unit}
+
+
+def _chunks(inputs: Array, rows: Tensor) -> Iterator[NDArray[np.float64]]:
+    """Yield some rows at a time as float64."""
+    for part in torch.split(rows, max(1, _CHUNK // max(1, inputs[0].size))):
+        yield inputs[part.numpy()].astype(np.float64)
+
+
+def scaled(inputs: Array, scale: tuple[Array, Array]) -> Tensor:
+    """Return inputs (batch, ...) shifted and scaled, float32; computed with 64 bits, as times in seconds need them."""
+    mean, std = scale
+    return torch.from_numpy(((inputs - mean) / std).astype(np.float32))
+
+
+def _refuse_not_finite(inputs: Array, title: str) -> None:
+    if inputs.dtype.kind != "f":
+        return
+    bad: list[int] = []
+    first = 0
+    for values in _chunks(inputs, torch.arange(len(inputs))):
+        finite = np.isfinite(values).reshape(len(values), -1).all(1)
+        bad += (first + np.flatnonzero(~finite)).tolist()
+        first += len(values)
+    if bad:
+        raise UserError(
+            f"{title}: {len(bad):,} of {len(inputs):,} inputs hold NaN or infinite numbers: samples {listed(bad)}"
+        )
