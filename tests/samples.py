@@ -14,6 +14,7 @@ NEEDED = {
     "csv": ["data.path=rows.csv"],
     # A class of a module that the test trusts.
     "dataset": ["data.dataset._target_=samples.Pairs"],
+    "table": ["data.path=rows.csv"],
     "image_folder": ["data.root=pictures"],
     "text_file": ["data.path=text.txt"],
     "texts": ["data.path=texts.csv"],

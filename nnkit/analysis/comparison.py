@@ -25,7 +25,9 @@ _HIGHER = frozenset(
 # What has no one value over several seeds.
 _FOLLOWS_SEED = f"${{{SEED}}}"
 # What the data say of themselves.
-FACTS = frozenset({"num_features", "num_classes", "num_outputs", "num_channels", "in_channels"})
+FACTS = frozenset(
+    {"num_features", "cardinalities", "num_classes", "num_outputs", "num_channels", "in_channels"}
+)
 FACTS |= {"height", "width", "vocab_size", "source_vocab_size"}
 # Which run it is, where it is logged, how it is shown, and what an option says of itself.
 _IDLE = re.compile(

@@ -23,7 +23,6 @@ MOVED = {
         "pairs.sentence_pairs": "text_pairs_file",
         "pairs.text_pairs": "text_pairs",
         "pictures.image_folder": "image_folder",
-        "tables.csv": "csv",
         "text.long_text": "text_file",
     }.items()
     for name in names.split()
@@ -40,9 +39,12 @@ RENAMED = {
             "jsonl.JSONLines text_csv.TextCSV text.labelled_files.JSONLines text.labelled_files.TextCSV"
         ),
         "series.series.Series": "series_csv.SeriesCSV series.series_csv.SeriesCSV",
+        "tables.table.Table": "csv.CSV tables.csv.CSV",
     }.items()
     for old in names.split()
 }
+# Keys that a class did not list in earlier releases, with the value that a config of theirs had without knowing.
+ADDED_TO: dict[str, dict[str, Any]] = {"nnkit.data.tables.table.Table": {"cardinalities": []}}
 
 
 def migrate(content: Any) -> Any:
@@ -52,9 +54,12 @@ def migrate(content: Any) -> Any:
         content: The config as plain dicts, lists and values.
     """
     if isinstance(content, dict):
+        target = now_at(content.get("_target_")) or content.get("_target_")
+        found = {key: migrate(value) for key, value in content.items()}
         return {
-            key: now_at(value) or value if key == "_target_" else migrate(value)
-            for key, value in content.items()
+            **ADDED_TO.get(str(target), {}),
+            **found,
+            **({"_target_": target} if target is not None else {}),
         }
     return [migrate(value) for value in content] if isinstance(content, list) else content
 

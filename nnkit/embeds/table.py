@@ -20,7 +20,7 @@ def width_of(cardinality: int) -> int:
     return min(_MAX_WIDTH, round(1.6 * math.pow(cardinality, 0.56)))
 
 
-class Table(nn.Module):
+class TableColumns(nn.Module):
     """Puts the vectors of a row's categories behind its numbers.
 
     C. Guo and F. Berkhahn, "Entity embeddings of categorical variables", 2016. Without cardinalities nothing is learnt

@@ -167,7 +167,13 @@ def _try_network(nodes: Mapping[str, Node]) -> list[Problem]:
                 break
             if group == "embeds":
                 # What the body gets rarely depends on the facts; whether it can be built at all never should.
-                node = replace(node, arguments=_guessed(node.arguments))
+                needed = {name for name, parameter in signature(node.target)[0].items() if parameter.needed}
+                known = {
+                    name: value
+                    for name, value in node.arguments.items()
+                    if name in needed or value is not UNKNOWN
+                }
+                node = replace(node, arguments=_guessed(known))
             module, found = _construct(node, **width)
             problems += found
             if ahead and not getattr(module, "causal", True):

@@ -103,11 +103,11 @@ class Regression(Task):
 
     def predict(self, batch: Batch, data: Any, top_k: int) -> Estimates:
         """Return the predicted values of each item, in the user's units."""
-        target = data.preprocessing["target"]["name"]
+        target = data.preprocessing["target"]
         values = self(*batch.network_inputs()).numpy()
         count = values.shape[1]
-        titles = [target] if count == 1 else [f"{target}_{number}" for number in range(1, count + 1)]
-        return Estimates(titles, values)
+        numbered = [f"{target.get('name')}_{number}" for number in range(1, count + 1)]
+        return Estimates(target.get("names") or ([target["name"]] if count == 1 else numbered), values)
 
     def most_pictured(self, num_wrong: int) -> int:
         """Return how many points are drawn."""

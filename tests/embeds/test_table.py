@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from nnkit.embeds.table import Table, width_of
+from nnkit.embeds.table import TableColumns, width_of
 
 
 def test_vectors_of_the_categories_follow_the_numbers():
     torch.manual_seed(0)
-    embed = Table(num_features=2, cardinalities=[40, 300])
+    embed = TableColumns(num_features=2, cardinalities=[40, 300])
     inputs, categories = torch.randn(5, 2), torch.tensor([[0, 299], [39, 0], [1, 2], [1, 3], [7, 7]])
     found = [
         functional.one_hot(categories[:, n], size).float() @ embed.vectors[n].weight
@@ -21,12 +21,12 @@ def test_vectors_of_the_categories_follow_the_numbers():
 
 def test_without_categories_rows_stay_as_they_are_and_nothing_is_learnt():
     state = torch.random.get_rng_state()
-    embed = Table(num_features=3)
+    embed = TableColumns(num_features=3)
     inputs = torch.randn(4, 3)
     assert embed(inputs) is inputs
     assert (embed.dim_out, list(embed.parameters())) == (3, [])
     torch.random.set_rng_state(state)
-    Table(num_features=3)
+    TableColumns(num_features=3)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
@@ -46,4 +46,4 @@ def test_widths_follow_the_published_rule(size, width):
 )
 def test_what_cannot_be_is_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
-        Table(*arguments)
+        TableColumns(*arguments)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nnkit.config import catalog, compose, examine
 from nnkit.data.tables.base import TableData
-from nnkit.data.tables.table_file import TableSource
+from nnkit.data.tables.loading import TableSource
 from nnkit.errors import ConfigError
 from nnkit.factory import build, build_network, loss_target
 from nnkit.factory.nodes import signature
@@ -67,7 +67,7 @@ class Plain(TableData):
         self.extra = extra
 
     def source(self) -> TableSource:
-        return TableSource("")
+        return TableSource({})
 
 
 @dataclass(kw_only=True, eq=False)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nnkit.data.reading.dates import DateForm, find_date_form, seconds
+from nnkit.data.reading.dates import DateForm, date_form, find_date_form, seconds
 from nnkit.data.reading.table_file import TableFile, as_strings
 from nnkit.data.reading.values import (
     MINUS,
@@ -330,6 +330,7 @@ def reader_for(
     kind: Kind | None = None,
     form: NumberForm | DateForm | None = None,
     decimal_comma: bool = False,
+    date_format: str | None = None,
     missing: Collection[str] | None = None,
 ) -> ColumnReader:
     """Return what reads a column, which is decided by its first cells as far as it is not known.
@@ -341,6 +342,7 @@ def reader_for(
         kind: What the column holds; None: what its cells look like.
         form: How its numbers or dates were written where it was learnt; taken where these cells do not tell.
         decimal_comma: Whether numbers of the file are written as 3,14.
+        date_format: How its dates are written, where the user says it.
         missing: Words for a missing value; None: the usual ones.
     """
     found = kind or _kind_of_type(cells.type)
@@ -359,9 +361,10 @@ def reader_for(
         if numbers is not None or found == "number":
             known = form if isinstance(form, NumberForm) else PLAIN
             return NumberReader(make_sink(name, "f8"), numbers or known, missing)
-    dates = None if typed else find_date_form(sample)
-    if dates is None and found == "date" and isinstance(form, DateForm):
-        dates = form
+    dates = None if typed else _date_form(sample, date_format)
+    if isinstance(form, DateForm) and found == "date":
+        # What was learnt also decides where cells can be read in two ways.
+        dates = form if dates is None or form.pattern in (dates.ambiguous or ()) else dates
     if dates is not None or typed:
         return DateReader(make_sink(name, "f8"), dates, missing)
     return TextReader(make_sink(name, "i4"), missing)
@@ -382,6 +385,15 @@ def _are_plain(cells: pa.Array) -> bool:
         return len(cells) > cells.null_count and pc.cast(cells, pa.float64()) is not None
     except pa.ArrowInvalid:
         return False
+
+
+def _date_form(sample: list[str], date_format: str | None) -> DateForm | None:
+    """Return the form of dates, the user's where most cells have it; None if they are no dates."""
+    if date_format is not None:
+        form = date_form(date_format, sample)
+        if sample and np.mean(~np.isnan(seconds(sample, form))) >= MOSTLY:
+            return form
+    return find_date_form(sample)
 
 
 def _sample(cells: pa.Array, missing: Collection[str] | None) -> list[str]:
@@ -442,6 +454,7 @@ def _read(
                     make_sink,
                     kind=kind,
                     decimal_comma=table.decimal_comma,
+                    date_format=table.reading.date_format,
                     missing=table.reading.missing,
                 )
             readers[name].add(cells)

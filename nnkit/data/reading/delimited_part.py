@@ -66,7 +66,8 @@ class DelimitedPart(Part):
                 with self._reader(source, columns, block, bad, dialect) as reader:
                     for batch in reader:
                         num_rows += batch.num_rows
-                        if num_rows > done:
+                        # Behind a row that is left out all others would have wrong numbers.
+                        if num_rows > done and not bad.rows:
                             new = batch.slice(max(batch.num_rows - (num_rows - done), 0))
                             yield new if dialect.quotes else _unquoted(new)
             except pa.ArrowInvalid as error:

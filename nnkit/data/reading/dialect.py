@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nnkit.data.reading.dates import date_form
 from nnkit.data.reading.encodings import find_encoding
 from nnkit.data.reading.header import find_header, number_in
 from nnkit.data.reading.part import Finding
@@ -41,6 +42,7 @@ class Reading:
         header: Whether the first row holds the names of the columns.
         quotes: Whether double quotes enclose cells; if not, they are letters.
         decimal: The letter before decimals, "." or ",".
+        date_format: How dates are written, in directives of `datetime.strptime`.
         missing: Words that stand for a missing value, beside an empty cell; None: the usual ones.
 
     Raises:
@@ -52,6 +54,7 @@ class Reading:
     header: bool | None = None
     quotes: bool | None = None
     decimal: str | None = None
+    date_format: str | None = None
     missing: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -69,6 +72,8 @@ class Reading:
                 ) from error
         if self.decimal not in (None, ".", ","):
             raise ValueError(f"decimal must be a point or a comma, not {self.decimal!r}")
+        if self.date_format is not None:
+            date_form(self.date_format)
         if self.missing is not None:
             object.__setattr__(self, "missing", tuple(map(str, self.missing)))
 

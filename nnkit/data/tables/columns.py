@@ -1,31 +1,33 @@
 """What is learnt from a table's columns, and how rows are turned into features with it."""
 
 import logging
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnkit.data.reading.frame import Column, Numbers, Texts
+from nnkit.data.reading.columns import Column, Dates, Numbers, Texts
+from nnkit.data.reading.dates import EpochUnit, epoch_seconds, epoch_unit
+from nnkit.data.tables.date_features import DateColumn, encode_dates, learn_dates, num_date_features
+from nnkit.data.tables.identifiers import are_uuids, counts_rows, label_rows, numbers_rows
+from nnkit.suggest import typed
 
 _logger = logging.getLogger("nnkit")
 
 Rows = NDArray[np.int64]
 
-# Names of columns that number or label the rows; "unnamed" is what a column without a name is called.
-_ID_NAME = re.compile(
-    r"(.*[_\s.-])?(id|idx|index|nr|no|row|rowid|uuid|guid|unnamed)([:_\s]*\d+)?|.*[a-z](Id|ID)", re.ASCII
-)
-_MIN_ID_ROWS = 5
 # Categories that cover less of the rows than this say nothing of the others.
 _MIN_KEPT_SHARE = 0.05
+# A vector of its own is not learnt from fewer rows.
+_MIN_ROWS_PER_VECTOR = 3
 # A single value far outside would outweigh all others in a sum; ten standard deviations are far enough.
 MAX_SCORE = 10.0
+# Rows that are encoded at once, few enough to stay in the processor's cache.
+_BLOCK = 1 << 15
 
 
 class NumberColumn(TypedDict):
@@ -49,7 +51,20 @@ class CategoryColumn(TypedDict):
     other: bool
 
 
-LearntColumn = NumberColumn | CategoryColumn
+class RichColumn(TypedDict):
+    """What is learnt from a column of many categories, each with a vector that the network learns.
+
+    Number 0 is any other category, those that are too rare among them; then come `categories` in their order, and a
+    missing one if `missing`.
+    """
+
+    name: str
+    kind: Literal["rich"]
+    categories: list[str]
+    missing: bool
+
+
+LearntColumn = NumberColumn | CategoryColumn | RichColumn | DateColumn
 
 
 @dataclass(frozen=True)
@@ -58,25 +73,45 @@ class ColumnOptions:
 
     Attributes:
         drop: Columns to leave out; None leaves out those that look like an identifier.
-        max_categories: Categories of a column with a feature of their own; rarer ones share one.
+        id: Columns that label the rows in predictions, and are never learnt from.
+        max_categories: Categories of a column with a feature of their own; columns with more are rich.
+        max_vectors: Categories of a rich column with a vector of their own; 0: all but `max_categories` share a
+            feature.
     """
 
     drop: tuple[str, ...] | None = None
+    id: tuple[str, ...] = ()
     max_categories: int = 32
+    max_vectors: int = 20_000
 
 
 class Features(NamedTuple):
-    """Rows as features, the one-hot ones still as numbers of features.
+    """Rows as features, those of categories still as numbers.
 
     Attributes:
-        numbers: Standardised numbers and indicators, (rows, numbers) float32.
-        hot: Which one-hot feature is one, for each column, (rows, columns) int32; `num_hot` for none.
+        numbers: Standardised numbers, parts of dates and indicators, (rows, numbers) float32.
+        codes: Categories, (rows, columns) int32. The first columns say which one-hot feature is one, `num_hot` for
+            none; the `num_rich` last ones which vector is taken.
         num_hot: Number of one-hot features.
+        num_rich: Number of rich columns.
     """
 
     numbers: Tensor
-    hot: Tensor
+    codes: Tensor
     num_hot: int
+    num_rich: int
+
+
+class MakeArray(Protocol):
+    """Makes the array that features are written to."""
+
+    def __call__(self, name: str, shape: tuple[int, int], dtype: str) -> NDArray[Any]:
+        """Return an array of that shape and NumPy type, whatever it holds."""
+
+
+def in_memory(name: str, shape: tuple[int, int], dtype: str) -> NDArray[Any]:
+    """Return an array in memory; see `MakeArray`."""
+    return np.empty(shape, dtype)
 
 
 def learn_columns(
@@ -86,7 +121,7 @@ def learn_columns(
 
     Args:
         columns: Columns without the target.
-        rows: Numbers of the training rows.
+        rows: Numbers of the training rows, rising.
         options: What the user says.
 
     Returns:
@@ -95,12 +130,12 @@ def learn_columns(
     learnt: list[LearntColumn] = []
     dropped: dict[str, str] = {}
     for name, column in columns.items():
-        if options.drop is not None and name in options.drop:
-            dropped[name] = "named in data.drop"
-            continue
         found: LearntColumn | str
         if isinstance(column, Numbers):
-            found = _learn_numbers(name, column.values[rows], options)
+            found = _learn_numbers(name, column, rows, options)
+        elif isinstance(column, Dates):
+            form = None if column.form is None else asdict(column.form)
+            found = learn_dates(name, column.values[rows], form, None)
         else:
             found = _learn_texts(name, column, rows, options)
         if isinstance(found, str):
@@ -121,7 +156,10 @@ def mean_and_std(values: NDArray[np.float64]) -> tuple[float, float]:
     return mean * largest, std * largest if std > 1e-12 else 0.0
 
 
-def _learn_numbers(name: str, values: NDArray[np.float64], options: ColumnOptions) -> NumberColumn | str:
+def _learn_numbers(
+    name: str, column: Numbers, rows: Rows, options: ColumnOptions
+) -> NumberColumn | DateColumn | str:
+    values = column.values[rows]
     missing = np.isnan(values)
     known = values[~missing]
     if not len(known):
@@ -131,20 +169,28 @@ def _learn_numbers(name: str, values: NDArray[np.float64], options: ColumnOption
     indicator = bool(missing.any())
     if std == 0 and not indicator:
         return f"the same value everywhere: {known[0]:g}"
-    if options.drop is None and not indicator and _numbers_rows(name, values):
+    if options.drop is None and not indicator and numbers_rows(name, values):
         return "looks like an identifier: whole numbers, each once (data.drop=[] keeps it)"
+    unit = epoch_unit(values, name)
+    if unit is not None:
+        _logger.warning(
+            "column %r holds times, counted in %s since 1970; they become features of dates (%s leaves the column out)",
+            *(name, unit, typed("data.drop", [name])),
+        )
+        return learn_dates(name, epoch_seconds(values, unit), None, unit)
+    if options.drop is None and not indicator and counts_rows(column.values, rows):
+        _logger.warning(
+            "column %r holds the number of each row and is learnt from; if it only numbers the rows, %s leaves it out",
+            *(name, typed("data.drop", [name])),
+        )
     return NumberColumn(
         name=name, kind="number", median=median, mean=mean, std=std or 1.0, indicator=indicator
     )
 
 
-def _numbers_rows(name: str, values: NDArray[np.float64]) -> bool:
-    if len(values) < _MIN_ID_ROWS or not (_ID_NAME.fullmatch(name) or _ID_NAME.fullmatch(name.lower())):
-        return False
-    return bool((values == np.floor(values)).all()) and len(np.unique(values)) == len(values)
-
-
-def _learn_texts(name: str, column: Texts, rows: Rows, options: ColumnOptions) -> CategoryColumn | str:
+def _learn_texts(
+    name: str, column: Texts, rows: Rows, options: ColumnOptions
+) -> CategoryColumn | RichColumn | str:
     codes = column.codes[rows]
     known = codes[codes >= 0]
     if not len(known):
@@ -154,11 +200,13 @@ def _learn_texts(name: str, column: Texts, rows: Rows, options: ColumnOptions) -
     present = sorted(np.flatnonzero(counts).tolist(), key=lambda code: (-counts[code], column.values[code]))
     if len(present) == 1 and not missing:
         return f"the same value everywhere: {column.values[present[0]]}"
-    if options.drop is None and len(present) >= _MIN_ID_ROWS and len(present) > len(known) / 2:
-        example = column.values[int(known[0])]
-        return (
-            f"looks like an identifier: {len(present):,} different texts in {len(known):,} rows, such as "
-            f"{example!r} (data.drop=[] keeps it)"
+    if options.drop is None and (label := _labels(column, present, known)):
+        return f"looks like an identifier: {label} (data.drop=[] keeps it)"
+    often = [code for code in present if counts[code] >= _MIN_ROWS_PER_VECTOR][: options.max_vectors]
+    if len(often) > options.max_categories:
+        _say_rich(name, len(often), len(present))
+        return RichColumn(
+            name=name, kind="rich", categories=sorted(column.values[code] for code in often), missing=missing
         )
     other = len(present) > options.max_categories
     if other:
@@ -177,73 +225,125 @@ def _learn_texts(name: str, column: Texts, rows: Rows, options: ColumnOptions) -
     return CategoryColumn(name=name, kind="category", categories=kept, missing=missing, other=other)
 
 
-def encode(columns: Mapping[str, Column], learnt: Sequence[LearntColumn], num_rows: int) -> Features:
-    """Turn columns into features: numbers and indicators first, then the one-hot features.
+def _labels(column: Texts, present: Sequence[int], known: NDArray[np.int32]) -> str:
+    """Return what tells that texts label the rows, "" if they do not."""
+    example = column.values[int(known[0])]
+    if are_uuids(column.values[code] for code in present):
+        return f"UUIDs such as {example!r}"
+    if column.too_many or label_rows(len(present), len(known)):
+        return f"{len(present):,} different texts in {len(known):,} rows, such as {example!r}"
+    return ""
 
-    A category that has no feature is the column's "other"; where there is none either, all its features are
-    zero.
 
-    Args:
-        columns: At least the columns that `learnt` names; a number that is missing is NaN, a text -1.
-        learnt: From `learn_columns`.
-        num_rows: Rows in each column.
-    """
-    numbers: list[NDArray[np.float32]] = []
-    groups: list[NDArray[np.int32]] = []
-    num_hot = num_features(learnt)[1]
-    start = 0
-    for spec in learnt:
-        column = columns[spec["name"]]
-        if spec["kind"] == "number":
-            assert isinstance(column, Numbers)
-            numbers.extend(_encode_numbers(column, spec))
-        else:
-            assert isinstance(column, Texts)
-            groups.append(_encode_texts(column, spec, start, num_hot))
-            start += _width(spec)
-    return Features(
-        torch.from_numpy(np.stack(numbers, axis=1) if numbers else np.zeros((num_rows, 0), np.float32)),
-        torch.from_numpy(np.stack(groups, axis=1) if groups else np.zeros((num_rows, 0), np.int32)),
-        num_hot,
+def _say_rich(name: str, num_often: int, num_present: int) -> None:
+    rare = f"; the {num_present - num_often:,} rarest share one" if num_present > num_often else ""
+    _logger.info(
+        "column %r: each of %s categories gets a learnt vector%s (data.max_vectors=0 keeps the most frequent only)",
+        *(name, f"{num_often:,}", rare),
     )
 
 
-def _encode_numbers(column: Numbers, spec: NumberColumn) -> list[NDArray[np.float32]]:
-    missing = np.isnan(column.values)
-    filled = np.where(missing, spec["median"], column.values)
-    # Divided first: the difference of two numbers near the largest float overflows.
-    scores = filled / spec["std"] - spec["mean"] / spec["std"]
-    features = [scores.clip(-MAX_SCORE, MAX_SCORE).astype(np.float32)]
-    if spec["indicator"]:
-        features.append(missing.astype(np.float32))
-    return features
+def encode(
+    columns: Mapping[str, Column],
+    learnt: Sequence[LearntColumn],
+    num_rows: int,
+    make_array: MakeArray = in_memory,
+) -> Features:
+    """Turn columns into features: numbers, parts of dates and indicators first, then the one-hot features.
+
+    A category that has no feature is the column's "other"; where there is none either, all its features are
+    zero. One that has no vector takes that of unknown ones.
+
+    Args:
+        columns: At least the columns that `learnt` names; a number or date that is missing is NaN, a text -1.
+        learnt: From `learn_columns`.
+        num_rows: Rows in each column.
+        make_array: Where the features are written to.
+    """
+    num_numbers, num_hot = num_features(learnt)
+    categories = [*_of_kind(learnt, "category"), *_of_kind(learnt, "rich")]
+    numbers = make_array("numbers", (num_rows, num_numbers), "f4")
+    codes = make_array("codes", (num_rows, len(categories)), "i4")
+    tables = list(_code_tables(columns, categories, num_hot))
+    for start in range(0, num_rows, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        features = (feature for spec in learnt for feature in _number_features(columns, spec, block))
+        for place, feature in enumerate(features):
+            numbers[block, place] = feature
+        for place, (spec, table) in enumerate(zip(categories, tables, strict=True)):
+            column = columns[spec["name"]]
+            assert isinstance(column, Texts)
+            codes[block, place] = table[column.codes[block]]
+    num_rich = len(cardinalities(learnt))
+    return Features(torch.from_numpy(numbers), torch.from_numpy(codes), num_hot, num_rich)
 
 
-def _encode_texts(column: Texts, spec: CategoryColumn, start: int, none: int) -> NDArray[np.int32]:
-    places = {category: start + place for place, category in enumerate(spec["categories"])}
-    end = start + len(places)
-    other = end + spec["missing"] if spec["other"] else none
-    # One entry a code, and a last one for the code -1 of a missing text.
-    missing = end if spec["missing"] else other
-    table = np.array([places.get(value, other) for value in column.values] + [missing], dtype=np.int32)
-    codes: NDArray[np.int32] = table[column.codes]
-    return codes
+def _of_kind(learnt: Sequence[LearntColumn], kind: str) -> list[Any]:
+    return [spec for spec in learnt if spec["kind"] == kind]
 
 
-def gather(features: Features, rows: Tensor) -> Tensor:
-    """Return the features of some rows, (rows, features) float32.
+def _number_features(
+    columns: Mapping[str, Column], spec: LearntColumn, block: slice
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the features of some rows of a column that are no categories, (rows,) each."""
+    column = columns[spec["name"]]
+    if spec["kind"] == "date":
+        assert isinstance(column, Dates | Numbers)
+        epoch: EpochUnit | None = spec["epoch"]
+        values = column.values[block]
+        seconds = values if epoch is None or isinstance(column, Dates) else epoch_seconds(values, epoch)
+        yield from encode_dates(seconds, spec, MAX_SCORE)
+    elif spec["kind"] == "number":
+        assert isinstance(column, Numbers)
+        missing = np.isnan(column.values[block])
+        filled = np.where(missing, spec["median"], column.values[block])
+        # Divided first: the difference of two numbers near the largest float overflows.
+        scores = filled / spec["std"] - spec["mean"] / spec["std"]
+        yield scores.clip(-MAX_SCORE, MAX_SCORE)
+        if spec["indicator"]:
+            yield missing.astype(np.float64)
+
+
+def _code_tables(
+    columns: Mapping[str, Column], specs: Sequence[CategoryColumn | RichColumn], none: int
+) -> Iterator[NDArray[np.int32]]:
+    """Yield for each column what each of its codes becomes; the last entry is that of the code -1 of a missing text."""
+    start = 0
+    for spec in specs:
+        column = columns[spec["name"]]
+        assert isinstance(column, Texts)
+        if spec["kind"] == "rich":
+            places = {category: place for place, category in enumerate(spec["categories"], 1)}
+            other, missing = 0, len(places) + 1 if spec["missing"] else 0
+        else:
+            places = {category: start + place for place, category in enumerate(spec["categories"])}
+            end = start + len(places)
+            other = end + spec["missing"] if spec["other"] else none
+            missing = end if spec["missing"] else other
+            start += _width(spec)
+        yield np.array([places.get(value, other) for value in column.values] + [missing], dtype=np.int32)
+
+
+def gather(features: Features, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the features of some rows, (rows, features) float32, and their rich categories, (rows, columns) int64.
 
     Args:
         features: From `encode`.
         rows: Which rows, int64.
+
+    Returns:
+        Both; None for the categories where no column is rich.
     """
     numbers = features.numbers.index_select(0, rows)
+    codes = features.codes.index_select(0, rows).to(torch.int64)
+    num_columns = codes.shape[1] - features.num_rich
+    rich = codes[:, num_columns:] if features.num_rich else None
     if not features.num_hot:
-        return numbers
+        return numbers, rich
     # One column too many takes the ones of categories that have no feature.
     hot = torch.zeros(len(rows), features.num_hot + 1)
-    hot.scatter_(1, features.hot.index_select(0, rows).to(torch.int64), 1.0)
-    return torch.cat([numbers, hot[:, :-1]], dim=1)
+    hot.scatter_(1, codes[:, :num_columns], 1.0)
+    return torch.cat([numbers, hot[:, :-1]], dim=1), rich
 
 
 def _width(spec: CategoryColumn) -> int:
@@ -251,6 +351,12 @@ def _width(spec: CategoryColumn) -> int:
 
 
 def num_features(learnt: Sequence[LearntColumn]) -> tuple[int, int]:
-    """Return the number of features that hold numbers or indicators, and that of one-hot features."""
+    """Return the number of features that hold numbers, parts of dates or indicators, and that of one-hot features."""
     numbers = sum(1 + spec["indicator"] for spec in learnt if spec["kind"] == "number")
+    numbers += sum(num_date_features(spec) for spec in learnt if spec["kind"] == "date")
     return numbers, sum(_width(spec) for spec in learnt if spec["kind"] == "category")
+
+
+def cardinalities(learnt: Sequence[LearntColumn]) -> list[int]:
+    """Return the number of vectors of each rich column."""
+    return [1 + len(spec["categories"]) + spec["missing"] for spec in learnt if spec["kind"] == "rich"]

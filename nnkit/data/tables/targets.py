@@ -1,21 +1,31 @@
-"""The column a table's model is to predict: classes or real values, and the rows that have one."""
+"""What a table's model is to predict: a class, real values or labels, and the rows that have them."""
 
-from collections.abc import Sequence
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from nnkit.data.reading.frame import Column, Numbers, Texts, parse_number
+from nnkit.data.reading.columns import Column, Dates, Texts
+from nnkit.data.reading.part import Finding
 from nnkit.errors import ConfigError, Problem
 
 # Beyond these, numbers are amounts rather than names of classes.
 _MAX_DECIMAL_CLASSES = 20
 _MAX_WHOLE_CLASSES = 50
 _MIN_ROWS_PER_CLASS = 10
+_MAX_LABELS = 1_000
 # The squared errors of larger real values are infinite in float32.
 _MAX_VALUE = 1e18
+# 01 and 1E2 are codes, which a number would not give back.
+_CODE = re.compile(r"[+-]?0\d+|\d+[eE]\d+")
+_SEPARATORS = ("|", ";", ",")
+_TRUTH = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
 
 _ANOTHER = "name another column with data.target=COLUMN"
 
@@ -25,22 +35,57 @@ class Target:
     """The target of each row.
 
     Attributes:
-        values: Class (rows,) int64, or real value (rows,) float64; anything where the row has none.
+        values: Class (rows,) int64, real values (rows, outputs) float64, or labels (rows, labels) float32, 1 for those
+            that a row has; anything where the row has no target.
         kept: Numbers of the rows that have a target, int64.
-        class_names: Names of the classes, numbers by size and texts by alphabet; None for real values.
+        class_names: Names of the classes, numbers by size and texts by alphabet, or of the labels; None where targets
+            are real values.
+        findings: What was found out and is to be said: logging levels and sentences.
     """
 
     values: Tensor
     kept: Tensor
     class_names: list[str] | None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def classes(self) -> Tensor | None:
+        """Class of each row that has one, (kept,) int64; None where targets are no classes."""
+        return self.values[self.kept] if self.values.ndim == 1 else None
 
 
 def _refuse(text: str, hint: str = "") -> ConfigError:
     return ConfigError([Problem("data.target", text, hint)])
 
 
+def read_targets(
+    columns: Mapping[str, Column], wanted: Sequence[str], separator: str | None = None
+) -> Target:
+    """Turn the columns of the target into targets.
+
+    Args:
+        columns: The columns by name, those of texts where no real values are wanted.
+        wanted: Types of target that the task learns from: "index", "real" or "multi".
+        separator: What stands between two labels of a cell; None: found out.
+
+    Raises:
+        ConfigError: If they cannot be what they are to be, or are all the same.
+    """
+    (first, column), *others = columns.items()
+    if "real" in wanted:
+        return _read_values(columns)
+    if "multi" in wanted:
+        return read_truths(columns) if others else read_labels(first, column, separator)
+    if others:
+        raise _refuse(
+            f"{len(columns)} columns, and a class is read from one",
+            "task=regression predicts a real value for each, task=multilabel a label for each column of 0 and 1",
+        )
+    return read_target(first, column, classes=True)
+
+
 def read_target(name: str, column: Column, classes: bool) -> Target:
-    """Turn a column into targets.
+    """Turn a column into classes, or into real values.
 
     Args:
         name: The column's name.
@@ -53,7 +98,7 @@ def read_target(name: str, column: Column, classes: bool) -> Target:
     if classes:
         assert isinstance(column, Texts)
         return _read_classes(name, column)
-    return _read_values(name, column)
+    return _read_values({name: column})
 
 
 def _read_classes(name: str, column: Texts) -> Target:
@@ -62,7 +107,7 @@ def _read_classes(name: str, column: Texts) -> Target:
         raise _refuse(f"column {name!r} holds no value at all", _ANOTHER)
     numbers = _number_keys(column.values)
     if numbers is None:
-        if len(column.values) > max(_MAX_DECIMAL_CLASSES, len(kept) / 2):
+        if column.too_many or len(column.values) > max(_MAX_DECIMAL_CLASSES, len(kept) / 2):
             raise _refuse(
                 f"column {name!r} has {len(column.values):,} different texts in {len(kept):,} rows, such as "
                 f"{column.values[0]!r}: these are no classes",
@@ -88,10 +133,17 @@ def _read_classes(name: str, column: Texts) -> Target:
 
 
 def _number_keys(values: list[str]) -> list[float] | None:
-    """Return the numbers that the names of classes are, None unless all of them are finite ones."""
-    numbers = [parse_number(value) for value in values]
-    finite = [number for number in numbers if number is not None and np.isfinite(number)]
-    return finite if len(finite) == len(values) else None
+    """Return the numbers that the names of classes are, None unless all of them are finite ones and none is a code."""
+    numbers = []
+    for value in values:
+        try:
+            number = float(value)
+        except ValueError:
+            return None
+        if not np.isfinite(number) or "_" in value or _CODE.fullmatch(value):
+            return None
+        numbers.append(number)
+    return numbers
 
 
 def _check_not_amounts(name: str, numbers: list[float], num_rows: int) -> None:
@@ -105,22 +157,34 @@ def _check_not_amounts(name: str, numbers: list[float], num_rows: int) -> None:
         )
 
 
-def _read_values(name: str, column: Column) -> Target:
+def _read_values(columns: Mapping[str, Column]) -> Target:
+    numbers = [_real_values(name, column) for name, column in columns.items()]
+    kept = np.flatnonzero(~np.isnan(numbers).any(axis=0))
+    if not len(kept):
+        raise _refuse(
+            "no row holds a number in each of the columns " + ", ".join(map(repr, columns)), _ANOTHER
+        )
+    values = np.stack(numbers, axis=1)
+    return Target(torch.from_numpy(values), torch.from_numpy(kept), None)
+
+
+def _real_values(name: str, column: Column) -> NDArray[np.float64]:
+    """Return a column's numbers, (rows,), NaN where one is missing."""
     if isinstance(column, Texts):
         examples = ", ".join(repr(value) for value in column.values[:3])
         raise _refuse(
             f"column {name!r} holds texts ({examples}), not numbers",
             f"type task=classification, or {_ANOTHER}",
         )
-    assert isinstance(column, Numbers)
+    if isinstance(column, Dates):
+        raise _refuse(f"column {name!r} holds dates, not numbers", _ANOTHER)
     if column.num_texts:
         row, text = column.first_text
         more = f" (one of {column.num_texts:,} such rows)" if column.num_texts > 1 else ""
         raise _refuse(f"column {name!r} holds {text!r} in row {row:,}, not a number{more}")
-    kept = np.flatnonzero(~np.isnan(column.values))
-    if not len(kept):
+    values = column.values[~np.isnan(column.values)]
+    if not len(values):
         raise _refuse(f"column {name!r} holds no number at all", _ANOTHER)
-    values = column.values[kept]
     if values.min() == values.max():
         raise _refuse(f"column {name!r} holds {values[0]:g} in every row: there is nothing to predict")
     outside = int((np.abs(values) > _MAX_VALUE).sum())
@@ -130,4 +194,92 @@ def _read_values(name: str, column: Column) -> Target:
             "their squared errors would be infinite",
             "give them in another unit",
         )
-    return Target(torch.from_numpy(column.values), torch.from_numpy(kept), None)
+    return column.values
+
+
+def read_truths(columns: Mapping[str, Column]) -> Target:
+    """Turn columns of 0 and 1 into labels that are called like the columns.
+
+    Args:
+        columns: Columns of texts by name: 0 and 1, false and true, or no and yes.
+
+    Raises:
+        ConfigError: If one of them holds something else.
+    """
+    values, known = [], []
+    for name, column in columns.items():
+        assert isinstance(column, Texts)
+        truths = [_TRUTH.get(value.casefold(), -1) for value in column.values]
+        if -1 in truths:
+            code = truths.index(-1)
+            row = int(np.flatnonzero(column.codes == code)[0]) + 1
+            raise _refuse(
+                f"column {name!r} holds {column.values[code]!r} in row {row:,}, and a label is 0 or 1",
+                "data.target=COLUMN reads the labels of one column, such as a|b",
+            )
+        values.append(np.array([*truths, -1], np.float32)[column.codes])
+        known.append(column.codes >= 0)
+    kept = np.flatnonzero(np.all(known, axis=0))
+    if not len(kept):
+        raise _refuse(
+            "no row holds a value in each of the columns " + ", ".join(map(repr, columns)), _ANOTHER
+        )
+    return Target(torch.from_numpy(np.stack(values, axis=1)), torch.from_numpy(kept), list(columns))
+
+
+def read_labels(name: str, column: Column, separator: str | None = None) -> Target:
+    """Turn a column of any number of labels a cell, such as ``a|b`` or a list, into labels.
+
+    An empty cell is a row without a label.
+
+    Args:
+        name: The column's name.
+        column: The column, one of texts.
+        separator: What stands between two labels; None: "|", ";" or ",", the first that occurs.
+
+    Raises:
+        ConfigError: If it holds no label at all, or texts that are no labels.
+    """
+    assert isinstance(column, Texts)
+    findings: list[Finding] = []
+    lists = [_listed(value) for value in column.values]
+    if all(labels is not None for labels in lists):
+        cells = [labels or [] for labels in lists]
+    else:
+        found = (sign for sign in _SEPARATORS if any(sign in value for value in column.values))
+        sign = separator or next(found, _SEPARATORS[0])
+        cells = [[label.strip() for label in value.split(sign) if label.strip()] for value in column.values]
+        if separator is None and any(len(labels) > 1 for labels in cells):
+            text = f"column {name!r}: labels are separated by {sign!r} (data.target_separator)"
+            findings.append((logging.INFO, text))
+    names = sorted({label for labels in cells for label in labels})
+    num_rows = len(column.codes)
+    if not names:
+        raise _refuse(f"column {name!r} holds no label at all", _ANOTHER)
+    if column.too_many or len(names) > max(_MAX_DECIMAL_CLASSES, min(num_rows / 2, _MAX_LABELS)):
+        raise _refuse(
+            f"column {name!r} has {len(names):,} different labels in {num_rows:,} rows, such as {names[0]!r}: these "
+            "are no labels",
+            "data.target_separator=X sets what stands between two labels",
+        )
+    empty = int((column.codes < 0).sum())
+    if empty:
+        text = f"column {name!r}: {empty:,} empty cells count as rows without a label"
+        findings.append((logging.WARNING, text))
+    places = {label: place for place, label in enumerate(names)}
+    # The last entry is that of the code -1 of an empty cell.
+    table = np.zeros((len(cells) + 1, len(names)), np.float32)
+    for code, labels in enumerate(cells):
+        table[code, [places[label] for label in labels]] = 1
+    return Target(torch.from_numpy(table[column.codes]), torch.arange(num_rows), names, tuple(findings))
+
+
+def _listed(value: str) -> list[str] | None:
+    """Return the labels of a JSON list, None if a cell holds something else."""
+    if not value.startswith("["):
+        return None
+    try:
+        labels = json.loads(value)
+    except ValueError:
+        return None
+    return [label.strip() if isinstance(label, str) else json.dumps(label) for label in labels]

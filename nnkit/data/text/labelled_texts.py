@@ -13,7 +13,7 @@ from torch import Tensor
 from nnkit.batches import TextBatch
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
 from nnkit.data.read_batch import ReadBatch
-from nnkit.data.reading.frame import Texts
+from nnkit.data.reading.columns import Texts
 from nnkit.data.reading.values import parse_number
 from nnkit.data.sampler import Draw, LengthSampler, padding_share
 from nnkit.data.splits import SPLITS

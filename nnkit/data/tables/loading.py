@@ -1,0 +1,317 @@
+"""A user's table, opened and read to train on: which column is what, and what is odd about their cells."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from nnkit.data.reading.columns import Column, Dates, Frame, MakeSink, Memory, Numbers, Texts, read_frame
+from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.split_columns import SplitKeys, read_split_keys
+from nnkit.data.reading.table_file import TableFile, open_table
+from nnkit.data.reading.values import NumberForm
+from nnkit.data.splits import Split, settled_by_sizes, split_of_word
+from nnkit.data.tables.columns import ColumnOptions
+from nnkit.data.tables.targets import Target, read_targets
+from nnkit.errors import ConfigError, Problem, UserError
+from nnkit.suggest import absent, some_of, typed
+
+_logger = logging.getLogger("nnkit")
+
+# What the column of the target is called in tables that people publish, upper case made lower; the first one counts.
+_TARGET_NAMES = ("target", "label", "y", "class", "labels", "outcome", "response", "目标", "标签", "类别")
+# What a column is called that says which rows are for the test.
+_SPLIT_NAMES = frozenset({"split", "fold", "set", "subset", "partition"})
+_LISTED = 10
+_EXAMINED = 1_000
+# Options that hold one name rather than a list of names, or may.
+_NAMES = ("data.target", "data.split_column", "data.group", "data.time")
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """Where a table is and what the user says of it.
+
+    Attributes:
+        files: The file, folder or pattern of the training rows, and of the other splits that have their own.
+        target: Names of the columns to predict; empty: found out.
+        target_separator: What stands between two labels of a cell; None: found out.
+        categorical: Columns of numbers that are names of categories.
+        columns: What to do with columns.
+        split_column: Column that says which split a row is in.
+        group: Column whose values keep their rows together.
+        time: Column in whose order rows are split.
+        reading: How the files are written.
+    """
+
+    files: Mapping[Split, str]
+    target: tuple[str, ...] = ()
+    target_separator: str | None = None
+    categorical: tuple[str, ...] = ()
+    columns: ColumnOptions = field(default_factory=ColumnOptions)
+    split_column: str | None = None
+    group: str | None = None
+    time: str | None = None
+    reading: Reading = field(default_factory=Reading)
+
+    @property
+    def title(self) -> str:
+        """What messages call the table."""
+        return self.files["train"]
+
+
+@dataclass
+class SplitFiles(TableFile):
+    """The files of all splits as one table, which counts the rows of each as they are read.
+
+    Attributes:
+        files: The files by split, those of the training rows first.
+        sizes: Rows of each split, once all of them are read.
+    """
+
+    files: dict[Split, TableFile] = field(default_factory=dict)
+    sizes: dict[Split, int] = field(default_factory=dict)
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows; see `TableFile.batches`."""
+        self.sizes = dict.fromkeys(self.files, 0)
+        for split, table in self.files.items():
+            for batch in table.batches(columns or self.names):
+                self.sizes[split] += batch.num_rows
+                yield batch
+
+
+def open_tables(source: TableSource) -> SplitFiles:
+    """Open the files of a table; only samples of them are read.
+
+    Raises:
+        UserError: If one cannot be read, or lacks columns that the training rows have.
+    """
+    files = {split: open_table(path, source.reading) for split, path in source.files.items()}
+    first = files["train"]
+    for table in files.values():
+        lacking = [name for name in first.names if name not in table.names]
+        if lacking:
+            raise UserError(f"{table.title} lacks {lacking[0]!r}, which {first.title} has")
+    if len(first.names) == 1:
+        raise UserError(
+            f"{source.title} has one column only, {first.names[0]!r}: a target and something to learn from are needed\n"
+            "    data.delimiter=X sets the character between two cells"
+        )
+    paths = [path for table in files.values() for path in table.paths]
+    parts = [part for table in files.values() for part in table.parts]
+    return SplitFiles(first.title, paths, parts, source.reading, files)
+
+
+@dataclass(frozen=True)
+class LoadedTable:
+    """A table that is read.
+
+    Attributes:
+        target_names: Names of the columns to predict.
+        target: The target of each row.
+        columns: The columns to learn from, not yet encoded.
+        left_out: Reason for each column that was not read, or whose values say something else of the rows.
+        num_rows: Rows in all.
+        keys: What rows are split by, as `DataModule.split_rows` takes it, for the rows that have a target.
+    """
+
+    target_names: list[str]
+    target: Target
+    columns: dict[str, Column]
+    left_out: dict[str, str]
+    num_rows: int
+    keys: SplitKeys
+
+
+def load_table(
+    table: SplitFiles, source: TableSource, wanted: Sequence[str], *, say: bool, make_sink: MakeSink = Memory
+) -> LoadedTable:
+    """Read a table.
+
+    Args:
+        table: The table, opened.
+        source: What the user says of it.
+        wanted: Types of target that the task learns from.
+        say: Whether to log what was found out, left out or counted as missing.
+        make_sink: Where the values of columns go.
+
+    Raises:
+        UserError: If rows cannot be read.
+        ConfigError: If the table lacks a column that the source names, or the target cannot be what it is to be.
+    """
+    targets = _target_names(table, source)
+    left_out = {name: "named in data.id" for name in source.columns.id}
+    left_out |= {name: "named in data.drop" for name in source.columns.drop or ()}
+    if source.split_column is not None:
+        left_out[source.split_column] = "says which split a row is in"
+    if source.group is not None:
+        left_out[source.group] = "says which rows stay together"
+    frame = read_frame(
+        table,
+        as_text=source.categorical if "real" in wanted else {*source.categorical, *targets},
+        columns=[name for name in table.names if name not in left_out],
+        make_sink=make_sink,
+    )
+    target = read_targets({name: frame.columns[name] for name in targets}, wanted, source.target_separator)
+    others = {name: column for name, column in frame.columns.items() if name not in targets}
+    left_out |= _split_words(others)
+    columns = {name: column for name, column in others.items() if name not in left_out}
+    if say:
+        table.say()
+        _say_target(frame, source, targets, target)
+        for name in targets:
+            _say_words(name, frame.columns[name])
+        _say_cells(columns, frame.num_rows)
+    keys = read_split_keys(table, {key: getattr(source, key) for key in ("split_column", "group", "time")})
+    if len(table.sizes) > 1:
+        keys["settled"] = settled_by_sizes(table.sizes)
+    kept = {key: value[target.kept] if isinstance(value, Tensor) else value for key, value in keys.items()}
+    return LoadedTable(targets, target, columns, left_out, frame.num_rows, cast(SplitKeys, kept))
+
+
+def _target_names(table: TableFile, source: TableSource) -> list[str]:
+    """Return the columns to predict, all columns that the source names held against the table."""
+    given: dict[str, tuple[str, ...]] = {
+        "data.target": source.target,
+        "data.drop": source.columns.drop or (),
+        "data.id": source.columns.id,
+        "data.categorical": source.categorical,
+        "data.split_column": (source.split_column,) if source.split_column else (),
+        "data.group": (source.group,) if source.group else (),
+        "data.time": (source.time,) if source.time else (),
+    }
+    problems = [
+        absent(
+            key, source.title, name, table.names, given=name if key in _NAMES and len(wanted) == 1 else wanted
+        )
+        for key, wanted in given.items()
+        for name in wanted
+        if name not in table.names
+    ]
+    taken = {
+        name
+        for key, names in given.items()
+        if key not in ("data.target", "data.categorical")
+        for name in names
+    }
+    targets = list(source.target) or [
+        _found_target([name for name in table.names if name not in taken] or table.names)
+    ]
+    for key, wanted in given.items():
+        if key not in ("data.target", "data.categorical", "data.group"):
+            problems += [Problem(key, f"{name!r} is the target") for name in wanted if name in targets]
+    problems += [
+        Problem(
+            "data.target",
+            f"{source.title} has several columns named {name!r}",
+            "give each a name of its own in the file",
+        )
+        for name in source.target
+        if f"{name} (2)" in table.names
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return targets
+
+
+def _found_target(names: Sequence[str]) -> str:
+    """Return the column that is called like a target, or else the last one."""
+    by_lower: dict[str, str] = {}
+    for name in names:
+        by_lower.setdefault(name.casefold().strip(), name)
+    return next((by_lower[name] for name in _TARGET_NAMES if name in by_lower), names[-1])
+
+
+def _split_words(columns: Mapping[str, Column]) -> dict[str, str]:
+    """Return why columns that hold the names of splits are not learnt from."""
+    found = {}
+    for name, column in columns.items():
+        if name.casefold() not in _SPLIT_NAMES or not isinstance(column, Texts):
+            continue
+        if len(column.values) > 1 and all(split_of_word(value) for value in column.values):
+            words = ", ".join(column.values)
+            found[name] = (
+                f"holds {words}, the names of splits ({typed('data.split_column', name)} splits by it)"
+            )
+    return found
+
+
+def _say_target(frame: Frame, source: TableSource, names: Sequence[str], target: Target) -> None:
+    if not source.target:
+        last = "the last column, " if names[0].casefold().strip() not in _TARGET_NAMES else ""
+        _logger.warning(
+            "%s: the target is %s%r (data.target=COLUMN names another)", source.title, last, names[0]
+        )
+    for level, sentence in target.findings:
+        _logger.log(level, "%s", sentence)
+    listed = some_of([*map(repr, names)], _LISTED)
+    if len(target.kept) < frame.num_rows:
+        _logger.warning(
+            "%s of %s rows have no target (%s); they are left out",
+            *(f"{frame.num_rows - len(target.kept):,}", f"{frame.num_rows:,}", listed),
+        )
+    if target.classes is None or target.class_names is None:
+        return
+    counts = torch.bincount(target.classes, minlength=len(target.class_names)).tolist()
+    single = [repr(label) for label, count in zip(target.class_names, counts, strict=True) if count == 1]
+    if single:
+        _logger.warning(
+            "column %s: trained on but never tested, as only one row has it: %s",
+            listed,
+            some_of(single, _LISTED),
+        )
+
+
+def _say_words(name: str, column: Column) -> None:
+    """Log which words count as missing, and where the form of numbers or dates is not the plainest."""
+    words = {word: count for word, count in column.missing.items() if word}
+    if words:
+        listed = some_of([f"{word!r} ({count:,} cells)" for word, count in words.items()], _LISTED)
+        kept = "data.missing=[] keeps it as a value" if isinstance(column, Texts) else "as data.missing says"
+        _logger.warning("column %r: %s counts as missing; %s", name, listed, kept)
+    if isinstance(column, Numbers) and column.form.said():
+        # A decimal comma is that of the whole file, and is told of it.
+        usual = column.form == NumberForm(decimal=",")
+        level = logging.INFO if usual else logging.WARNING
+        _logger.log(level, "column %r: numbers are written with %s", name, column.form.said())
+    if isinstance(column, Dates) and column.form is not None and column.form.ambiguous:
+        _logger.warning("column %r: %s", name, column.form.doubt(_doubtful(column)))
+
+
+def _doubtful(column: Dates) -> str:
+    """Return a date of a column as it is written there, one whose day may be a month if there is one."""
+    assert column.form is not None
+    known = column.values[~np.isnan(column.values)][:_EXAMINED]
+    dates = [datetime.fromtimestamp(seconds, UTC) for seconds in known.tolist()]
+    date = next((date for date in dates if date.day <= 12 and date.day != date.month), dates[0])
+    return date.strftime(column.form.pattern)
+
+
+def _say_cells(columns: Mapping[str, Column], num_rows: int) -> None:
+    missing = []
+    for name, column in columns.items():
+        _say_words(name, column)
+        count = int((column.codes < 0).sum() if isinstance(column, Texts) else np.isnan(column.values).sum())
+        if not isinstance(column, Texts) and column.num_texts:
+            row, text = column.first_text
+            what = "numbers" if isinstance(column, Numbers) else "dates"
+            _logger.warning(
+                "column %r: %s cells are no %s (%r in row %d is the first); they count as missing",
+                *(name, f"{column.num_texts:,}", what, text, row),
+            )
+        if isinstance(column, Numbers) and column.num_infinite:
+            _logger.warning("column %r: %d infinite numbers count as missing", name, column.num_infinite)
+        if count:
+            missing.append(f"{name!r} {count:,}")
+    if missing:
+        _logger.warning(
+            "missing in %s rows: %s; a number takes the median and is marked, a text is a category of its own",
+            *(f"{num_rows:,}", some_of(missing, _LISTED)),
+        )
