@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnkit.batches import IGNORED, PairBatch
+from nnkit.batches import IGNORED, Batch, PairBatch
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
 from nnkit.data.pairs.samples import (
     BEGIN,
@@ -22,7 +22,7 @@ from nnkit.data.pairs.samples import (
     PairTokenizers,
     check_kinds,
 )
-from nnkit.data.read_batch import ReadBatch
+from nnkit.data.read_batch import ReadBatch, only_labelled
 from nnkit.data.sampler import BatchSampler, Draw, LengthSampler, padding_share
 from nnkit.data.splits import SPLIT_TITLES, SPLITS
 from nnkit.data.text.items import Item, TextFiles, batches_of, read_texts
@@ -263,8 +263,15 @@ class PairData(DataModule):
         return ((item.name, found) for item, found in self._read(items, ()))
 
     def read_batches(self, items: Sequence[str], size: int, keep: Sequence[str] = ()) -> Iterator[ReadBatch]:
-        """Read sources in batches; see `DataModule.read_batches`."""
-        return batches_of(self._read(items, keep), size, keep)
+        """Read sources in batches; see `DataModule.read_batches`.
+
+        Their targets are not said to be true ones: to score an output takes writing it once more, as a test does.
+        """
+        return (replace(read, labelled=None) for read in batches_of(self._read(items, keep), size, keep))
+
+    def labelled_batches(self, path: str) -> Iterator[Batch]:
+        """Read the pairs of a file to test on; see `DataModule.labelled_batches`."""
+        return only_labelled(batches_of(self._read([path], ()), self.read_at_once, ()), path)
 
     def _read(self, items: Sequence[str], keep: Sequence[str]) -> Iterator[tuple[Item, PairBatch | str]]:
         for item in read_texts(items, replace(self.text_files(), keep=tuple(keep))):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import nnkit
+from nnkit.batches import IGNORED
 from nnkit.data.pairs.text_pairs import TextPairs
 from nnkit.data.sampler import Draw
 from nnkit.errors import ConfigError, UserError
@@ -200,9 +201,23 @@ def test_new_pairs_have_their_targets(write, name, content):
     data = TextPairs(path=write(columns(ROWS)))
     data.setup_data()
     path = write(content, name)
-    (read,) = data.read_batches([path], 10)
+    (read,) = data.read_batches([path], 10, [])
     assert read.names == [f"{path}:{row}" for row in (1, 2, 3)]
-    assert read.labelled.tolist() == [True] * 3
-    assert [data.decode_target(row.tolist()) for row in read.batch.target] == ["Zahl 0", "Zahl 1", "Zahl 2"]
-    (sources,) = data.read_batches([write("source\nnumber 4\n", "sources.csv"), "number 5"], 10)
-    assert sources.labelled is None
+    (batch,) = data.labelled_batches(path)
+    assert [data.decode_target(row.tolist()) for row in batch.target] == ["Zahl 0", "Zahl 1", "Zahl 2"]
+    sources = write("source\nnumber 4\n", "sources.csv")
+    assert [batch.target.max() for _, batch in data.read([sources, "number 5"])] == [IGNORED, IGNORED]
+    with pytest.raises(UserError, match="none of its items has a true target"):
+        list(data.labelled_batches(sources))
+
+
+def test_new_pairs_are_written_and_tested_on(write, cli):
+    path = write(columns(ROWS))
+    small = ["model.dim=8", "model.num_layers=1", "trainer.max_steps=1", "trainer.num_threads=1", "logger=[]"]
+    nnkit.train(["name=pairs", "data=text_pairs", f"data.path={path}", *small, "callbacks=[checkpoint]"])
+    code, out, _ = cli(
+        "predict", "pairs", write(as_csv(ROWS[:2]), "new.csv"), "--keep", "target", "--format", "csv"
+    )
+    assert code == 0
+    assert [line.split(",")[1] for line in out.splitlines()] == ["target", "Zahl 0", "Zahl 1"]
+    assert cli("test", "pairs", path)[0] == 0
