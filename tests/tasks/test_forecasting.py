@@ -126,6 +126,24 @@ def test_a_run_is_tested_again_with_the_same_metrics(cli, outputs):
     assert record["metrics"]["test/nrmse"] == pytest.approx(nrmse, rel=1e-4)
 
 
+def test_a_run_is_tested_on_every_window_of_another_file(cli, outputs):
+    lines = (outputs / "power.csv").read_text().splitlines()
+    Path("later.csv").write_text("\n".join([lines[0], *lines[100:160]]) + "\n")
+    code, _, _ = cli("test", "power", "later.csv", "--output-dir", outputs)
+    note = json.loads((outputs / "power" / "tests.jsonl").read_text().splitlines()[-1])
+    values = np.array([[float(cell) for cell in line.split(",")[1:]] for line in lines[100:160]])
+    loaded = nnkit.load("power", outputs)
+    scale = loaded.data.preprocessing["channels"]
+    mean, std = (np.array([channel[key] for channel in scale]) for key in ("mean", "std"))
+    windows = np.stack([values[start - 12 : start] for start in range(12, 58)])
+    truth = np.stack([values[start : start + 3] for start in range(12, 58)])
+    with torch.inference_mode():
+        scores = loaded.network(torch.tensor((windows - mean) / std, dtype=torch.float32))
+    error = scores.double().numpy().reshape(-1, 3, 2) * std + mean - truth
+    assert code == 0
+    assert note["metrics"]["test/mae"] == pytest.approx(np.abs(error).mean(), rel=1e-4)
+
+
 def test_the_steps_after_a_file_are_forecast_from_the_command_line(cli, outputs):
     lines = (outputs / "power.csv").read_text().splitlines()
     Path("recent.csv").write_text("\n".join([lines[0], *lines[40:60]]) + "\n")

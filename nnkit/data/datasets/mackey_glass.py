@@ -1,14 +1,14 @@
 """The Mackey-Glass series: a delayed feedback that becomes chaotic (Mackey and Glass 1977)."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from nnkit.data.counted_random import private_generator
-from nnkit.data.series.base import LoadedSeries, ReadSeries, Values, WindowedSeries
+from nnkit.data.series.base import WindowedSeries
+from nnkit.data.series.loaded import LoadedSeries, Values
 from nnkit.errors import UserError
 
 _BETA, _GAMMA = 0.2, 0.1
@@ -67,12 +67,11 @@ class MackeyGlass(WindowedSeries):
         )
         return LoadedSeries(title, ["x"], ["x"], values[:, None], fingerprint)
 
-    def read_file(self, item: str) -> Iterator[tuple[str, ReadSeries | str]]:
+    def read_file(self, item: str, *, with_targets: bool = False) -> LoadedSeries:
         """Read a table with one column of numbers, whatever its name."""
         # Only files of a user need pyarrow.
         from nnkit.data.reading.table_file import open_table
         from nnkit.data.series.file_series import SeriesOptions, read_series
-        from nnkit.data.series.series import described_series
 
         series = read_series(open_table(item), SeriesOptions())
         if len(series.names) != 1:
@@ -80,7 +79,7 @@ class MackeyGlass(WindowedSeries):
                 f"{item} has {len(series.names)} columns of numbers, the model reads one: "
                 f"{', '.join(series.names[:5])}"
             )
-        yield from described_series(item, series, (), self.preprocessing)
+        return replace(series, names=["x"], targets=["x"], inputs=["x"])
 
 
 def integrate(num_steps: int, tau: float, warm_up: int = _WARM_UP) -> Values:

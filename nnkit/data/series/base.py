@@ -5,17 +5,17 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nnkit.batches import SeriesBatch
 from nnkit.data.base import DataModule, Preprocessing, Samples
 from nnkit.data.read_batch import ReadBatch, grouped
 from nnkit.data.sampler import Draw
+from nnkit.data.series.loaded import Bounds, LoadedSeries, Values, cut, fill_gaps, filled_in
 from nnkit.data.splits import SPLITS, Split, check_fractions
 from nnkit.data.tables.columns import mean_and_std
 from nnkit.errors import UserError
@@ -26,68 +26,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("nnkit")
 
-Values = NDArray[np.float64]
 _LISTED = 5
-
-
-Bounds = dict[Split, tuple[int, int]]
-
-
-class LoadedSeries(NamedTuple):
-    """One or several series in memory.
-
-    Attributes:
-        title: What messages call it, such as the file's path.
-        names: Name of each channel.
-        targets: Names of the channels to forecast.
-        values: (steps, channels) float64, series by series; NaN where a value is to be filled in, never in the first or
-            last step of a series.
-        fingerprint: SHA-256 that tells it from any other.
-        inputs: Names of the channels that are read; None: all.
-        sizes: Steps of each series; None: there is one.
-        own: Steps of each series by split, where the splits have files of their own; None: they have not.
-        labels: What each series is called; None: there is one.
-        time: What is learnt of the time of its steps, plain data; None: it is not known.
-    """
-
-    title: str
-    names: list[str]
-    targets: list[str]
-    values: Values
-    fingerprint: str
-    inputs: list[str] | None = None
-    sizes: list[int] | None = None
-    own: list[dict[Split, int]] | None = None
-    labels: list[str] | None = None
-    time: dict[str, Any] | None = None
-
-    def bounds(self, options: Mapping[str, Any]) -> list[Bounds]:
-        """Return the first step of each split of each series, and the one after its last.
-
-        Args:
-            options: With val_fraction and test_fraction.
-        """
-        sizes = self.sizes or [len(self.values)]
-        own = self.own or [{"train": size} for size in sizes]
-        found, start = [], 0
-        for size, parts in zip(sizes, own, strict=True):
-            cuts = cut(size, options["val_fraction"], options["test_fraction"], parts)
-            found.append({name: (start + first, start + end) for name, (first, end) in cuts.items()})
-            start += size
-        return found
-
-
-class ReadSeries(NamedTuple):
-    """A series of a file whose next steps are to be forecast.
-
-    Attributes:
-        values: The channels that are read, (steps, channels); NaN where a value is to be filled in.
-        described: Columns that stand beside its forecasts: the series, the number of the step and its time, each with a
-            value for each step of the horizon.
-    """
-
-    values: Values
-    described: dict[str, list[Any]]
 
 
 class WindowSamples(Samples):
@@ -173,14 +112,15 @@ class WindowedSeries(DataModule):
         """
 
     @abstractmethod
-    def read_file(self, item: str) -> Iterator[tuple[str, ReadSeries | str]]:
-        """Read the channels of a user's file.
+    def read_file(self, item: str, *, with_targets: bool = False) -> LoadedSeries:
+        """Read a user's file with `preprocessing`.
 
-        Yields:
-            What each of its series is called, and the series, or why it cannot be forecast.
+        Args:
+            item: The file as the user named it.
+            with_targets: Whether channels that are forecast and not read are needed.
 
         Raises:
-            UserError: If the file cannot be read.
+            UserError: If it cannot be read.
         """
 
     def prepare(self) -> Preprocessing:
@@ -188,7 +128,7 @@ class WindowedSeries(DataModule):
         series = self._loaded = self.load()
         options = self.split_options
         bounds = _long_enough(series, options, self.is_new)
-        filled = _filled(series, options)
+        filled = filled_in(series, series.bounds(options))
         training = np.concatenate([filled[slice(*bound["train"])] for bound in bounds])
         scale = {name: mean_and_std(column) for name, column in zip(series.names, training.T, strict=True)}
         if not any(scale[name][1] for name in series.targets):
@@ -239,27 +179,24 @@ class WindowedSeries(DataModule):
         if self._scaled is None:
             series = self._loaded or self.load()
             self.unchanged(series.title, series.fingerprint)
-            filled = _filled(series, learnt)
-            target = learnt["target"]
-            names = [channel["name"] for channel in learnt["channels"]]
-            self._scaled = (
-                self._standardised(filled[:, [series.names.index(name) for name in names]]),
-                _scaled(
-                    filled[:, [series.names.index(name) for name in target["names"]]],
-                    target["mean"],
-                    target["std"],
-                ),
-                _long_enough(series, learnt, False),
-            )
+            filled = filled_in(series, series.bounds(learnt))
+            self._scaled = (*self._standardised(series, filled), _long_enough(series, learnt, False))
             self._loaded = None
         inputs, targets, bounds = self._scaled
         return WindowSamples(
             inputs, targets, _starts(bounds, split, learnt), learnt["window"], learnt["horizon"]
         )
 
-    def _standardised(self, values: Values) -> Tensor:
-        channels = self.preprocessing["channels"]
-        return _scaled(values, *([channel[key] for channel in channels] for key in ("mean", "std")))
+    def _standardised(self, series: LoadedSeries, values: Values) -> tuple[Tensor, Tensor]:
+        """Return the channels that are read and those that are forecast."""
+        learnt = self.preprocessing
+        channels, target = learnt["channels"], learnt["target"]
+        names, *scale = ([channel[key] for channel in channels] for key in ("name", "mean", "std"))
+        inputs = _scaled(values[:, series.of(names)], *scale)
+        targets = [name for name in target["names"] if name in series.names]
+        if len(targets) < len(target["names"]):
+            return inputs, torch.zeros(len(inputs), 0)
+        return inputs, _scaled(values[:, series.of(targets)], target["mean"], target["std"])
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, SeriesBatch | str]]:
         """Read the last window of each series of each file, whose next steps are forecast; see `DataModule.read`."""
@@ -267,15 +204,27 @@ class WindowedSeries(DataModule):
             yield name, found
 
     def _read(self, items: Sequence[str]) -> Iterator[tuple[str, SeriesBatch | str, dict[str, list[Any]]]]:
+        learnt = self.preprocessing
         for item in items:
             try:
-                for name, found in self.read_file(item):
-                    if isinstance(found, str):
-                        yield name, found, {}
-                    else:
-                        yield name, self._last_window(name, found.values), found.described
+                series = self.read_file(item)
             except UserError as error:
                 yield item, str(error), {}
+                continue
+            start = 0
+            for place, (label, size) in enumerate(zip(series.labels, series.lengths(), strict=True)):
+                title = f"{item} ({', '.join(label.values())})" if label else item
+                described = series.described(place, learnt["horizon"], learnt.get("time"))
+                yield title, self._last_window(title, series, slice(start, start + size)), described
+                start += size
+
+    def _last_window(self, title: str, series: LoadedSeries, steps: slice) -> SeriesBatch | str:
+        window, values = self.preprocessing["window"], series.values[steps]
+        if len(values) < window:
+            return f"{title} has {len(values):,} rows, and the model reads the last {window:,}"
+        inputs, _ = self._standardised(series, fill_gaps(values, [len(values)])[-window:])
+        target = torch.zeros(1, self.facts()["num_outputs"])
+        return SeriesBatch(inputs.unsqueeze(0), target, torch.zeros(1, dtype=torch.int64))
 
     def read_batches(self, items: Sequence[str], size: int, keep: Sequence[str] = ()) -> Iterator[ReadBatch]:
         """Read the last windows, and what stands beside each step of their forecasts; see `DataModule.read_batches`."""
@@ -291,13 +240,26 @@ class WindowedSeries(DataModule):
             kept = _described([described for _, _, described in group], horizon)
             yield replace(read, kept=kept, rows_each=horizon)
 
-    def _last_window(self, item: str, values: Values) -> SeriesBatch | str:
-        window = self.preprocessing["window"]
-        if len(values) < window:
-            return f"{item} has {len(values):,} rows, and the model reads the last {window:,}"
-        inputs = self._standardised(fill_gaps(values, [len(values)])[-window:])
-        target = torch.zeros(1, self.facts()["num_outputs"])
-        return SeriesBatch(inputs.unsqueeze(0), target, torch.zeros(1, dtype=torch.int64))
+    def labelled_batches(self, path: str) -> Iterator[SeriesBatch]:
+        """Return every window of another file with the steps that follow it; see `DataModule.labelled_batches`."""
+        learnt = self.preprocessing
+        series = self.read_file(path, with_targets=True)
+        ends = np.cumsum(series.lengths()).tolist()
+        whole: list[Bounds] = [
+            {"train": (end - size, end - size), "val": (end - size, end - size), "test": (end - size, end)}
+            for size, end in zip(series.lengths(), ends, strict=True)
+        ]
+        inputs, targets = self._standardised(series, filled_in(series, whole))
+        starts = _starts(whole, "test", learnt)
+        samples = WindowSamples(inputs, targets, starts, learnt["window"], learnt["horizon"])
+        if not len(samples):
+            needed = learnt["window"] + learnt["horizon"]
+            raise UserError(
+                f"{path} cannot be tested on: {max(series.lengths()):,} steps, and {needed:,} are needed"
+            )
+        size = self.eval_batch_size or self.batch_size
+        for start in range(0, len(samples), size):
+            yield samples[Draw(None, torch.arange(start, min(start + size, len(samples))))]
 
 
 def _described(found: Sequence[dict[str, list[Any]]], horizon: int) -> "pa.RecordBatch | None":
@@ -310,25 +272,6 @@ def _described(found: Sequence[dict[str, list[Any]]], horizon: int) -> "pa.Recor
         for name in names
     }
     return pa.RecordBatch.from_pydict(columns) if columns else None
-
-
-def cut(
-    num_steps: int, val_fraction: float, test_fraction: float, own: Mapping[Split, int] | None = None
-) -> Bounds:
-    """Return the first step of each part and the one after its last; a part with a share has at least one.
-
-    Args:
-        num_steps: Steps of the series.
-        val_fraction: Share of the validation part.
-        test_fraction: Share of the test part.
-        own: Steps of the parts that have files of their own, in time order; others are shares of the training file.
-    """
-    own = own or {"train": num_steps}
-    known = own["train"]
-    num_test = own.get("test", max(1, round(known * test_fraction)) if test_fraction else 0)
-    num_val = own.get("val", max(1, round(known * val_fraction)) if val_fraction else 0)
-    test, val = num_steps - num_test, num_steps - num_test - num_val
-    return {"train": (0, val), "val": (val, test), "test": (test, num_steps)}
 
 
 def _scaled(values: Values, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -370,9 +313,9 @@ def _long_enough(series: LoadedSeries, options: Mapping[str, Any], say: bool) ->
         raise UserError(_too_short(series, longest, options))
     short = [place for place, bound in enumerate(bounds) if bound not in kept]
     if short and say:
-        sizes = series.sizes or [len(series.values)]
-        labels = series.labels or [str(place + 1) for place in range(len(sizes))]
-        listed = some_of([f"{labels[place]} ({sizes[place]:,} steps)" for place in short], _LISTED)
+        named = zip(map(", ".join, map(dict.values, series.labels)), series.lengths(), strict=True)
+        titles = [f"{label} ({size:,} steps)" for label, size in named]
+        listed = some_of([titles[place] for place in short], _LISTED)
         _logger.warning(
             "%s: %s of %s series are left out, as they are too short for a window in each part: %s",
             *(series.title, f"{len(short):,}", f"{len(bounds):,}", listed),
@@ -382,7 +325,7 @@ def _long_enough(series: LoadedSeries, options: Mapping[str, Any], say: bool) ->
 
 def _too_short(series: LoadedSeries, num_steps: int, options: Mapping[str, Any]) -> str:
     window, horizon = options["window"], options["horizon"]
-    if series.own is not None:
+    if series.own:
         return (
             f"{series.title}: the files of the splits are too short: {window + horizon:,} steps are needed to train on "
             f"(data.window={window} and data.horizon={horizon}) and {horizon:,} in each other file"
@@ -390,42 +333,10 @@ def _too_short(series: LoadedSeries, num_steps: int, options: Mapping[str, Any])
     needed = max(num_steps, window + horizon)
     while not _suffices(cut(needed, options["val_fraction"], options["test_fraction"]), options):
         needed += 1
-    longest = "" if series.sizes is None or len(series.sizes) == 1 else " in its longest series"
+    longest = " in its longest series" if len(series.lengths()) > 1 else ""
     return (
         f"{series.title} has {num_steps:,} steps{longest}, at least {needed:,} are needed: {window + horizon:,} to "
         f"train on (data.window={window} and data.horizon={horizon}) and {horizon:,} in each part that is held out "
         f"(data.val_fraction={options['val_fraction']:g}, data.test_fraction={options['test_fraction']:g})\n"
         "    a smaller data.window or data.horizon needs fewer; data.val_fraction=0 holds nothing out for validation"
     )
-
-
-def _filled(series: LoadedSeries, options: Mapping[str, Any]) -> Values:
-    if not np.isnan(series.values).any():
-        return series.values
-    filled = [
-        fill_gaps(series.values[slice(start, end)], [last - start for _, last in bound.values()])
-        for bound in series.bounds(options)
-        for start, end in [(bound["train"][0], bound["test"][1])]
-    ]
-    return np.concatenate(filled)
-
-
-def fill_gaps(values: Values, ends: Sequence[int]) -> Values:
-    """Fill NaN in by straight lines from the value before to the value after.
-
-    Args:
-        values: (steps, channels); the first and the last step are complete.
-        ends: Ends of the parts, rising. What lies behind an end is not looked at before it, or training would see
-            something of the test: a gap that reaches an end holds the last value.
-    """
-    if not np.isnan(values).any():
-        return values
-    filled = values.copy()
-    for column in filled.T:
-        start = 0
-        for end in ends:
-            missing = start + np.flatnonzero(np.isnan(column[start:end]))
-            known = np.flatnonzero(~np.isnan(column[:end]))
-            column[missing] = np.interp(missing, known, column[known])
-            start = end
-    return filled

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from nnkit.data.reading.columns import Column, Dates, Frame, Numbers, Texts, read_frame
 from nnkit.data.reading.dates import epoch_unit
 from nnkit.data.reading.table_file import TableFile
-from nnkit.data.series.steps import Step, find_step
+from nnkit.data.series.loaded import LoadedSeries
+from nnkit.data.series.steps import find_step
 from nnkit.data.series.times import (
     Codes,
     Time,
@@ -66,40 +67,6 @@ class SeriesOptions:
         ]
 
 
-@dataclass(frozen=True)
-class FileSeries:
-    """One or several series as their table holds them, each with the oldest row first.
-
-    Attributes:
-        names: Name of each channel: those that are read, then those that are forecast only.
-        inputs: Names of the channels that are read.
-        targets: Names of the channels to forecast.
-        values: (rows, channels), series by series; NaN where a cell holds no number, never in the first or the last row
-            of a series.
-        rows: Row of the table that each of them is, counted from 0.
-        sizes: Rows of each series.
-        labels: Values of the group columns for each series; one empty tuple where there is one series.
-        time: The time of the rows of the table; None if no column holds it.
-        step: The usual step of time.
-    """
-
-    names: list[str]
-    inputs: list[str]
-    targets: list[str]
-    values: NDArray[np.float64]
-    rows: Codes
-    sizes: list[int]
-    labels: list[tuple[str, ...]]
-    time: Time | None
-    step: Step | None
-
-    def learnt_time(self) -> dict[str, Any] | None:
-        """Return what other files of the same kind are read with, as plain data."""
-        if self.time is None:
-            return None
-        return {**self.time.learnt(), "step": list(self.step) if self.step else None}
-
-
 class MissingColumnsError(UserError):
     """A table lacks columns that are asked for.
 
@@ -117,7 +84,7 @@ class MissingColumnsError(UserError):
         self.present = present
 
 
-def read_series(table: TableFile, options: SeriesOptions) -> FileSeries:
+def read_series(table: TableFile, options: SeriesOptions) -> LoadedSeries:
     """Read a table whole.
 
     Args:
@@ -141,23 +108,39 @@ def read_series(table: TableFile, options: SeriesOptions) -> FileSeries:
     runs = [np.arange(frame.num_rows)]
     if codes is not None:
         runs = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
-    runs = _arranged(table, time, runs, [", ".join(label) for label in labels], options.say)
-    step = find_step([time.values[rows] for rows in runs], time.is_date) if time else None
+    runs = _arranged(table, time, runs, labels, options.say)
     inputs, targets = _choose(table, frame, time, runs, options)
     names = [*inputs, *(name for name in targets if name not in inputs)]
     chosen = {name: column for name in names if isinstance(column := frame.columns[name], Numbers)}
     _check_gaps(table, chosen, runs, options)
-    rows, sizes = np.concatenate(runs), [*map(len, runs)]
     if options.say:
         _say_forms(table, chosen)
-        if time is not None and step is not None:
-            inside = np.ones(len(rows) - 1, bool)
-            inside[np.cumsum(sizes)[:-1] - 1] = False
-            say_odd_steps(table, time, step, rows, inside)
-    values = np.stack([column.values for column in chosen.values()], axis=1)
-    # As they are where no row moves: NumPy adds strided and contiguous numbers up in another order.
-    values = values if (np.diff(rows) == 1).all() else values[rows]
-    return FileSeries(names, inputs, targets, values, rows, sizes, labels, time, step)
+    values, rows = np.stack([column.values for column in chosen.values()], axis=1), np.concatenate(runs)
+    return LoadedSeries(
+        *(table.title, names, targets),
+        # As they are where no row moves: NumPy adds strided and contiguous numbers up in another order.
+        values if (np.diff(rows) == 1).all() else values[rows],
+        inputs=inputs,
+        labels=labels,
+        sizes=[*map(len, runs)],
+        rows=rows,
+        time=_learnt_time(table, time, runs, options.say),
+        ends=[float(time.values[run[-1]]) for run in runs] if time else [],
+    )
+
+
+def _learnt_time(
+    table: TableFile, time: Time | None, runs: Sequence[Codes], say: bool
+) -> dict[str, Any] | None:
+    """Return what is known of the time as plain data, its usual step included; what is odd is logged."""
+    if time is None:
+        return None
+    step = find_step([time.values[rows] for rows in runs], time.is_date)
+    if say and step is not None:
+        inside = np.ones(sum(map(len, runs)) - 1, bool)
+        inside[np.cumsum([*map(len, runs)])[:-1] - 1] = False
+        say_odd_steps(table, time, step, np.concatenate(runs), inside)
+    return {**time.learnt(), "step": list(step) if step else None}
 
 
 def _check_names(table: TableFile, options: SeriesOptions) -> None:
@@ -177,10 +160,10 @@ def _check_names(table: TableFile, options: SeriesOptions) -> None:
 
 def _groups(
     table: TableFile, frame: Frame, names: Sequence[str]
-) -> tuple[Codes | None, list[tuple[str, ...]]]:
+) -> tuple[Codes | None, list[dict[str, str]]]:
     """Return the series of each row, numbered by their first rows, and what each is called."""
     if not names:
-        return None, [()]
+        return None, [{}]
     columns = [column for name in names if isinstance(column := frame.columns[name], Texts)]
     for name, column in zip(names, columns, strict=True):
         empty = np.flatnonzero(column.codes < 0)
@@ -195,7 +178,8 @@ def _groups(
     places = np.empty_like(order)
     places[order] = np.arange(len(order))
     labels = [
-        tuple(column.values[code] for column, code in zip(columns, key, strict=True)) for key in keys[order]
+        {name: column.values[code] for name, column, code in zip(names, columns, key, strict=True)}
+        for key in keys[order]
     ]
     return places[codes.reshape(-1)].astype(np.int64), labels
 
@@ -239,7 +223,7 @@ def _may_tell_apart(column: Column) -> bool:
 
 
 def _arranged(
-    table: TableFile, time: Time | None, runs: Sequence[Codes], labels: Sequence[str], say: bool
+    table: TableFile, time: Time | None, runs: Sequence[Codes], labels: Sequence[dict[str, str]], say: bool
 ) -> list[Codes]:
     """Return the rows of each series, the oldest first.
 
@@ -260,7 +244,7 @@ def _arranged(
         steps = np.diff(time.values[rows])
         is_turned = bool((steps < 0).any() and (steps <= 0).all())
         if not is_turned and (steps < 0).any():
-            raise UserError(_disorder(table, time, rows, label))
+            raise UserError(_disorder(table, time, rows, ", ".join(label.values())))
         num_turned += is_turned
         arranged.append(rows[::-1] if is_turned else rows)
     if num_turned and say:

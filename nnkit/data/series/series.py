@@ -1,8 +1,8 @@
 """Series of the user's: a table with one row a step of time and one column a channel."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -10,9 +10,9 @@ from nnkit.data.download.sources import fingerprint
 from nnkit.data.reading.dates import date_form
 from nnkit.data.reading.dialect import Reading
 from nnkit.data.reading.table_file import TableFile, open_table
-from nnkit.data.series.base import LoadedSeries, ReadSeries, WindowedSeries
-from nnkit.data.series.file_series import FileSeries, MissingColumnsError, SeriesOptions, read_series
-from nnkit.data.series.steps import Step, shown
+from nnkit.data.series.base import WindowedSeries
+from nnkit.data.series.file_series import MissingColumnsError, SeriesOptions, read_series
+from nnkit.data.series.loaded import LoadedSeries
 from nnkit.data.series.times import TimeOptions
 from nnkit.data.splits import Split
 from nnkit.errors import ConfigError, UserError
@@ -115,18 +115,8 @@ class Series(WindowedSeries):
                 absent(f"data.{error.key}", title, name, error.present, given=given) for name in error.names
             ]
             raise ConfigError(problems) from error
-        return LoadedSeries(
-            title,
-            series.names,
-            series.targets,
-            series.values,
-            found,
-            inputs=series.inputs,
-            sizes=series.sizes,
-            own=_own_sizes(files, series) if len(files) > 1 else None,
-            labels=[", ".join(label) for label in series.labels],
-            time=series.learnt_time(),
-        )
+        own = _own_sizes(files, series) if len(files) > 1 else []
+        return replace(series, fingerprint=found, own=own)
 
     @property
     def _group(self) -> tuple[str, ...]:
@@ -139,64 +129,31 @@ class Series(WindowedSeries):
             else (str(group),)
         )
 
-    def _options(self, *, reads_input: bool = False) -> SeriesOptions:
+    def _options(self, *, reads_targets: bool = True) -> SeriesOptions:
         """Return what is known of a table: what the user says, or what was learnt.
 
         Args:
-            reads_input: Whether only the channels that are read are needed.
+            reads_targets: Whether channels that are forecast and not read are needed.
         """
         fills, time = self.gaps == "interpolate", None if self.time is None else str(self.time)
         if self.is_new:
-            columns = None if self.columns is None else [*map(str, self.columns)]
-            targets = None if self.target_columns is None else [*map(str, self.target_columns)]
-            known = TimeOptions(time, self.date_format, self.columns is None)
-            return SeriesOptions(
-                columns=columns, targets=targets, group=self._group, fills_gaps=fills, time=known, say=True
+            columns, targets = (
+                None if names is None else [*map(str, names)] for names in (self.columns, self.target_columns)
             )
-        learnt = self.preprocessing
-        columns = [channel["name"] for channel in learnt["channels"]]
-        # Runs of earlier releases learnt nothing of the time.
-        known = TimeOptions(time, self.date_format, False, learnt.get("time") or {"columns": []})
-        targets = columns if reads_input else learnt["target"]["names"]
+            known = TimeOptions(time, self.date_format, self.columns is None)
+        else:
+            learnt = self.preprocessing
+            columns = [channel["name"] for channel in learnt["channels"]]
+            targets = learnt["target"]["names"] if reads_targets else columns
+            # Runs of earlier releases learnt nothing of the time.
+            known = TimeOptions(time, self.date_format, False, learnt.get("time") or {"columns": []})
         return SeriesOptions(
-            columns=columns, targets=targets, group=self._group, fills_gaps=fills, time=known
+            columns=columns, targets=targets, group=self._group, fills_gaps=fills, time=known, say=self.is_new
         )
 
-    def read_file(self, item: str) -> Iterator[tuple[str, ReadSeries | str]]:
+    def read_file(self, item: str, *, with_targets: bool = False) -> LoadedSeries:
         """Read the channels by their names; the file may hold others."""
-        table = open_table(item, self._reading)
-        series = read_series(table, self._options(reads_input=True))
-        yield from described_series(item, series, self._group, self.preprocessing)
-
-
-def described_series(
-    item: str, series: FileSeries, group: Sequence[str], learnt: Mapping[str, Any]
-) -> Iterator[tuple[str, ReadSeries]]:
-    """Yield each series of a file with what stands beside its forecasts: the group, the step and the time.
-
-    Args:
-        item: The file as the user named it.
-        series: What it holds.
-        group: Columns that tell the series apart.
-        learnt: What the run learnt.
-    """
-    known, horizon, end = learnt.get("time"), learnt["horizon"], 0
-    for label, size in zip(series.labels, series.sizes, strict=True):
-        start, end = end, end + size
-        described: dict[str, list[Any]] = {
-            name: [value] * horizon for name, value in zip(group, label, strict=True)
-        }
-        described["step"] = [*range(1, horizon + 1)]
-        if known:
-            name = known["columns"][0]
-            times: list[str | None] = [None] * horizon
-            step = Step(*known["step"]) if known["step"] else series.step
-            if series.time is not None and step is not None and size:
-                last = float(series.time.values[series.rows[end - 1]])
-                times = [*shown(step.after(last, horizon), series.time.is_date)]
-            described[name] = times
-        title = f"{item} ({', '.join(label)})" if any(label) else item
-        yield title, ReadSeries(series.values[start:end], described)
+        return read_series(open_table(item, self._reading), self._options(reads_targets=with_targets))
 
 
 def _joined(tables: Sequence[TableFile]) -> TableFile:
@@ -213,7 +170,7 @@ def _joined(tables: Sequence[TableFile]) -> TableFile:
     return TableFile(first.title, paths, parts, first.reading)
 
 
-def _own_sizes(files: Mapping[Split, TableFile], series: FileSeries) -> list[dict[Split, int]]:
+def _own_sizes(files: Mapping[Split, TableFile], series: LoadedSeries) -> list[dict[Split, int]]:
     """Return how many steps of each series are in the file of each split.
 
     Raises:
@@ -222,8 +179,7 @@ def _own_sizes(files: Mapping[Split, TableFile], series: FileSeries) -> list[dic
     sizes = [sum(batch.num_rows for batch in table.batches(table.names[:1])) for table in files.values()]
     place = np.repeat(np.arange(len(sizes)), sizes)[series.rows]
     found = []
-    for start, size in zip(np.cumsum([0, *series.sizes[:-1]]).tolist(), series.sizes, strict=True):
-        places = place[start : start + size]
+    for places in np.split(place, np.cumsum(series.sizes)[:-1]):
         if (np.diff(places) < 0).any():
             titles = [table.title for table in files.values()]
             raise UserError(f"the files of the splits do not follow one another in time: {', '.join(titles)}")

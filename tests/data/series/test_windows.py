@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import torch
 
 from nnkit.batches import SeriesBatch
 from nnkit.data.sampler import Draw
-from nnkit.data.series.base import LoadedSeries, ReadSeries, WindowedSeries, cut, fill_gaps
+from nnkit.data.series.base import WindowedSeries
+from nnkit.data.series.loaded import LoadedSeries, cut, fill_gaps
 from nnkit.errors import UserError
 
 
@@ -26,10 +28,10 @@ class Ramp(WindowedSeries):
         steps = np.arange(self.length, dtype=np.float64)
         return np.stack([1000 + steps, steps**2], axis=1)
 
-    def read_file(self, item):
+    def read_file(self, item, *, with_targets=False):
         if item == "missing":
             raise UserError("no such file")
-        yield item, ReadSeries(self.whole()[: int(item)], {})
+        return LoadedSeries("ramp", ["up", "square"], ["square"], self.whole()[: int(item)])
 
 
 def prepared(kind=Ramp, **options):
@@ -76,7 +78,7 @@ def test_each_window_is_what_a_loop_cuts_out(window, horizon, stride):
 def test_the_outputs_of_a_step_stand_side_by_side():
     class Both(Ramp):
         def load(self):
-            return super().load()._replace(targets=["square", "up"])
+            return replace(super().load(), targets=["square", "up"])
 
     data = prepared(Both)
     target = everything(data, "test").target[0].reshape(3, 2)
@@ -219,3 +221,17 @@ def test_what_is_prepared_is_said(caplog):
         "ramp: 100 steps of 2 channels; 61 windows to train on, 8 for validation, 18 for the test"
         in caplog.text
     )
+
+
+def test_another_file_is_tested_on_by_every_window_that_it_holds():
+    data = prepared(eval_batch_size=16)
+    batches = [*data.labelled_batches("40")]
+    assert [len(batch.indices) for batch in batches] == [16, 15]
+    inputs, target = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("inputs", "target"))
+    whole = data.whole()
+    expected = [(whole[start - 7 : start], whole[start : start + 3, 1]) for start in range(7, 38)]
+    np.testing.assert_allclose(in_units(data, inputs), np.stack([x for x, _ in expected]), atol=1e-2)
+    units = in_units(data, target.unsqueeze(-1), "target")[..., 0]
+    np.testing.assert_allclose(units, np.stack([y for _, y in expected]), atol=1e-2)
+    with pytest.raises(UserError, match="9 cannot be tested on: 9 steps, and 10 are needed"):
+        list(data.labelled_batches("9"))
