@@ -708,7 +708,7 @@ PROTECTIONS = (
     Protection(
         "18 foreign classes in a config",
         "nnkit/factory/fence.py",
-        "    if _is_inside(home, (*HOMES, *trusted())):\n        return\n",
+        "    if _is_inside(home, (*homes, *trusted())):\n        return\n",
         "    return\n",
         "tests/attacks/test_hostile_configs.py::test_a_run_from_elsewhere_names_no_other_callable",
     ),

@@ -12,6 +12,7 @@ from nnkit.analysis import timing
 from nnkit.analysis.dry_run import DryRun, dry_run, pick_device
 from nnkit.analysis.shapes import format_shape
 from nnkit.factory.class_weights import resolved
+from nnkit.factory.metrics import directions, mode_of
 from nnkit.machine.memory import available_memory
 from nnkit.runs.optimization import count_steps, limited, resolve_precision
 from nnkit.runs.preflight import look
@@ -70,6 +71,9 @@ def examine(composition: Composition) -> list[Requirement]:
         *_classes(config, data),
         Requirement("shapes", f"{format_shape(found.inputs)} -> {format_shape(found.layers[-1].output)}"),
         Requirement("loss", f"{composition.choices['loss']}: one number, with a gradient"),
+        Requirement(
+            "metrics", ", ".join(directions(config)), f"the best {config.monitor} is the {_best(config)}"
+        ),
         Requirement("parameters", f"{parameters:,} trained"),
         Requirement("device", device),
         memory,
@@ -81,6 +85,10 @@ def examine(composition: Composition) -> list[Requirement]:
         ),
         _disk(composition, found, num_samples),
     ]
+
+
+def _best(config: DictConfig) -> str:
+    return "largest" if mode_of(config) == "max" else "smallest"
 
 
 def _classes(config: DictConfig, data: DataModule) -> Iterator[Requirement]:

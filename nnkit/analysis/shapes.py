@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nnkit.batches import Batch
 from nnkit.errors import UserError
 from nnkit.factory import build_network
-from nnkit.runs.optimization import task_of
+from nnkit.factory.metrics import task_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

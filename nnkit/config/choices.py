@@ -14,7 +14,7 @@ from nnkit.errors import Problem
 from nnkit.suggest import closest, hint
 
 # Groups that no other group's file replaces: their keys can be judged whatever else was mistyped.
-_INDEPENDENT = frozenset({"trainer", "callbacks", "logger"})
+_INDEPENDENT = frozenset({"trainer", "callbacks", "logger", "metrics"})
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from nnkit.errors import Problem
 from nnkit.suggest import closest, hint
 
 HOMES = ("nnkit", "torch.nn", "torch.optim", "lightning.pytorch")
+# Homes of one group's classes only; the rest of torchmetrics loads networks and programs of others.
+_HOMES_OF = {"metrics": ("torchmetrics.classification", "torchmetrics.regression")}
 TRUST_VARIABLE = "NNKIT_TRUST"
 
 # The class each group's objects derive from, as module and name: imported only when one is needed.
@@ -38,6 +40,7 @@ BASES = {
     "task": ("nnkit.tasks.base", "Task"),
     "callbacks": ("lightning.pytorch", "Callback"),
     "logger": ("lightning.pytorch.loggers", "Logger"),
+    "metrics": ("torchmetrics", "Metric"),
     "trainer": ("lightning.pytorch", "Trainer"),
 }
 
@@ -77,7 +80,7 @@ def resolve(path: object, group: str) -> type:
     """
     if not isinstance(path, str) or not _PATH.fullmatch(path):
         raise RefusedError(f"{path!r} is not the dotted path of a class")
-    _check_home(path, path)
+    _check_home(path, path, group)
     module_name, _, name = path.rpartition(".")
     module = _import(module_name, path)
     classes: dict[str, type] = {key: value for key, value in vars(module).items() if isinstance(value, type)}
@@ -87,7 +90,7 @@ def resolve(path: object, group: str) -> type:
         hint = f"did you mean {module_name}.{near[0]}?" if near else ""
         raise RefusedError(f"{path} is no class", hint)
     home = f"{found.__module__}.{found.__qualname__}"
-    _check_home(home, path)
+    _check_home(home, path, group)
     if not _lives_at_home(found):
         raise RefusedError(f"{path} is really {home}, which cannot be found there")
     _check_kind(found, path, group)
@@ -106,8 +109,9 @@ def _is_inside(path: str, packages: tuple[str, ...]) -> bool:
     return any(path.startswith(f"{package}.") for package in packages)
 
 
-def _check_home(home: str, path: str) -> None:
-    if _is_inside(home, (*HOMES, *trusted())):
+def _check_home(home: str, path: str, group: str) -> None:
+    homes = (*HOMES, *_HOMES_OF.get(group, ()))
+    if _is_inside(home, (*homes, *trusted())):
         return
     root = home.split(".")[0]
     really = "" if home == path else f", which is really {home},"
@@ -115,7 +119,7 @@ def _check_home(home: str, path: str) -> None:
     if root not in sys.stdlib_module_names and root not in {"builtins", "torch", "lightning", "nnkit"}:
         hint = f"if {root} is your own package: {TRUST_VARIABLE}={root} nnkit ..."
     raise RefusedError(
-        f"{path}{really} is outside the packages that a config may use: {', '.join(HOMES)}", hint
+        f"{path}{really} is outside the packages that a config may use: {', '.join(homes)}", hint
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
+from torchmetrics import Metric
 
 from nnkit.errors import Problem
 from nnkit.factory.fence import RefusedError, refused, resolve
@@ -25,6 +26,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "data": ("kind", "tasks", "max_epochs"),
     "head": ("fits",),
     "loss": ("takes",),
+    "metrics": ("fits", "better", "over"),
     "task": ("targets", "monitor"),
     "scheduler": ("interval",),
     "trainer": ("num_threads", "matmul_precision", "compile"),
@@ -38,6 +40,20 @@ INJECTED: dict[str, tuple[str, ...] | None] = {
     "scheduler": ("optimizer", "mode", "last_epoch"),
     "task": None,
     "logger": ("save_dir",),
+    "metrics": (
+        "task",
+        "num_classes",
+        "num_labels",
+        "num_outputs",
+        "validate_args",
+        "compute_on_cpu",
+        "compute_with_cache",
+        "dist_sync_fn",
+        "dist_sync_on_step",
+        "distributed_available_fn",
+        "process_group",
+        "sync_on_compute",
+    ),
     "trainer": (
         "callbacks",
         "logger",
@@ -96,7 +112,7 @@ def nodes_of(config: DictConfig) -> Iterator[tuple[str, str, Any]]:
             embeds = config.model.get("embeds")
             for kind in map(str, embeds if isinstance(embeds, DictConfig) else ()):
                 yield f"model.embeds.{kind}", "embeds", embeds[kind]
-    for group in ("callbacks", "logger"):
+    for group in ("callbacks", "logger", "metrics"):
         for name, node in (config.get(group) or {}).items():
             yield f"{group}.{name}", group, node
 
@@ -283,13 +299,15 @@ def signature(target: type) -> tuple[dict[str, Parameter], bool]:
     """
     found: dict[str, Parameter] = {}
     passes_on = False
-    owners = [owner for owner in target.__mro__ if "__init__" in owner.__dict__]
+    # A class of torchmetrics whose `__new__` makes one of several others names their arguments there.
+    maker = "__new__" if issubclass(target, Metric) and "__new__" in target.__dict__ else "__init__"
+    owners = [owner for owner in target.__mro__ if maker in owner.__dict__]
     first = owners[0]
     for owner in owners:
-        # These two take anything and then refuse it.
-        if owner in (object, nn.Module):
+        # These take anything and then refuse it.
+        if owner in (object, nn.Module, Metric):
             break
-        constructor = owner.__dict__["__init__"]
+        constructor = getattr(owner, maker)
         hints = _hints(constructor)
         passes_on = False
         for name, parameter in list(inspect.signature(constructor).parameters.items())[1:]:
@@ -301,7 +319,7 @@ def signature(target: type) -> tuple[dict[str, Parameter], bool]:
                 found.setdefault(name, Parameter(hints.get(name, Any), needed, parameter.default))
         if not passes_on:
             break
-    return found, passes_on
+    return found, passes_on and not issubclass(target, Metric)
 
 
 def _hints(constructor: Callable[..., Any]) -> dict[str, Any]:

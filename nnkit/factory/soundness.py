@@ -16,10 +16,10 @@ from nnkit.config.keys import sources_of
 from nnkit.config.provenance import veil
 from nnkit.errors import ConfigError, Problem
 from nnkit.factory.class_weights import class_weight_problems, without_data
+from nnkit.factory.metrics import closest_metric, metric_problems
 from nnkit.factory.nodes import INJECTED, Node, nodes_of, read_node
 from nnkit.factory.trial import TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH
 from nnkit.factory.typecheck import UNKNOWN
-from nnkit.suggest import hint
 
 _MAX_SEED = 2**32 - 1
 # What data modules call the tokens they give at a time.
@@ -97,7 +97,7 @@ def num_outputs(config: DictConfig) -> int | None:
 
 
 def misfits(config: DictConfig, choices: Mapping[str, Any], nodes: Mapping[str, Node]) -> Iterator[Problem]:
-    """Hold the loss and the monitored metric against the task, and the lengths of texts against the model.
+    """Hold loss, metrics and the monitored one against the task, and the lengths of texts against the model.
 
     Args:
         config: A composed config.
@@ -107,8 +107,9 @@ def misfits(config: DictConfig, choices: Mapping[str, Any], nodes: Mapping[str, 
     if target_for(config) is None:
         yield _loss_problem(config, choices)
     yield from _lengths(config)
+    yield from metric_problems(config, choices, nodes, num_outputs(config))
     metrics = getattr(nodes["task"].target, "metrics", {}) if "task" in nodes else {}
-    names = [f"val/{name}" for name in metrics]
+    names = [f"val/{name}" for name in (*metrics, *(config.get("metrics") or {}))]
     monitored = {"monitor": config.monitor} if isinstance(config.monitor, str) else {}
     for key, node in nodes.items():
         name = node.arguments.get("monitor")
@@ -117,7 +118,7 @@ def misfits(config: DictConfig, choices: Mapping[str, Any], nodes: Mapping[str, 
             monitored[f"{key}.monitor"] = name
     for key, metric in monitored.items():
         if names and metric not in names:
-            yield Problem(key, f"the task logs no {metric}", hint(str(metric), names, f"{key}={{}}"))
+            yield Problem(key, f"the task logs no {metric}", closest_metric(str(metric), names, key))
 
 
 def _lengths(config: DictConfig) -> Iterator[Problem]:

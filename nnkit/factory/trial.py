@@ -58,10 +58,10 @@ def try_all(
         optimizer, found = _try_optimizer(nodes.get("optimizer"))
         problems += found
         if "scheduler" in nodes:
-            problems += _construct(nodes["scheduler"], optimizer=optimizer)[1]
+            problems += construct(nodes["scheduler"], optimizer=optimizer)[1]
         for node in nodes.values():
             if node.group in ("data", "callbacks"):
-                problems += _construct(node)[1]
+                problems += construct(node)[1]
         problems += _try_rest(partial, optimizer)
     return problems
 
@@ -80,11 +80,11 @@ def _try_rest(partial: Iterable[Node], optimizer: Optimizer) -> list[Problem]:
         if given is None:
             continue
         needed = [name for name, parameter in signature(node.target)[0].items() if parameter.needed]
-        for problem in _construct(node, **given)[1]:
+        for problem in construct(node, **given)[1]:
             name = problem.key.removeprefix(f"{node.key}.").split(".")[0]
             alone = {one: value for one, value in node.arguments.items() if one in (name, *needed)}
             # With the others at their defaults, or it may be at odds with the default of what was left out.
-            if name in alone and _construct(replace(node, arguments=alone), **given)[1]:
+            if name in alone and construct(replace(node, arguments=alone), **given)[1]:
                 found.append(problem)
     return found
 
@@ -102,7 +102,7 @@ def try_trainer(node: Node) -> list[Problem]:
     with warnings.catch_warnings(), _quiet_lightning():
         warnings.simplefilter("ignore")
         bare = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
-        return _construct(replace(node, arguments=arguments), **bare, enable_progress_bar=False)[1]
+        return construct(replace(node, arguments=arguments), **bare, enable_progress_bar=False)[1]
 
 
 def _is_here(accelerator: Any) -> bool:
@@ -125,8 +125,8 @@ def _quiet_lightning() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _construct(node: Node, **injected: Any) -> tuple[Any, list[Problem]]:
-    """Return the object, None if it cannot be built, and the problems.
+def construct(node: Node, **injected: Any) -> tuple[Any, list[Problem]]:
+    """Return the object that a node describes, None if it cannot be built, and the problems.
 
     A constructor stops at its first mistake. To find the others, the argument it named is left at its default and the
     construction tried again.
@@ -174,7 +174,7 @@ def _try_network(nodes: Mapping[str, Node]) -> list[Problem]:
                     if name in needed or value is not UNKNOWN
                 }
                 node = replace(node, arguments=_guessed(known))
-            module, found = _construct(node, **width)
+            module, found = construct(node, **width)
             problems += found
             if ahead and not getattr(module, "causal", True):
                 key = f"{node.key}.bidirectional" if "bidirectional" in node.arguments else node.key
@@ -197,7 +197,7 @@ def _guessed(value: Any) -> Any:
 def _try_optimizer(node: Node | None) -> tuple[Optimizer, list[Problem]]:
     """Return the configured optimizer over a dummy matrix, or a plain one in its place."""
     parameter = nn.Parameter(torch.zeros(2, 2))
-    optimizer, problems = _construct(node, params=[parameter]) if node is not None else (None, [])
+    optimizer, problems = construct(node, params=[parameter]) if node is not None else (None, [])
     if node is not None and optimizer is not None:
         parameter.grad = torch.zeros_like(parameter)
         try:
@@ -211,7 +211,7 @@ def _try_loss(node: Node | None, num_outputs: int | None, target: str | None) ->
     """Construct the loss and score one dummy batch: torch.nn checks some arguments only there."""
     if node is None:
         return []
-    loss, problems = _construct(node)
+    loss, problems = construct(node)
     if loss is None or num_outputs is None or target is None:
         return problems
     try:

@@ -11,8 +11,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from nnkit.errors import ConfigError, Problem
 from nnkit.factory import build, target_class
+from nnkit.factory.metrics import mode_of
 from nnkit.optim.groups import param_groups
-from nnkit.tasks.base import Task
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -137,7 +137,7 @@ def make_scheduler(
         config.fit.steps_per_epoch = int(steps_per_epoch)
     # A plateau schedule must know whether more of the metric it follows is better.
     follows = issubclass(target_class(config.scheduler, "scheduler"), ReduceLROnPlateau)
-    mode = {"mode": task_of(config).mode(config.monitor)} if follows else {}
+    mode = {"mode": mode_of(config)} if follows else {}
     scheduler: LRScheduler | ReduceLROnPlateau = build(
         config.scheduler, "scheduler", optimizer=optimizer, **mode
     )
@@ -152,10 +152,3 @@ def resolve_precision(config: DictConfig) -> str:
     if config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.get_device_capability()[0] >= 8 else "16-mixed"
     return "32-true"
-
-
-def task_of(config: DictConfig) -> type[Task]:
-    """Return the class of the task."""
-    found = target_class(config.task, "task")
-    assert issubclass(found, Task)
-    return found

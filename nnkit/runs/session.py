@@ -22,12 +22,12 @@ from nnkit.data.locating import look_in
 from nnkit.errors import ConfigError, Problem
 from nnkit.factory import build, build_network, loss_target
 from nnkit.factory.class_weights import with_class_weights
+from nnkit.factory.metrics import build_metrics, directions, task_of
 from nnkit.runs.optimization import (
     count_steps,
     make_optimizer,
     make_scheduler,
     resolve_precision,
-    task_of,
 )
 from nnkit.tasks.base import Task
 
@@ -127,7 +127,6 @@ def make_session(config: DictConfig, choices: Mapping[str, Any], data: DataModul
     network = build_network(config)
     if config.trainer.compile:
         network.compile()
-    task_class = task_of(config)
     task: Task = build(
         config.task,
         "task",
@@ -138,8 +137,9 @@ def make_session(config: DictConfig, choices: Mapping[str, Any], data: DataModul
         make_scheduler=lambda optimizer, steps, epoch: make_scheduler(config, optimizer, steps, epoch),
         interval=config.scheduler.get("interval", "step"),
         monitor=config.monitor,
-        **task_class.learnt(data.preprocessing),
+        **task_of(config).learnt(data.preprocessing),
     )
+    task.choose(build_metrics(config, data.preprocessing), directions(config))
     return Session(config, choices, data, task)
 
 

@@ -67,7 +67,7 @@ def train(
             threads=config.trainer.num_threads,
             precision=resolve_precision(config),
             data_fingerprint=learnt.get("fingerprint"),
-            better=dict(session.task.metrics),
+            better=dict(session.task.better),
             parameters=sum(p.numel() for p in session.task.network.parameters() if p.requires_grad),
             init_from=ready.taken,
             **{name: learnt[name] for name in ("class_names", "class_counts") if name in learnt},

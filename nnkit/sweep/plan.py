@@ -170,7 +170,7 @@ def define(
         config: That of the first trial.
         config_dir: A directory of more option files.
     """
-    from nnkit.runs.optimization import task_of
+    from nnkit.factory.metrics import mode_of
 
     gpus = _gpus() if str(config.trainer.accelerator) in ("auto", "gpu", "cuda") else 0
     given = config.trainer.devices
@@ -184,7 +184,7 @@ def define(
         axes=tuple(axis.word for axis in space.axes),
         search=search,
         monitor=str(config.monitor),
-        mode=task_of(config).mode(str(config.monitor)),
+        mode=mode_of(config),
         num_threads=max(1, cores() // jobs),
         launcher=replace(options.launcher, n_jobs=jobs),
         sweeper=options.sweeper,

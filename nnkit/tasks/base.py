@@ -25,6 +25,8 @@ from nnkit.tasks.predictions import Predictions
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from nnkit.tasks.chosen_metrics import ChosenMetric
+
 # A sum and what to divide it by, for each of a task's totals.
 Totals = Mapping[str, Share]
 MakeOptimizer = Callable[[nn.Module], Optimizer]
@@ -61,6 +63,9 @@ class Task(LightningModule, ABC):
 
     # Metrics the task logs, without their split, and whether higher ("max") or lower ("min") is better.
     metrics: ClassVar[dict[str, str]] = {}
+    # What metrics of the user's choice compare: one of several "classes", any number of "labels", or real "values";
+    # None: the task takes no other metrics than its own.
+    measures: ClassVar[Literal["classes", "labels", "values"] | None] = None
     # Whether the task predicts what comes next, so that a body that looks ahead would learn nothing.
     needs_causal: ClassVar[bool] = False
     # What `nnkit generate` lets it write: text that goes "on" from a prompt, an "answer" to a text, or tokens that are
@@ -101,16 +106,29 @@ class Task(LightningModule, ABC):
         self._shares: list[float] | None = None
         # Loss of the last training batch, by itself.
         self.last_loss: Tensor | None = None
+        # Metrics of the user's choice by name; no modules of the task, as their state is no part of a run's state.
+        self.chosen: dict[str, ChosenMetric] = {}
+        # Which way each metric is better, those of the user's choice included.
+        self.better: dict[str, str] = dict(self.metrics)
         # Means of the last epoch that is over.
         self.epoch_means: dict[str, float] = {}
         # Of 64 bits: an epoch may have more tokens than float32 can count.
         self.register_buffer("window", torch.zeros(2, len(self.totals), dtype=torch.float64))
         self.register_buffer("epoch_totals", torch.zeros(2, len(self.totals), dtype=torch.float64))
 
-    @classmethod
-    def mode(cls, metric: str) -> Literal["max", "min"]:
+    def choose(self, metrics: Mapping[str, "ChosenMetric"], better: Mapping[str, str]) -> None:
+        """Report metrics beside the task's own.
+
+        Args:
+            metrics: The metrics by name.
+            better: "max" or "min" for each.
+        """
+        self.chosen.update(metrics)
+        self.better.update(better)
+
+    def mode(self, metric: str) -> Literal["max", "min"]:
         """Return whether more of a metric such as "val/accuracy" is better."""
-        return "max" if cls.metrics.get(metric.split("/", 1)[-1]) == "max" else "min"
+        return "max" if self.better.get(metric.split("/", 1)[-1]) == "max" else "min"
 
     @classmethod
     def learnt(cls, preprocessing: dict[str, Any]) -> dict[str, Any]:
@@ -128,6 +146,26 @@ class Task(LightningModule, ABC):
     @abstractmethod
     def results(self) -> dict[str, Tensor]:
         """Return the metrics of what `evaluate` has seen, named as in `metrics`, and clear them."""
+
+    def measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what metrics of the user's choice compare of the batch evaluated last: predictions and targets.
+
+        Of a task that measures "classes": probabilities (samples, classes) and numbers of classes (samples,) int64; of
+        "labels": probabilities and 0 or 1 for each, both (samples, labels); of "values": both (samples, outputs)
+        float64, in the user's units.
+        """
+        raise UserError(f"the task {type(self).__name__} has no method measured, which metrics= needs")
+
+    def _measure(self, batch: Batch) -> None:
+        if self.chosen:
+            prediction, target = self.measured(batch)
+            for metric in self.chosen.values():
+                metric.update(prediction, target)
+
+    def all_results(self, split: str) -> dict[str, Tensor]:
+        """Return the metrics of the batches seen, the task's own and the user's, by names such as "val/loss"."""
+        chosen = {name: metric.result(self.over_processes) for name, metric in self.chosen.items()}
+        return {f"{split}/{name}": value for name, value in (self.results() | chosen).items()}
 
     @classmethod
     def example_batch(cls, facts: Mapping[str, Any], size: int, device: str = "cpu") -> Batch:
@@ -276,10 +314,11 @@ class Task(LightningModule, ABC):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a validation batch to the metrics."""
         self.evaluate(batch)
+        self._measure(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics once, and let a plateau schedule follow the monitored one."""
-        results = {f"val/{name}": value for name, value in self.results().items()}
+        results = self.all_results("val")
         self.log_dict(results, logger=False)
         if self.monitor in results and not self.trainer.sanity_checking:
             self._follow(float(results[self.monitor]))
@@ -300,10 +339,11 @@ class Task(LightningModule, ABC):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a test batch to the metrics."""
         self.evaluate(batch)
+        self._measure(batch)
 
     def on_test_epoch_end(self) -> None:
         """Log the test metrics once."""
-        self.log_dict({f"test/{name}": value for name, value in self.results().items()}, logger=False)
+        self.log_dict(self.all_results("test"), logger=False)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False

@@ -33,6 +33,7 @@ class Classification(Task):
     """
 
     metrics: ClassVar[dict[str, str]] = {"loss": "min", "accuracy": "max", "f1": "max"}
+    measures = "classes"
     totals: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
 
     def __init__(self, num_classes: int, class_names: list[str] | None = None, **arguments: Any) -> None:
@@ -108,12 +109,22 @@ class Classification(Task):
         Raises:
             UserError: If the head does not turn its outputs into probabilities.
         """
+        outputs = self(*batch.network_inputs())
+        return Rankings.of(self._probabilities(outputs), self.class_names, top_k)
+
+    def _probabilities(self, outputs: Tensor) -> Tensor:
         probabilities = getattr(self.network.head, "probabilities", None)
         if probabilities is None:
             head = type(self.network.head).__name__
-            raise UserError(f"the head {head} has no method probabilities(outputs), which predict needs")
-        outputs = self(*batch.network_inputs())
-        return Rankings.of(probabilities(outputs), self.class_names, top_k)
+            text = f"the head {head} has no method probabilities(outputs), which predict needs, and metrics= as well"
+            raise UserError(text)
+        found: Tensor = probabilities(outputs)
+        return found
+
+    def measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the probabilities of the classes, and the true ones; see `Task.measured`."""
+        assert self.last_outputs is not None
+        return self._probabilities(self.last_outputs), batch.target
 
     def most_pictured(self, num_wrong: int) -> int:
         """Return how many wrong answers are wanted."""

@@ -42,6 +42,7 @@ class Forecasting(Task):
         "mae": "min",
         "mse": "min",
     }
+    measures = "values"
     totals: ClassVar[tuple[str, ...]] = ("loss",)
 
     def __init__(
@@ -121,6 +122,11 @@ class Forecasting(Task):
     def predict(self, batch: Batch, data: Any, top_k: int) -> Forecasts:
         """Return the forecast of each item, a value for each series and step, in the user's units."""
         return Forecasts(data.preprocessing["target"]["names"], self(*batch.network_inputs()).numpy())
+
+    def measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return forecast and true values in the user's units, a row for each window and step; see `Task.measured`."""
+        assert self.last_outputs is not None
+        return self.last_outputs.flatten(0, 1), self.in_units(batch.target).flatten(0, 1)
 
     def most_pictured(self, num_wrong: int) -> int:
         """Return how many windows are drawn."""

@@ -30,6 +30,7 @@ class Multilabel(Task):
     """
 
     metrics: ClassVar[dict[str, str]] = {"loss": "min", "f1": "max", "micro_f1": "max", "exact_match": "max"}
+    measures = "labels"
     totals: ClassVar[tuple[str, ...]] = ("loss",)
 
     def __init__(self, num_classes: int, class_names: list[str] | None = None, **arguments: Any) -> None:
@@ -99,6 +100,11 @@ class Multilabel(Task):
     def predict(self, batch: Batch, data: Any, top_k: int) -> LabelSets:
         """Return the labels of each item, and the most probable ones whether they are among them or not."""
         return LabelSets.of(self(*batch.network_inputs()).float().sigmoid(), self.class_names, top_k)
+
+    def measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the probabilities of the labels, and 1 for each that is true; see `Task.measured`."""
+        assert self.last_outputs is not None
+        return self.last_outputs.sigmoid(), batch.target.long()
 
     def most_pictured(self, num_wrong: int) -> int:
         """Return how many samples with a wrong label are wanted."""

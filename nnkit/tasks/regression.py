@@ -32,6 +32,7 @@ class Regression(Task):
     """
 
     metrics: ClassVar[dict[str, str]] = {"loss": "min", "mae": "min", "rmse": "min", "r2": "max"}
+    measures = "values"
     totals: ClassVar[tuple[str, ...]] = ("loss",)
 
     def __init__(
@@ -108,6 +109,11 @@ class Regression(Task):
         count = values.shape[1]
         numbered = [f"{target.get('name')}_{number}" for number in range(1, count + 1)]
         return Estimates(target.get("names") or ([target["name"]] if count == 1 else numbered), values)
+
+    def measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return predicted and true values in the user's units; see `Task.measured`."""
+        assert self.last_outputs is not None
+        return self.last_outputs, self.in_units(batch.target)
 
     def most_pictured(self, num_wrong: int) -> int:
         """Return how many points are drawn."""

@@ -84,12 +84,16 @@ def test_a_run_from_elsewhere_names_no_other_callable(cli, canary, run, target):
     ("group", "target"),
     [
         *(("model", target) for target in TARGETS),
-        *((group, "os.system") for group in ("callbacks", "loss", "logger", "optimizer", "head")),
+        *((group, "os.system") for group in ("callbacks", "loss", "logger", "metrics", "optimizer", "head")),
     ],
 )
 def test_an_option_file_names_no_other_callable(cli, canary, group, target):
     text = f"_target_: {target!r}\ncommand: touch {canary}\nargs: [touch {canary}]\n"
-    text = f"x:\n  {text.replace(chr(10), chr(10) + '  ')}" if group in ("callbacks", "logger") else text
+    text = (
+        f"x:\n  {text.replace(chr(10), chr(10) + '  ')}"
+        if group in ("callbacks", "logger", "metrics")
+        else text
+    )
     for folder, flags in (("conf", []), ("more", ["--config-dir", "more"])):
         option = Path(folder) / group / f"{folder}_evil.yaml"
         option.parent.mkdir(parents=True)
@@ -97,7 +101,11 @@ def test_an_option_file_names_no_other_callable(cli, canary, group, target):
             "embeds:\n  table: {_target_: nnkit.embeds.flat.Flat, shape: [4]}\n" if group == "model" else ""
         )
         option.write_text(text + extra)
-        chosen = f"{group}=[{folder}_evil]" if group in ("callbacks", "logger") else f"{group}={folder}_evil"
+        chosen = (
+            f"{group}=[{folder}_evil]"
+            if group in ("callbacks", "logger", "metrics")
+            else f"{group}={folder}_evil"
+        )
         assert_refused(cli, ["train", *QUICK[:1], chosen, "name=new", *flags], canary)
 
 

@@ -228,6 +228,7 @@ COMPLETED = {f"data={name}": words for name, words in samples.NEEDED.items()}
 PARTNERS = {
     "head=regressor": ["data=diabetes"],
     "task=regression": ["data=diabetes"],
+    "task=multilabel": ["data=texts", "data.path=texts.csv"],
     "head=language_model": ["data=shakespeare"],
     "task=language_modeling": ["data=shakespeare"],
     "task=forecasting": ["data=mackey_glass"],

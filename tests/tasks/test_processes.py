@@ -26,10 +26,15 @@ TASKS = [*MODELS.items(), ("real", "mlp"), ("translation", "transformer")]
 
 def typed(kind):
     if kind == "real":
-        return ["data=diabetes", "data.val_fraction=0.2"]
+        return ["data=diabetes", "data.val_fraction=0.2", "metrics=[mape,pearson,spearman]"]
     if kind == "translation":
         return [*samples.words("pairs"), "task=translation"]
-    return samples.words(kind)
+    chosen = {
+        "pictures": ["metrics=[auroc,precision,calibration_error]"],
+        "texts": ["metrics=[auroc]", "metrics.auroc.thresholds=50"],
+        "series": ["metrics=[smape]"],
+    }
+    return [*samples.words(kind), *chosen.get(kind, [])]
 
 
 def evaluated(composed, rank=0, world_size=1):
@@ -45,9 +50,9 @@ def evaluated(composed, rank=0, world_size=1):
         store = Path("store").absolute().as_uri()
         distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world_size)
     with torch.no_grad():
-        for batch in batches[rank::world_size]:
-            task.evaluate(batch)
-    results = {name: float(value) for name, value in task.results().items()}
+        for number, batch in enumerate(batches[rank::world_size]):
+            task.validation_step(batch, number)
+    results = {name: float(value) for name, value in task.all_results("val").items()}
     if world_size > 1:
         distributed.destroy_process_group()
     return results

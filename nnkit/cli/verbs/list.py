@@ -21,7 +21,21 @@ VERB = Verb(
     (CONFIG_DIR,),
 )
 # The order in which a user thinks of them, most used first; whatever else there is follows.
-_USUAL = ("model", "data", "task", "loss", "head", "optimizer", "scheduler", "trainer", "callbacks", "logger")
+_USUAL = (
+    *(
+        "model",
+        "data",
+        "task",
+        "loss",
+        "head",
+        "optimizer",
+        "scheduler",
+        "trainer",
+        "metrics",
+        "callbacks",
+        "logger",
+    ),
+)
 
 
 def run(given: Given) -> int:
