@@ -395,13 +395,16 @@ class DataModule(LightningDataModule, ABC):
         return self._loader(name, self.eval_batch_size, None)
 
     def make_sampler(self, samples: Samples, batch_size: int, seed: int | None) -> BatchSampler:
-        """Return what deals the samples of a split out to batches, shuffled by the seed if there is one."""
-        rank, world_size = process()
-        return BatchSampler(len(samples), batch_size, seed=seed, rank=rank, world_size=world_size)
+        """Return what deals the samples of a split out to batches, shuffled by the seed if there is one.
+
+        It deals for one process; the share of each of several is set by the loader.
+        """
+        return BatchSampler(len(samples), batch_size, seed=seed)
 
     def _loader(self, name: Split, batch_size: int, seed: int | None) -> DataLoader[Batch]:
         samples = self.split(name)
         sampler = self.make_sampler(samples, batch_size, seed)
+        sampler.rank, sampler.world_size = process()
         loader = make_loader(samples, sampler, self.num_workers, self.seed)
         self._loaders.append(loader)
         return loader

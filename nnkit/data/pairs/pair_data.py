@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nnkit.batches import IGNORED, Batch, PairBatch
-from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
+from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.pairs.samples import (
     BEGIN,
     END,
@@ -212,15 +212,7 @@ class PairData(DataModule):
         if not self.buckets:
             return super().make_sampler(samples, batch_size, seed)
         assert isinstance(samples, PairSamples)
-        rank, world_size = process()
-        return LengthSampler(
-            samples.lengths,
-            batch_size,
-            max_tokens=self.max_tokens,
-            seed=seed,
-            rank=rank,
-            world_size=world_size,
-        )
+        return LengthSampler(samples.lengths, batch_size, max_tokens=self.max_tokens, seed=seed)
 
     @property
     def max_target_len(self) -> int:

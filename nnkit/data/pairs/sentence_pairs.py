@@ -1,7 +1,6 @@
 """Data for BERT's pre-training: documents as token ids, from which sentence pairs are drawn."""
 
 import logging
-from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from nnkit.batches import SentenceBatch
-from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
+from nnkit.data.base import Preprocessing, Samples, Split
 from nnkit.data.pairs.documents import DocumentRule, Documents, EncodedDocuments, SentenceRule
 from nnkit.data.pairs.sentence_samples import NUM_SPECIAL, SentencePairSamples, masked_pair
 from nnkit.data.sampler import LengthSampler
 from nnkit.data.splits import SPLITS
 from nnkit.data.text.corpus import Corpus, check_named, named_texts
+from nnkit.data.text.corpus_data import CorpusData
 from nnkit.data.text.items import TextFiles, read_texts
 from nnkit.data.text.samples import report_share
-from nnkit.data.text.token_cache import changes, scan
+from nnkit.data.text.token_cache import Scan
 from nnkit.data.tokenizing import (
     SPECIAL_TOKENS,
     BertTokenizer,
@@ -34,7 +34,7 @@ IS_NEXT = 0
 
 
 @dataclass(kw_only=True, eq=False)
-class SentencePairs(DataModule):
+class SentencePairs(CorpusData):
     """Base of data for BERT: a subclass names the files of the documents.
 
     Each document is in one split; those of one sentence are left out. The vocabulary is learnt from the training
@@ -88,15 +88,6 @@ class SentencePairs(DataModule):
         self._tokenizer: BertTokenizer | None = None
         self._encoded: tuple[EncodedDocuments, Any] | None = None
 
-    @abstractmethod
-    def corpus(self) -> Corpus:
-        """Find or make the files of the text; called again for each verb, so what is made is kept in the cache.
-
-        Raises:
-            UserError: If the user named files that cannot be used.
-            EnvironmentFault: If they cannot be had.
-        """
-
     @property
     def learnt_tokenizer(self) -> BertTokenizer:
         """The tokenizer, from `preprocessing`.
@@ -116,7 +107,7 @@ class SentencePairs(DataModule):
 
     def prepare(self) -> Preprocessing:
         """Read the text, learn a vocabulary, and encode it; or find all of this in the cache."""
-        found = self._documents()
+        found = self._documents(*self.scanned())
         spec = self.pretrained.get("tokenizer") or found.learn(self.tokenizer, self.max_vocab)
         self._tokenizer = _bert(spec)
         counts = self._open(found)
@@ -126,15 +117,12 @@ class SentencePairs(DataModule):
             "max_length": self.max_length,
             "is_next": IS_NEXT,
             **self.split_options,
-            **({"origin": self.origin()} if self.origin() else {}),
-            "sources": found.scanned.sources,
-            "fingerprint": found.scanned.fingerprint,
+            **self.sources_of(found.scanned),
             "counts": counts,
         }
 
-    def _documents(self) -> Documents:
-        corpus = self.corpus()
-        return Documents(corpus, scan(corpus), **self.split_options)
+    def _documents(self, corpus: Corpus, scanned: Scan) -> Documents:
+        return Documents(corpus, scanned, **self.split_options)
 
     def _open(self, documents: Documents) -> Any:
         """Open the prepared arrays, and return what each split holds."""
@@ -154,11 +142,7 @@ class SentencePairs(DataModule):
             UserError: If they are gone or have changed since.
         """
         if self._encoded is None:
-            documents = self._documents()
-            scanned = documents.scanned
-            reasons = changes(scanned, self.preprocessing["sources"])
-            self.unchanged(documents.corpus.title, scanned.fingerprint, reasons)
-            self._open(documents)
+            self._open(self._documents(*self.scanned()))
         assert self._encoded is not None
         texts, splits = self._encoded
         rows = np.flatnonzero(splits == SPLITS.index(split))
@@ -174,10 +158,7 @@ class SentencePairs(DataModule):
     def make_sampler(self, samples: Samples, batch_size: int, seed: int | None) -> LengthSampler:
         """Return the sampler of a split: batches of similar length, as the pairs are drawn in each epoch."""
         assert isinstance(samples, SentencePairSamples)
-        lengths, (rank, world_size) = samples.lengths(None), process()
-        return LengthSampler(
-            lengths, batch_size, seed=seed, drawn=samples.lengths, rank=rank, world_size=world_size
-        )
+        return LengthSampler(samples.lengths(None), batch_size, seed=seed, drawn=samples.lengths)
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, SentenceBatch | str]]:
         """Read texts with [MASK] in place of tokens as batches of one; see `DataModule.read`.

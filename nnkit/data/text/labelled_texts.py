@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nnkit.batches import TextBatch
-from nnkit.data.base import DataModule, Preprocessing, Samples, Split, process
+from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.read_batch import ReadBatch
 from nnkit.data.reading.columns import Texts
 from nnkit.data.reading.values import parse_number
@@ -256,15 +256,7 @@ class LabelledTexts(DataModule):
     def make_sampler(self, samples: Samples, batch_size: int, seed: int | None) -> LengthSampler:
         """Return the sampler of a split: batches of similar length."""
         assert isinstance(samples, LabelledTextSamples)
-        rank, world_size = process()
-        return LengthSampler(
-            samples.lengths,
-            batch_size,
-            max_tokens=self.max_tokens,
-            seed=seed,
-            rank=rank,
-            world_size=world_size,
-        )
+        return LengthSampler(samples.lengths, batch_size, max_tokens=self.max_tokens, seed=seed)
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, TextBatch | str]]:
         """Read texts as batches of one; see `DataModule.read`.

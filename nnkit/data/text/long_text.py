@@ -1,7 +1,6 @@
 """Data for language models: a long text as token ids, cut into blocks."""
 
 import logging
-from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from nnkit.batches import BlockBatch
-from nnkit.data.base import DataModule, Preprocessing, Samples, Split
+from nnkit.data.base import Preprocessing, Samples, Split
 from nnkit.data.cache import Prepared
 from nnkit.data.reading.user_files import find_file
 from nnkit.data.splits import SPLIT_TITLES, SPLITS
@@ -24,9 +23,10 @@ from nnkit.data.text.corpus import (
     shown,
     whole_words,
 )
+from nnkit.data.text.corpus_data import CorpusData
 from nnkit.data.text.items import Item, read_items, stdin_lines
 from nnkit.data.text.samples import EvaluationBlocks, TrainingWindows, Windows
-from nnkit.data.text.token_cache import Scan, Write, cached_tokens, changes, learnt_spec, scan
+from nnkit.data.text.token_cache import Scan, Write, cached_tokens, learnt_spec
 from nnkit.data.tokenizing import (
     Reread,
     Tokenizer,
@@ -50,7 +50,7 @@ _LONGEST_WORD = 100
 
 
 @dataclass(kw_only=True, eq=False)
-class LongText(DataModule):
+class LongText(CorpusData):
     """Base of data for language models: a subclass names the files of the text.
 
     The text is cut by position: first the training split, then validation, then test. A tokenizer of characters has
@@ -102,15 +102,6 @@ class LongText(DataModule):
         self._tokenizer: Tokenizer | None = None
         self._tokens: tuple[NDArray[Any], dict[str, Any]] | None = None
 
-    @abstractmethod
-    def corpus(self) -> Corpus:
-        """Find or make the files of the text; called again for each verb, so what is made is kept in the cache.
-
-        Raises:
-            UserError: If the user named files that cannot be used.
-            EnvironmentFault: If they cannot be had.
-        """
-
     @property
     def learnt_tokenizer(self) -> Tokenizer:
         """The tokenizer, from `preprocessing`."""
@@ -120,8 +111,7 @@ class LongText(DataModule):
 
     def prepare(self) -> Preprocessing:
         """Read the text, learn a vocabulary, and encode it; or find all of this in the cache."""
-        corpus = self.corpus()
-        scanned = scan(corpus)
+        corpus, scanned = self.scanned()
         if not scanned.num_characters:
             raise UserError(f"{corpus.title} is empty")
         cut = _cut(corpus, scanned, **self.split_options)
@@ -139,9 +129,7 @@ class LongText(DataModule):
             "tokenizer": spec,
             "counts": counts,
             **self.split_options,
-            **({"origin": self.origin()} if self.origin() else {}),
-            "sources": scanned.sources,
-            "fingerprint": scanned.fingerprint,
+            **self.sources_of(scanned),
         }
 
     def _open(self, cut: "_CutText") -> Any:
@@ -161,11 +149,7 @@ class LongText(DataModule):
             UserError: If the text is gone or has changed since.
         """
         if self._tokens is None:
-            corpus = self.corpus()
-            scanned = scan(corpus)
-            reasons = changes(scanned, self.preprocessing["sources"])
-            self.unchanged(corpus.title, scanned.fingerprint, reasons)
-            self._open(_cut(corpus, scanned, **self.split_options))
+            self._open(_cut(*self.scanned(), **self.split_options))
         assert self._tokens is not None
         tokens, counts = self._tokens
         # A split that was not held out has no tokens.
