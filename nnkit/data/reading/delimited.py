@@ -1,273 +1,251 @@
-"""Delimited text files as rows of fields: encoding, delimiter, and what is broken."""
+"""A delimited text file of a table: its rows as pyarrow parses them, odd ones by number, stray quotes by name."""
 
-import codecs
-import contextlib
 import csv
-import gzip
 import io
-import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from nnkit.data.reading.dialect import Dialect, Reading, find_dialect
+from nnkit.data.reading.encodings import Utf8Stream
+from nnkit.data.reading.part import Part
 from nnkit.data.reading.user_files import open_bytes
 from nnkit.errors import UserError
 
-_logger = logging.getLogger("nnkit")
-
-_DELIMITERS = ",;\t|"
+# Bytes that are parsed at once; a row that is longer needs more.
 _BLOCK = 1 << 20
-_SAMPLE = 1 << 18
-_MAX_LINE = 10_000_000
-_FOREIGN = {
-    b"PK\x03\x04": "a zip file or an Excel workbook (save it as CSV)",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook (save it as CSV)",
-    b"PAR1": "a Parquet file (save it as CSV)",
-    b"SQLi": "an SQLite database (save the table as CSV)",
-}
-_COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+")
-_POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+")
-_GROUPED_NUMBER = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
+_MAX_BLOCK = 1 << 30
+# A few packed bytes may unpack to a cell of gigabytes.
+_MAX_PACKED_BLOCK = 1 << 26
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """How a delimited file is written.
+class DelimitedPart(Part):
+    """A delimited text file, plain or .gz, read as texts."""
 
-    Attributes:
-        encoding: Name of the codec, such as "utf-8-sig".
-        delimiter: The character between two fields.
-        decimal_comma: Whether numbers are written as 3,14.
-    """
+    def __init__(self, path: Path, title: str, reading: Reading) -> None:
+        self._path, self._title = path, title
+        self._dialect = find_dialect(path, title, reading)
+        self._trusts_quotes = reading.quotes is True
+        self.names = list(self._dialect.names)
+        self.findings = self._dialect.findings
+        self.decimal_comma = self._dialect.decimal_comma
 
-    encoding: str
-    delimiter: str
-    decimal_comma: bool
-
-
-def read_dialect(path: Path, delimiter: str | None = None, encoding: str | None = None) -> Dialect:
-    """Find out how a file is written; what is given is taken as it is.
-
-    The whole file is decoded once, as the first letter that is not UTF-8 may stand anywhere.
-
-    Args:
-        path: An existing file.
-        delimiter: The character between two fields, or None to find out.
-        encoding: A codec's name, or None to tell UTF-8, UTF-16 (by its mark) and Latin-1 apart.
-
-    Raises:
-        UserError: If the file is binary, or not in the encoding that is given.
-    """
-    with open_bytes(path) as file:
-        sample = file.read(_SAMPLE)
-        whole = len(sample) < _SAMPLE
-        foreign = next((name for magic, name in _FOREIGN.items() if sample.startswith(magic)), None)
-        if foreign:
-            raise UserError(f"{path} is {foreign}")
-        file.seek(0)
-        encoding = _read_encoding(path, file) if encoding is None else encoding
-    text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(sample, final=whole)
-    lines = text.splitlines(keepends=True)
-    # The last line of a sample is cut somewhere, unless it is also the file's.
-    lines = lines if whole or len(lines) == 1 else lines[:-1]
-    delimiter = delimiter or _sniff_delimiter(lines)
-    return Dialect(encoding, delimiter, _has_decimal_comma(lines, delimiter))
-
-
-def _read_encoding(path: Path, file: IO[bytes]) -> str:
-    block = file.read(_BLOCK)
-    if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    utf8 = True
-    while block:
-        if b"\0" in block:
-            raise UserError(f"{path} is a binary file, not a CSV file (it holds zero bytes)")
-        if utf8:
+    def batches(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows; see `Part.batches`."""
+        block, done = _BLOCK, 0
+        while True:
             try:
-                decoder.decode(block)
-            except UnicodeDecodeError:
-                utf8 = False
-        block = file.read(_BLOCK)
-    return "utf-8-sig" if utf8 else "latin-1"
+                for batch in self._parse(columns, block, done):
+                    done += batch.num_rows
+                    yield batch
+                return
+            except _LongRowError:
+                block *= 16
+                with open_bytes(self._path) as file:
+                    most = _MAX_BLOCK if not hasattr(file, "mtime") else _MAX_PACKED_BLOCK
+                if block > most:
+                    raise UserError(
+                        f"{self._title}: a row of more than {most:,} bytes after row {done:,} (a quote that is never "
+                        "closed?)"
+                    ) from None
 
+    def _parse(self, columns: Sequence[str] | None, block: int, done: int) -> Iterator[pa.RecordBatch]:
+        """Parse in blocks of so many bytes and yield what comes after the rows that are done."""
+        dialect, bad = self._dialect, _BadRows()
+        with open_bytes(self._path) as file:
+            stream = Utf8Stream(self._path, file, dialect.encoding)
+            source = _Spaced(stream, dialect.delimiter) if dialect.spaced else stream
+            num_rows = 0
+            try:
+                with self._reader(source, columns, block, bad, dialect) as reader:
+                    for batch in reader:
+                        num_rows += batch.num_rows
+                        # Behind a row that is left out all others would have wrong numbers.
+                        if num_rows > done and not bad.rows:
+                            new = batch.slice(max(batch.num_rows - (num_rows - done), 0))
+                            yield new if dialect.quotes else _unquoted(new)
+            except pa.ArrowInvalid as error:
+                if "straddling" in str(error) or "block size" in str(error):
+                    raise _LongRowError from error
+                if "Empty CSV" not in str(error):
+                    raise UserError(f"{self._title} cannot be read: {error}") from error
+        if bad.rows:
+            raise UserError(self._ragged(bad, num_rows + bad.rows))
+        if dialect.quotes:
+            self._check_quotes(stream, num_rows, block)
 
-def _sample_rows(lines: list[str], delimiter: str) -> list[list[str]]:
-    rows: list[list[str]] = []
-    # What cannot be read is reported, with its line, when the rows are read.
-    with contextlib.suppress(csv.Error):
-        rows.extend(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
-    return [row for row in rows if row]
-
-
-def _sniff_delimiter(lines: list[str]) -> str:
-    """Choose the delimiter that cuts most lines into as many fields as the header, and into most fields."""
-    best, best_score = ",", (0.0, 1)
-    for delimiter in _DELIMITERS:
-        rows = _sample_rows(lines, delimiter)
-        if not rows or len(rows[0]) < 2:
-            continue
-        equal = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
-        score = (round(equal, 1), len(rows[0]))
-        if score > best_score:
-            best, best_score = delimiter, score
-    return best
-
-
-def _has_decimal_comma(lines: list[str], delimiter: str) -> bool:
-    fields = [field.strip() for row in _sample_rows(lines, delimiter)[1:] for field in row]
-    commas = [field for field in fields if _COMMA_NUMBER.fullmatch(field)]
-    points = [field for field in fields if _POINT_NUMBER.fullmatch(field)]
-    # In a file separated by commas a quoted "1,250" is a thousand or more, not one and a quarter.
-    if delimiter == "," and all(_GROUPED_NUMBER.fullmatch(field) for field in commas):
-        return False
-    return len(commas) > len(points)
-
-
-class _Reader(Protocol):
-    """What `csv.reader` returns."""
-
-    @property
-    def line_num(self) -> int:
-        """Lines read so far."""
-
-    def __iter__(self) -> Iterator[list[str]]: ...
-    def __next__(self) -> list[str]: ...
-
-
-def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
-    """Yield lines as long as there is room for one: a few packed bytes may unpack to one of gigabytes."""
-    while line := text.readline(_MAX_LINE):
-        if len(line) == _MAX_LINE:
-            raise csv.Error(f"a line of more than {_MAX_LINE:,} characters")
-        yield line
-
-
-def _reader(file: IO[bytes], dialect: Dialect) -> _Reader:
-    text = io.TextIOWrapper(file, encoding=dialect.encoding, newline="")
-    lines = _bounded(text) if isinstance(cast(object, file), gzip.GzipFile) else text
-    return csv.reader(lines, delimiter=dialect.delimiter, skipinitialspace=True)
-
-
-@contextmanager
-def _open_reader(path: Path, dialect: Dialect) -> Iterator[_Reader]:
-    with open_bytes(path) as file:
-        reader = _reader(file, dialect)
-        try:
-            yield reader
-        except csv.Error as error:
-            line = _last_start(path, dialect)
-            raise UserError(
-                f"{path}, line {line}: {error} (a quote that is never closed, or a text that is too long for one cell?)"
-            ) from error
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{path} is not in the encoding {dialect.encoding}, somewhere after line {reader.line_num}"
-            ) from error
-
-
-def _last_start(path: Path, dialect: Dialect) -> int:
-    """Return the line on which the row starts that cannot be read."""
-    start = 1
-    with open_bytes(path) as file, contextlib.suppress(csv.Error):
-        reader = _reader(file, dialect)
-        for _ in reader:
-            start = reader.line_num + 1
-    return start
-
-
-def read_rows(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row that is not blank, the header first, with the number of the line it starts on.
-
-    Raises:
-        UserError: If the file cannot be decoded or a quote is never closed.
-    """
-    with _open_reader(path, dialect) as reader:
-        line = 1
-        for row in reader:
-            if row:
-                yield line, row
-            line = reader.line_num + 1
-
-
-def read_chunks(path: Path, dialect: Dialect, size: int) -> Iterator[list[list[str]]]:
-    """Yield the rows that are not blank, the header first, some at a time: three times as fast as one by one.
-
-    Args:
-        path: An existing file.
-        dialect: How it is written.
-        size: Rows in a chunk, blank ones included.
-
-    Raises:
-        UserError: As `read_rows`.
-    """
-    with _open_reader(path, dialect) as reader:
-        while chunk := list(islice(reader, size)):
-            yield [row for row in chunk if row]
-
-
-def read_header(path: Path, dialect: Dialect) -> list[str]:
-    """Return the names in the first row, stripped, as they stand there.
-
-    Raises:
-        UserError: If the file has no rows, or its first row holds data instead of names.
-    """
-    _, row = next(read_rows(path, dialect), (0, [""]))
-    # A byte order mark stays where the user names the encoding.
-    names = [name.strip().removeprefix("\ufeff") for name in row]
-    if not any(names):
-        raise UserError(f"{path} has no column names: its first line is blank")
-    numbers = [
-        name for name in names if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", name, re.IGNORECASE)
-    ]
-    # A year may be a name; a number with decimals is data.
-    if len(numbers) == len(names) or any("." in name for name in numbers):
-        raise UserError(
-            f"the first line of {path} holds data, not column names ({', '.join(names[:4])}...): put a line "
-            "with a name for each column above it"
+    def _reader(
+        self, source: Any, columns: Sequence[str] | None, block: int, bad: "_BadRows", dialect: Dialect
+    ) -> pa_csv.CSVStreamingReader:
+        return pa_csv.open_csv(
+            pa.PythonFile(source, mode="r"),
+            pa_csv.ReadOptions(
+                use_threads=False, block_size=block, skip_rows=dialect.skip, column_names=self.names
+            ),
+            pa_csv.ParseOptions(
+                delimiter=dialect.delimiter,
+                quote_char='"' if dialect.quotes else False,
+                newlines_in_values=dialect.quotes,
+                invalid_row_handler=bad,
+            ),
+            pa_csv.ConvertOptions(
+                check_utf8=False,
+                column_types=dict.fromkeys(self.names, pa.string()),
+                include_columns=list(columns) if columns is not None else None,
+            ),
         )
-    return names
+
+    def _ragged(self, bad: "_BadRows", num_rows: int) -> str:
+        number, given, text = bad.first
+        width, line = len(self.names), self._line_of(text)
+        where = f"line {line:,}" if line else f"row {number:,}"
+        more = f" ({bad.rows:,} such rows in all)" if bad.rows > 1 else ""
+        advice = "put a cell that holds the delimiter into double quotes"
+        if bad.rows == num_rows:
+            advice = "is the first line the one with the column names?"
+        what = f"{num_fields(given)}, the header has {width}{more}: {text.strip()[:60]!r}"
+        return f"{self._title}, {where}: {what}; {advice}"
+
+    def _line_of(self, text: str) -> int:
+        """Return the number of the first line that a row begins with; pyarrow numbers rows."""
+        begins = text.split("\n")[0].rstrip("\r")
+        with open_bytes(self._path) as file:
+            lines = Utf8Stream(self._path, file, self._dialect.encoding).read_all().splitlines()
+        return next((number for number, line in enumerate(lines, 1) if line == begins), 0)
+
+    def _check_quotes(self, stream: Utf8Stream, num_rows: int, block: int) -> None:
+        """Refuse quotes that are never closed, or that make one row of many without being meant to.
+
+        pyarrow takes the rest of the file for the cell; a cell of several lines that was in the sample is meant.
+        """
+        dialect = self._dialect
+        if stream.num_quotes % 2:
+            with open_bytes(self._path) as file:
+                decoded = Utf8Stream(self._path, file, dialect.encoding).read_all()
+            line = _never_closed(decoded, dialect.delimiter)
+            if line:
+                raise UserError(
+                    f"{self._title}, line {line:,}: a quote that is never closed; close it, or, where quotes are "
+                    "letters, type data.quotes=false"
+                )
+        if self._trusts_quotes or dialect.multiline or stream.num_lines <= num_rows + dialect.skip:
+            return
+        stray = self._stray_quote(block)
+        if stray:
+            raise UserError(
+                f"{self._title}: the quote in {stray[:40]!r} begins a cell of several lines, although each line holds "
+                "as many cells as the header; where quotes are letters, type data.quotes=false; data.quotes=true reads "
+                "such cells as they are"
+            )
+
+    def _stray_quote(self, block: int) -> str:
+        """Return a cell whose quote makes one row of several; "" if cells of several lines are meant.
+
+        They are not if every line, cut without regard to quotes, has as many cells as the header.
+        """
+        bad, stray = _BadRows(), ""
+        with open_bytes(self._path) as file:
+            stream = Utf8Stream(self._path, file, self._dialect.encoding)
+            plain = replace(self._dialect, quotes=False)
+            with self._reader(stream, None, block, bad, plain) as reader:
+                for batch in reader:
+                    stray = stray or _first_stray(batch)
+        return "" if bad.rows else stray
 
 
-def unique_names(names: list[str]) -> list[str]:
-    """Return names of columns that are all different and none empty: "x", "x (2)", "unnamed"."""
-    taken = set(names)
-    seen: dict[str, int] = {}
-    unique = []
-    for given in names:
-        name = given or "unnamed"
-        seen[name] = seen.get(name, 0) + 1
-        number = seen[name]
-        candidate = name if number == 1 else f"{name} ({number})"
-        while number > 1 and candidate in taken:
-            number += 1
-            candidate = f"{name} ({number})"
-        taken.add(candidate)
-        unique.append(candidate)
-    return unique
+class _LongRowError(Exception):
+    """A row is longer than a block."""
+
+
+class _BadRows:
+    """Counts rows with another number of cells than the header; comments between rows are none."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.first = (0, 0, "")
+
+    def __call__(self, row: pa_csv.InvalidRow) -> str:
+        """Note a row, and let pyarrow go on."""
+        if not row.text.lstrip().startswith("#"):
+            if not self.rows:
+                self.first = (row.number or 0, row.actual_columns, row.text)
+            self.rows += 1
+        return "skip"
+
+
+class _Spaced(io.RawIOBase):
+    """A stream whose blanks between a delimiter and a quote are left out, as pyarrow sees no quote behind them."""
+
+    def __init__(self, stream: Utf8Stream, delimiter: str) -> None:
+        self._stream = stream
+        self._pattern = re.compile(re.escape(delimiter.encode()) + rb' +(?=")')
+        self._delimiter = delimiter.encode()
+        self._rest = b""
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return about as many bytes as asked for, none at the end."""
+        data = self._stream.read(size)
+        found = self._pattern.sub(self._delimiter, self._rest + data)
+        # What may go on in the next bytes waits for them.
+        kept = len(found.rstrip(b" ")) if data else len(found)
+        kept -= found[:kept].endswith(self._delimiter) and bool(data)
+        self._rest = found[kept:]
+        return found[:kept] if kept or not data else self.read(size)
+
+
+def _unquoted(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Undo quotes that enclose a whole cell."""
+    columns = []
+    for cells in batch.columns:
+        enclosed = pc.match_substring_regex(cells, r'^\s*"(?s:.*)"\s*$')
+        if pc.any(enclosed).as_py():
+            inner = pc.replace_substring_regex(cells, r'^\s*"((?s:.*))"\s*$', r"\1")
+            cells = pc.if_else(enclosed, pc.replace_substring(inner, '""', '"'), cells)
+        columns.append(cells)
+    return pa.record_batch(columns, names=batch.schema.names)
+
+
+def _first_stray(batch: pa.RecordBatch) -> str:
+    """Return the first cell that begins with a quote that does not enclose it, "" if there is none."""
+    for cells in batch.columns:
+        stray = pc.and_(
+            pc.match_substring_regex(cells, r'^\s*"'),
+            pc.invert(pc.match_substring_regex(cells, r'^\s*"([^"]|"")*"\s*$')),
+        )
+        found = cells.filter(stray)
+        if len(found):
+            return str(found[0])
+    return ""
+
+
+def _never_closed(text: str, delimiter: str) -> int:
+    """Return the line on which a row begins whose last quote is never closed, 0 if there is none."""
+    limit = csv.field_size_limit(_MAX_BLOCK)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    begins = 1
+    try:
+        while True:
+            next(reader)
+            begins = reader.line_num + 1
+    except StopIteration:
+        return 0
+    except csv.Error as error:
+        # Whatever else is not strict, pyarrow reads as a person would.
+        return begins if "end of data" in str(error) else 0
+    finally:
+        csv.field_size_limit(limit)
 
 
 def num_fields(number: int) -> str:
     """Return "1 field" or "7 fields"."""
     return "1 field" if number == 1 else f"{number} fields"
-
-
-def report_dialect(path: str, dialect: Dialect, delimiter: str | None, encoding: str | None) -> None:
-    """Log how a file is read, as far as that was found out.
-
-    Args:
-        path: The file, as the user gave it.
-        dialect: What was found out.
-        delimiter: The delimiter that the user gave, if any.
-        encoding: The codec that the user gave, if any.
-    """
-    if encoding is None and dialect.encoding == "latin-1":
-        _logger.warning("%s is not in UTF-8; it is read as Latin-1 (data.encoding)", path)
-    if delimiter is None and dialect.delimiter != ",":
-        _logger.info("%s: fields are separated by %r (data.delimiter)", path, dialect.delimiter)
-    if dialect.decimal_comma:
-        _logger.info("%s: numbers are written with a decimal comma", path)

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 
 from nnkit.data.cache import remembered_sha256
 from nnkit.data.download.sources import fingerprint
-from nnkit.data.reading.delimited_part import DelimitedPart
+from nnkit.data.reading.delimited import DelimitedPart
 from nnkit.data.reading.dialect import Reading
-from nnkit.data.reading.json_part import JsonPart
+from nnkit.data.reading.json_objects import JsonPart
 from nnkit.data.reading.part import Finding, Part
 from nnkit.data.reading.user_files import find_file
 from nnkit.errors import UserError

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nnkit.data.base import Preprocessing
-from nnkit.data.reading.delimited_part import DelimitedPart
+from nnkit.data.reading.delimited import DelimitedPart
 from nnkit.data.reading.dialect import Reading
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.reading.values import is_missing

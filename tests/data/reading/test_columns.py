@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nnkit.data.reading import columns as columns_module
+from nnkit.data.reading import cells as cells_module
 from nnkit.data.reading.columns import Dates, Numbers, Texts, read_frame
 from nnkit.data.reading.dialect import Reading
 from nnkit.data.reading.table_file import open_table
@@ -109,7 +109,7 @@ def test_codes_that_look_like_numbers_stay_as_they_are_written(tmp_path):
 
 
 def test_too_many_texts_are_told_apart_no_longer(tmp_path, monkeypatch):
-    monkeypatch.setattr(columns_module, "MAX_VALUES", 3)
+    monkeypatch.setattr(cells_module, "MAX_VALUES", 3)
     found = column(tmp_path, ["a", "b", "c", "d", "a"])
     assert found.too_many
     assert found.values == ["a", "b", "c"]
