@@ -79,7 +79,7 @@ def named_by_yaml():
     for path in sorted((ROOT / "conf").rglob("*.yaml")):
         for node in walk(yaml.safe_load(path.read_text(encoding="utf-8"))):
             target = node.get("_target_", "")
-            if target.startswith("nnkit."):
+            if target and target.startswith("nnkit."):
                 yield target.rpartition(".")[0]
 
 
