@@ -44,7 +44,7 @@ VERB = Verb(
     ),
     (
         "What an item is depends on the run. Images: an image or a folder of them. Tables: a CSV file; each row is "
-        "predicted. Series: a CSV file, and the steps after its last row are forecast. Texts: the text "
+        "predicted. Series: a table, and the steps after its last row are forecast. Texts: the text "
         "itself, a file, or - for the lines of standard input. Items are brought to the form the run was trained on.",
         "On a terminal the answer is a table, elsewhere one JSON object a line. An item that cannot be read is named "
         "on standard error; the rest goes on, and the exit code is 2.",

@@ -86,7 +86,7 @@ class LoadedSeries:
             times: list[Any] = [None] * horizon
             if self.time is not None and (step := learnt["step"] or self.time["step"]):
                 times = shown(Step(*step).after(self.ends[place], horizon), learnt["is_date"])
-            columns[learnt["columns"][0]] = times
+            columns[learnt["columns"][0] if len(learnt["columns"]) == 1 else "time"] = times
         return columns
 
 

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
-from nnkit.data.download.sources import fingerprint
 from nnkit.data.reading.dates import date_form
 from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.split_files import open_split_files
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.series.base import WindowedSeries
 from nnkit.data.series.file_series import MissingColumnsError, SeriesOptions, read_series
@@ -94,28 +94,24 @@ class Series(WindowedSeries):
 
     def load(self) -> LoadedSeries:
         """Read the user's files."""
-        files = {
-            split: open_table(path, self._reading) for split, path in self.files_of_splits(self.path).items()
-        }
-        if "val" in files and "test" not in files:
+        table = open_split_files(self.files_of_splits(self.path), self._reading)
+        if "val" in table.files and "test" not in table.files:
             raise UserError(
                 "data.val_path: the steps of the test are the last ones; name their file with data.test_path"
             )
-        hashes = [table.fingerprint() for table in files.values()]
-        found = hashes[0] if len(hashes) == 1 else fingerprint(hashes)
-        title = files["train"].title
+        found = table.fingerprint()
         if not self.is_new:
-            self.unchanged(title, found)
-        table = _joined([*files.values()])
+            self.unchanged(table.title, found)
         try:
             series = read_series(table, self._options())
         except MissingColumnsError as error:
             given = [*map(str, getattr(self, error.key))] if error.key.endswith("columns") else None
             problems = [
-                absent(f"data.{error.key}", title, name, error.present, given=given) for name in error.names
+                absent(f"data.{error.key}", table.title, name, error.present, given=given)
+                for name in error.names
             ]
             raise ConfigError(problems) from error
-        own = _own_sizes(files, series) if len(files) > 1 else []
+        own = _own_sizes(table.files, series) if len(table.files) > 1 else []
         return replace(series, fingerprint=found, own=own)
 
     @property
@@ -154,20 +150,6 @@ class Series(WindowedSeries):
     def read_file(self, item: str, *, with_targets: bool = False) -> LoadedSeries:
         """Read the channels by their names; the file may hold others."""
         return read_series(open_table(item, self._reading), self._options(reads_targets=with_targets))
-
-
-def _joined(tables: Sequence[TableFile]) -> TableFile:
-    """Return the files of all splits as one table."""
-    first = tables[0]
-    for table in tables:
-        lacking = [name for name in first.names if name not in table.names]
-        if lacking:
-            raise UserError(f"{table.title} lacks {lacking[0]!r}, which {first.title} has")
-    if len(tables) == 1:
-        return first
-    paths = [path for table in tables for path in table.paths]
-    parts = [part for table in tables for part in table.parts]
-    return TableFile(first.title, paths, parts, first.reading)
 
 
 def _own_sizes(files: Mapping[Split, TableFile], series: LoadedSeries) -> list[dict[Split, int]]:

@@ -1,20 +1,20 @@
 """A user's table, opened and read to train on: which column is what, and what is odd about their cells."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor
 
 from nnkit.data.reading.columns import Column, Dates, Frame, MakeSink, Memory, Numbers, Texts, read_frame
 from nnkit.data.reading.dialect import Reading
 from nnkit.data.reading.split_columns import SplitKeys, read_split_keys
-from nnkit.data.reading.table_file import TableFile, open_table
+from nnkit.data.reading.split_files import SplitFiles, open_split_files
+from nnkit.data.reading.table_file import TableFile
 from nnkit.data.reading.values import NumberForm
 from nnkit.data.splits import Split, settled_by_sizes, split_of_word
 from nnkit.data.tables.columns import ColumnOptions
@@ -66,47 +66,19 @@ class TableSource:
         return self.files["train"]
 
 
-@dataclass
-class SplitFiles(TableFile):
-    """The files of all splits as one table, which counts the rows of each as they are read.
-
-    Attributes:
-        files: The files by split, those of the training rows first.
-        sizes: Rows of each split, once all of them are read.
-    """
-
-    files: dict[Split, TableFile] = field(default_factory=dict)
-    sizes: dict[Split, int] = field(default_factory=dict)
-
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield the rows; see `TableFile.batches`."""
-        self.sizes = dict.fromkeys(self.files, 0)
-        for split, table in self.files.items():
-            for batch in table.batches(columns or self.names):
-                self.sizes[split] += batch.num_rows
-                yield batch
-
-
 def open_tables(source: TableSource) -> SplitFiles:
     """Open the files of a table; only samples of them are read.
 
     Raises:
         UserError: If one cannot be read, or lacks columns that the training rows have.
     """
-    files = {split: open_table(path, source.reading) for split, path in source.files.items()}
-    first = files["train"]
-    for table in files.values():
-        lacking = [name for name in first.names if name not in table.names]
-        if lacking:
-            raise UserError(f"{table.title} lacks {lacking[0]!r}, which {first.title} has")
-    if len(first.names) == 1:
+    table = open_split_files(source.files, source.reading)
+    if len(table.names) == 1:
         raise UserError(
-            f"{source.title} has one column only, {first.names[0]!r}: a target and something to learn from are needed\n"
+            f"{source.title} has one column only, {table.names[0]!r}: a target and something to learn from are needed\n"
             "    data.delimiter=X sets the character between two cells"
         )
-    paths = [path for table in files.values() for path in table.paths]
-    parts = [part for table in files.values() for part in table.parts]
-    return SplitFiles(first.title, paths, parts, source.reading, files)
+    return table
 
 
 @dataclass(frozen=True)

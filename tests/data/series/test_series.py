@@ -408,9 +408,10 @@ def test_the_time_is_found_in_one_column_or_several_and_goes_on(write, caplog, h
     again = Series(path=path)
     again.setup_data(learnt)
     _, beside = described_of(again, path)
-    assert list(beside) == ["step", header.split(",")[0]]
+    name = "time" if "," in header else header
+    assert list(beside) == ["step", name]
     assert beside["step"] == [1, 2]
-    assert expected is None or beside[header.split(",")[0]][0] == expected
+    assert expected is None or beside[name][0] == expected
     mixed = [*list(times)[:20], list(times)[21], list(times)[20], *list(times)[22:]]
     # By its name alone nobody would take it for a time.
     if header == "whatever":

@@ -1,0 +1,53 @@
+"""The files of several splits as one table."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.table_file import TableFile, open_table
+from nnkit.data.splits import Split
+from nnkit.errors import UserError
+
+
+@dataclass
+class SplitFiles(TableFile):
+    """The files of all splits as one table, which counts the rows of each as they are read.
+
+    Attributes:
+        files: The files by split, those of the training rows first.
+        sizes: Rows of each split, once all of them are read.
+    """
+
+    files: dict[Split, TableFile] = field(default_factory=dict)
+    sizes: dict[Split, int] = field(default_factory=dict)
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows; see `TableFile.batches`."""
+        self.sizes = dict.fromkeys(self.files, 0)
+        for split, table in self.files.items():
+            for batch in table.batches(columns or self.names):
+                self.sizes[split] += batch.num_rows
+                yield batch
+
+
+def open_split_files(files: Mapping[Split, str], reading: Reading) -> SplitFiles:
+    """Open the files of a table; only samples of them are read.
+
+    Args:
+        files: The file, folder or pattern of each split, the training rows among them.
+        reading: How they are written.
+
+    Raises:
+        UserError: If one cannot be read, or lacks columns that the training rows have.
+    """
+    tables = {split: open_table(path, reading) for split, path in files.items()}
+    first = tables["train"]
+    for table in tables.values():
+        lacking = [name for name in first.names if name not in table.names]
+        if lacking:
+            raise UserError(f"{table.title} lacks {lacking[0]!r}, which {first.title} has")
+    paths = [path for table in tables.values() for path in table.paths]
+    parts = [part for table in tables.values() for part in table.parts]
+    return SplitFiles(first.title, paths, parts, reading, tables)
