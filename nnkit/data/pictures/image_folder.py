@@ -155,7 +155,7 @@ class ImageFolder(PictureData):
         decode = partial(read_fitted, shape=self.shape, resize=self.resize, keep_levels=keep_levels)
         room = (total_memory() or 2**33) // 2
         fits = len(listing.paths) * math.prod(self.shape) <= room
-        options = [str(self.shape), self.resize, str(fits), *["levels"] * keep_levels]
+        options = [str(self.shape), self.resize, str(fits), "levels" if keep_levels else "bytes"]
         places = [str(path.resolve()) for path in (listing.root, *elsewhere.values())]
         folder = cache_dir() / "image_folder" / fingerprint([*places, *options])[:16]
         key = [listing.fingerprint, *options]
