@@ -73,7 +73,9 @@ def _named_inside(path: str) -> tuple[dict[Split, str], list[Note]]:
         shards = f"{word}-*{after[2] or ''}" if after[1] else entry.name
         found.setdefault(split, set()).add(shards)
     if len(found) < 2 or "train" not in found:
-        return {"train": path}, []
+        # Repositories of datasets keep their files in there.
+        inner = _named_inside(str(folder / "data")) if (folder / "data").is_dir() else None
+        return inner if inner is not None and len(inner[0]) > 1 else ({"train": path}, [])
     for split, names in found.items():
         if len(names) > 1:
             listed = ", ".join(sorted(names))

@@ -233,6 +233,10 @@ def touch(folder, *names):
             ],
             {"train": "train-*.parquet", "val": "validation-*.parquet"},
         ),
+        (
+            ["README.md", "data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"],
+            {"train": "data/train-*.parquet", "test": "data/test-*.parquet"},
+        ),
     ],
 )
 def test_a_folder_may_hold_a_file_for_each_split(tmp_path, names, expected):
