@@ -1,6 +1,7 @@
 """Regression: real values for each sample, scored in the user's units."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,6 +29,7 @@ class Regression(Task):
     Args:
         target_mean: Mean of each target in the training part, in the user's units.
         target_std: Its standard deviation.
+        target_names: Name of each target; of several ones each has a mean absolute error of its own.
         arguments: As for `Task`.
     """
 
@@ -36,12 +38,20 @@ class Regression(Task):
     totals: ClassVar[tuple[str, ...]] = ("loss",)
 
     def __init__(
-        self, target_mean: list[float] | None = None, target_std: list[float] | None = None, **arguments: Any
+        self,
+        target_mean: list[float] | None = None,
+        target_std: list[float] | None = None,
+        target_names: list[str] | None = None,
+        **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
         # What the data were standardised with, to the bit: rounded to 32 bits and then used with 64.
         self.mean = torch.tensor(target_mean or [0.0], device="cpu").double()
         self.std = torch.tensor(target_std or [1.0], device="cpu").double()
+        several = len(self.mean) > 1 and target_names is not None
+        # The names of their metrics.
+        self._single = [f"mae_{name}" for name in plain_names(target_names or ())] if several else []
+        self.better.update(dict.fromkeys(self._single, "min"))
         # No buffers: a callback that swaps averaged weights in for validation swaps the buffers as well.
         self._eval_loss = nothing(2)
         self._sums = nothing(5, len(self.mean))
@@ -52,7 +62,8 @@ class Regression(Task):
     def learnt(cls, preprocessing: dict[str, Any]) -> dict[str, Any]:
         """Return the scale of the targets."""
         target = preprocessing["target"]
-        return {"target_mean": list(target["mean"]), "target_std": list(target["std"])}
+        scale = {"target_mean": list(target["mean"]), "target_std": list(target["std"])}
+        return {**scale, "target_names": names_of(target)}
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return predictions (batch, outputs) in the user's units, float64 on the CPU.
@@ -92,6 +103,7 @@ class Regression(Task):
             "mae": (absolute / count * self.std).mean(),
             "rmse": (squared / count * self.std.square()).mean().sqrt(),
             "r2": _r2(squared / count, second / count - (first / count).square(), count),
+            **dict(zip(self._single, absolute / count * self.std, strict=False)),
         }
         self._eval_loss = nothing(2)
         self._sums = nothing(5, len(self.mean))
@@ -104,11 +116,7 @@ class Regression(Task):
 
     def predict(self, batch: Batch, data: Any, top_k: int) -> Estimates:
         """Return the predicted values of each item, in the user's units."""
-        target = data.preprocessing["target"]
-        values = self(*batch.network_inputs()).numpy()
-        count = values.shape[1]
-        numbered = [f"{target.get('name')}_{number}" for number in range(1, count + 1)]
-        return Estimates(target.get("names") or ([target["name"]] if count == 1 else numbered), values)
+        return Estimates(names_of(data.preprocessing["target"]), self(*batch.network_inputs()).numpy())
 
     def measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return predicted and true values in the user's units; see `Task.measured`."""
@@ -128,6 +136,20 @@ class Regression(Task):
         """Return predicted values over true ones."""
         truth, predicted = (values.float().numpy() for values in kept)
         return {"val/predicted_over_true": figures.scatter(truth, predicted)}
+
+
+def names_of(target: Mapping[str, Any]) -> list[str]:
+    """Return the names of the targets in what was learnt of them; one name for several is numbered."""
+    if "names" in target:
+        return list(target["names"])
+    name, count = target.get("name", "target"), len(target["mean"])
+    return [name] if count == 1 else [f"{name}_{number}" for number in range(1, count + 1)]
+
+
+def plain_names(names: Sequence[str]) -> list[str]:
+    """Return names without what loggers do not take in the name of a metric; numbers where two are equal then."""
+    plain = [re.sub(r"[^\w.-]+", "_", name) for name in names]
+    return plain if len(set(plain)) == len(plain) else [str(number) for number in range(1, len(plain) + 1)]
 
 
 def _r2(squared: Tensor, variance: Tensor, count: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from nnkit.tasks.classification import Classification
 from nnkit.tasks.forecasting import Forecasting
 from nnkit.tasks.language_modeling import LanguageModeling
 from nnkit.tasks.masked_lm import MaskedLM
-from nnkit.tasks.regression import Regression
+from nnkit.tasks.regression import Regression, names_of
 
 NONE = {"make_optimizer": None, "make_scheduler": None}
 WEIGHTS = [0.0, 0.5, 1.0, 4.0]
@@ -347,3 +347,25 @@ def test_bits_per_character_are_those_of_the_part_and_of_predict(kind):
     assert loaded.task.score_text(batch)["bits_per_character"] == pytest.approx(
         nats / math.log(2) / first, rel=1e-5
     )
+
+
+def test_several_targets_have_an_error_each_by_their_names():
+    truth = drawn(60, 3)
+    said = truth + 0.4 * drawn(60, 3, seed=2)
+    learnt = {
+        "target": {"names": ["price in €", "size", "age"], "mean": [1.0, 2.0, 3.0], "std": [1.0, 5.0, 0.1]}
+    }
+    task = Regression(
+        **Regression.learnt(learnt), network=Given(said), loss=nn.MSELoss(), target="real", **NONE
+    )
+    found = evaluated(task, TableBatch(torch.arange(60), truth, torch.arange(60)), [0, 7, 60])
+    errors = (said - truth).abs().double().mean(0) * torch.tensor([1.0, 5.0, 0.1]).double()
+    expected = dict(zip(["mae_price_in_", "mae_size", "mae_age"], errors.tolist(), strict=True))
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert found["mae"] == pytest.approx(np.mean([*expected.values()]))
+    assert task.mode("val/mae_size") == "min"
+
+
+def test_targets_of_earlier_runs_are_numbered():
+    assert names_of({"name": "y", "mean": [0.0]}) == ["y"]
+    assert names_of({"name": "y", "mean": [0.0, 0.0]}) == ["y_1", "y_2"]
