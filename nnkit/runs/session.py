@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,9 +102,20 @@ def prepare_data(
                 Problem(f"data.{name}", f"{given} was given, the data have {value}", "leave it out")
             )
         config.data[name] = value
+    problems += _unread_categories(config)
     if problems:
         raise ConfigError(problems)
     return data
+
+
+def _unread_categories(config: DictConfig) -> Iterator[Problem]:
+    """Yield the embed of a model that takes rows of numbers, where the data have categories for learnt vectors."""
+    for kind, embed in config.model.embeds.items():
+        if config.data.get("cardinalities") and "cardinalities" not in embed:
+            count = len(config.data.cardinalities)
+            text = f"{embed['_target_']} reads no categories, and {count} columns are rich in them"
+            hint = "data.max_vectors=0 makes them features; nnkit.embeds.table.TableColumns learns a vector for each"
+            yield Problem(f"model.embeds.{kind}", text, hint)
 
 
 def fix_logging(config: DictConfig, num_batches: int) -> None:

@@ -1,6 +1,7 @@
 """What is learnt from a table's columns, and how rows are turned into features with it."""
 
 import logging
+import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict
@@ -130,6 +131,7 @@ def learn_columns(
     learnt: list[LearntColumn] = []
     dropped: dict[str, str] = {}
     for name, column in columns.items():
+        released(column.codes if isinstance(column, Texts) else column.values)
         found: LearntColumn | str
         if isinstance(column, Numbers):
             found = _learn_numbers(name, column, rows, options)
@@ -143,6 +145,15 @@ def learn_columns(
         else:
             learnt.append(found)
     return learnt, dropped
+
+
+def released(*arrays: NDArray[Any]) -> None:
+    """Give back the memory of arrays in files, which are read or written again from there."""
+    for array in arrays:
+        memory: object = array.base
+        # Not every system lets a process say so.
+        if isinstance(memory, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            memory.madvise(mmap.MADV_DONTNEED)
 
 
 def mean_and_std(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -265,6 +276,7 @@ def encode(
     numbers = make_array("numbers", (num_rows, num_numbers), "f4")
     codes = make_array("codes", (num_rows, len(categories)), "i4")
     tables = list(_code_tables(columns, categories, num_hot))
+    read = [columns[spec["name"]] for spec in learnt]
     for start in range(0, num_rows, _BLOCK):
         block = slice(start, start + _BLOCK)
         features = (feature for spec in learnt for feature in _number_features(columns, spec, block))
@@ -274,6 +286,9 @@ def encode(
             column = columns[spec["name"]]
             assert isinstance(column, Texts)
             codes[block, place] = table[column.codes[block]]
+        released(
+            numbers, codes, *(column.codes if isinstance(column, Texts) else column.values for column in read)
+        )
     num_rich = len(cardinalities(learnt))
     return Features(torch.from_numpy(numbers), torch.from_numpy(codes), num_hot, num_rich)
 

@@ -42,20 +42,30 @@ def part_values(part: Part, seconds: Floats, origin: float) -> Floats:
         seconds: Dates in seconds since 1970; NaN stays NaN.
         origin: Where the days begin, in the same unit.
     """
-    missing = np.isnan(seconds)
-    known = np.where(missing, 0.0, seconds)
-    days = np.floor_divide(known, _DAY)
     if part == "elapsed":
-        found = (known - origin) / _DAY
-    elif part == "hour":
-        found = (known - days * _DAY) / 3600
-    elif part == "weekday":
-        # 1 January 1970 was a Thursday.
-        found = (days + 3) % 7
+        elapsed: Floats = (seconds - origin) / _DAY
+        return elapsed
+    days = np.floor(seconds / _DAY)
+    if part == "hour":
+        hours: Floats = (seconds - days * _DAY) / 3600
+        return hours
+    missing = np.isnan(days)
+    whole = np.where(missing, 0.0, days).astype(np.int64)
+    first, last = int(whole.min(initial=0)), int(whole.max(initial=0))
+    if last - first < len(whole):
+        # Each day once: the calendar takes longer than a look into a table.
+        found = _of_days(part, np.arange(first, last + 1))[whole - first]
     else:
-        months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
-        found = (months // 12 + 1970 if part == "year" else months % 12).astype(np.float64)
+        found = _of_days(part, whole)
     return np.where(missing, np.nan, found)
+
+
+def _of_days(part: Part, days: NDArray[np.int64]) -> Floats:
+    if part == "weekday":
+        # 1 January 1970 was a Thursday.
+        return ((days + 3) % 7).astype(np.float64)
+    months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    return (months // 12 + 1970 if part == "year" else months % 12).astype(np.float64)
 
 
 def learn_dates(
