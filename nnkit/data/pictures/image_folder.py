@@ -203,20 +203,14 @@ class ImageFolder(PictureData):
         readable = torch.from_numpy(arrays["readable"]).to(torch.bool)
         parts = {name: rows[readable[rows]] for name, rows in listing.parts.items()}
         kept = set(listing.targets[parts["train"]].tolist())
-        lost = [name for number, name in enumerate(listing.class_names) if number not in kept]
-        if lost:
+        if lost := [name for number, name in enumerate(listing.class_names) if number not in kept]:
             raise UserError(f"no picture of {', '.join(lost)} below {listing.root} can be read")
-        pixels = arrays.get("pixels")
-        # Of files that are decoded anew the bytes are unknown: names and sizes must do.
-        hashed = (
-            [opened.hashes["pixels"], fingerprint(map(str, listing.targets.tolist()))]
-            if pixels is not None
-            else []
-        )
-        notes = torch.from_numpy(arrays["notes"])
         read: Callable[[int], Levels] | None = partial(_from_file, listing.paths, decode)
-        if pixels is not None:
+        # Of files that are decoded anew the bytes are unknown: names and sizes must do.
+        digest = listing.names_fingerprint
+        if (pixels := arrays.get("pixels")) is not None:
             read = None if pixels.dtype == np.uint8 else partial(_from_cache, pixels, arrays["notes"])
+            digest = fingerprint([opened.hashes["pixels"], fingerprint(map(str, listing.targets.tolist()))])
         ranges = self.preprocessing.get("grey_ranges", {})
         return FolderSet(
             title=str(listing.root),
@@ -224,10 +218,10 @@ class ImageFolder(PictureData):
             targets=listing.targets,
             statistics=torch.from_numpy(arrays["statistics"]),
             class_names=listing.class_names,
-            fingerprint=fingerprint(hashed) if hashed else listing.names_fingerprint,
+            fingerprint=digest,
             parts=parts,
             listing=listing,
-            notes=notes,
+            notes=torch.from_numpy(arrays["notes"]),
             read=read,
         )
 

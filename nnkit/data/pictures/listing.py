@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,12 +45,13 @@ class Found:
     left_out: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
 
-def find_pictures(folder: Path, within: Sequence[Path] = ()) -> Found:
+def find_pictures(folder: Path, within: Sequence[Path] = (), without: Collection[Path] = ()) -> Found:
     """List the pictures of a folder and below; linked folders are followed, and each folder is read once.
 
     Args:
         folder: The folder.
         within: Folders around it, which no link leads back to.
+        without: Folders that are passed over, as real paths.
     """
     found = Found()
     seen = {real for top in within for real in (top.resolve(), *top.resolve().parents)}
@@ -60,33 +61,38 @@ def find_pictures(folder: Path, within: Sequence[Path] = ()) -> Found:
     while here or linked:
         current = here.pop() if here else linked.pop(0)
         real = current.resolve()
+        if real in without:
+            continue
         if real in seen:
             found.left_out["links to folders that are read already or lie around"].append(current)
             continue
         seen.add(real)
         try:
-            entries = sorted(os.scandir(current), key=lambda entry: entry.name)
+            inside = sorted(os.scandir(current), key=lambda entry: entry.name)
         except OSError:
             found.left_out["folders that cannot be opened"].append(current)
             continue
-        for entry in entries:
+        for entry in (entry for entry in inside if not _is_hidden(entry.name)):
             path = current / entry.name
-            if _is_hidden(entry.name):
-                continue
             # A link into a circle of links is no folder to pathlib, and an error to `os`.
             if path.is_dir() if entry.is_symlink() else entry.is_dir():
                 (linked if entry.is_symlink() else here).append(path)
-            elif path.suffix.lower() not in SUFFIXES:
-                kind = f"{path.suffix.lower()} files" if path.suffix else "files without a suffix"
-                found.left_out[f"{kind}, which are not read"].append(path)
-            elif path.is_file():
-                found.pictures.append(path)
             else:
-                found.left_out["names of pictures without a file behind them"].append(path)
+                _note_file(path, found)
     found.pictures.sort()
     for paths in found.left_out.values():
         paths.sort()
     return found
+
+
+def _note_file(path: Path, found: Found) -> None:
+    if path.suffix.lower() not in SUFFIXES:
+        kind = f"{path.suffix.lower()} files" if path.suffix else "files without a suffix"
+        found.left_out[f"{kind}, which are not read"].append(path)
+    elif path.is_file():
+        found.pictures.append(path)
+    else:
+        found.left_out["names of pictures without a file behind them"].append(path)
 
 
 def _is_hidden(name: str) -> bool:
@@ -132,15 +138,10 @@ def list_classes(root: Path, elsewhere: Mapping[Split, Path] | None = None) -> L
             the training split lacks, or two folders.
     """
     elsewhere = elsewhere or {}
-    for option, folder in {
-        "root": root,
-        **{f"{split}_path": path for split, path in elsewhere.items()},
-    }.items():
-        if not folder.is_dir():
-            raise UserError(f"data.{option}: there is no folder {folder}")
     found = Found()
     folders = _split_folders(root, elsewhere, found)
-    by_split = {split: _by_class(root, inside, elsewhere, found) for split, inside in folders.items()}
+    without = {path.resolve() for path in elsewhere.values()}
+    by_split = {split: _by_class(root, inside, without, found) for split, inside in folders.items()}
     left_out = {
         why: [_name(path, root, elsewhere) for path in paths] for why, paths in found.left_out.items()
     }
@@ -179,14 +180,18 @@ def _name(path: Path, root: Path, elsewhere: Mapping[Split, Path]) -> str:
 
 def _split_folders(root: Path, elsewhere: Mapping[Split, Path], found: Found) -> dict[Split, list[Path]]:
     """Return the folders of each split, in the order of their names; the root itself where there are none."""
-    folders = _subfolders(root, elsewhere)
+    options = {"root": root, **{f"{split}_path": path for split, path in elsewhere.items()}}
+    if missing := next((option for option, path in options.items() if not path.is_dir()), None):
+        raise UserError(f"data.{missing}: there is no folder {options[missing]}")
+    if len({path.resolve() for path in options.values()}) < len(options):
+        raise UserError(f"two of data.{', data.'.join(options)} are the same folder")
+    folders = _subfolders(root, {path.resolve() for path in elsewhere.values()})
     splits: dict[Split, list[Path]] = {}
     for folder in folders:
         if split := split_of_word(folder.name):
             splits.setdefault(split, []).append(folder)
-    if any(_subfolders(folder, elsewhere) for folder in splits.get("train", ())):
-        used = [folder for of_split in splits.values() for folder in of_split]
-        if others := [folder for folder in folders if folder not in used]:
+    if any(map(_subfolders, splits.get("train", ()))):
+        if others := [folder for folder in folders if not split_of_word(folder.name)]:
             found.left_out["folders beside train that are no split"] += others
         _leave_loose(root, found)
     else:
@@ -199,13 +204,13 @@ def _split_folders(root: Path, elsewhere: Mapping[Split, Path], found: Found) ->
 
 
 def _by_class(
-    root: Path, folders: list[Path], elsewhere: Mapping[Split, Path], found: Found
+    root: Path, folders: list[Path], without: Collection[Path], found: Found
 ) -> dict[str, list[Path]]:
     classes: dict[str, list[Path]] = defaultdict(list)
     for folder in folders:
         _leave_loose(folder, found)
-        for path in _subfolders(folder, elsewhere):
-            inside = find_pictures(path, within=(root, folder))
+        for path in _subfolders(folder, without):
+            inside = find_pictures(path, (root, folder), without)
             for why, paths in inside.left_out.items():
                 found.left_out[why] += paths
             if inside.pictures:
@@ -215,11 +220,9 @@ def _by_class(
     return classes
 
 
-def _subfolders(folder: Path, elsewhere: Mapping[Split, Path]) -> list[Path]:
-    """Return the folders in a folder that are not hidden, and that no split has for its own."""
-    taken = {path.resolve() for path in elsewhere.values()}
+def _subfolders(folder: Path, without: Collection[Path] = ()) -> list[Path]:
     inside = [path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name)]
-    return sorted(path for path in inside if path.resolve() not in taken)
+    return sorted(path for path in inside if path.resolve() not in without)
 
 
 def _leave_loose(folder: Path, found: Found) -> None:

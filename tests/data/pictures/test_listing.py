@@ -120,17 +120,17 @@ def test_an_error_tells_what_was_there_instead(tmp_path):
         list_classes(tmp_path)
 
 
-def test_splits_have_folders_of_their_own(tmp_path):
+def test_splits_have_folders_of_their_own_even_inside_a_class(tmp_path):
     touch(
         tmp_path,
         "all/a/1.png",
         "all/b/2.png",
-        "all/held out/a/3.png",
+        "all/a/held out/a/3.png",
         "far/b/4.png",
         "far/b/5.heic",
         "far/6.png",
     )
-    listing = list_classes(tmp_path / "all", {"val": tmp_path / "far", "test": tmp_path / "all/held out"})
+    listing = list_classes(tmp_path / "all", {"val": tmp_path / "far", "test": tmp_path / "all/a/held out"})
     assert {split: classes_of(listing, split) for split in listing.parts} == {
         "train": ["a/1.png", "b/2.png"],
         "val": ["val_path/b/4.png"],
@@ -141,6 +141,7 @@ def test_splits_have_folders_of_their_own(tmp_path):
     touch(tmp_path, "split/train/a/1.png", "split/test/a/1.png")
     for folder, own, message in (
         ("split", {"test": tmp_path / "far"}, r"data.test_path: .*split holds test already: leave one out"),
+        ("all", {"val": tmp_path / "all"}, r"two of data.root, data.val_path are the same folder"),
         ("all", {"val": tmp_path / "none"}, r"data.val_path: there is no folder .*none"),
     ):
         with pytest.raises(UserError, match=message):
