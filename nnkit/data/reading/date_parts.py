@@ -86,7 +86,7 @@ def taken(values: Seconds, places: pa.Array) -> Seconds:
 
 
 def names_of_months(texts: pa.Array, pattern: str) -> list[str]:
-    """Return the different names that stand in the place of the month, in lower case."""
+    """Return the different names of months, in lower case."""
     texts = pc.replace_substring_regex(texts, f"[{_BLANKS}]", " ")
     return sorted({name.strip(".") for name in _Parts(texts, _regex(pattern)).texts("b")})
 
@@ -147,7 +147,7 @@ def _key(token: str) -> str:
 
 
 def _group(key: str, pattern: str) -> str:
-    # Digits that stand side by side are told apart by their number.
+    # Without separators each part has a fixed number of digits.
     part = r"\d\d" if "%m%d" in pattern and _GROUPS[key] == _TWO else _GROUPS[key]
     return f"(?P<{key}>{part})"
 

@@ -113,8 +113,8 @@ def read_series(table: TableFile, options: SeriesOptions) -> LoadedSeries:
     names = [*inputs, *(name for name in targets if name not in inputs)]
     chosen = {name: column for name in names if isinstance(column := frame.columns[name], Numbers)}
     _check_gaps(table, chosen, runs, options)
-    if options.say:
-        _say_forms(table, chosen)
+    for name in [name for name, column in chosen.items() if column.form.said()] if options.say else ():
+        _logger.info("%s: numbers in %r are written with %s", table.title, name, chosen[name].form.said())
     values, rows = np.stack([column.values for column in chosen.values()], axis=1), np.concatenate(runs)
     return LoadedSeries(
         *(table.title, names, targets),
@@ -214,7 +214,7 @@ def _refuse_several(table: TableFile, frame: Frame, time: Time) -> None:
 
 
 def _may_tell_apart(column: Column) -> bool:
-    """Return whether a column has few values: texts or whole numbers, each of which many rows have."""
+    """Return whether a column has few values, texts or whole numbers, and many rows for each."""
     if isinstance(column, Texts):
         return 1 < len(column.values) <= len(column.codes) / 2 and not column.too_many
     if not isinstance(column, Numbers) or not (column.values == np.floor(column.values)).all():
@@ -389,14 +389,6 @@ def _content(column: Numbers) -> str:
     words = [repr(word) for word in column.missing if word]
     taken = f", where {some_of(words, _LISTED)} counts as missing," if words else ""
     return f"an empty, missing or infinite one{taken} in row {row:,}"
-
-
-def _say_forms(table: TableFile, columns: Mapping[str, Numbers]) -> None:
-    for name, column in columns.items():
-        if column.form.said():
-            _logger.info(
-                "%s: numbers in column %r are written with %s", table.title, name, column.form.said()
-            )
 
 
 def _listed(names: Sequence[str]) -> str:
