@@ -1,6 +1,7 @@
 """The columns of a whole table: what each holds is decided by its first cells."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -143,34 +144,46 @@ def read_frame(
     Raises:
         UserError: If there are no rows, or some cannot be read.
     """
-    texts = set(as_text)
+    texts, dates = set(as_text), dict[str, DateForm]()
     while True:
-        readers = _read(table, texts, columns, make_sink)
+        readers = _read(table, texts, dates, columns, make_sink)
+        # The day or the month came first in the first rows, and later ones decide it.
+        decided = {
+            name: replace(reader.form, pattern=reader.form.other, other=None)
+            for name, reader in readers.items()
+            if isinstance(reader, DateReader) and reader.num_texts and reader.form and reader.form.other
+        }
         wrong = {
             name
             for name, reader in readers.items()
-            if not isinstance(reader, TextReader) and reader.holds_texts
+            if not isinstance(reader, TextReader) and reader.holds_texts and name not in decided
         }
-        if not wrong:
+        if not wrong and not decided:
             finished: dict[str, Column] = {name: reader.finish() for name, reader in readers.items()}
             first = next(iter(finished.values()))
             return Frame(finished, len(first.codes if isinstance(first, Texts) else first.values))
         texts |= wrong
+        dates |= decided
 
 
 def _read(
-    table: TableFile, texts: Collection[str], columns: Sequence[str] | None, make_sink: MakeSink
+    table: TableFile,
+    texts: Collection[str],
+    dates: Mapping[str, DateForm],
+    columns: Sequence[str] | None,
+    make_sink: MakeSink,
 ) -> dict[str, ColumnReader]:
     readers: dict[str, ColumnReader] = {}
     for batch in table.batches(columns):
         for name, cells in zip(batch.schema.names, batch.columns, strict=True):
             if name not in readers:
-                kind: Kind | None = "text" if name in texts else None
+                kind: Kind | None = "text" if name in texts else "date" if name in dates else None
                 readers[name] = reader_for(
                     name,
                     cells,
                     make_sink,
                     kind=kind,
+                    form=dates.get(name),
                     decimal_comma=table.decimal_comma,
                     date_format=table.reading.date_format,
                     missing=table.reading.missing,

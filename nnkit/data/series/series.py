@@ -1,22 +1,25 @@
 """Series of the user's: a table with one row a step of time and one column a channel."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from nnkit.data.reading.dates import date_form
 from nnkit.data.reading.dialect import Reading
 from nnkit.data.reading.split_files import open_split_files
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.series.base import WindowedSeries
 from nnkit.data.series.file_series import MissingColumnsError, SeriesOptions, read_series
 from nnkit.data.series.loaded import LoadedSeries
+from nnkit.data.series.steps import REGULAR
 from nnkit.data.series.times import TimeOptions
 from nnkit.data.splits import Split
 from nnkit.errors import ConfigError, UserError
 from nnkit.suggest import absent
+
+_logger = logging.getLogger("nnkit")
 
 Gaps = Literal["refuse", "interpolate"]
 
@@ -82,14 +85,13 @@ class Series(WindowedSeries):
                 raise ValueError(f"{name} must name at least one column, each once, not {list(given)}")
         if self.gaps not in get_args(Gaps):
             raise ValueError(f"gaps must be refuse or interpolate, not {self.gaps!r}")
-        if self.date_format is not None:
-            date_form(self.date_format)
         self._reading = Reading(
             delimiter=self.delimiter,
             encoding=self.encoding,
             header=self.header,
             quotes=self.quotes,
             missing=None if self.missing is None else tuple(map(str, self.missing)),
+            date_format=self.date_format,
         )
 
     def load(self) -> LoadedSeries:
@@ -142,14 +144,31 @@ class Series(WindowedSeries):
             columns = [channel["name"] for channel in learnt["channels"]]
             targets = learnt["target"]["names"] if reads_targets else columns
             # Runs of earlier releases learnt nothing of the time.
-            known = TimeOptions(time, self.date_format, False, learnt.get("time") or {"columns": []})
+            known = TimeOptions(time, None, False, learnt.get("time") or {"columns": []})
         return SeriesOptions(
             columns=columns, targets=targets, group=self._group, fills_gaps=fills, time=known, say=self.is_new
         )
 
     def read_file(self, item: str, *, with_targets: bool = False) -> LoadedSeries:
         """Read the channels by their names; the file may hold others."""
-        return read_series(open_table(item, self._reading), self._options(reads_targets=with_targets))
+        series = read_series(open_table(item, self._reading), self._options(reads_targets=with_targets))
+        learnt = self.preprocessing.get("time")
+        if learnt and series.time is None:
+            _logger.warning(
+                "%s: %s, the time of the training data, is lacking: the rows are taken to be in its order",
+                *(item, " and ".join(map(repr, learnt["columns"]))),
+            )
+        elif learnt and series.time and _differ(learnt["step"], series.time["step"]):
+            steps = ["{1:g} {0}".format(*step) for step in (series.time["step"], learnt["step"])]
+            _logger.warning("%s: a step is %s, and %s in the training data", item, *steps)
+        return series
+
+
+def _differ(one: list[Any] | None, other: list[Any] | None) -> bool:
+    """Return whether two usual steps of time are as unlike as steps that are logged as odd."""
+    if not one or not other or one[0] != other[0]:
+        return False
+    return not REGULAR[0] <= other[1] / one[1] <= REGULAR[1]
 
 
 def _own_sizes(files: Mapping[Split, TableFile], series: LoadedSeries) -> list[dict[Split, int]]:

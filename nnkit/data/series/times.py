@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from nnkit.data.reading.columns import Column, Dates, Frame, Numbers, Texts
 from nnkit.data.reading.dates import (
     DateForm,
-    date_form,
     digit_seconds,
     epoch_seconds,
     epoch_unit,
@@ -227,18 +226,15 @@ def _one_column(
         return Time((name,), column.values, False) if digits is None else Time((name,), digits, True)
     if isinstance(column, Dates) and column.form is None:
         return Time((name,), column.values, True)
-    form = date_form(date_format, sample(table, name)) if date_format else None
-    if learnt and not form:
-        form = DateForm(**learnt)
-    if form is not None:
-        read = reread(table, name, form)
+    if date_format and not (isinstance(column, Dates) and column.form and column.form.pattern == date_format):
+        raise UserError(
+            f"{table.title}: the cells of column {name!r} are no dates of the form data.date_format={date_format}, "
+            f"such as {cell(table, (name,), 1)!r}"
+        )
+    if learnt and not date_format:
+        read = reread(table, name, form := DateForm(**learnt))
         if not np.isnan(read).all():
             return Time((name,), read, True, form)
-        if date_format:
-            raise UserError(
-                f"{table.title}: nothing in column {name!r} is a date of the form data.date_format={date_format}, "
-                f"such as {cell(table, (name,), 1)!r}"
-            )
     if isinstance(column, Texts):
         raise UserError(
             f"{table.title}: column {name!r} holds no times, such as {cell(table, (name,), 1)!r} in row 1\n"

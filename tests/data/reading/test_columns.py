@@ -144,6 +144,16 @@ def test_dates_of_texts(tmp_path):
     assert (found.num_texts, found.first_text) == (1, (4, "later"))
 
 
+def test_rows_far_below_decide_whether_the_day_or_the_month_comes_first(tmp_path):
+    moments = pd.date_range("2024-02-01", periods=90_000, freq="min")
+    path = tmp_path / "minutes.csv"
+    path.write_text("when\n" + "\n".join(moments.strftime("%d/%m/%Y %H:%M:%S")))
+    when = read_frame(open_table(str(path))).columns["when"]
+    assert isinstance(when, Dates)
+    assert (when.form.pattern, when.form.ambiguous) == ("%d/%m/%Y", None)
+    np.testing.assert_array_equal(when.values, moments.values.astype("datetime64[s]").astype(float))
+
+
 def test_a_table_without_rows_is_refused(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n")
     with pytest.raises(UserError, match="column names but no rows"):

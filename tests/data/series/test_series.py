@@ -442,12 +442,20 @@ def test_day_or_month_first_is_decided_by_the_order_of_the_rows(write, caplog):
     )
     data = prepared(unclear, date_format="%d/%m/%Y")
     assert data.preprocessing["time"]["form"]["pattern"] == "%d/%m/%Y"
-    with pytest.raises(
-        UserError, match=r"nothing in column 'date' is a date of the form data\.date_format=%Y-%m-%d"
-    ):
+    with pytest.raises(UserError, match=r"column 'date' are no dates of the form data\.date_format=%Y-%m-%d"):
         prepared(unclear, date_format="%Y-%m-%d")
     with pytest.raises(ValueError, match="%k is unknown"):
         Series(path="x.csv", date_format="%k")
+
+
+def test_a_file_to_forecast_with_other_steps_or_without_a_time_is_told(write, caplog):
+    data = prepared(write(table()))
+    hours = [f"2024-01-01 {hour:02}:00" for hour in range(20)]
+    described_of(data, write(table(20, times=hours), "hours.csv"))
+    assert "hours.csv: a step is 3600 seconds, and 86400 seconds in the training data" in caplog.text
+    _, beside = described_of(data, write([line.split(",", 1)[1] for line in table(20)], "bare.csv"))
+    assert "'date', the time of the training data, is lacking" in caplog.text
+    assert beside == {"step": [1, 2], "date": [None, None]}
 
 
 def test_another_column_can_be_named_as_the_time(write):
