@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from nnkit.data.reading.dialect import Dialect, Reading, find_dialect
+from nnkit.data.reading.dialect import Dialect, Reading, find_dialect, respaced
 from nnkit.data.reading.encodings import Utf8Stream
 from nnkit.data.reading.part import Part
 from nnkit.data.reading.user_files import open_bytes
@@ -60,7 +59,7 @@ class DelimitedPart(Part):
         dialect, bad = self._dialect, _BadRows()
         with open_bytes(self._path) as file:
             stream = Utf8Stream(self._path, file, dialect.encoding)
-            source = _Spaced(stream, dialect.delimiter) if dialect.spaced else stream
+            source = _Respaced(stream, dialect.delimiter) if dialect.spaced else stream
             num_rows = 0
             try:
                 with self._reader(source, columns, block, bad, dialect) as reader:
@@ -179,13 +178,16 @@ class _BadRows:
         return "skip"
 
 
-class _Spaced(io.RawIOBase):
-    """A stream whose blanks between a delimiter and a quote are left out, as pyarrow sees no quote behind them."""
+class _Respaced(io.RawIOBase):
+    """A stream of whole lines whose blanks are brought to what pyarrow reads.
+
+    Blanks between a delimiter and a quote are left out, as pyarrow sees no quote behind them; where blanks separate
+    cells, several of them count as one.
+    """
 
     def __init__(self, stream: Utf8Stream, delimiter: str) -> None:
         self._stream = stream
-        self._pattern = re.compile(re.escape(delimiter.encode()) + rb' +(?=")')
-        self._delimiter = delimiter.encode()
+        self._delimiter = delimiter
         self._rest = b""
 
     def readable(self) -> bool:
@@ -195,12 +197,17 @@ class _Spaced(io.RawIOBase):
     def read(self, size: int | None = -1) -> bytes:
         """Return about as many bytes as asked for, none at the end."""
         data = self._stream.read(size)
-        found = self._pattern.sub(self._delimiter, self._rest + data)
-        # What may go on in the next bytes waits for them.
-        kept = len(found.rstrip(b" ")) if data else len(found)
-        kept -= found[:kept].endswith(self._delimiter) and bool(data)
-        self._rest = found[kept:]
-        return found[:kept] if kept or not data else self.read(size)
+        while data and b"\n" not in data:
+            more = self._stream.read(size)
+            data, self._rest = self._rest + data + more, b""
+            if not more:
+                break
+        lines, ending, rest = (self._rest + data).rpartition(b"\n")
+        if not data:
+            self._rest = b""
+            return respaced(lines + ending + rest, self._delimiter)
+        self._rest = rest
+        return respaced(lines + ending, self._delimiter)
 
 
 def _unquoted(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -88,7 +88,7 @@ class Dialect:
         names: Names of the columns, all different.
         skip: Lines before the rows: those before the header, and the header if there is one.
         quotes: Whether double quotes enclose cells; if not, they are letters unless they enclose a whole cell.
-        spaced: Whether blanks stand between a delimiter and a quote.
+        spaced: Whether blanks between cells have to be brought to one form, see `respaced`.
         multiline: Whether there are cells of several lines.
         decimal_comma: Whether numbers are written as 3,14.
         findings: What was found out and is to be said.
@@ -121,6 +121,8 @@ def find_dialect(path: Path, title: str, reading: Reading) -> Dialect:
     lines = _sample(path, title, encoding)
     before, delimiter = _preamble(title, lines, reading, findings)
     lines = lines[before:]
+    if delimiter == " ":
+        lines = respaced("".join(lines).encode(), delimiter).decode().splitlines(keepends=True)
     if not lines:
         raise UserError(f"{title} holds no rows")
     if reading.delimiter is None and delimiter != ",":
@@ -140,7 +142,7 @@ def find_dialect(path: Path, title: str, reading: Reading) -> Dialect:
         names=tuple(names),
         skip=before + _num_lines(lines, delimiter, quotes) * has_header,
         quotes=quotes,
-        spaced=quotes and _is_spaced(lines, delimiter, rows),
+        spaced=delimiter == " " or (quotes and _is_spaced(lines, delimiter, rows)),
         multiline=multiline,
         decimal_comma=decimal_comma,
         findings=tuple(findings),
@@ -265,7 +267,24 @@ def _sniff_delimiter(lines: list[str]) -> str:
         score = (round(equal, 1), len(rows[0]))
         if score > best_score:
             best, best_score = delimiter, score
-    return best
+    return " " if best_score == (0.0, 1) and _are_apart(lines) else best
+
+
+def _are_apart(lines: list[str]) -> bool:
+    """Return whether blanks cut all lines into as many cells, most of them numbers."""
+    rows = [row for row in (line.split() for line in lines) if row]
+    if len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
+        return False
+    cells = [cell for row in rows[1:] for cell in row]
+    return sum(number_in(cell) is not None for cell in cells) * 2 > len(cells)
+
+
+def respaced(data: bytes, delimiter: str) -> bytes:
+    """Return whole lines with blanks as pyarrow reads them: none before a quote, and one where they separate cells."""
+    if delimiter == " ":
+        return re.sub(rb"(?m)^ | (?=\r?$)", b"", re.sub(rb"[ \t]+", b" ", data))
+    letter = delimiter.encode()
+    return re.sub(re.escape(letter) + rb' +(?=")', letter, data)
 
 
 def _quoting(

@@ -145,6 +145,14 @@ def test_prose_before_the_table_is_said(tmp_path):
     assert "begins after 'Sales of 2024'" in said(path)
 
 
+def test_blanks_between_cells(tmp_path):
+    path = written(tmp_path, "  name  x   y \n  a   1   2.5\n  b  -3    4\n\n  c\t5 6\n")
+    assert open_table(path).names == ["name", "x", "y"]
+    assert rows_of(path) == [["a", "1", "2.5"], ["b", "-3", "4"], ["c", "5", "6"]]
+    text = "name x\n" + "".join(f"   n{number}    {number}  \n" for number in range(200_000))
+    assert rows_of(written(tmp_path, text))[-1] == ["n199999", "199999"]
+
+
 def test_numbers_that_tell_of_the_table_are_no_header(tmp_path):
     # As scikit-learn's files begin.
     path = written(tmp_path, "2,3,malignant\n" + "1.5,2.5,3.5,4.5,0\n0.5,1.5,2.5,3.5,1\n")
