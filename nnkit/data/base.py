@@ -321,7 +321,7 @@ class DataModule(LightningDataModule, ABC):
             return
         class_names = self.preprocessing.get("class_names")
         for name, part in parts.items():
-            loader = self._loader(name, _INSPECTED_AT_ONCE, None)
+            loader = self._loader(self.split(name), _INSPECTED_AT_ONCE, None)
             try:
                 with explained():
                     inspect(part, counts[name], loader, len(class_names) if class_names else None)
@@ -374,7 +374,7 @@ class DataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the shuffled loader of the training split."""
-        loader = self._loader("train", self.batch_size, self.seed)
+        loader = self._loader(self.split("train"), self.batch_size, self.seed)
         epoch, batches = self._resume_at
         assert isinstance(loader.sampler, BatchSampler)
         loader.sampler.repeats = self.repeats_epoch
@@ -384,15 +384,16 @@ class DataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the validation split."""
-        return self._evaluation_loader("val")
+        return self.in_order(self.split("val"))
 
     def test_dataloader(self) -> Iterable[Batch]:
         """Return the loader of the test split, or the batches of the file that is tested on instead."""
-        return self.labelled_batches(self.tested_on) if self.tested_on else self._evaluation_loader("test")
+        return self.labelled_batches(self.tested_on) if self.tested_on else self.in_order(self.split("test"))
 
-    def _evaluation_loader(self, name: Split) -> DataLoader[Batch]:
+    def in_order(self, samples: Samples) -> DataLoader[Batch]:
+        """Return the loader of samples to evaluate."""
         assert self.eval_batch_size is not None
-        return self._loader(name, self.eval_batch_size, None)
+        return self._loader(samples, self.eval_batch_size, None)
 
     def make_sampler(self, samples: Samples, batch_size: int, seed: int | None) -> BatchSampler:
         """Return what deals the samples of a split out to batches, shuffled by the seed if there is one.
@@ -401,8 +402,7 @@ class DataModule(LightningDataModule, ABC):
         """
         return BatchSampler(len(samples), batch_size, seed=seed)
 
-    def _loader(self, name: Split, batch_size: int, seed: int | None) -> DataLoader[Batch]:
-        samples = self.split(name)
+    def _loader(self, samples: Samples, batch_size: int, seed: int | None) -> DataLoader[Batch]:
         sampler = self.make_sampler(samples, batch_size, seed)
         sampler.rank, sampler.world_size = process()
         loader = make_loader(samples, sampler, self.num_workers, self.seed)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from nnkit.batches import BlockBatch
+from nnkit.batches import Batch, BlockBatch
 from nnkit.data.base import Preprocessing, Samples, Split
 from nnkit.data.cache import Prepared
 from nnkit.data.reading.user_files import find_file
@@ -160,6 +160,22 @@ class LongText(CorpusData):
         begin = sum(counts[name]["tokens"] for name in SPLITS[: SPLITS.index(split)])
         end = begin + counts[split]["tokens"]
         return EvaluationBlocks(tokens, begin, end, self.eval_block_size or self.block_size, per_token)
+
+    def labelled_batches(self, path: str) -> Iterable[Batch]:
+        """Return the blocks of another text, a file or folder; see `DataModule.labelled_batches`."""
+        corpus = named_texts(path, self.encoding)
+        opened = _cut(corpus, scan(corpus), val_fraction=0.0, test_fraction=0.0).encoded(
+            self.learnt_tokenizer
+        )
+        counts = opened.facts["counts"]["train"]
+        if not counts["tokens"]:
+            raise UserError(f"{path} is empty")
+        block_size, per_token = (
+            self.eval_block_size or self.block_size,
+            counts["characters"] / counts["tokens"],
+        )
+        tokens = opened.arrays["tokens"]
+        return self.in_order(EvaluationBlocks(tokens, 0, counts["tokens"], block_size, per_token))
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, BlockBatch | str]]:
         """Read texts as batches of one, the target the token that follows; see `DataModule.read`.
