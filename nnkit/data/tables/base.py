@@ -33,6 +33,7 @@ from nnkit.data.tables.loading import LoadedTable, TableSource, load_table, open
 from nnkit.data.tables.prepared import LARGE, PreparedTable, find, stored
 from nnkit.data.tables.rows import read_row_batches
 from nnkit.data.tables.targets import Target
+from nnkit.data.tables.truths import Truths
 from nnkit.errors import UserError
 from nnkit.suggest import some_of
 
@@ -286,6 +287,7 @@ class TableData(DataModule):
             items,
             size,
             self.preprocessing,
+            Truths(self.preprocessing, is_multi="multi" in self.targets, separator=source.target_separator),
             TableSamples,
             reading=source.reading,
             keep=keep,

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from nnkit.data.reading.columns import (
     reader_for,
 )
 from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.encodings import find_encoding
 from nnkit.data.reading.table_file import TableFile, as_strings, open_table
 from nnkit.data.reading.values import is_missing
 from nnkit.data.sampler import Draw
@@ -85,12 +87,16 @@ class RowReader:
         ]
         if unknown:
             raise ConfigError(unknown)
-        lacking = [spec["name"] for spec in self.learnt if spec["name"] not in table.names]
+        lacking = self.lacking(table)
         if lacking:
             raise UserError(
                 f"{table.title} lacks {len(lacking)} of the {len(self.learnt)} columns the model was trained on: "
                 f"{some_of(lacking, _LISTED)}"
             )
+
+    def lacking(self, table: TableFile) -> list[str]:
+        """Return the columns that were learnt and are not in a table."""
+        return [spec["name"] for spec in self.learnt if spec["name"] not in table.names]
 
     def read(self, table: TableFile, keep: Collection[str]) -> Iterator[Rows]:
         """Read a table, its targets as well if it has all of them.
@@ -209,6 +215,7 @@ def read_row_batches(
     items: Sequence[str],
     size: int,
     learnt: Preprocessing,
+    truths: Truths,
     make_samples: Callable[[Features, Tensor, Tensor], Samples],
     *,
     reading: Reading,
@@ -221,6 +228,7 @@ def read_row_batches(
         items: Tables as `open_table` takes them; "-" is standard input.
         size: Rows of a batch, at most.
         learnt: What the run has learnt.
+        truths: What reads the targets.
         make_samples: Gathers batches of encoded features, targets and the numbers of rows.
         reading: How the user says that the table of the run is written.
         keep: Columns to repeat beside the predictions.
@@ -229,11 +237,13 @@ def read_row_batches(
     Raises:
         ConfigError: If a table lacks a column to keep; what cannot be read is a problem of that item.
     """
-    reader = RowReader(learnt["columns"], Truths(learnt))
+    reader = RowReader(learnt["columns"], truths)
     opened: list[TableFile | ReadBatch] = []
     for item in items:
         try:
-            table = open_table(item, reading)
+            table = open_table(item, _reading_of(item, reading))
+            if reading.delimiter and reader.lacking(table):
+                table = open_table(item, replace(_reading_of(item, reading), delimiter=None))
             reader.check(table, keep)
             opened.append(table)
         except ConfigError:
@@ -259,6 +269,17 @@ def read_row_batches(
             yield ReadBatch([found.title], None, {0: str(error)})
 
 
+def _reading_of(item: str, reading: Reading) -> Reading:
+    """Return how a file is to be read: its own encoding is taken where that is certain, else that of the run's file."""
+    path = Path(item)
+    if reading.encoding is None or not path.is_file():
+        return reading
+    try:
+        return reading if find_encoding(path).is_guess else replace(reading, encoding=None)
+    except UserError:
+        return reading
+
+
 def _batches(
     title: str, rows: Rows, samples: Samples, size: int, kept_names: Sequence[str]
 ) -> Iterator[ReadBatch]:
@@ -271,12 +292,19 @@ def _batches(
         kept = pa.record_batch(columns, names=list(kept_names))
     for start in range(0, rows.num_rows, size):
         places = range(start, min(start + size, rows.num_rows))
-        readable = [place for place in places if place not in rows.problems] if rows.problems else places
-        batch = samples[Draw(None, torch.tensor(readable))] if len(readable) else None
+        problems = (
+            {place: rows.problems[place] for place in places if place in rows.problems}
+            if rows.problems
+            else {}
+        )
+        readable = torch.arange(places.start, places.stop)
+        if problems:
+            readable = torch.tensor([place for place in places if place not in problems], dtype=torch.int64)
+        batch = samples[Draw(None, readable)] if len(readable) else None
         yield ReadBatch(
             RowNames(title, range(rows.first + places.start, rows.first + places.stop)),
             batch,
-            {place - start: rows.problems[place] for place in places if place in rows.problems},
+            {place - start: reason for place, reason in problems.items()},
             has_target(batch.target) if batch is not None and rows.targets is not None else None,
             None if kept is None else kept.slice(start, len(places)),
         )

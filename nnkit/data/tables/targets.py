@@ -25,7 +25,7 @@ _MAX_VALUE = 1e18
 # 01 and 1E2 are codes, which a number would not give back.
 _CODE = re.compile(r"[+-]?0\d+|\d+[eE]\d+")
 _SEPARATORS = ("|", ";", ",")
-_TRUTH = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
+TRUTH = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
 
 _ANOTHER = "name another column with data.target=COLUMN"
 
@@ -209,7 +209,7 @@ def read_truths(columns: Mapping[str, Column]) -> Target:
     values, known = [], []
     for name, column in columns.items():
         assert isinstance(column, Texts)
-        truths = [_TRUTH.get(value.casefold(), -1) for value in column.values]
+        truths = [TRUTH.get(value.casefold(), -1) for value in column.values]
         if -1 in truths:
             code = truths.index(-1)
             row = int(np.flatnonzero(column.codes == code)[0]) + 1
@@ -242,16 +242,11 @@ def read_labels(name: str, column: Column, separator: str | None = None) -> Targ
     """
     assert isinstance(column, Texts)
     findings: list[Finding] = []
-    lists = [_listed(value) for value in column.values]
-    if all(labels is not None for labels in lists):
-        cells = [labels or [] for labels in lists]
-    else:
-        found = (sign for sign in _SEPARATORS if any(sign in value for value in column.values))
-        sign = separator or next(found, _SEPARATORS[0])
-        cells = [[label.strip() for label in value.split(sign) if label.strip()] for value in column.values]
-        if separator is None and any(len(labels) > 1 for labels in cells):
-            text = f"column {name!r}: labels are separated by {sign!r} (data.target_separator)"
-            findings.append((logging.INFO, text))
+    cells = labels_of(column.values, separator)
+    sign = _separator_of(column.values)
+    if separator is None and sign and any(len(labels) > 1 for labels in cells):
+        text = f"column {name!r}: labels are separated by {sign!r} (data.target_separator)"
+        findings.append((logging.INFO, text))
     names = sorted({label for labels in cells for label in labels})
     num_rows = len(column.codes)
     if not names:
@@ -272,6 +267,27 @@ def read_labels(name: str, column: Column, separator: str | None = None) -> Targ
     for code, labels in enumerate(cells):
         table[code, [places[label] for label in labels]] = 1
     return Target(torch.from_numpy(table[column.codes]), torch.arange(num_rows), names, tuple(findings))
+
+
+def labels_of(cells: Sequence[str], separator: str | None) -> list[list[str]]:
+    """Return the labels of each cell.
+
+    Args:
+        cells: Such as ``a|b``; all may be lists of JSON.
+        separator: What stands between two labels; None: "|", ";" or ",", the first that occurs.
+    """
+    lists = [_listed(value) for value in cells]
+    if all(labels is not None for labels in lists):
+        return [labels or [] for labels in lists]
+    sign = separator or _separator_of(cells) or _SEPARATORS[0]
+    return [[label.strip() for label in value.split(sign) if label.strip()] for value in cells]
+
+
+def _separator_of(cells: Sequence[str]) -> str | None:
+    """Return the sign that separates labels; None where cells are lists, or hold one label each."""
+    if all(_listed(value) is not None for value in cells):
+        return None
+    return next((sign for sign in _SEPARATORS if any(sign in value for value in cells)), None)
 
 
 def _listed(value: str) -> list[str] | None:
