@@ -98,7 +98,7 @@ def predict_batches(
         with torch.inference_mode():
             batch: Batch = type(read.batch)(*(part.to(task.device) for part in read.batch))
             predictions = task.predict(batch, data, top_k)
-            if scores is not None and read.labelled is not None and not task.evaluates_in_trainer:
+            if scores is not None and read.labelled is not None:
                 scores.add(batch, read.labelled)
         yield read, predictions
 

@@ -73,8 +73,6 @@ class Task(LightningModule, ABC):
     writes: ClassVar[Literal["on", "answer", "masked"] | None] = None
     # Whether `predict` is given one item at a time.
     one_by_one: ClassVar[bool] = False
-    # Whether `evaluate` needs the trainer, so that it cannot be called beside `predict`.
-    evaluates_in_trainer: ClassVar[bool] = False
     # What the columns of `window` add up.
     totals: ClassVar[tuple[str, ...]] = ("loss",)
 

@@ -75,7 +75,6 @@ class Writing(Task):
 
     totals: ClassVar[tuple[str, ...]] = ("loss", "token_accuracy")
     writes: ClassVar[Literal["on", "answer", "masked"] | None] = "answer"
-    evaluates_in_trainer: ClassVar[bool] = True
 
     def __init__(
         self,
