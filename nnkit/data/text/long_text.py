@@ -26,7 +26,7 @@ from nnkit.data.text.corpus import (
 from nnkit.data.text.corpus_data import CorpusData
 from nnkit.data.text.items import Item, read_items, stdin_lines
 from nnkit.data.text.samples import EvaluationBlocks, TrainingWindows, Windows
-from nnkit.data.text.token_cache import Scan, Write, cached_tokens, learnt_spec
+from nnkit.data.text.token_cache import Scan, Write, cached_tokens, learnt_spec, scan
 from nnkit.data.tokenizing import (
     Reread,
     Tokenizer,
@@ -168,14 +168,11 @@ class LongText(CorpusData):
             self.learnt_tokenizer
         )
         counts = opened.facts["counts"]["train"]
-        if not counts["tokens"]:
-            raise UserError(f"{path} is empty")
-        block_size, per_token = (
-            self.eval_block_size or self.block_size,
-            counts["characters"] / counts["tokens"],
-        )
-        tokens = opened.arrays["tokens"]
-        return self.in_order(EvaluationBlocks(tokens, 0, counts["tokens"], block_size, per_token))
+        if counts["tokens"] < 2:
+            raise UserError(f"{path} has {counts['characters']} characters: there is nothing to predict")
+        size, per_token = self.eval_block_size or self.block_size, counts["characters"] / counts["tokens"]
+        # Before the first token there is none that it could be predicted from.
+        return self.in_order(EvaluationBlocks(opened.arrays["tokens"], 1, counts["tokens"], size, per_token))
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, BlockBatch | str]]:
         """Read texts as batches of one, the target the token that follows; see `DataModule.read`.

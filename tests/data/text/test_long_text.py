@@ -508,3 +508,19 @@ def test_what_was_prepared_is_logged(path, caplog):
     caplog.set_level(logging.INFO, logger="nnkit")
     prepared(path)
     assert f"{len(prose())} characters; " in caplog.text
+
+
+def test_a_run_is_tested_on_every_block_of_another_text(tmp_path):
+    (tmp_path / "train.txt").write_text("abcd" * 100)
+    (tmp_path / "other.txt").write_text("dcba" * 5)
+    data = TextFile(path=str(tmp_path / "train.txt"), block_size=8)
+    data.setup_data()
+    (batch,) = data.labelled_batches(str(tmp_path / "other.txt"))
+    read = data.learnt_tokenizer.decode(
+        batch.inputs[0][:1].tolist() + batch.target[batch.target >= 0].tolist()
+    )
+    # The first token of a text is read and not scored.
+    assert read == "dcba" * 5
+    (tmp_path / "other.txt").write_text("")
+    with pytest.raises(UserError):
+        list(data.labelled_batches(str(tmp_path / "other.txt")))
