@@ -276,7 +276,7 @@ def _are_apart(lines: list[str]) -> bool:
     if len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
         return False
     cells = [cell for row in rows[1:] for cell in row]
-    return sum(number_in(cell) is not None for cell in cells) * 2 > len(cells)
+    return sum(number_in(cell) is not None for cell in cells) * 2 >= len(cells)
 
 
 def respaced(data: bytes, delimiter: str) -> bytes:
