@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from nnkit import config as configs
 from nnkit.config import Composition
+from nnkit.config.overrides import quote
+from nnkit.errors import ConfigError, Problem
 from nnkit.runs.run import Run, find_run
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from nnkit.tasks.predictions import Prediction
 
 
+# Data that are arrays of any shape rather than tables.
+_OF_ARRAYS = ("arrays", "dataset")
+
+
 def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> Composition:
     """Compose the config of one run, as the command line does.
 
@@ -37,7 +43,7 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
     return configs.compose(overrides, config_dir)
 
 
-def train(what: Sequence[str] | Composition = (), show: bool = False) -> Result:
+def train(what: Sequence[str] | Composition = (), show: bool = False, *, data: Any = None) -> Result:
     """Train in a new run directory, then test the best checkpoint.
 
     The global random generators are seeded, and the number of threads and the precision of matrix products
@@ -46,6 +52,9 @@ def train(what: Sequence[str] | Composition = (), show: bool = False) -> Result:
     Args:
         what: The words after ``nnkit train``, or what `compose` returned, which is left as it is.
         show: Whether to print the table of results.
+        data: A pandas or polars data frame, an Arrow table, or a dict of NumPy arrays instead of the file of
+            ``data.path``; as ``data=table`` unless the words choose other data. It is kept in the cache, under a name
+            that follows from its contents.
 
     Returns:
         The run, its metrics such as "test/accuracy", the seconds, and the trained task.
@@ -57,9 +66,32 @@ def train(what: Sequence[str] | Composition = (), show: bool = False) -> Result:
     from nnkit.runs.training import train as train_composition
 
     if isinstance(what, Composition):
-        return train_composition(replace(what, config=what.config.copy()), show=show)
-    composition, problems = configs.examine(what)
-    return train_composition(composition, problems, show=show)
+        composition = replace(what, config=what.config.copy())
+        if data is not None:
+            configs.set_values(
+                composition.config.data, path=str(_kept(data, composition.choices.get("data")))
+            )
+        return train_composition(composition, show=show)
+    composed, problems = configs.examine(what if data is None else _with_data(what, data))
+    return train_composition(composed, problems, show=show)
+
+
+def _with_data(words: Sequence[str], data: Any) -> list[str]:
+    """Return words that name the file that data are kept in."""
+    given = next((word for word in words if word.startswith(("data.path=", "data.train_path="))), None)
+    if given is not None:
+        raise ConfigError(
+            [Problem("data.path", f"the data were given, and {given} names others", "leave it out")]
+        )
+    chosen = next((word.partition("=")[2] for word in words if word.startswith("data=")), None)
+    known = chosen or any(word.startswith("experiment=") for word in words)
+    return [*([] if known else ["data=table"]), *words, f"data.path={quote(str(_kept(data, chosen)))}"]
+
+
+def _kept(data: Any, choice: Any) -> Path:
+    from nnkit.data.objects.frames import keep
+
+    return keep(data, as_arrays=choice in _OF_ARRAYS)
 
 
 def resume(
@@ -68,6 +100,8 @@ def resume(
     allow: Sequence[str] = (),
     output_dir: str | Path = "outputs",
     show: bool = False,
+    *,
+    data: Any = None,
 ) -> Result:
     """Continue a run in its own directory from its newest valid checkpoint, exactly.
 
@@ -77,6 +111,8 @@ def resume(
         allow: Keys among them that may change the arithmetic all the same.
         output_dir: Where runs are looked for by name.
         show: Whether to print progress and the table of results.
+        data: The data that `train` was given, needed where the cache does not have them any more. Other data are
+            refused.
 
     Raises:
         ConfigError: If a change is refused, with every reason; nothing is written then.
@@ -85,7 +121,10 @@ def resume(
     """
     from nnkit.runs.resuming import resume as resume_run
 
-    spec = str(run.path) if isinstance(run, Run) else str(run)
+    found = run if isinstance(run, Run) else find_run(str(run), Path(output_dir))
+    if data is not None:
+        changes = [*changes, f"data.path={quote(str(_kept(data, found.choices().get('data'))))}"]
+    spec = str(found.path)
     return resume_run(spec, str(output_dir), changes, allow, show)
 
 
@@ -107,11 +146,12 @@ class Loaded:
     data: DataModule = field(repr=False)
     metrics: dict[str, float]
 
-    def predict(self, items: Sequence[str | Path], top_k: int = 3) -> list[Prediction | Unreadable]:
+    def predict(self, items: Any, top_k: int = 3) -> list[Prediction | Unreadable]:
         """Predict items as ``nnkit predict`` does.
 
         Args:
-            items: Paths of pictures, folders or CSV files; or texts.
+            items: Paths of pictures, folders or tables, or texts, in a list; or a data frame or a dict of arrays, as
+                `train` takes.
             top_k: Classes to rank, at most.
 
         Returns:
@@ -126,7 +166,14 @@ class Loaded:
 
         if top_k < 1:
             raise ValueError(f"top_k must be at least 1, not {top_k}")
-        return list(predict(self.task, self.data, [str(item) for item in items], top_k))
+        if isinstance(items, Sequence):
+            return list(predict(self.task, self.data, [str(item) for item in items], top_k))
+        from nnkit.data.objects.frames import written
+
+        with written(items, as_arrays=self.run.choices().get("data") in _OF_ARRAYS) as path:
+            found = list(predict(self.task, self.data, [path], top_k))
+        # The rows by number: the file is gone.
+        return [replace(one, item=f"data:{one.item.rpartition(':')[2]}") for one in found]
 
     def generate(
         self,

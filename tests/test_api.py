@@ -33,17 +33,19 @@ def save_digit(path, number):
     Image.fromarray((pixels * 255 / 16).round().astype(np.uint8)).save(path)
 
 
-def test_the_documents_examples_run_top_to_bottom(capsys):
+def test_the_documents_examples_run_top_to_bottom(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("NNKIT_CACHE", str(tmp_path / "cache"))
     save_digit("seven.png", 7)
     namespace = {}
     for block in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL):
         exec(block, namespace)
     printed = capsys.readouterr().out.splitlines()
     assert Path(printed[1]) == Path("outputs/first")
-    assert printed[3:6] == ["adamw", "0.003", "command line"]
-    assert "'key': 'trainer.max_epochs', 'old': 1, 'new': 2" in printed[8]
-    assert float(printed[0]) == float(printed[9]) > 0.85
-    assert printed[10].split()[0] == "7"
+    assert printed[3] == "long"
+    assert printed[4:7] == ["adamw", "0.003", "command line"]
+    assert "'key': 'trainer.max_epochs', 'old': 1, 'new': 2" in printed[9]
+    assert float(printed[0]) == float(printed[10]) > 0.85
+    assert printed[11].split()[0] == "7"
     assert "there is no model=lenet" in printed[-2]
     assert "trainer.max_epochs" in printed[-1]
     assert namespace["composition"].config.data.num_classes == 10

@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,14 +11,16 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from typing_extensions import Unpack
 
 from nnkit.batches import Batch
 from nnkit.data.loading import Loader, end_workers, inspect, make_loader
 from nnkit.data.own_files import files_of_splits
 from nnkit.data.read_batch import ReadBatch, grouped, only_labelled
 from nnkit.data.sampler import BatchSampler, Draw
-from nnkit.data.splits import SPLITS, Note, SplitOptions, make_splits
+from nnkit.data.splits import SPLITS, Note, SplitOptions
 from nnkit.data.splits import Split as Split
+from nnkit.data.splitting import SplitKeys, make_splits
 from nnkit.data.tokenizing import tokenizer_from
 from nnkit.errors import UserError
 from nnkit.machine.faults import explained
@@ -212,33 +214,17 @@ class DataModule(LightningDataModule, ABC):
         return {name: known[name] if name in known else getattr(self, name) for name in self.split_by}
 
     def split_rows(
-        self,
-        num_rows: int,
-        classes: Tensor | None = None,
-        *,
-        groups: Tensor | None = None,
-        times: Tensor | None = None,
-        settled: Tensor | None = None,
-        time_text: Callable[[float], str] = "{:.10g}".format,
+        self, num_rows: int, classes: Tensor | None = None, **keys: Unpack[SplitKeys]
     ) -> dict[Split, Tensor]:
         """Split rows as `split_options` say; what is odd is logged where the module `is_new`.
 
-        All arguments are as in `nnkit.data.splits.make_splits`. A module of a user's table lists fold, folds, group,
+        All arguments are as in `nnkit.data.splitting.make_splits`. A module of a user's table lists fold, folds, group,
         time and split_column in `split_by`; `nnkit.data.reading.split_columns` reads the columns that these name::
 
             keys = read_split_keys(open_table(self.path), self.split_options)
             rows = self.split_rows(num_rows, classes, **keys)
         """
-        options = SplitOptions.of(self.split_options)
-        rows, notes = make_splits(
-            num_rows,
-            options,
-            classes=classes,
-            groups=groups,
-            times=times,
-            settled=settled,
-            time_text=time_text,
-        )
+        rows, notes = make_splits(num_rows, SplitOptions.of(self.split_options), classes=classes, **keys)
         self._log(notes)
         return rows
 

@@ -17,6 +17,7 @@ from nnkit.data.objects.files import arrays_by_role, open_arrays
 from nnkit.data.objects.targets import Targets, on_scale, read_targets, read_true_targets
 from nnkit.data.sampler import Draw
 from nnkit.data.splits import SPLIT_TITLES, settled_by_sizes
+from nnkit.data.splitting import SplitKeys
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
 
@@ -55,7 +56,7 @@ class Pairs:
         title: What messages call them.
         inputs: Inputs of one shape, (samples, *shape), numbers; may be memory-mapped.
         targets: Target of each, (samples,) or (samples, outputs).
-        settled: As in `nnkit.data.splits.make_splits`.
+        settled: As in `nnkit.data.splitting.make_splits`.
         fingerprint: SHA-256 of what they were read from.
         class_names: Names of the classes that targets number; None: those are named by their targets.
     """
@@ -190,7 +191,8 @@ class ArrayData(DataModule):
 
     def _split(self, pairs: Pairs, targets: Targets) -> dict[Split, Tensor]:
         classes = targets.values if targets.kind == "index" else None
-        return self.split_rows(len(targets.values), classes, settled=pairs.settled)
+        keys = SplitKeys() if pairs.settled is None else SplitKeys(settled=pairs.settled)
+        return self.split_rows(len(targets.values), classes, **keys)
 
     def facts(self) -> dict[str, Any]:
         """Return the shape of an input by the names of its kind, and the number of classes or outputs; else None."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypedDict
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,24 +12,15 @@ from torch import Tensor
 from nnkit.data.reading.columns import Dates, Texts, read_frame
 from nnkit.data.reading.table_file import TableFile, as_strings
 from nnkit.data.splits import SplitOptions, settled_by_words
+from nnkit.data.splitting import SplitKeys
 from nnkit.errors import ConfigError, UserError
 from nnkit.suggest import absent
 
 
-class SplitKeys(TypedDict, total=False):
-    """Arguments of `DataModule.split_rows`, one value a row of the table; those that the options ask for.
-
-    A module that keeps some of the rows passes those of each tensor.
-    """
-
-    groups: Tensor
-    times: Tensor
-    settled: Tensor
-    time_text: Callable[[float], str]
-
-
 def read_split_keys(table: TableFile, options: dict[str, Any]) -> SplitKeys:
     """Read what the rows of a table are split by; nothing is read where no column is.
+
+    A module that keeps some of the rows passes those of each tensor on.
 
     Args:
         table: The table, opened.

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from nnkit.data.reading.columns import Column, Dates, Frame, MakeSink, Memory, Numbers, Texts, read_frame
 from nnkit.data.reading.dialect import Reading
-from nnkit.data.reading.split_columns import SplitKeys, read_split_keys
+from nnkit.data.reading.split_columns import read_split_keys
 from nnkit.data.reading.split_files import SplitFiles, open_split_files
 from nnkit.data.reading.table_file import TableFile
 from nnkit.data.reading.values import NumberForm
 from nnkit.data.splits import Split, settled_by_sizes, split_of_word
+from nnkit.data.splitting import SplitKeys
 from nnkit.data.tables.columns import ColumnOptions
 from nnkit.data.tables.targets import Target, read_targets
 from nnkit.errors import ConfigError, Problem, UserError

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from nnkit.data.base import Split
 from nnkit.data.download.sources import fingerprint
-from nnkit.data.reading.split_columns import SplitKeys, read_split_keys
+from nnkit.data.reading.split_columns import read_split_keys
 from nnkit.data.reading.table_file import TableFile
 from nnkit.data.splits import settled_by_sizes
+from nnkit.data.splitting import SplitKeys
 from nnkit.data.text.columns import check_columns
 
 Cells = dict[str, list[str | None]]

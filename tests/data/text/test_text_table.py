@@ -10,7 +10,8 @@ import torch
 
 import nnkit
 from nnkit.data.sampler import Draw
-from nnkit.data.splits import SPLITS, SplitOptions, make_splits, settled_by_names
+from nnkit.data.splits import SPLITS, SplitOptions, settled_by_names
+from nnkit.data.splitting import make_splits
 from nnkit.data.text.columns import choose_columns
 from nnkit.data.text.labelled_texts import Labelled, classify
 from nnkit.data.text.text_table import TextTable

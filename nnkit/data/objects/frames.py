@@ -1,0 +1,120 @@
+"""Data of a Python program, kept as a file that a run finds again: a data frame as Parquet, arrays as .npz."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nnkit.data.cache import cache_dir, explained, sha256_of
+from nnkit.errors import UserError
+
+_ACCEPTED = "a pandas or polars data frame, an Arrow table, or a dict of NumPy arrays"
+
+
+def keep(data: Any, *, as_arrays: bool) -> Path:
+    """Write data to the cache and return the path, which follows from their contents: equal data have one file.
+
+    Args:
+        data: A data frame, or a mapping from names to arrays.
+        as_arrays: Whether to write a .npz file of arrays of any shape rather than a table.
+
+    Raises:
+        UserError: If the data are of another kind, or cannot be written so.
+        EnvironmentFault: If the cache cannot be written.
+    """
+    folder = cache_dir() / "frames"
+    write, suffix = _writer(data, as_arrays)
+    temporary = folder / f"{os.getpid()}.part"
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        path = folder / f"{sha256_of(temporary)[:16]}{suffix}"
+        temporary.replace(path)
+    return path
+
+
+@contextmanager
+def written(data: Any, *, as_arrays: bool) -> Iterator[str]:
+    """Write data to a file that is there for the time being; arguments and errors as of `keep`."""
+    write, suffix = _writer(data, as_arrays)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"data{suffix}"
+        with explained(path):
+            write(path)
+        yield str(path)
+
+
+def _writer(data: Any, as_arrays: bool) -> tuple[Callable[[Path], None], str]:
+    return (_arrays(data), ".npz") if as_arrays else (_table(data), ".parquet")
+
+
+def _arrays(data: Any) -> Callable[[Path], None]:
+    if not isinstance(data, Mapping):
+        raise UserError(
+            f"arrays are given as a dict such as {{'x': inputs, 'y': targets}}, not a {type(data).__name__}"
+        )
+    arrays = {str(name): np.asarray(array) for name, array in data.items()}
+    if odd := [name for name, array in arrays.items() if array.dtype.hasobject]:
+        raise UserError(f"array {odd[0]!r} holds Python objects: give numbers or texts")
+
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+
+    return write
+
+
+def _table(data: Any) -> Callable[[Path], None]:
+    try:
+        table = as_table(data)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise UserError(f"the data cannot be made a table: {' '.join(str(error).split())}") from error
+    return lambda path: pq.write_table(table, path)
+
+
+def as_table(data: Any) -> pa.Table:
+    """Return a data frame as an Arrow table of plain columns, without what belongs to the program that made it.
+
+    The index of a pandas data frame becomes a column if it has a name or holds times.
+
+    Args:
+        data: See `keep`.
+
+    Raises:
+        UserError: If it is none.
+        pa.ArrowException: If a column cannot be converted; also ValueError and TypeError, as pyarrow raises them.
+    """
+    if type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "columns"):
+        index = data.index
+        keeps = any(name is not None for name in index.names) or index.dtype.kind == "M"
+        table = pa.Table.from_pandas(data.reset_index() if keeps else data, preserve_index=False)
+    elif isinstance(data, Mapping):
+        table = pa.table({str(name): values for name, values in data.items()})
+    elif hasattr(data, "__arrow_c_stream__"):
+        table = pa.table(data)
+    else:
+        raise UserError(f"data must be {_ACCEPTED}, not a {type(data).__name__}")
+    if not table.num_rows:
+        raise UserError("the data have no rows")
+    columns = {name: _plain(column) for name, column in zip(table.column_names, table.columns, strict=True)}
+    return pa.table(columns)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column in one piece, its texts as strings, however the program holds them."""
+    if pa.types.is_dictionary(column.type):
+        pieces = [piece.dictionary.cast(pa.string()) for piece in column.chunks]
+        column = pa.chunked_array(
+            [words.take(piece.indices) for words, piece in zip(pieces, column.chunks, strict=True)],
+            pa.string(),
+        )
+    kind = column.type
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind):
+        column = column.cast(pa.string())
+    return column.combine_chunks()
