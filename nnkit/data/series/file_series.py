@@ -317,7 +317,8 @@ def _all_numbers(
     if not found:
         found, counting = [*counting], {}
     for name, reason in (left_out | counting).items() if options.say else ():
-        level = logging.INFO if time is not None and name in time.columns else logging.WARNING
+        expected = name in options.group or (time is not None and name in time.columns)
+        level = logging.INFO if expected else logging.WARNING
         _logger.log(level, "%s: column %r is left out: %s", table.title, name, reason)
     if not found:
         reasons = "; ".join(f"{name!r}: {reason}" for name, reason in left_out.items())

@@ -226,14 +226,17 @@ def _one_column(
         return Time((name,), column.values, False) if digits is None else Time((name,), digits, True)
     if isinstance(column, Dates) and column.form is None:
         return Time((name,), column.values, True)
-    if date_format and not (isinstance(column, Dates) and column.form and column.form.pattern == date_format):
+    pattern = column.form.pattern if isinstance(column, Dates) and column.form else None
+    if date_format and pattern != date_format:
         raise UserError(
             f"{table.title}: the cells of column {name!r} are no dates of the form data.date_format={date_format}, "
             f"such as {cell(table, (name,), 1)!r}"
         )
-    if learnt and not date_format:
+    if learnt and learnt["pattern"] != pattern:
+        # What was learnt decides, unless these dates can only be read in another way.
         read = reread(table, name, form := DateForm(**learnt))
-        if not np.isnan(read).all():
+        known = ~np.isnan(read)
+        if known.all() or (known.any() and isinstance(column, Texts)):
             return Time((name,), read, True, form)
     if isinstance(column, Texts):
         raise UserError(

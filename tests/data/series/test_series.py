@@ -429,6 +429,8 @@ def test_day_or_month_first_is_decided_by_the_order_of_the_rows(write, caplog):
     # A file to forecast may be too short to tell.
     short = write(table(12, times=months[:12]), "short.csv")
     assert described_of(data, short)[1]["date"] == ["2011-01-01", "2011-02-01"]
+    other = write(table(20, times=days(20, form="%m/%d/%Y")), "other.csv")
+    assert described_of(data, other)[1]["date"] == ["2021-02-20", "2021-03-20"]
     caplog.clear()
     unclear = write(
         [
