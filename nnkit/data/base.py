@@ -168,21 +168,14 @@ class DataModule(LightningDataModule, ABC):
         Args:
             items: As for `read`.
             size: Items of a batch, at most.
-            keep: Columns of the input that are to be repeated beside the predictions.
-
-        Raises:
-            UserError: If the input has no such columns.
+            keep: Columns of the input to repeat beside the predictions; a UserError if it has no such ones.
         """
         if keep:
             raise UserError(f"--keep {','.join(keep)}: what this run reads has no columns")
         return grouped(self.read(items), size, self.reads_targets)
 
     def labelled_batches(self, path: str) -> Iterable[Batch]:
-        """Return the samples of another file or folder with their true targets, the training preprocessing replayed.
-
-        Raises:
-            UserError: If it has none; perhaps when the first batch is asked for.
-        """
+        """Return the samples of another file or folder that have true targets; a UserError if none has."""
         return only_labelled(self.read_batches([path], self.read_at_once), path)
 
     def setup_data(self, preprocessing: Preprocessing | None = None) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Coded:
-    """A column of texts, few of which are different.
+    """A column of few different texts.
 
     Attributes:
         codes: Place of each item's text in `values`, (items,) int64.

@@ -254,6 +254,9 @@ class PictureData(DataModule):
         numbers = {name: number for number, name in enumerate(self.preprocessing["class_names"])}
         zero = torch.zeros(1, dtype=torch.int64)
         for item in items:
+            if item == "-":
+                yield item, "images are read from files, not from standard input: name a file or a folder"
+                continue
             files = _files_of(item)
             if not files:
                 yield item, "the folder holds no pictures"

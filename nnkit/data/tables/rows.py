@@ -1,4 +1,4 @@
-"""Rows of a table that a user names for a trained run: some at a time, with what is wrong with a row."""
+"""TableRows of a table that a user names for a trained run: some at a time, with what is wrong with a row."""
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -42,8 +42,8 @@ _KINDS: dict[str, Kind] = {"number": "number", "date": "date"}
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows that follow each other in a table.
+class TableRows:
+    """TableRows that follow each other in a table.
 
     Attributes:
         first: Number of the first one, counted from 1.
@@ -98,7 +98,7 @@ class RowReader:
         """Return the columns that were learnt and are not in a table."""
         return [spec["name"] for spec in self.learnt if spec["name"] not in table.names]
 
-    def read(self, table: TableFile, keep: Collection[str]) -> Iterator[Rows]:
+    def read(self, table: TableFile, keep: Collection[str]) -> Iterator[TableRows]:
         """Read a table, its targets as well if it has all of them.
 
         Args:
@@ -124,7 +124,7 @@ class RowReader:
                 reader.add(cells.column(name))
                 true.append(reader.finish())
             truths = self.truths.of(true) if true else None
-            yield Rows(first, columns, cells.num_rows, problems, truths, cells)
+            yield TableRows(first, columns, cells.num_rows, problems, truths, cells)
             first += cells.num_rows
         self.truths.say(table.title)
         if first == 1:
@@ -226,7 +226,7 @@ def read_row_batches(
 
     Args:
         items: Tables as `open_table` takes them; "-" is standard input.
-        size: Rows of a batch, at most.
+        size: TableRows of a batch, at most.
         learnt: What the run has learnt.
         truths: What reads the targets.
         make_samples: Gathers batches of encoded features, targets and the numbers of rows.
@@ -281,7 +281,7 @@ def _reading_of(item: str, reading: Reading) -> Reading:
 
 
 def _batches(
-    title: str, rows: Rows, samples: Samples, size: int, kept_names: Sequence[str]
+    title: str, rows: TableRows, samples: Samples, size: int, kept_names: Sequence[str]
 ) -> Iterator[ReadBatch]:
     """Yield rows that are encoded, in order; `kept_names` are the columns to repeat, empty where there is none."""
     kept = None
