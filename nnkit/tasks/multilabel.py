@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nnkit.batches import Batch
 from nnkit.losses.scoring import at_least_32_bits, evaluation_share, training_share
-from nnkit.tasks.base import Task, Totals, nothing, on_cpu
+from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
 from nnkit.tasks.drawing import draw_images, kept_inputs
 from nnkit.tasks.examples import example_for
 from nnkit.tasks.predictions import LabelSets
@@ -68,8 +68,7 @@ class Multilabel(Task):
         self._eval_loss = self._eval_loss + on_cpu(share)
         self.last_outputs = outputs
         said, true = outputs >= 0, batch.target > 0
-        matches = (said == true).all(1)
-        self._matches = self._matches + on_cpu([matches.sum(), torch.tensor(len(matches))])
+        self._matches = self._matches + on_cpu(counted((said == true).all(1)))
         counts = torch.stack([said & true, said & ~true, ~said & true]).sum(1)
         self._counts = self._counts + counts.cpu().double()
 
