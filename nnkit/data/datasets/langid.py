@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from nnkit.data.base import Split
 from nnkit.data.splits import settled_by_names, split_by_hash
-from nnkit.data.text.labelled_texts import Labelled, LabelledTexts
+from nnkit.data.text.classes import LabelledRows
+from nnkit.data.text.labelled_texts import LabelledTexts
 
 _logger = logging.getLogger("nnkit")
 
@@ -29,7 +30,7 @@ class LangID(LabelledTexts):
 
     max_length: int = 64
 
-    def load(self) -> Labelled:
+    def load(self) -> LabelledRows:
         """Collect the names.
 
         Raises:
@@ -46,7 +47,7 @@ class LangID(LabelledTexts):
         )
         if self.is_new:
             _logger.info("%d names from Babel %s, each in one language only", len(names), babel.__version__)
-        return Labelled(
+        return LabelledRows(
             title="langid",
             columns={"text": "text", "target": "language"},
             texts=[name.text.strip() for name in names],

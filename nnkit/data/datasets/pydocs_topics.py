@@ -13,7 +13,8 @@ from typing import Any, Final
 from nnkit.data.base import Split
 from nnkit.data.datasets.documentation import Document, gathered, named_documents
 from nnkit.data.splits import settled_by_names
-from nnkit.data.text.labelled_texts import Labelled, LabelledTexts
+from nnkit.data.text.classes import LabelledRows
+from nnkit.data.text.labelled_texts import LabelledTexts
 from nnkit.data.tokenizing import TokenizerKind
 
 # Raised when the same library gives other rows.
@@ -69,7 +70,7 @@ class PyDocsTopics(LabelledTexts):
     markers: bool = True
     batch_size: int = 32
 
-    def load(self) -> Labelled:
+    def load(self) -> LabelledRows:
         """Gather the paragraphs, or find them in the cache.
 
         Raises:
@@ -82,7 +83,7 @@ class PyDocsTopics(LabelledTexts):
             "use the Python that prepared it",
         )
         rows: list[dict[str, Any]] = [json.loads(line) for line in content.splitlines()]
-        return Labelled(
+        return LabelledRows(
             title="Python's documentation",
             columns={"text": "text", "target": "topic"},
             texts=[row["text"] for row in rows],

@@ -12,7 +12,7 @@ from torch import Tensor
 from nnkit.batches import IGNORED, PairBatch
 from nnkit.data.base import Samples, Split
 from nnkit.data.sampler import Draw
-from nnkit.data.text.labelled_texts import SplitRows
+from nnkit.data.text.classes import SplitRows
 from nnkit.data.text.samples import EncodedTexts, encode_texts
 from nnkit.data.tokenizing import (
     TokenizerKind,

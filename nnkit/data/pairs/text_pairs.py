@@ -17,9 +17,9 @@ from nnkit.data.reading.dialect import Reading
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.reading.user_files import find_file
 from nnkit.data.splits import settled_by_sizes
+from nnkit.data.text.classes import keys_of
 from nnkit.data.text.columns import check_columns
 from nnkit.data.text.items import TextFiles, decoded_lines, is_table
-from nnkit.data.text.labelled_texts import keys_of
 from nnkit.data.text.user_tables import UserTables
 from nnkit.errors import ConfigError, Problem, UserError
 
@@ -164,7 +164,7 @@ class TextPairs(PairData):
         return not _has_names(first.split("\t"))
 
     def _open_table(self, path: str) -> TableFile:
-        """Open a table; without a word that says so, its first row is one of texts."""
+        """Open a table; its first row holds texts unless it holds known names or an option says so."""
         table = open_table(path, self.reading)
         given = {
             str(name)

@@ -16,9 +16,10 @@ from nnkit.data.reading.delimited import DelimitedPart
 from nnkit.data.reading.dialect import Reading
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.reading.values import is_missing
+from nnkit.data.text.classes import LabelledRows
 from nnkit.data.text.columns import choose_columns
 from nnkit.data.text.items import TextFiles
-from nnkit.data.text.labelled_texts import Labelled, LabelledTexts
+from nnkit.data.text.labelled_texts import LabelledTexts
 from nnkit.data.text.user_tables import UserTables
 from nnkit.errors import ConfigError, Problem, UserError
 
@@ -138,7 +139,7 @@ class TextTable(LabelledTexts):
 
         return read
 
-    def load(self) -> Labelled:
+    def load(self) -> LabelledRows:
         """Read the rows.
 
         Raises:
@@ -153,7 +154,7 @@ class TextTable(LabelledTexts):
             tables.say()
         columns = self.preprocessing.get("columns") or self._columns(title, tables.first)
         cells, keys = tables.read(columns, self.split_options)
-        return Labelled(
+        return LabelledRows(
             title=title,
             columns=columns,
             texts=[(text or "").strip() for text in cells["text"]],
@@ -243,7 +244,7 @@ def _refuse_several(title: str, column: str, labels: Sequence[str | None], separ
 
 
 def _likely_separator(labels: Sequence[str | None], share: float) -> str | None:
-    """Return what cuts more than this share of the cells into labels of which some come again in other cells."""
+    """Return what cuts more than this share of the cells into labels, some of them in several cells."""
     cells = [label for label in labels if label]
     different = dict.fromkeys(cells)
     for separator in _SEPARATORS:

@@ -12,8 +12,8 @@ import nnkit
 from nnkit.data.sampler import Draw
 from nnkit.data.splits import SPLITS, SplitOptions, settled_by_names
 from nnkit.data.splitting import make_splits
+from nnkit.data.text.classes import LabelledRows, classify
 from nnkit.data.text.columns import choose_columns
-from nnkit.data.text.labelled_texts import Labelled, classify
 from nnkit.data.text.text_table import TextTable
 from nnkit.data.tokenizing import tokenizer_from
 from nnkit.errors import ConfigError, UserError
@@ -182,7 +182,7 @@ def test_a_label_never_seen_in_training_is_named(caplog):
     ]
     texts, labels, parts = map(list, zip(*rows, strict=True))
     keys = {"settled": settled_by_names(parts)}
-    labelled = Labelled("file", {"text": "t", "target": "l"}, texts, labels, "0", keys)
+    labelled = LabelledRows("file", {"text": "t", "target": "l"}, texts, labels, "0", keys)
     found = classify(
         labelled, lambda *given, **keys: make_splits(*given[:1], SplitOptions(), **keys)[0], report=True
     )
