@@ -235,8 +235,7 @@ def read_row_batches(
         ids: Columns to repeat where a table has them.
 
     Raises:
-        ConfigError: If a table lacks a column to keep.
-        UserError: If some rows of a table cannot be read; one that cannot be read at all is a problem of that item.
+        ConfigError: If a table lacks a column to keep; what cannot be read is a problem of that item.
     """
     reader = RowReader(learnt["columns"], truths)
     opened: list[TableFile | ReadBatch] = []
@@ -257,7 +256,6 @@ def read_row_batches(
             yield found
             continue
         found.say()
-        num_rows = 0
         try:
             for rows in reader.read(found, [name for name in kept_names if name in found.names]):
                 targets = (
@@ -265,12 +263,9 @@ def read_row_batches(
                 )
                 features = encode(rows.columns, learnt["columns"], rows.num_rows)
                 samples = make_samples(features, targets, torch.arange(rows.num_rows))
-                num_rows += rows.num_rows
                 yield from _batches(found.title, rows, samples, size, kept_names)
         except UserError as error:
-            # Rows behind one that cannot be read would have been answered under the number of another.
-            if num_rows:
-                raise
+            # The rows before those that cannot be read are answered.
             yield ReadBatch([found.title], None, {0: str(error)})
 
 
