@@ -100,6 +100,8 @@ class TableData(DataModule):
             fewer than 1,000 rows, where the best of many checkpoints would be the luckiest.
         test_fraction: Share of the rows held out for the test.
         split_seed: Seed of the split; the split does not depend on `seed`.
+        fold: Which of the folds is the test split, from 0; None: no folds.
+        folds: Number of folds.
 
     Raises:
         ValueError: If an option is out of range, or the task does not fit the target.
@@ -109,13 +111,15 @@ class TableData(DataModule):
     val_fraction: float | None = None
     test_fraction: float = 0.2
     split_seed: int = 0
+    fold: int | None = None
+    folds: int = 5
     batch_size: int = 32
 
     fact_names: ClassVar[tuple[str, ...]] = ("num_features", "num_classes", "num_outputs")
     is_checked = True
     reads_targets = True
     read_at_once = 8192
-    split_by: ClassVar[tuple[str, ...]] = ("val_fraction", "test_fraction", "split_seed")
+    split_by: ClassVar[tuple[str, ...]] = ("val_fraction", "test_fraction", "split_seed", "fold", "folds")
     # What the target is where that is certain.
     holds: ClassVar[Literal["index", "real"] | None] = None
 

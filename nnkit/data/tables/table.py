@@ -33,8 +33,6 @@ class Table(TableData):
         split_column: Column that says which split a row is in: train, val, test or a word like these.
         group: Column whose values keep their rows in one split.
         time: Column in whose order rows are split, the newest for the test.
-        fold: Which of the folds is the test split, from 0; None: no folds.
-        folds: Number of folds.
         delimiter: The character between two cells, or its name (tab); None: found out.
         encoding: A codec of Python; None: found out.
         header: Whether the first row holds the names of the columns; None: found out.
@@ -61,8 +59,6 @@ class Table(TableData):
     split_column: str | int | None = None
     group: str | int | None = None
     time: str | int | None = None
-    fold: int | None = None
-    folds: int = 5
     delimiter: str | None = None
     encoding: str | None = None
     header: bool | None = None

@@ -66,3 +66,13 @@ def test_the_files_are_small_and_their_licences_named():
     licences = (SHIPPED / "LICENSES.md").read_text()
     for path in files:
         assert f"## {path.name}" in licences
+
+
+def test_folds_of_a_shipped_table_hold_each_class_in_proportion():
+    counts = []
+    for fold in range(3):
+        data = Iris(fold=fold, folds=3)
+        data.setup_data()
+        counts.append(torch.bincount(data.split("test").targets()).tolist())
+    assert np.sum(counts, axis=0).tolist() == [50, 50, 50]
+    assert {count for fold in counts for count in fold} <= {16, 17}
