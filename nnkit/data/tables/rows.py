@@ -25,6 +25,7 @@ from nnkit.data.reading.columns import (
     Texts,
     reader_for,
 )
+from nnkit.data.reading.dates import DateForm
 from nnkit.data.reading.dialect import Reading
 from nnkit.data.reading.encodings import find_encoding
 from nnkit.data.reading.table_file import TableFile, as_strings, open_table
@@ -136,7 +137,8 @@ class RowReader:
         """Return a column, and what is wrong with some of its rows."""
         # Dates that are numbers of seconds are read as numbers.
         kind = "number" if spec["kind"] == "date" and spec["epoch"] else _KINDS.get(spec["kind"], "text")
-        reader = _reader(spec["name"], kind, cells, table, forms)
+        form = DateForm(**spec["form"]) if spec["kind"] == "date" and spec["form"] else None
+        reader = _reader(spec["name"], kind, cells, table, forms, learnt=form)
         reader.add(cells)
         column = reader.finish()
         if isinstance(column, Texts):
@@ -173,7 +175,15 @@ class RowReader:
             )
 
 
-def _reader(name: str, kind: Kind, cells: pa.Array, table: TableFile, forms: dict[str, Any]) -> ColumnReader:
+def _reader(
+    name: str,
+    kind: Kind,
+    cells: pa.Array,
+    table: TableFile,
+    forms: dict[str, Any],
+    *,
+    learnt: DateForm | None = None,
+) -> ColumnReader:
     """Return what reads some cells of a column; the first cells of a file tell how its numbers and dates are written.
 
     Args:
@@ -182,12 +192,15 @@ def _reader(name: str, kind: Kind, cells: pa.Array, table: TableFile, forms: dic
         cells: The cells.
         table: The table that they are from.
         forms: What is known of its columns, by their name.
+        learnt: How its dates are written in the training rows, which decides where they can be read in two ways.
     """
     missing = table.reading.missing
     if kind == "text":
         return TextReader(Memory(name, "i4"), missing)
     if name not in forms:
-        first = reader_for(name, cells, kind=kind, decimal_comma=table.decimal_comma, missing=missing)
+        first = reader_for(
+            name, cells, kind=kind, form=learnt, decimal_comma=table.decimal_comma, missing=missing
+        )
         assert not isinstance(first, TextReader)
         forms[name] = type(first), first.form
     make, form = forms[name]

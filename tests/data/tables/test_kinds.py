@@ -93,6 +93,11 @@ def test_two_readings_of_a_date_are_said_and_one_is_chosen(write, caplog):
     second = prepared(write(frame), date_format="%d/%m/%Y")
     assert first.preprocessing["columns"][0]["form"]["pattern"] == "%m/%d/%Y"
     assert second.preprocessing["columns"][0]["form"]["pattern"] == "%d/%m/%Y"
+    # New rows are read as the training rows are, also where they leave the choice.
+    new = write(frame[:9], "new.csv")
+    for data in (first, second):
+        found = torch.cat([batch.inputs for _, batch in data.read([new])])
+        assert torch.equal(found, batch_of(data).inputs[:9])
 
 
 @pytest.mark.parametrize(("unit", "size"), [("s", 1), ("ms", 1000)])

@@ -45,6 +45,11 @@ def test_from_the_check_to_an_exact_resume(cli):
     part = cut(whole.run, manifest, "outputs/part")
     resume("part", show=False)
     assert_same_end(whole.run, part)
+    pd.DataFrame({"city": ["c1", "never seen"], "x": [1, 2]}).to_csv("new.csv", index=False)
+    code, out, _ = cli("predict", "whole", "new.csv")
+    assert code == 0
+    assert out.count("new.csv:") == 2
+    assert "y2" in out
 
 
 def test_a_model_that_reads_no_categories_is_refused_with_what_to_type():
