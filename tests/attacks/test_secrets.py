@@ -67,7 +67,7 @@ KEYS += [
     "optimizer._target_",
     "trainer.accelerator",
 ]
-KEYS += ["scheduler.anneal_strategy", "callbacks.progress", "head", "model.embeds.table.shape"]
+KEYS += ["scheduler.anneal_strategy", "callbacks.progress", "head", "model.embeds.table.num_features"]
 KEYS += ["data.tasks", "data.max_epochs", "loss.takes"]
 
 

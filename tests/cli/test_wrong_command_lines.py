@@ -120,7 +120,7 @@ LINES = [
         "data=iris data.num_classes=99999999999",
         ["data.num_classes: must be a whole number from 1 to 10000000"],
     ),
-    ("data=csv", ["data.path: path must name a CSV file"]),
+    ("data=csv", ["data.path: path must name a table"]),
     (
         "data=iris loss.class_weights=[1,2]",
         ["loss.class_weights: must hold one number for each of the 3 classes, not 2"],
@@ -183,8 +183,8 @@ LINES = [
         ["model.embeds.tokens.vocab_size: 3 was given, the data say it", "leave it out"],
     ),
     (
-        "data=iris model=mlp model.embeds.table.shape=[3]",
-        ["model.embeds.table.shape: [3] was given, the data have [4]"],
+        "data=iris model=mlp model.embeds.table.num_features=3",
+        ["model.embeds.table.num_features: 3 was given, the data have 4"],
     ),
     # homes of nobody
     ("output_dir=~nosuchuser", ["output_dir: ~nosuchuser: there is no user 'nosuchuser'", "./~nosuchuser"]),
