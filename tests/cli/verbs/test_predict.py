@@ -129,7 +129,7 @@ class Reader:
 
     def __init__(self, items):
         self.items = items
-        self.preprocessing = {"target": {"name": "y"}}
+        self.preprocessing = {"target": {"name": "y", "mean": [0.0]}}
 
     def read(self, items):
         return iter(self.items)
