@@ -15,6 +15,8 @@ def find_header(
     """Return the names of the columns, and whether they stand in the first row."""
     first, others = [cell.strip() for cell in rows[0]], rows[1:]
     first[0] = first[0].removeprefix("#").strip()
+    if all(len(name) > 2 and name[0] == name[-1] == "'" for name in first):
+        first = [name[1:-1] for name in first]
     if others and all(len(row) == len(first) + 1 for row in others):
         # R writes the names of the rows without a name above them.
         findings.append((logging.INFO, f"{title}: the first column, without a name, holds names of rows"))

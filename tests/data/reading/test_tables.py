@@ -219,6 +219,9 @@ class TestHeader:
         assert open_table(path).names == names.split(",")
         assert not said(path)
 
+    def test_names_in_single_quotes(self, tmp_path):
+        assert open_table(written(tmp_path, "'OBS' 'GPA'\n1 2.66\n2 2.89\n")).names == ["OBS", "GPA"]
+
     def test_years_beside_words_are_names(self, tmp_path):
         path = written(tmp_path, "country,code,1960,1961\nAruba,ABW,4.8,4.6\nChad,TCD,,6.2\n")
         assert open_table(path).names == ["country", "code", "1960", "1961"]
