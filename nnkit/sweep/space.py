@@ -174,7 +174,7 @@ def _interval(key: str, word: str, value: IntervalSweep) -> Axis:
 
 
 def repeated_apart(axes: Sequence[Axis]) -> tuple[tuple[Axis, ...], tuple[Axis, ...]]:
-    """Return the axes of what is compared, and those of seed and fold, with all of which each setting is run."""
+    """Return the axes of what is compared, and those of seed and fold, whose values each setting is run with."""
     others = tuple(axis for axis in axes if axis.key not in REPEATED)
     return others, tuple(axis for axis in axes if axis.key in REPEATED)
 

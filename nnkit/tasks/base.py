@@ -18,8 +18,9 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from nnkit.batches import Batch, first_of
 from nnkit.data.loading import Loader
 from nnkit.errors import UserError
-from nnkit.losses.scoring import Share, number_of, total_weight
+from nnkit.losses.scoring import Share, total_weight
 from nnkit.network import Network
+from nnkit.tasks.pieces import over_processes, step_names
 from nnkit.tasks.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ Totals = Mapping[str, Share]
 MakeOptimizer = Callable[[nn.Module], Optimizer]
 MakeScheduler = Callable[[Optimizer, float, float], LRScheduler | ReduceLROnPlateau]
 Target = Literal["index", "one_hot", "real", "multi"]
-
-# Variance of standardised values below which they differ by rounding alone.
-CONSTANT = 1e-12
 
 _log = logging.getLogger("nnkit")
 
@@ -113,8 +111,8 @@ class Task(LightningModule, ABC):
         # Means of the last epoch that is over.
         self.epoch_means: dict[str, float] = {}
         # Of 64 bits: an epoch may have more tokens than float32 can count.
-        self.register_buffer("window", torch.zeros(2, len(self.totals), dtype=torch.float64))
-        self.register_buffer("epoch_totals", torch.zeros(2, len(self.totals), dtype=torch.float64))
+        for name in ("window", "epoch_totals"):
+            self.register_buffer(name, torch.zeros(2, len(self.totals), dtype=torch.float64))
 
     def choose(self, metrics: Mapping[str, "ChosenMetric"], better: Mapping[str, str]) -> None:
         """Report metrics beside the task's own.
@@ -229,12 +227,7 @@ class Task(LightningModule, ABC):
 
     def over_processes(self, sums: Tensor) -> Tensor:
         """Add up sums over all processes that train together and have each seen batches of their own."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            # NCCL adds up what lies on GPUs only.
-            summed = sums.to(self.device)
-            torch.distributed.all_reduce(summed)
-            return summed.to(sums.device)
-        return sums
+        return over_processes(sums, self.device)
 
     def losses(self, batch: Batch) -> tuple[list[Tensor], Totals]:
         """Return the means that `score` adds up, one for each of `targets`, and the totals as `score` does."""
@@ -327,10 +320,8 @@ class Task(LightningModule, ABC):
         """Show a plateau schedule the metric; minus infinity would be the best loss for ever, NaN never is."""
         if not math.isfinite(value):
             if not self._told_of_nan:
-                _log.warning(
-                    "%s is %s at step %d: no checkpoint is chosen by it; this warning comes once",
-                    *(self.monitor, value, self.trainer.global_step),
-                )
+                sentence = "%s is %s at step %d: no checkpoint is chosen by it; this warning comes once"
+                _log.warning(sentence, self.monitor, value, self.trainer.global_step)
             self._told_of_nan = True
             value = math.nan
         if self.plateau is not None:
@@ -408,26 +399,3 @@ class Task(LightningModule, ABC):
         """Restore a plateau schedule."""
         if self.plateau is not None and self._plateau_state is not None:
             self.plateau.load_state_dict(self._plateau_state)
-
-
-def counted(right: Tensor) -> Share:
-    """Return how many of some answers, (answers,) bool, are right, and how many there are."""
-    return right.sum().float(), number_of(right)
-
-
-def step_names(inputs: Tensor, length: int, data: Any, *, target: bool = False) -> list[str]:
-    """Return the texts of tokens (1, length), or the numbers of steps that are no tokens: patches, windows."""
-    if inputs.ndim != 2 or inputs.is_floating_point() or inputs.shape[1] != length or data is None:
-        return [str(number + 1) for number in range(length)]
-    texts: list[str] = data.token_texts(inputs[0].tolist(), target=target)
-    return texts
-
-
-def nothing(*shape: int) -> Tensor:
-    """Return sums of nothing yet; on the CPU, as some devices have no numbers of 64 bits."""
-    return torch.zeros(*shape, dtype=torch.float64, device="cpu")
-
-
-def on_cpu(values: Sequence[Tensor]) -> Tensor:
-    """Return scalars of one device as a tensor (values,) to be added to sums of 64 bits."""
-    return torch.stack([value.detach().float() for value in values]).cpu().double()

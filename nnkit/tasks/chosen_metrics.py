@@ -9,7 +9,7 @@ from torch import Tensor, distributed
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from nnkit.tasks.base import nothing
+from nnkit.tasks.pieces import nothing
 
 # Which classes the mean over classes is taken over: those that occur in the split or are predicted, those that occur,
 # or those that occur and are not all there is.

@@ -11,9 +11,10 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from nnkit.batches import Batch
 from nnkit.errors import UserError
 from nnkit.losses.scoring import at_least_32_bits, evaluation_share, training_share
-from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
+from nnkit.tasks.base import Task, Totals
 from nnkit.tasks.drawing import draw_images, kept_inputs
 from nnkit.tasks.examples import example_for
+from nnkit.tasks.pieces import counted, nothing, on_cpu
 from nnkit.tasks.predictions import Rankings
 from nnkit.ui import figures
 

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from nnkit.batches import Batch
 from nnkit.losses.scoring import evaluation_share, training_share
-from nnkit.tasks.base import CONSTANT, Task, Totals, nothing, on_cpu
+from nnkit.tasks.base import Task, Totals
 from nnkit.tasks.examples import example_for
+from nnkit.tasks.pieces import CONSTANT, nothing, on_cpu
 from nnkit.tasks.predictions import Forecasts
 from nnkit.ui import figures
 

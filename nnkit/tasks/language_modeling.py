@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from nnkit.batches import IGNORED, Batch, BlockBatch
 from nnkit.losses.scoring import at_least_32_bits, evaluation_share, is_log_likelihood, training_share
-from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
+from nnkit.tasks.base import Task, Totals
 from nnkit.tasks.examples import example_tokens
+from nnkit.tasks.pieces import counted, nothing, on_cpu
 from nnkit.tasks.predictions import Estimates
 
 

@@ -11,8 +11,9 @@ from nnkit.batches import IGNORED, Batch, SentenceBatch
 from nnkit.data.tokenizing import SPECIAL_TOKENS, BertTokenizer
 from nnkit.errors import UserError
 from nnkit.losses.scoring import evaluation_share, training_share
-from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu
+from nnkit.tasks.base import Task, Totals
 from nnkit.tasks.examples import example_tokens
+from nnkit.tasks.pieces import counted, nothing, on_cpu
 from nnkit.tasks.predictions import Rankings
 
 # Number of a token and its probability.

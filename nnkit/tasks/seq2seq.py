@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from nnkit.tasks.base import nothing
+from nnkit.tasks.pieces import nothing
 from nnkit.tasks.writing import Tokens, Vocabulary, Writing
 
 

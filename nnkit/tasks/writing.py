@@ -11,8 +11,9 @@ from torch.nn import functional
 from nnkit.batches import IGNORED, Batch, PairBatch
 from nnkit.decoding.beam import Answer, Beam, search
 from nnkit.losses.scoring import training_share
-from nnkit.tasks.base import Task, Totals, counted, nothing, on_cpu, step_names
+from nnkit.tasks.base import Task, Totals
 from nnkit.tasks.examples import example_tokens
+from nnkit.tasks.pieces import counted, nothing, on_cpu, step_names
 from nnkit.tasks.predictions import WrittenTexts
 
 Tokens = tuple[int, ...]

@@ -27,7 +27,7 @@ class Targets:
     """The target of each sample.
 
     Attributes:
-        kind: "index": a class, "real": real values, "multi": labels, each of which a sample has or not.
+        kind: "index": a class, "real": real values, "multi": labels that a sample has or has not.
         values: Classes (samples,) int64; real values (samples, outputs) float64; labels (samples, classes) float32.
         class_names: Names of the classes or labels; None for real values.
         codes: What stands for each class in the array, its place where classes are one-hot; None for all others.

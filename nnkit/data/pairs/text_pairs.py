@@ -13,7 +13,7 @@ from nnkit.data.download.sources import fingerprint
 from nnkit.data.pairs.pair_data import PairData
 from nnkit.data.pairs.parallel import complete, read_columns, read_parallel
 from nnkit.data.pairs.samples import PairedTexts
-from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.dialect import ReadOptions
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.reading.user_files import find_file
 from nnkit.data.splits import settled_by_sizes
@@ -100,7 +100,7 @@ class TextPairs(PairData):
         given = [name for name in names if getattr(self, name) is not None]
         if self.target_path is not None and given:
             raise ValueError(f"target_path names one of two files of lines, which do not go with {given[0]}")
-        self.reading = Reading(delimiter=self.delimiter, encoding=self.encoding, header=self.header)
+        self.reading = ReadOptions(delimiter=self.delimiter, encoding=self.encoding, header=self.header)
 
     def text_files(self) -> TextFiles:
         """Return what is known of the files of texts that a user names."""

@@ -13,7 +13,7 @@ from nnkit.data.reading.dates import DateForm, seconds
 from nnkit.data.reading.table_file import as_strings
 from nnkit.data.reading.values import MINUS, MOSTLY, PLAIN, NumberForm, is_missing, missing_words
 
-# Different texts of a column that are told apart; a column with more is none of categories.
+# Different texts of a column that get a code each; a column with more holds no categories.
 MAX_VALUES = 100_000
 # Values in the first and in the largest block of a column in memory.
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 10, 1 << 20
@@ -41,7 +41,7 @@ class Numbers:
 
 
 @dataclass
-class Dates:
+class Datetimes:
     """A column of dates.
 
     Attributes:
@@ -76,7 +76,7 @@ class Texts:
     too_many: bool = False
 
 
-Column = Numbers | Dates | Texts
+Column = Numbers | Datetimes | Texts
 Kind = Literal["number", "date", "text"]
 
 
@@ -90,7 +90,7 @@ class Sink(Protocol):
         """Return all of them as one array."""
 
 
-class Memory:
+class InMemory:
     """A sink that keeps values in memory, in a few large blocks: of many small ones much would never be given back."""
 
     def __init__(self, name: str, dtype: str) -> None:
@@ -239,9 +239,9 @@ class DateReader:
         self.num_rows += len(values)
         self.sink.append(values)
 
-    def finish(self) -> Dates:
+    def finish(self) -> Datetimes:
         """Return the column."""
-        return Dates(self.sink.finish(), self.form, self.num_texts, self.first_text, self.words)
+        return Datetimes(self.sink.finish(), self.form, self.num_texts, self.first_text, self.words)
 
 
 @dataclass

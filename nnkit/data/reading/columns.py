@@ -8,18 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nnkit.data.reading.cells import Column as Column
-from nnkit.data.reading.cells import ColumnReader as ColumnReader
-from nnkit.data.reading.cells import DateReader as DateReader
-from nnkit.data.reading.cells import Dates as Dates
-from nnkit.data.reading.cells import Kind as Kind
-from nnkit.data.reading.cells import MakeSink as MakeSink
-from nnkit.data.reading.cells import Memory as Memory
-from nnkit.data.reading.cells import NumberReader as NumberReader
-from nnkit.data.reading.cells import Numbers as Numbers
-from nnkit.data.reading.cells import Sink as Sink
-from nnkit.data.reading.cells import TextReader as TextReader
-from nnkit.data.reading.cells import Texts as Texts
+from nnkit.data.reading.cells import (
+    Column,
+    ColumnReader,
+    DateReader,
+    InMemory,
+    Kind,
+    MakeSink,
+    NumberReader,
+    TextReader,
+    Texts,
+)
 from nnkit.data.reading.dates import DateForm, date_form, find_date_form, seconds
 from nnkit.data.reading.table_file import TableFile
 from nnkit.data.reading.values import MOSTLY, PLAIN, NumberForm, find_number_form, is_missing
@@ -44,7 +43,7 @@ class Frame(NamedTuple):
 def reader_for(
     name: str,
     cells: pa.Array,
-    make_sink: MakeSink = Memory,
+    make_sink: MakeSink = InMemory,
     *,
     kind: Kind | None = None,
     form: NumberForm | DateForm | None = None,
@@ -128,7 +127,7 @@ def read_frame(
     *,
     as_text: Collection[str] = (),
     columns: Sequence[str] | None = None,
-    make_sink: MakeSink = Memory,
+    make_sink: MakeSink = InMemory,
 ) -> Frame:
     """Read a whole table.
 
@@ -139,7 +138,7 @@ def read_frame(
         table: The table, opened.
         as_text: Names of columns that hold texts even if all of them look like numbers.
         columns: Names of the columns to read; None: all.
-        make_sink: Where the values of each column go; `Memory` keeps them in memory.
+        make_sink: Where the values of each column go; `InMemory` keeps them in memory.
 
     Raises:
         UserError: If there are no rows, or some cannot be read.

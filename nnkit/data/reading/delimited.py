@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from nnkit.data.reading.dialect import Dialect, Reading, find_dialect, respaced
+from nnkit.data.reading.dialect import Dialect, ReadOptions, find_dialect, respaced
 from nnkit.data.reading.encodings import Utf8Stream
 from nnkit.data.reading.part import Part
 from nnkit.data.reading.user_files import open_bytes
@@ -27,7 +27,7 @@ _MAX_PACKED_BLOCK = 1 << 26
 class DelimitedPart(Part):
     """A delimited text file, plain or .gz, read as texts."""
 
-    def __init__(self, path: Path, title: str, reading: Reading) -> None:
+    def __init__(self, path: Path, title: str, reading: ReadOptions) -> None:
         self._path, self._title = path, title
         self._dialect = find_dialect(path, title, reading)
         self._trusts_quotes = reading.quotes is True

@@ -33,7 +33,7 @@ _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+|[+-]?[1-9]\d{0,2}(\.\d{3})+")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class ReadOptions:
     """How the user says that a table is written; None stands for found out.
 
     Attributes:
@@ -105,7 +105,7 @@ class Dialect:
     findings: tuple[Finding, ...] = field(default=(), compare=False)
 
 
-def find_dialect(path: Path, title: str, reading: Reading) -> Dialect:
+def find_dialect(path: Path, title: str, reading: ReadOptions) -> Dialect:
     """Find out how a file is written; what the user says is taken as it is.
 
     Args:
@@ -149,7 +149,7 @@ def find_dialect(path: Path, title: str, reading: Reading) -> Dialect:
     )
 
 
-def _encoding(path: Path, title: str, reading: Reading, findings: list[Finding]) -> str:
+def _encoding(path: Path, title: str, reading: ReadOptions, findings: list[Finding]) -> str:
     with open_bytes(path) as file:
         beginning = file.read(8)
     foreign = next((name for magic, name in _FOREIGN.items() if beginning.startswith(magic)), None)
@@ -177,13 +177,13 @@ def _sample(path: Path, title: str, encoding: str) -> list[str]:
     text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(data, final=whole)
     if "\0" in text:
         raise UserError(f"{title} is a binary file, not a table of text (it holds zero bytes)")
-    # Not str.splitlines, which cuts at letters that may stand in a text.
+    # Not str.splitlines, which cuts at letters that a text may hold.
     lines = re.split(r"(?<=\n)|(?<=\r)(?!\n)", text.removeprefix("\ufeff"))
     lines = lines if whole or len(lines) == 1 else lines[:-1]
     return [line for line in lines if line]
 
 
-def _preamble(title: str, lines: list[str], reading: Reading, findings: list[Finding]) -> tuple[int, str]:
+def _preamble(title: str, lines: list[str], reading: ReadOptions, findings: list[Finding]) -> tuple[int, str]:
     """Return how many lines stand before the table, and the delimiter."""
     before = 0
     delimiter = reading.delimiter
@@ -288,7 +288,7 @@ def respaced(data: bytes, delimiter: str) -> bytes:
 
 
 def _quoting(
-    title: str, lines: list[str], delimiter: str, reading: Reading, findings: list[Finding]
+    title: str, lines: list[str], delimiter: str, reading: ReadOptions, findings: list[Finding]
 ) -> tuple[bool, bool]:
     """Return whether quotes enclose cells, and whether cells have several lines.
 

@@ -12,7 +12,7 @@ from nnkit.data.reading.values import MOSTLY, is_missing, parse_number
 def find_header(
     title: str, rows: list[list[str]], has_header: bool | None, decimal_comma: bool, findings: list[Finding]
 ) -> tuple[list[str], bool]:
-    """Return the names of the columns, and whether they stand in the first row."""
+    """Return the names of the columns, and whether the first row holds them."""
     first, others = [cell.strip() for cell in rows[0]], rows[1:]
     first[0] = first[0].removeprefix("#").strip()
     if all(len(name) > 2 and name[0] == name[-1] == "'" for name in first):
@@ -63,7 +63,7 @@ def _looks_like_data(first: list[str], others: list[list[str]], decimal_comma: b
     if any(number is not None and share >= MOSTLY for _, number, share in pairs):
         return "" if years else "it holds numbers where they do"
     repeated = [cell for cell, column in zip(first, columns, strict=True) if cell and cell in column]
-    return f"{repeated[0]!r} stands in the same column of other rows" if repeated else ""
+    return f"{repeated[0]!r} is a value of other rows in that column" if repeated else ""
 
 
 def number_in(cell: str, decimal_comma: bool = False) -> float | None:

@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from nnkit.data.reading.columns import Dates, Texts, read_frame
+from nnkit.data.reading.cells import Datetimes, Texts
+from nnkit.data.reading.columns import read_frame
 from nnkit.data.reading.table_file import TableFile, as_strings
 from nnkit.data.splits import SplitOptions, settled_by_words
 from nnkit.data.splitting import SplitKeys
@@ -72,7 +73,7 @@ def _times(table: TableFile, name: str) -> tuple[Tensor, Callable[[float], str]]
         shown = ", ".join(map(repr, column.values[:3]))
         raise UserError(f"data.time: column {name!r} holds texts ({shown}), neither dates nor numbers")
     times = torch.from_numpy(column.values.astype("f8"))
-    return times, _date_text if isinstance(column, Dates) else "{:.10g}".format
+    return times, _date_text if isinstance(column, Datetimes) else "{:.10g}".format
 
 
 def _date_text(seconds: float) -> str:

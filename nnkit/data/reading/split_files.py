@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.dialect import ReadOptions
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.splits import Split
 from nnkit.errors import UserError
@@ -32,7 +32,7 @@ class SplitFiles(TableFile):
                 yield batch
 
 
-def open_split_files(files: Mapping[Split, str], reading: Reading) -> SplitFiles:
+def open_split_files(files: Mapping[Split, str], reading: ReadOptions) -> SplitFiles:
     """Open the files of a table; only samples of them are read.
 
     Args:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from nnkit.data.cache import remembered_sha256
 from nnkit.data.download.sources import fingerprint
 from nnkit.data.reading.delimited import DelimitedPart
-from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.dialect import ReadOptions
 from nnkit.data.reading.json_objects import JsonPart
 from nnkit.data.reading.part import Finding, Part
 from nnkit.data.reading.user_files import find_file
@@ -53,7 +53,7 @@ class TableFile:
     title: str
     paths: list[Path]
     parts: list[Part]
-    reading: Reading = field(default_factory=Reading)
+    reading: ReadOptions = field(default_factory=ReadOptions)
 
     @property
     def names(self) -> list[str]:
@@ -107,7 +107,7 @@ class TableFile:
             yield [as_strings(batch.column(name)).to_pylist() for name in columns]
 
 
-def open_table(path: str, reading: Reading | None = None) -> TableFile:
+def open_table(path: str, reading: ReadOptions | None = None) -> TableFile:
     """Open a table: find its files, and find out how they are written; only samples of them are read.
 
     Args:
@@ -118,7 +118,7 @@ def open_table(path: str, reading: Reading | None = None) -> TableFile:
     Raises:
         UserError: If there is no such file, it is of another kind, or files of a folder have other columns.
     """
-    reading = reading or Reading()
+    reading = reading or ReadOptions()
     paths = find_files(path)
     title = "standard input" if path == "-" else path
     parts = []
@@ -183,7 +183,7 @@ def _suffix(path: Path) -> str:
 
 
 def _standard_input() -> Path:
-    """Return a temporary file with what stands on standard input: formats are told by going back in it."""
+    """Return a temporary file with what standard input holds: a format is recognised by going back in it."""
     folder = Path(tempfile.mkdtemp(prefix="nnkit-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = folder / "stdin"
@@ -194,7 +194,7 @@ def _standard_input() -> Path:
     return path
 
 
-def _open_part(path: Path, title: str, reading: Reading) -> Part:
+def _open_part(path: Path, title: str, reading: ReadOptions) -> Part:
     with path.open("rb") as file:
         beginning = file.read(8)
     if beginning.startswith(b"PAR1"):

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnkit.data.reading.columns import Column, Dates, Frame, Numbers, Texts, read_frame
+from nnkit.data.reading.cells import Column, Datetimes, Numbers, Texts
+from nnkit.data.reading.columns import Frame, read_frame
 from nnkit.data.reading.dates import epoch_unit
 from nnkit.data.reading.table_file import TableFile
 from nnkit.data.series.loaded import LoadedSeries
@@ -277,7 +278,7 @@ def _choose(
     for name in dict.fromkeys([*(options.columns or ()), *(options.targets or ())]):
         column = frame.columns[name]
         if not isinstance(column, Numbers):
-            what, row = "dates" if isinstance(column, Dates) else "words", _first(column)
+            what, row = "dates" if isinstance(column, Datetimes) else "words", _first(column)
             raise UserError(
                 f"{table.title}: column {name!r} holds {what}, not numbers ({cell(table, (name,), row)!r} in row "
                 f"{row:,} is the first)"
@@ -289,7 +290,7 @@ def _choose(
     return inputs, [*(inputs if options.targets is None else options.targets)]
 
 
-def _first(column: Texts | Dates) -> int:
+def _first(column: Texts | Datetimes) -> int:
     there = column.codes >= 0 if isinstance(column, Texts) else ~np.isnan(column.values)
     return int(np.argmax(there)) + 1
 
@@ -328,7 +329,7 @@ def _all_numbers(
 
 def _no_channel(name: str, column: Column) -> str | None:
     """Return why a column is nothing to learn from or to forecast, None if it is."""
-    if isinstance(column, Dates):
+    if isinstance(column, Datetimes):
         return "it holds dates"
     if isinstance(column, Texts):
         return f"it holds words, such as {column.values[0]!r}" if column.values else "it is empty"

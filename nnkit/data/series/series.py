@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.dialect import ReadOptions
 from nnkit.data.reading.split_files import open_split_files
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.series.base import WindowedSeries
@@ -85,7 +85,7 @@ class Series(WindowedSeries):
                 raise ValueError(f"{name} must name at least one column, each once, not {list(given)}")
         if self.gaps not in get_args(Gaps):
             raise ValueError(f"gaps must be refuse or interpolate, not {self.gaps!r}")
-        self._reading = Reading(
+        self._reading = ReadOptions(
             delimiter=self.delimiter,
             encoding=self.encoding,
             header=self.header,

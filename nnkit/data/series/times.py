@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnkit.data.reading.columns import Column, Dates, Frame, Numbers, Texts
+from nnkit.data.reading.cells import Column, Datetimes, Numbers, Texts
+from nnkit.data.reading.columns import Frame
 from nnkit.data.reading.dates import (
     DateForm,
     digit_seconds,
@@ -132,7 +133,7 @@ def find_time(table: TableFile, frame: Frame, options: TimeOptions, taken: Colle
 
 
 def _choose(columns: Mapping[str, Column], by_name: bool) -> tuple[str, ...]:
-    dates = next((name for name, column in columns.items() if isinstance(column, Dates)), None)
+    dates = next((name for name, column in columns.items() if isinstance(column, Datetimes)), None)
     if dates is not None:
         return _with_clock(dates, columns)
     numbers = {name: column for name, column in columns.items() if isinstance(column, Numbers)}
@@ -148,7 +149,7 @@ def _choose(columns: Mapping[str, Column], by_name: bool) -> tuple[str, ...]:
 def _with_clock(date: str, columns: Mapping[str, Column]) -> tuple[str, ...]:
     """Return a column of dates with the column of its clock times or hours, if there is one."""
     column = columns[date]
-    if not isinstance(column, Dates) or (column.values % _DAY > 0).any():
+    if not isinstance(column, Datetimes) or (column.values % _DAY > 0).any():
         return (date,)
     for name, other in columns.items():
         if isinstance(other, Texts) and other.values and find_clock_form(other.values):
@@ -197,7 +198,7 @@ def _read(
     table: TableFile, columns: Mapping[str, Column], names: tuple[str, ...], options: TimeOptions
 ) -> Time:
     first = columns[names[0]]
-    if len(names) > 1 and not isinstance(first, Dates):
+    if len(names) > 1 and not isinstance(first, Datetimes):
         return Time(
             names, _from_parts({_ROLE_OF[name.casefold().strip()]: columns[name] for name in names}), True
         )
@@ -224,9 +225,9 @@ def _one_column(
             return Time((name,), epoch_seconds(column.values, unit), True)
         digits = digit_seconds(column.values)
         return Time((name,), column.values, False) if digits is None else Time((name,), digits, True)
-    if isinstance(column, Dates) and column.form is None:
+    if isinstance(column, Datetimes) and column.form is None:
         return Time((name,), column.values, True)
-    pattern = column.form.pattern if isinstance(column, Dates) and column.form else None
+    pattern = column.form.pattern if isinstance(column, Datetimes) and column.form else None
     if date_format and pattern != date_format:
         raise UserError(
             f"{table.title}: the cells of column {name!r} are no dates of the form data.date_format={date_format}, "

@@ -13,7 +13,7 @@ from torch import Tensor
 from nnkit.batches import CategoricalBatch, TableBatch
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.read_batch import ReadBatch
-from nnkit.data.reading.columns import MakeSink, Memory
+from nnkit.data.reading.cells import InMemory, MakeSink
 from nnkit.data.reading.table_file import find_files
 from nnkit.data.sampler import Draw
 from nnkit.data.tables.columns import (
@@ -179,7 +179,7 @@ class TableData(DataModule):
         }
 
     def _make(
-        self, source: TableSource, make_sink: MakeSink = Memory, make_array: MakeArray = in_memory
+        self, source: TableSource, make_sink: MakeSink = InMemory, make_array: MakeArray = in_memory
     ) -> tuple[PreparedTable, Preprocessing]:
         """Read and encode the table with what the run has learnt, or learn it if nothing is learnt yet."""
         table = open_tables(source)

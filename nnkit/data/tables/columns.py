@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnkit.data.reading.columns import Column, Dates, Numbers, Texts
+from nnkit.data.reading.cells import Column, Datetimes, Numbers, Texts
 from nnkit.data.reading.dates import EpochUnit, epoch_seconds, epoch_unit
 from nnkit.data.tables.date_features import DateColumn, encode_dates, learn_dates, num_date_features
 from nnkit.data.tables.identifiers import are_uuids, counts_rows, label_rows, numbers_rows
@@ -135,7 +135,7 @@ def learn_columns(
         found: LearntColumn | str
         if isinstance(column, Numbers):
             found = _learn_numbers(name, column, rows, options)
-        elif isinstance(column, Dates):
+        elif isinstance(column, Datetimes):
             form = None if column.form is None else asdict(column.form)
             found = learn_dates(name, column.values[rows], form, None)
         else:
@@ -303,10 +303,10 @@ def _number_features(
     """Yield the features of some rows of a column that are no categories, (rows,) each."""
     column = columns[spec["name"]]
     if spec["kind"] == "date":
-        assert isinstance(column, Dates | Numbers)
+        assert isinstance(column, Datetimes | Numbers)
         epoch: EpochUnit | None = spec["epoch"]
         values = column.values[block]
-        seconds = values if epoch is None or isinstance(column, Dates) else epoch_seconds(values, epoch)
+        seconds = values if epoch is None or isinstance(column, Datetimes) else epoch_seconds(values, epoch)
         yield from encode_dates(seconds, spec, MAX_SCORE)
     elif spec["kind"] == "number":
         assert isinstance(column, Numbers)

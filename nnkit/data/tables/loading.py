@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nnkit.data.reading.columns import Column, Dates, Frame, MakeSink, Memory, Numbers, Texts, read_frame
-from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.cells import Column, Datetimes, InMemory, MakeSink, Numbers, Texts
+from nnkit.data.reading.columns import Frame, read_frame
+from nnkit.data.reading.dialect import ReadOptions
 from nnkit.data.reading.split_columns import read_split_keys
 from nnkit.data.reading.split_files import SplitFiles, open_split_files
 from nnkit.data.reading.table_file import TableFile
@@ -59,7 +60,7 @@ class TableSource:
     split_column: str | None = None
     group: str | None = None
     time: str | None = None
-    reading: Reading = field(default_factory=Reading)
+    reading: ReadOptions = field(default_factory=ReadOptions)
 
     @property
     def title(self) -> str:
@@ -104,7 +105,12 @@ class LoadedTable:
 
 
 def load_table(
-    table: SplitFiles, source: TableSource, wanted: Sequence[str], *, say: bool, make_sink: MakeSink = Memory
+    table: SplitFiles,
+    source: TableSource,
+    wanted: Sequence[str],
+    *,
+    say: bool,
+    make_sink: MakeSink = InMemory,
 ) -> LoadedTable:
     """Read a table.
 
@@ -250,15 +256,15 @@ def _say_words(name: str, column: Column) -> None:
         kept = "data.missing=[] keeps it as a value" if isinstance(column, Texts) else "as data.missing says"
         _logger.warning("column %r: %s counts as missing; %s", name, listed, kept)
     if isinstance(column, Numbers) and column.form.said():
-        # A decimal comma is that of the whole file, and is told of it.
+        # A decimal comma is a finding about the whole file.
         usual = column.form == NumberForm(decimal=",")
         level = logging.INFO if usual else logging.WARNING
         _logger.log(level, "column %r: numbers are written with %s", name, column.form.said())
-    if isinstance(column, Dates) and column.form is not None and column.form.ambiguous:
+    if isinstance(column, Datetimes) and column.form is not None and column.form.ambiguous:
         _logger.warning("column %r: %s", name, column.form.doubt(_doubtful(column)))
 
 
-def _doubtful(column: Dates) -> str:
+def _doubtful(column: Datetimes) -> str:
     """Return a date of a column as it is written there, one whose day may be a month if there is one."""
     assert column.form is not None
     known = column.values[~np.isnan(column.values)][:_EXAMINED]

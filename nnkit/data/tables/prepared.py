@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nnkit.data.cache import cache_dir, commit, explained, new_array, open_arrays, prepared
-from nnkit.data.reading.columns import MakeSink, Sink
+from nnkit.data.reading.cells import MakeSink, Sink
 from nnkit.data.splits import SPLITS, Split
 from nnkit.data.tables.columns import Features, MakeArray, cardinalities, num_features
 

@@ -14,19 +14,19 @@ from torch import Tensor
 
 from nnkit.data.base import Preprocessing, Samples
 from nnkit.data.read_batch import ReadBatch, RowNames, has_target
-from nnkit.data.reading.columns import (
+from nnkit.data.reading.cells import (
     Column,
     ColumnReader,
     DateReader,
+    InMemory,
     Kind,
-    Memory,
     NumberReader,
     TextReader,
     Texts,
-    reader_for,
 )
+from nnkit.data.reading.columns import reader_for
 from nnkit.data.reading.dates import DateForm
-from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.dialect import ReadOptions
 from nnkit.data.reading.encodings import find_encoding
 from nnkit.data.reading.table_file import TableFile, as_strings, open_table
 from nnkit.data.reading.values import is_missing
@@ -196,7 +196,7 @@ def _reader(
     """
     missing = table.reading.missing
     if kind == "text":
-        return TextReader(Memory(name, "i4"), missing)
+        return TextReader(InMemory(name, "i4"), missing)
     if name not in forms:
         first = reader_for(
             name, cells, kind=kind, form=learnt, decimal_comma=table.decimal_comma, missing=missing
@@ -204,7 +204,7 @@ def _reader(
         assert not isinstance(first, TextReader)
         forms[name] = type(first), first.form
     make, form = forms[name]
-    reader: NumberReader | DateReader = make(Memory(name, "f8"), form, missing)
+    reader: NumberReader | DateReader = make(InMemory(name, "f8"), form, missing)
     return reader
 
 
@@ -231,7 +231,7 @@ def read_row_batches(
     truths: Truths,
     make_samples: Callable[[Features, Tensor, Tensor], Samples],
     *,
-    reading: Reading,
+    reading: ReadOptions,
     keep: Sequence[str] = (),
     ids: Sequence[str] = (),
 ) -> Iterator[ReadBatch]:
@@ -282,7 +282,7 @@ def read_row_batches(
             yield ReadBatch([found.title], None, {0: str(error)})
 
 
-def _reading_of(item: str, reading: Reading) -> Reading:
+def _reading_of(item: str, reading: ReadOptions) -> ReadOptions:
     """Return how a file is to be read: its own encoding is taken where that is certain, else that of the run's file."""
     path = Path(item)
     if reading.encoding is None or not path.is_file():

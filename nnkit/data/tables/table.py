@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.dialect import ReadOptions
 from nnkit.data.tables.base import TableData
 from nnkit.data.tables.columns import ColumnOptions
 from nnkit.data.tables.loading import TableSource
@@ -82,7 +82,7 @@ class Table(TableData):
             raise ValueError(f"max_categories must be at least 1, not {self.max_categories}")
         if self.max_vectors < 0:
             raise ValueError(f"max_vectors must be at least 0, not {self.max_vectors}")
-        self._reading = Reading(
+        self._reading = ReadOptions(
             delimiter=self.delimiter,
             encoding=self.encoding,
             header=self.header,

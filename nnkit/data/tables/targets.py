@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnkit.data.reading.columns import Column, Dates, Texts
+from nnkit.data.reading.cells import Column, Datetimes, Texts
 from nnkit.data.reading.part import Finding
 from nnkit.errors import ConfigError, Problem
 
@@ -176,7 +176,7 @@ def _real_values(name: str, column: Column) -> NDArray[np.float64]:
             f"column {name!r} holds texts ({examples}), not numbers",
             f"type task=classification, or {_ANOTHER}",
         )
-    if isinstance(column, Dates):
+    if isinstance(column, Datetimes):
         raise _refuse(f"column {name!r} holds dates, not numbers", _ANOTHER)
     if column.num_texts:
         row, text = column.first_text

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnkit.data.reading.columns import Column, Numbers, Texts
+from nnkit.data.reading.cells import Column, Numbers, Texts
 from nnkit.data.reading.values import parse_number
 from nnkit.data.tables.targets import TRUTH, labels_of
 from nnkit.suggest import some_of

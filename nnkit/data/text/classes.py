@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nnkit.data.base import Split
-from nnkit.data.reading.columns import Texts
+from nnkit.data.reading.cells import Texts
 from nnkit.data.reading.values import parse_number
 from nnkit.data.tables.targets import read_target
 from nnkit.errors import ConfigError, Problem, UserError

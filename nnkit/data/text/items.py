@@ -157,11 +157,11 @@ def _begins_table(beginning: bytes, columns: Sequence[str]) -> bool:
 
 def _rows(item: str, files: TextFiles) -> Iterator[Item]:
     # pyarrow takes long to import, and the data that come with nnkit do without.
-    from nnkit.data.reading.dialect import Reading
+    from nnkit.data.reading.dialect import ReadOptions
     from nnkit.data.reading.table_file import open_table
 
     encoding = _own_encoding(Path(item), files.encoding) if Path(item).is_file() else None
-    reading = Reading(encoding=encoding, header=files.header, quotes=files.quotes)
+    reading = ReadOptions(encoding=encoding, header=files.header, quotes=files.quotes)
     table = open_table(item, reading)
     column = next((name for name in files.columns if name in table.names), None)
     target = files.target if files.target in table.names else None

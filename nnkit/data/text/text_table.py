@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nnkit.data.base import Preprocessing
 from nnkit.data.reading.delimited import DelimitedPart
-from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.dialect import ReadOptions
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.reading.values import is_missing
 from nnkit.data.text.classes import LabelledRows
@@ -102,7 +102,7 @@ class TextTable(LabelledTexts):
         super().__post_init__()
         if not (self.path or self.train_path):
             raise ValueError("path must name a table with texts and labels: data.path=FILE.csv")
-        self.reading = Reading(
+        self.reading = ReadOptions(
             delimiter=self.delimiter,
             encoding=self.encoding,
             header=self.header,

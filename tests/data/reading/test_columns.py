@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from nnkit.data.reading import cells as cells_module
-from nnkit.data.reading.columns import Dates, Numbers, Texts, read_frame
-from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.cells import Datetimes, Numbers, Texts
+from nnkit.data.reading.columns import read_frame
+from nnkit.data.reading.dialect import ReadOptions
 from nnkit.data.reading.table_file import open_table
 from nnkit.data.reading.values import PLAIN, NumberForm, find_number_form, is_missing, parse_number
 from nnkit.errors import UserError
@@ -18,7 +19,7 @@ def column(tmp_path, cells, *, as_text=(), delimiter=";", **reading):
     """Read one column beside another that tells nothing."""
     path = tmp_path / "t.csv"
     path.write_text(f"x{delimiter}k\n" + "".join(f"{cell}{delimiter}z\n" for cell in cells))
-    table = open_table(str(path), Reading(header=True, delimiter=delimiter, **reading))
+    table = open_table(str(path), ReadOptions(header=True, delimiter=delimiter, **reading))
     return read_frame(table, as_text=as_text).columns["x"]
 
 
@@ -130,7 +131,7 @@ def test_typed_columns_keep_their_kinds(tmp_path):
     frame = read_frame(open_table(str(tmp_path / "t.parquet")))
     np.testing.assert_array_equal(frame.columns["i"].values, [1, NAN, 3])
     assert (frame.columns["b"].values, frame.columns["b"].codes.tolist()) == (["true", "false"], [0, -1, 1])
-    assert isinstance(frame.columns["d"], Dates)
+    assert isinstance(frame.columns["d"], Datetimes)
     np.testing.assert_array_equal(frame.columns["d"].values, [0, NAN, 86_400])
     np.testing.assert_array_equal(frame.columns["t"].values, [86_400, 172_800, NAN])
     assert isinstance(frame.columns["s"], Texts)
@@ -138,7 +139,7 @@ def test_typed_columns_keep_their_kinds(tmp_path):
 
 def test_dates_of_texts(tmp_path):
     found = column(tmp_path, ["2024-01-05", "", "2023-12-31", "later", *["2024-01-01"] * 30])
-    assert isinstance(found, Dates)
+    assert isinstance(found, Datetimes)
     expected = [pd.Timestamp("2024-01-05").timestamp(), NAN, pd.Timestamp("2023-12-31").timestamp(), NAN]
     np.testing.assert_array_equal(found.values[:4], expected)
     assert (found.num_texts, found.first_text) == (1, (4, "later"))
@@ -149,7 +150,7 @@ def test_rows_far_below_decide_whether_the_day_or_the_month_comes_first(tmp_path
     path = tmp_path / "minutes.csv"
     path.write_text("when\n" + "\n".join(moments.strftime("%d/%m/%Y %H:%M:%S")))
     when = read_frame(open_table(str(path))).columns["when"]
-    assert isinstance(when, Dates)
+    assert isinstance(when, Datetimes)
     assert (when.form.pattern, when.form.ambiguous) == ("%d/%m/%Y", None)
     np.testing.assert_array_equal(when.values, moments.values.astype("datetime64[s]").astype(float))
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnkit.data.reading.dialect import Reading
+from nnkit.data.reading.dialect import ReadOptions
 from nnkit.data.reading.table_file import open_table
 from nnkit.errors import UserError
 
@@ -27,14 +27,14 @@ def written(folder, text, encoding="utf-8", name="table.csv"):
 
 def rows_of(path, **reading):
     """All rows as lists of texts."""
-    table = open_table(path, Reading(**reading))
+    table = open_table(path, ReadOptions(**reading))
     chunks = [zip(*chunk, strict=True) for chunk in table.texts(table.names)]
     return [list(row) for chunk in chunks for row in chunk]
 
 
 def said(path, **reading):
     """What is warned of."""
-    findings = open_table(path, Reading(**reading)).findings
+    findings = open_table(path, ReadOptions(**reading)).findings
     return "\n".join(sentence for level, sentence in findings if level >= logging.WARNING)
 
 
@@ -86,7 +86,7 @@ def test_encodings(tmp_path, codec):
     text = f"{header}\n" + "1,Bonn\n" * 40_000 + f"2,{cell}\n"
     given_codec = "utf-16-le" if codec == "utf-16-le" else None
     path = written(tmp_path, text, codec)
-    table = open_table(path, Reading(encoding=given_codec))
+    table = open_table(path, ReadOptions(encoding=given_codec))
     assert table.names == header.split(",")
     rows = rows_of(path, encoding=given_codec)
     assert (len(rows), rows[0], rows[-1]) == (40_001, ["1", "Bonn"], ["2", cell])
@@ -201,7 +201,7 @@ class TestHeader:
         [
             ("62,town,rich\n47,town,poor\n", "numbers where they do"),
             ("0.5,1.5\n2.5,3.5\n", "a number with decimals"),
-            ("good film,pos\nbad film,neg\ngood film,pos\n", "'good film' stands"),
+            ("good film,pos\nbad film,neg\ngood film,pos\n", "'good film' is a value"),
         ],
     )
     def test_a_first_line_like_the_others_is_data_and_that_is_said(self, tmp_path, text, why):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnkit.data.reading.columns import Numbers, Texts
+from nnkit.data.reading.cells import Numbers, Texts
 from nnkit.data.tables.columns import (
     ColumnOptions,
     encode,

@@ -1,0 +1,50 @@
+"""Pieces that several tasks share: sums in 64 bits, over processes too, and names of steps."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnkit.losses.scoring import Share, number_of
+
+# Variance of standardised values below which they differ by rounding alone.
+CONSTANT = 1e-12
+
+
+def counted(right: Tensor) -> Share:
+    """Return how many of some answers, (answers,) bool, are right, and how many there are."""
+    return right.sum().float(), number_of(right)
+
+
+def nothing(*shape: int) -> Tensor:
+    """Return sums of nothing yet; on the CPU, as some devices have no numbers of 64 bits."""
+    return torch.zeros(*shape, dtype=torch.float64, device="cpu")
+
+
+def on_cpu(values: Sequence[Tensor]) -> Tensor:
+    """Return scalars of one device as a tensor (values,) to be added to sums of 64 bits."""
+    return torch.stack([value.detach().float() for value in values]).cpu().double()
+
+
+def over_processes(sums: Tensor, device: torch.device) -> Tensor:
+    """Add up sums over all processes that train together and have each seen batches of their own.
+
+    Args:
+        sums: Sums of this process.
+        device: Where the network is.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        # NCCL adds up what lies on GPUs only.
+        summed = sums.to(device)
+        torch.distributed.all_reduce(summed)
+        return summed.to(sums.device)
+    return sums
+
+
+def step_names(inputs: Tensor, length: int, data: Any, *, target: bool = False) -> list[str]:
+    """Return the texts of tokens (1, length), or the numbers of steps that are no tokens: patches, windows."""
+    if inputs.ndim != 2 or inputs.is_floating_point() or inputs.shape[1] != length or data is None:
+        return [str(number + 1) for number in range(length)]
+    texts: list[str] = data.token_texts(inputs[0].tolist(), target=target)
+    return texts
