@@ -18,10 +18,10 @@ _PERIODS: dict[Part, float] = {"month": 12.0, "weekday": 7.0, "hour": 24.0}
 class DateColumn(TypedDict):
     """What is learnt from a column of dates.
 
-    `parts` are those that differ in the training rows; a period takes two features, its sine and its cosine. `scales`
-    holds mean and standard deviation of the others. `origin` is the first training date, in seconds since 1970, `form`
-    a `DateForm` as plain data, `epoch` the unit where dates are numbers. `indicator` says whether a feature marks
-    missing ones.
+    `parts` are those that differ in the training rows, without the weekday where dates stand for months. A period takes
+    two features, its sine and its cosine; `scales` holds mean and standard deviation of the others. `origin` is the
+    first training date, in seconds since 1970, `form` a `DateForm` as plain data, `epoch` the unit where dates are
+    numbers. `indicator` says whether a feature marks missing ones.
     """
 
     name: str
@@ -68,6 +68,14 @@ def _of_days(part: Part, days: NDArray[np.int64]) -> Floats:
     return (months // 12 + 1970 if part == "year" else months % 12).astype(np.float64)
 
 
+def _are_months(seconds: Floats) -> bool:
+    """Return whether dates stand for months or years, all on one day of the month or on its last day."""
+    days = np.floor(seconds / _DAY).astype("datetime64[D]")
+    of_month = days - days.astype("datetime64[M]").astype("datetime64[D]")
+    is_last = (days + 1).astype("datetime64[M]").astype("datetime64[D]") == days + 1
+    return bool((of_month == of_month[0]).all() or is_last.all())
+
+
 def learn_dates(
     name: str, seconds: Floats, form: dict[str, Any] | None, epoch: EpochUnit | None
 ) -> DateColumn | str:
@@ -87,7 +95,7 @@ def learn_dates(
     scales = {}
     for part in ("year", "month", "weekday", "hour", "elapsed"):
         values = part_values(part, known, origin)
-        if values.min() == values.max():
+        if values.min() == values.max() or (part == "weekday" and _are_months(known)):
             continue
         parts.append(part)
         if part not in _PERIODS:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 # Names of columns that number or label the rows; "unnamed" is what a column without a name is called.
 _ID_NAME = re.compile(
-    r"(.*[_\s.-])?(id|idx|index|nr|no|row|rowid|uuid|guid|unnamed)([:_\s]*\d+)?|.*[a-z](Id|ID)", re.ASCII
+    r"(.*[_\s.-])?(id|idx|index|nr|no|obs|observation|row|rowid|uuid|guid|unnamed)([:_\s]*\d+)?|.*[a-z](Id|ID)",
+    re.ASCII,
 )
 _UUID = re.compile(r"\{?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\}?", re.IGNORECASE)
 _MIN_ROWS = 5

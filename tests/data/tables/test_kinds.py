@@ -75,6 +75,13 @@ def test_dates_become_their_parts(write, name):
     assert found[7].tolist() == [0] * 8 + [1]
 
 
+@pytest.mark.parametrize("frequency", ["MS", "ME", "YS"])
+def test_dates_that_stand_for_months_have_no_weekday(write, frequency):
+    days = pd.date_range("2001-01-01", periods=40, freq=frequency).strftime("%Y-%m-%d")
+    (spec,) = prepared(write(pd.DataFrame({"day": days, "y": answers(40)}))).preprocessing["columns"]
+    assert spec["parts"] == ["year", *["month"] * (frequency != "YS"), "elapsed"]
+
+
 def test_dates_that_are_all_different_are_no_identifier_and_new_ones_are_read(write):
     days = pd.date_range("2024-01-01", periods=60)
     data = prepared(write(pd.DataFrame({"day": days.strftime("%d.%m.%Y"), "y": answers(60)})))

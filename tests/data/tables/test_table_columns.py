@@ -113,6 +113,7 @@ def test_an_unseen_category_has_no_feature_where_none_is_trained():
         ("user_id", numbers(10, 22, 31, 47, 5, 6), "looks like an identifier"),
         ("unnamed", numbers(0, 1, 2, 3, 4, 5), "looks like an identifier"),
         ("Unnamed: 0", numbers(0, 1, 2, 3, 4, 5), "looks like an identifier"),
+        ("OBS", numbers(0, 1, 2, 3, 4, 5), "looks like an identifier"),
     ],
 )
 def test_columns_that_say_nothing_are_left_out(name, column, reason):
