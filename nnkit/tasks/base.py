@@ -61,8 +61,7 @@ class Task(LightningModule, ABC):
 
     # Metrics the task logs, without their split, and whether higher ("max") or lower ("min") is better.
     metrics: ClassVar[dict[str, str]] = {}
-    # What metrics of the user's choice compare: one of several "classes", any number of "labels", or real "values";
-    # None: the task takes no other metrics than its own.
+    # What metrics of the user's choice compare; None: the task takes no other metrics than its own.
     measures: ClassVar[Literal["classes", "labels", "values"] | None] = None
     # Whether the task predicts what comes next, so that a body that looks ahead would learn nothing.
     needs_causal: ClassVar[bool] = False
