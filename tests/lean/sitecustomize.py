@@ -6,7 +6,7 @@ Lightning's metrics import transformers and SciPy where they are, which takes as
 import sys
 from importlib.machinery import PathFinder
 
-HIDDEN = {"transformers", "scipy", "sklearn", "pandas"}
+HIDDEN = {"transformers", "scipy", "sklearn", "pandas", "polars"}
 
 
 class WithoutPeers(PathFinder):
