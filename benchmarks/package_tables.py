@@ -4,9 +4,9 @@ pip install scikit-learn statsmodels vega_datasets matplotlib
 python benchmarks/package_tables.py --seeds 3
 python benchmarks/package_tables.py --tables cars stocks --seeds 1 --overrides trainer.max_epochs=20
 
-Prints the two tables of docs/data.md: the decisions, and the scores on the same test rows of nnkit, of scikit-learn's
+Prints the table of docs/data.md: the decisions, and the scores on the same test rows of nnkit, of scikit-learn's
 linear model (LogisticRegression, Ridge; on the features that nnkit makes) and of the most frequent class or the mean of
-the training rows. Accuracy for classes, R2 for real values; means over the split seeds. No package but scikit-learn
+the other rows. Accuracy for classes, R2 for real values; means over the split seeds. No package but scikit-learn
 is imported; a table whose package is missing is named and left out. What nnkit warns of goes to standard error.
 """
 
@@ -129,7 +129,7 @@ def _named(spec: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Print the two tables as markdown."""
+    """Print one line of a markdown table for each file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -138,8 +138,10 @@ def main() -> None:
     parser.add_argument("--overrides", nargs="*", default=[])
     options = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    scores = []
-    print("| file and target | rows: train, val, test | what becomes of its columns |\n|---|---|---|")
+    print(
+        "| file and target | rows: train, val, test | what becomes of its columns | nnkit | linear model | trivial |"
+    )
+    print("|---|---|---|---|---|---|")
     for name in options.tables:
         table = TABLES[name]
         path = find(table)
@@ -150,16 +152,14 @@ def main() -> None:
         outcomes = [outcome(path, words, seed) for seed in range(options.seeds)]
         first = outcomes[0]
         counts = ", ".join(f"{count:,}" for count in first.data.preprocessing["counts"].values())
+        means = [
+            statistics.mean(getattr(each, who) for each in outcomes) for who in ("ours", "linear", "trivial")
+        ]
         print(
-            f"| `{path.name}` `{' '.join(words)}` | {counts} | {'; '.join(decisions(first.data))} |",
+            f"| `{path.name}` `{' '.join(words)}` | {counts} | {'; '.join(decisions(first.data))} "
+            f"| {first.metric} {' | '.join(f'{mean:.3f}' for mean in means)} |",
             flush=True,
         )
-        means = (
-            statistics.mean(getattr(each, who) for each in outcomes) for who in ("ours", "linear", "trivial")
-        )
-        scores.append(f"| {name} | {first.metric} | {' | '.join(f'{mean:.3f}' for mean in means)} |")
-    print("\n| data | metric | nnkit | linear model | most frequent class or mean |\n|---|---|---|---|---|")
-    print("\n".join(scores))
 
 
 if __name__ == "__main__":
