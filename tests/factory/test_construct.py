@@ -27,6 +27,8 @@ OF_TABLES = {
     "eval_batch_size",
     "num_workers",
     "seed",
+    "fold",
+    "folds",
 }
 
 
