@@ -28,7 +28,7 @@ NEEDED = {
 }
 
 # Earlier names of datasets.
-ALIASES = {"series_csv"}
+ALIASES = {"series_csv", "csv", "text_csv"}
 
 
 class Pairs(Dataset[tuple[float, int]]):

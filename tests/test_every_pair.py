@@ -58,13 +58,13 @@ def image_folder():
     return ["data=image_folder", "data.root=pictures"]
 
 
-def csv():
+def table():
     rows = [
         "width,colour,kind",
         *(f"{number / 7:.3f},{'rb'[number % 2]},{number % 3}" for number in range(60)),
     ]
     Path("rows.csv").write_text("\n".join(rows), encoding="utf-8")
-    return ["data=csv", "data.path=rows.csv", "data.target=kind"]
+    return ["data=table", "data.path=rows.csv", "data.target=kind"]
 
 
 def jsonl():
@@ -112,9 +112,8 @@ TYPED = {
     "mnist": lambda: idx_files("mnist"),
     "fashion_mnist": lambda: idx_files("fashion_mnist"),
     "image_folder": image_folder,
-    "csv": csv,
+    "table": table,
     "texts": lambda: samples.words("texts"),
-    "text_csv": lambda: samples.words("texts"),
     "jsonl": jsonl,
     "series": series,
     "shakespeare": shakespeare,
@@ -143,7 +142,6 @@ ELSEWHERE = {
     "diabetes",
     "text_file",
     "texts",
-    "text_csv",
     "jsonl",
     "text_pairs",
     "text_pairs_file",
