@@ -190,3 +190,9 @@ def test_a_public_class_is_defined_once():
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(name)
     assert {name: found for name, found in homes.items() if len(found) > 1 and name not in TWICE} == {}
+
+
+def test_no_two_test_files_have_one_name():
+    """pytest takes the second for the first, and tests neither."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert len(names) == len(set(names))
