@@ -271,5 +271,6 @@ def explained(composition: Composition, config: DictConfig, found: Sequence[Prob
     ]
     return [
         replace(problem, where=problem.where or composition.where(problem.key))
-        for problem in veil(config, kept)
+        # As it was typed: what a trial fills in no longer tells what comes from the environment.
+        for problem in veil(composition.config, kept)
     ]
