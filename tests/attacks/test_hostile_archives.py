@@ -122,5 +122,5 @@ def test_a_table_that_unpacks_to_one_endless_line_is_refused(cli, tmp_path, firs
     with cheaply(num_bytes=200 * MEBIBYTE):
         code, _, err = cli("train", "data=csv", "data.path=bomb.csv.gz", "name=new")
     assert code == 2
-    assert "a line of more than 10,000,000 characters" in err
+    assert "a row of more than " in err
     assert not (tmp_path / "outputs").exists()

@@ -19,6 +19,7 @@ from nnkit.errors import UserError
 
 _DELIMITERS = ",;\t|"
 _SAMPLE = 1 << 18
+_MAX_LINE = 1 << 24
 # What people type for a delimiter that they cannot type.
 _SPELT = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "pipe": "|", "space": " "}
 _FOREIGN = {
@@ -169,11 +170,14 @@ def _encoding(path: Path, title: str, reading: ReadOptions, findings: list[Findi
 def _sample(path: Path, title: str, encoding: str) -> list[str]:
     """Return the first lines, with their ends."""
     with open_bytes(path) as file:
-        data = file.read(_SAMPLE)
+        data = more = file.read(_SAMPLE)
+        while more and not re.search(rb"[\r\n]", more):
+            if len(data) > _MAX_LINE:
+                # A few packed bytes may unpack to a line of gigabytes.
+                raise UserError(f"{title}: a row of more than {_MAX_LINE:,} bytes")
+            more = file.read(len(data))
+            data += more
         whole = not file.read(1)
-        while not whole and not re.search(rb"[\r\n]", data):
-            more = file.read(_SAMPLE)
-            data, whole = data + more, len(more) < _SAMPLE
     text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(data, final=whole)
     if "\0" in text:
         raise UserError(f"{title} is a binary file, not a table of text (it holds zero bytes)")
