@@ -64,6 +64,7 @@ class TextPairs(PairData):
         delimiter: Of a delimited file: the character between two cells; None: found out.
         encoding: The files' codec; None: found out for each.
         header: Whether the first row holds the names of the columns; None: found out.
+        quotes: Whether double quotes enclose cells; None: found out.
 
     Raises:
         ValueError: If no path is given, an option is out of range, or two do not go together.
@@ -86,6 +87,7 @@ class TextPairs(PairData):
     delimiter: str | None = None
     encoding: str | None = None
     header: bool | None = None
+    quotes: bool | None = None
 
     split_by = ("val_fraction", "test_fraction", "split_seed", "fold", "folds", "group", "split_column")
 
@@ -96,16 +98,32 @@ class TextPairs(PairData):
                 "path must name a table with sources and targets, or a file with a source, a tab and its target on "
                 "each line: data.path=FILE.tsv"
             )
-        names = ("train_path", "val_path", "test_path", "source", "target", "split_column", "group", "header")
+        names = (
+            *("train_path", "val_path", "test_path", "source", "target", "split_column", "group"),
+            *("header", "quotes"),
+        )
         given = [name for name in names if getattr(self, name) is not None]
         if self.target_path is not None and given:
             raise ValueError(f"target_path names one of two files of lines, which do not go with {given[0]}")
-        self.reading = ReadOptions(delimiter=self.delimiter, encoding=self.encoding, header=self.header)
+        # A comma in a text stands before no decimals.
+        self.reading = ReadOptions(
+            delimiter=self.delimiter,
+            encoding=self.encoding,
+            header=self.header,
+            quotes=self.quotes,
+            decimal=".",
+        )
 
     def text_files(self) -> TextFiles:
         """Return what is known of the files of texts that a user names."""
         by_place = "columns" not in self.preprocessing
-        return replace(super().text_files(), encoding=self.encoding, header=self.header, by_place=by_place)
+        return replace(
+            super().text_files(),
+            encoding=self.encoding,
+            header=self.header,
+            quotes=self.quotes,
+            by_place=by_place,
+        )
 
     def load(self) -> PairedTexts:
         """Read the pairs.

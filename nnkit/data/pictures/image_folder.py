@@ -183,7 +183,7 @@ class ImageFolder(PictureData):
         if len(rows):
             logger.warning(
                 "%s: data.resize=crop cuts off more than half of %s of %s training pictures, the first %s; "
-                "data.resize=pad or data.resize=stretch keeps all of a picture",
+                "data.resize=pad or data.resize=stretch keeps the whole image",
                 *(listing.root, f"{len(rows):,}", f"{num_train:,}", listing.names[int(rows[0])]),
             )
 

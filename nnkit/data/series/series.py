@@ -50,6 +50,7 @@ class Series(WindowedSeries):
         encoding: A codec of Python; None: found out.
         header: Whether the first row holds the names of the columns; None: found out.
         quotes: Whether double quotes enclose cells; None: found out.
+        decimal: The letter before decimals, "." or ","; None: found out.
         missing: Words that stand for a missing value beside an empty cell; None: NA, N/A, null and the like.
 
     Raises:
@@ -70,6 +71,7 @@ class Series(WindowedSeries):
     encoding: str | None = None
     header: bool | None = None
     quotes: bool | None = None
+    decimal: str | None = None
     missing: Sequence[str | int | float] | None = None
 
     split_by: ClassVar[tuple[str, ...]] = (*WindowedSeries.split_by, "group")
@@ -90,6 +92,7 @@ class Series(WindowedSeries):
             encoding=self.encoding,
             header=self.header,
             quotes=self.quotes,
+            decimal=self.decimal,
             missing=None if self.missing is None else tuple(map(str, self.missing)),
             date_format=self.date_format,
         )

@@ -102,7 +102,9 @@ class TextTable(LabelledTexts):
         super().__post_init__()
         if not (self.path or self.train_path):
             raise ValueError("path must name a table with texts and labels: data.path=FILE.csv")
+        # A comma in a text stands before no decimals.
         self.reading = ReadOptions(
+            decimal=".",
             delimiter=self.delimiter,
             encoding=self.encoding,
             header=self.header,

@@ -354,7 +354,7 @@ def test_what_crop_cuts_off_is_said_of_the_training_pictures(root, caplog):
     prepared(root)
     assert caplog.messages == [
         f"{root}: data.resize=crop cuts off more than half of 2 of 21 training pictures, the first {name}; "
-        "data.resize=pad or data.resize=stretch keeps all of a picture"
+        "data.resize=pad or data.resize=stretch keeps the whole image"
     ]
     caplog.clear()
     prepared(root, resize="pad")
