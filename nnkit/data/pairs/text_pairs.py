@@ -13,7 +13,7 @@ from nnkit.data.download.sources import fingerprint
 from nnkit.data.pairs.pair_data import PairData
 from nnkit.data.pairs.parallel import complete, read_columns, read_parallel
 from nnkit.data.pairs.samples import PairedTexts
-from nnkit.data.reading.dialect import ReadOptions
+from nnkit.data.reading.file_options import TextOptions
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.reading.user_files import find_file
 from nnkit.data.splits import settled_by_sizes
@@ -41,63 +41,32 @@ _LANGUAGES = {"ar", "cs", "da", "de", "en", "es", "fi", "fr", "hi", "id", "it", 
 
 
 @dataclass(kw_only=True, eq=False)
-class TextPairs(PairData):
+class TextPairs(TextOptions, PairData):
     """A table with columns of sources and targets; lines with a source, a tab and its target; or two parallel files.
 
     The pairs are split at random; those with the same source are in the same split.
 
     Attributes:
-        path: The table or the file with both columns, or that of the sources; a folder may hold one for each split.
         target_path: The file of the targets, whose lines correspond; None: they are in a column of `path`.
-        train_path: Instead of `path`: that of the training pairs.
-        val_path: That of the validation pairs; None: they are held out from the training pairs.
-        test_path: That of the test pairs; None: as for val_path.
         source: Column of the sources; None: found out by its name, or the first one.
         target: Column of the targets; None: found out by its name, or the second one.
-        split_column: Column that says which split a pair is in.
-        group: Column whose equal values stay in one split.
-        fold: Which of the folds is the test split; None: no folds.
-        folds: Number of folds.
-        val_fraction: Share of the pairs held out for validation.
-        test_fraction: Share of the pairs held out for the test.
-        split_seed: Seed of the split; the split does not depend on `seed`.
-        delimiter: Of a delimited file: the character between two cells; None: found out.
-        encoding: The files' codec; None: found out for each.
-        header: Whether the first row holds the names of the columns; None: found out.
-        quotes: Whether double quotes enclose cells; None: found out.
 
     Raises:
         ValueError: If no path is given, an option is out of range, or two do not go together.
     """
 
-    path: str | None = None
     target_path: str | None = None
-    train_path: str | None = None
-    val_path: str | None = None
-    test_path: str | None = None
     source: str | int | None = None
     target: str | int | None = None
-    split_column: str | int | None = None
-    group: str | int | None = None
-    fold: int | None = None
-    folds: int = 5
-    val_fraction: float = 0.1
-    test_fraction: float = 0.1
-    split_seed: int = 0
-    delimiter: str | None = None
-    encoding: str | None = None
-    header: bool | None = None
-    quotes: bool | None = None
 
     split_by = ("val_fraction", "test_fraction", "split_seed", "fold", "folds", "group", "split_column")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (self.path or self.train_path):
-            raise ValueError(
-                "path must name a table with sources and targets, or a file with a source, a tab and its target on "
-                "each line: data.path=FILE.tsv"
-            )
+        self.reading = self.read_options(
+            "a table with sources and targets, or a file with a source, a tab and its target on each line: "
+            "data.path=FILE.tsv"
+        )
         names = (
             *("train_path", "val_path", "test_path", "source", "target", "split_column", "group"),
             *("header", "quotes"),
@@ -105,14 +74,6 @@ class TextPairs(PairData):
         given = [name for name in names if getattr(self, name) is not None]
         if self.target_path is not None and given:
             raise ValueError(f"target_path names one of two files of lines, which do not go with {given[0]}")
-        # A comma in a text stands before no decimals.
-        self.reading = ReadOptions(
-            delimiter=self.delimiter,
-            encoding=self.encoding,
-            header=self.header,
-            quotes=self.quotes,
-            decimal=".",
-        )
 
     def text_files(self) -> TextFiles:
         """Return what is known of the files of texts that a user names."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from nnkit.data.reading.dialect import ReadOptions
+from nnkit.data.reading.file_options import ValueOptions
 from nnkit.data.reading.split_files import open_split_files
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.series.base import WindowedSeries
@@ -25,77 +25,43 @@ Gaps = Literal["refuse", "interpolate"]
 
 
 @dataclass(kw_only=True, eq=False)
-class Series(WindowedSeries):
+class Series(ValueOptions, WindowedSeries):
     """One or several series in a table: CSV, TSV, Parquet, Feather or JSON, one file, a folder or a pattern of them.
 
     Found out and logged are how the table is written, which column holds the time (dates in the forms of many places,
     numbers that count from 1970, a date with its clock time or year and month in columns of their own), and which
     columns are channels: those of numbers that neither hold the time nor number the rows. Rows with the newest first
     are turned round; rows in no order of time and several series that `group` does not tell apart are refused. Every
-    row counts as one step.
+    row counts as one step. Where splits have files of their own, these follow one another in time.
 
     Attributes:
-        path: The file, folder or pattern; a folder may hold train, val and test files.
-        train_path: The steps to train on instead, where other files hold those of the validation or the test.
-        val_path: The steps of the validation, which follow those of the training.
-        test_path: The steps of the test, which are the last ones.
         columns: The channels that are read; None: all columns of numbers that are channels.
         target_columns: Those to forecast, also ones that are not read; None: all that are read.
         time: The column that holds the time; None: found out; "none": no column does.
-        date_format: How its dates are written, such as %d/%m/%Y; None: found out.
         group: Column, or columns, whose values tell several series apart. Each is cut into the three parts in its own
             time order.
         gaps: Whether cells that hold no number are refused, or filled in by straight lines between their neighbours.
-        delimiter: The character between two cells, or its name (tab); None: found out.
-        encoding: A codec of Python; None: found out.
-        header: Whether the first row holds the names of the columns; None: found out.
-        quotes: Whether double quotes enclose cells; None: found out.
-        decimal: The letter before decimals, "." or ","; None: found out.
-        missing: Words that stand for a missing value beside an empty cell; None: NA, N/A, null and the like.
 
     Raises:
         ValueError: If no path is given or an option is out of range.
     """
 
-    path: str | None = None
-    train_path: str | None = None
-    val_path: str | None = None
-    test_path: str | None = None
     columns: Sequence[str | int] | None = None
     target_columns: Sequence[str | int] | None = None
     time: str | int | None = None
-    date_format: str | None = None
     group: str | int | Sequence[str | int] | None = None
     gaps: Gaps = "refuse"
-    delimiter: str | None = None
-    encoding: str | None = None
-    header: bool | None = None
-    quotes: bool | None = None
-    decimal: str | None = None
-    missing: Sequence[str | int | float] | None = None
 
     split_by: ClassVar[tuple[str, ...]] = (*WindowedSeries.split_by, "group")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (self.path or self.train_path):
-            raise ValueError("path must name a table: data.path=FILE.csv")
-        if "-" in (self.path, self.train_path, self.val_path, self.test_path):
-            raise ValueError("path must name a file: a run reads its data again when it is tested or resumed")
+        self._reading = self.read_options()
         for name, given in (("columns", self.columns), ("target_columns", self.target_columns)):
             if given is not None and (not given or len(set(given)) < len(given)):
                 raise ValueError(f"{name} must name at least one column, each once, not {list(given)}")
         if self.gaps not in get_args(Gaps):
             raise ValueError(f"gaps must be refuse or interpolate, not {self.gaps!r}")
-        self._reading = ReadOptions(
-            delimiter=self.delimiter,
-            encoding=self.encoding,
-            header=self.header,
-            quotes=self.quotes,
-            decimal=self.decimal,
-            missing=None if self.missing is None else tuple(map(str, self.missing)),
-            date_format=self.date_format,
-        )
 
     def load(self) -> LoadedSeries:
         """Read the user's files."""

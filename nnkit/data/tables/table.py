@@ -3,24 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nnkit.data.reading.dialect import ReadOptions
+from nnkit.data.reading.file_options import ValueOptions
 from nnkit.data.tables.base import TableData
 from nnkit.data.tables.columns import ColumnOptions
 from nnkit.data.tables.loading import TableSource
 
 
 @dataclass(kw_only=True, eq=False)
-class Table(TableData):
+class Table(ValueOptions, TableData):
     """A table in files of the user's: CSV, TSV, Parquet, Feather or JSON, one file, a folder or a pattern of them.
 
     How it is written, which column is the target and what each column holds are found out; what is found out, left out
     or counted as missing is logged.
 
     Attributes:
-        path: The file, folder or pattern; a folder may hold train, val and test files.
-        train_path: The training rows instead, where other files hold the validation or test rows.
-        val_path: The validation rows; None: a share of the training rows.
-        test_path: The test rows; None: a share of the training rows.
         target: Column to predict, or several; None: the one that is called target, label, y, class or the like, or else
             the last one.
         target_separator: What stands between two labels of a cell for task=multilabel; None: found out.
@@ -33,22 +29,11 @@ class Table(TableData):
         split_column: Column that says which split a row is in: train, val, test or a word like these.
         group: Column whose values keep their rows in one split.
         time: Column in whose order rows are split, the newest for the test.
-        delimiter: The character between two cells, or its name (tab); None: found out.
-        encoding: A codec of Python; None: found out.
-        header: Whether the first row holds the names of the columns; None: found out.
-        quotes: Whether double quotes enclose cells; None: found out.
-        decimal: The letter before decimals, "." or ","; None: found out.
-        date_format: How dates are written, such as %d/%m/%Y; None: found out.
-        missing: Words that stand for a missing value beside an empty cell; None: NA, N/A, null and the like.
 
     Raises:
         ValueError: If no path is given or an option is out of range.
     """
 
-    path: str | None = None
-    train_path: str | None = None
-    val_path: str | None = None
-    test_path: str | None = None
     target: str | int | Sequence[str | int] | None = None
     target_separator: str | None = None
     drop: Sequence[str | int] | None = None
@@ -59,13 +44,6 @@ class Table(TableData):
     split_column: str | int | None = None
     group: str | int | None = None
     time: str | int | None = None
-    delimiter: str | None = None
-    encoding: str | None = None
-    header: bool | None = None
-    quotes: bool | None = None
-    decimal: str | None = None
-    date_format: str | None = None
-    missing: Sequence[str | int | float] | None = None
 
     fact_names = ("num_features", "cardinalities", "num_classes", "num_outputs")
     split_by = (
@@ -74,23 +52,11 @@ class Table(TableData):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (self.path or self.train_path):
-            raise ValueError("path must name a table: data.path=FILE.csv")
-        if "-" in (self.path, self.train_path, self.val_path, self.test_path):
-            raise ValueError("path must name a file: a run reads its data again when it is tested or resumed")
+        self._reading = self.read_options()
         if self.max_categories < 1:
             raise ValueError(f"max_categories must be at least 1, not {self.max_categories}")
         if self.max_vectors < 0:
             raise ValueError(f"max_vectors must be at least 0, not {self.max_vectors}")
-        self._reading = ReadOptions(
-            delimiter=self.delimiter,
-            encoding=self.encoding,
-            header=self.header,
-            quotes=self.quotes,
-            decimal=self.decimal,
-            date_format=self.date_format,
-            missing=None if self.missing is None else _texts(self.missing),
-        )
 
     def source(self) -> TableSource:
         """Return the user's files and options."""

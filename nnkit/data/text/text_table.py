@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nnkit.data.base import Preprocessing
 from nnkit.data.reading.delimited import DelimitedPart
-from nnkit.data.reading.dialect import ReadOptions
+from nnkit.data.reading.file_options import TextOptions
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.reading.values import is_missing
 from nnkit.data.text.classes import LabelledRows
@@ -34,83 +34,36 @@ _SPELT = {"bar": "|", "semicolon": ";", "comma": ",", "tab": "\t", "space": " "}
 
 
 @dataclass(kw_only=True, eq=False)
-class TextTable(LabelledTexts):
+class TextTable(TextOptions, LabelledTexts):
     """A table with a column of texts and one of labels.
 
     Attributes:
-        path: The file, a folder or a pattern of files; a folder may hold one for each split (train, val, test).
-        train_path: Instead of `path`: that of the training rows.
-        val_path: That of the validation rows; None: they are held out from the training rows.
-        test_path: That of the test rows; None: as for val_path.
         text: Column of the texts; None: found out by `choose_columns`.
         target: Column of the labels; None: found out in the same way.
         target_separator: With several labels a text: what stands between them, "" if each cell is one label; None:
             found out. A list of a typed file needs none.
         targets: Types of target that the task takes; ["multi"]: a text may have several labels.
-        split_column: Column that says which split a row is in.
-        group: Column whose equal values stay in one split.
         time: Column in whose order the rows are split, the newest ones for the test.
-        fold: Which of the folds is the test split; None: no folds.
-        folds: Number of folds.
-        val_fraction: Share of the texts held out for validation.
-        test_fraction: Share of the texts held out for the test.
-        split_seed: Seed of the split; the split does not depend on `seed`.
-        delimiter: Of a delimited file: the character between two cells; None: found out.
-        encoding: Its codec; None: found out.
-        header: Whether its first row holds the names of the columns; None: found out.
-        quotes: Whether double quotes enclose its cells; None: found out.
         missing: Words for a missing label, beside an empty cell; None: the usual ones, such as NA.
 
     Raises:
         ValueError: If no path is given or an option is out of range.
     """
 
-    path: str | None = None
-    train_path: str | None = None
-    val_path: str | None = None
-    test_path: str | None = None
     text: str | int | None = None
     target: str | int | None = None
     target_separator: str | None = None
     targets: Sequence[str] = ("index",)
-    split_column: str | int | None = None
-    group: str | int | None = None
     time: str | int | None = None
-    fold: int | None = None
-    folds: int = 5
-    val_fraction: float = 0.1
-    test_fraction: float = 0.1
-    split_seed: int = 0
-    delimiter: str | None = None
-    encoding: str | None = None
-    header: bool | None = None
-    quotes: bool | None = None
     missing: Sequence[str] | None = None
 
     split_by = (
-        "val_fraction",
-        "test_fraction",
-        "split_seed",
-        "fold",
-        "folds",
-        "group",
-        "time",
-        "split_column",
+        *("val_fraction", "test_fraction", "split_seed", "fold", "folds", "group", "time", "split_column"),
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (self.path or self.train_path):
-            raise ValueError("path must name a table with texts and labels: data.path=FILE.csv")
-        # A comma in a text stands before no decimals.
-        self.reading = ReadOptions(
-            decimal=".",
-            delimiter=self.delimiter,
-            encoding=self.encoding,
-            header=self.header,
-            quotes=self.quotes,
-            missing=None if self.missing is None else tuple(self.missing),
-        )
+        self.reading = self.read_options("a table with texts and labels: data.path=FILE.csv")
 
     def forget(self) -> None:
         """Drop the texts."""
