@@ -4,7 +4,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from nnkit.batches import Batch, ImageBatch, SeriesBatch, TableBatch, listed
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.objects.files import arrays_by_role, open_arrays
-from nnkit.data.objects.targets import Targets, on_scale, read_targets, read_true_targets
+from nnkit.data.objects.targets import learn_target_scale, learn_targets, read_targets
 from nnkit.data.sampler import Draw
 from nnkit.data.splits import SPLIT_TITLES, settled_by_sizes
 from nnkit.data.splitting import SplitKeys
@@ -24,25 +24,23 @@ from nnkit.files.paths import expand
 _logger = logging.getLogger("nnkit")
 
 Array = NDArray[Any]
-Kind = Literal["table", "pictures", "series"]
-# Of each kind: the facts that are the shape of an input, and the batch of such inputs.
-_SHAPES: dict[Kind, tuple[str, ...]] = {
-    "table": ("num_features",),
-    "pictures": ("in_channels", "height", "width"),
-    "series": ("window", "num_channels"),
+
+
+class _Kind(NamedTuple):
+    """What an input is: the facts that are its shape, and the shape in messages."""
+
+    facts: tuple[str, ...]
+    shape: str
+    batch: type[TableBatch] | type[ImageBatch] | type[SeriesBatch]
+    # Entries along it are scaled apart: features, or channels.
+    scaled_axis: int = 0
+
+
+_KINDS = {
+    "table": _Kind(("num_features",), "(features)", TableBatch),
+    "pictures": _Kind(("in_channels", "height", "width"), "(channels, height, width)", ImageBatch),
+    "series": _Kind(("window", "num_channels"), "(time, channels)", SeriesBatch, scaled_axis=1),
 }
-_MEANINGS: dict[Kind, str] = {
-    "table": "(features)",
-    "pictures": "(channels, height, width)",
-    "series": "(time, channels)",
-}
-_BATCHES: dict[Kind, type[TableBatch] | type[ImageBatch] | type[SeriesBatch]] = {
-    "table": TableBatch,
-    "pictures": ImageBatch,
-    "series": SeriesBatch,
-}
-# Axis of an input whose entries are scaled apart: features, or channels.
-_SCALED_AXIS: dict[Kind, int] = {"table": 0, "pictures": 0, "series": 1}
 # Numbers that are looked at together.
 _CHUNK = 1 << 22
 _CHANNELS = (1, 3, 4)
@@ -77,17 +75,17 @@ class ArraySamples(Samples):
         targets: Target of each, on the network's scale.
         rows: Which make up the split, int64.
         scale: Mean and standard deviation, each of a shape that an input can be scaled by.
-        kind: What an input is.
+        kind: "table", "pictures" or "series".
     """
 
     def __init__(
-        self, inputs: Array, targets: Tensor, rows: Tensor, scale: tuple[Array, Array], kind: Kind
+        self, inputs: Array, targets: Tensor, rows: Tensor, scale: tuple[Array, Array], kind: str
     ) -> None:
         self._inputs = inputs
         self._targets = targets
         self._rows = rows
         self._scale = scale
-        self._batch = _BATCHES[kind]
+        self._batch = _KINDS[kind].batch
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -134,7 +132,7 @@ class ArrayData(DataModule):
     folds: int = 5
 
     fact_names: ClassVar[tuple[str, ...]] = (
-        *(name for names in _SHAPES.values() for name in names),
+        *(name for kind in _KINDS.values() for name in kind.facts),
         *("num_classes", "num_outputs"),
     )
     is_checked = True
@@ -142,14 +140,14 @@ class ArrayData(DataModule):
     split_by = ("val_fraction", "test_fraction", "split_seed", "fold", "folds")
 
     def __post_init__(self) -> None:
-        if self.kind_of_input not in get_args(Kind):
-            raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, not {self.kind_of_input}")
+        if self.kind_of_input not in _KINDS:
+            raise ValueError(f"kind must be one of {', '.join(_KINDS)}, not {self.kind_of_input}")
         super().__post_init__()
 
     def forget(self) -> None:
         """Drop the arrays."""
         super().forget()
-        self._arranged: tuple[Pairs, Array, Targets, dict[Split, Tensor]] | None = None
+        self._arranged: tuple[Array, Tensor, dict[Split, Tensor]] | None = None
 
     @abstractmethod
     def open(self) -> Pairs:
@@ -159,46 +157,45 @@ class ArrayData(DataModule):
             UserError: If they cannot be had.
         """
 
-    @property
-    def _kind(self) -> Kind:
-        kind: Kind = self.kind_of_input  # type: ignore[assignment]
-        return kind
-
     def prepare(self) -> Preprocessing:
         """Open the arrays, split them, and learn the scale from the training samples."""
         pairs = self.open()
-        arranged = arrange(pairs.inputs, self._kind, pairs.title, is_new=True)
-        targets = read_targets(pairs.targets, self.targets, pairs.class_names, pairs.title)
+        inputs = arrange(pairs.inputs, self.kind_of_input, pairs.title, is_new=True)
+        learnt = learn_targets(pairs.targets, self.targets, pairs.class_names, pairs.title)
+        targets = read_targets(pairs.targets, learnt, pairs.title)
         rows = self._split(pairs, targets)
-        self._arranged = pairs, arranged, targets, rows
-        _refuse_not_finite(arranged, pairs.title)
+        _refuse_not_finite(inputs, pairs.title)
         counts = {name: len(part) for name, part in rows.items()}
-        shape = " x ".join(map(str, arranged.shape[1:]))
+        shape = " x ".join(map(str, inputs.shape[1:]))
         said = ", ".join(f"{counts[name]:,} for {title}" for name, title in SPLIT_TITLES.items())
         _logger.info(
-            "%s: inputs of %s numbers (data.kind=%s); samples: %s", pairs.title, shape, self._kind, said
+            "%s: inputs of %s numbers (data.kind=%s); samples: %s",
+            *(pairs.title, shape, self.kind_of_input, said),
         )
-        scale = learn_scale(arranged, rows["train"], self._kind, self.standardize)
+        if "class_names" not in learnt:
+            learnt["target"] |= learn_target_scale(targets[rows["train"]])
+            targets = read_targets(pairs.targets, learnt, pairs.title)
+        self._arranged = inputs, targets, rows
         return {
-            "shape": list(arranged.shape[1:]),
+            "shape": list(inputs.shape[1:]),
             "given_shape": list(pairs.inputs.shape[1:]),
-            **scale,
-            **targets.learn(rows["train"]),
+            **learn_scale(inputs, rows["train"], self.kind_of_input, self.standardize),
+            **learnt,
             **self.split_options,
             "counts": counts,
             "fingerprint": pairs.fingerprint,
         }
 
-    def _split(self, pairs: Pairs, targets: Targets) -> dict[Split, Tensor]:
-        classes = targets.values if targets.kind == "index" else None
+    def _split(self, pairs: Pairs, targets: Tensor) -> dict[Split, Tensor]:
         keys = SplitKeys() if pairs.settled is None else SplitKeys(settled=pairs.settled)
-        return self.split_rows(len(targets.values), classes, **keys)
+        # Real values and labels have two axes.
+        return self.split_rows(len(targets), targets if targets.ndim == 1 else None, **keys)
 
     def facts(self) -> dict[str, Any]:
         """Return the shape of an input by the names of its kind, and the number of classes or outputs; else None."""
         learnt = self.preprocessing
         names = learnt.get("class_names")
-        known = dict(zip(_SHAPES[self._kind], learnt["shape"], strict=True))
+        known = dict(zip(_KINDS[self.kind_of_input].facts, learnt["shape"], strict=True))
         known |= {"num_classes": len(names)} if names else {"num_outputs": len(learnt["target"]["mean"])}
         return {name: known.get(name) for name in self.fact_names}
 
@@ -208,21 +205,19 @@ class ArrayData(DataModule):
         Raises:
             UserError: If they are gone or have changed since.
         """
-        learnt = self.preprocessing
         if self._arranged is None:
             pairs = self.open()
             self.unchanged(pairs.title, pairs.fingerprint)
-            arranged = arrange(pairs.inputs, self._kind, pairs.title, is_new=False)
-            targets = read_targets(pairs.targets, self.targets, pairs.class_names, pairs.title)
-            self._arranged = pairs, arranged, targets, self._split(pairs, targets)
-        _, arranged, targets, rows = self._arranged
-        values = on_scale(targets.values, learnt)
-        return ArraySamples(arranged, values, rows[split], self._scale(), self._kind)
+            inputs = arrange(pairs.inputs, self.kind_of_input, pairs.title, is_new=False)
+            targets = read_targets(pairs.targets, self.preprocessing, pairs.title)
+            self._arranged = inputs, targets, self._split(pairs, targets)
+        inputs, targets, rows = self._arranged
+        return ArraySamples(inputs, targets, rows[split], self._scale(), self.kind_of_input)
 
     def _scale(self) -> tuple[Array, Array]:
         learnt = self.preprocessing
         shape = [1] * len(learnt["shape"])
-        shape[_SCALED_AXIS[self._kind]] = -1
+        shape[_KINDS[self.kind_of_input].scaled_axis] = -1
         unit = learnt["unit"]
         mean, std = (np.array(learnt[name], np.float64).reshape(shape) * unit for name in ("mean", "std"))
         return mean, std
@@ -241,11 +236,16 @@ class ArrayData(DataModule):
         if len(splits) > 1:
             raise UserError(f"{item} holds inputs of {' and '.join(splits)}: save those to predict as x")
         inputs = self._as_in_training(found[splits[0], "inputs"], item)
-        targets = self._true_targets(found.get((splits[0], "targets")), len(inputs), item)
+        given = found.get((splits[0], "targets"))
+        if given is None or len(given) != len(inputs):
+            targets = self._no_targets(len(inputs))
+        else:
+            targets = read_targets(given, self.preprocessing, item)
         scale, zero = self._scale(), torch.zeros(1, dtype=torch.int64)
         for row in range(len(inputs)):
             one = scaled(inputs[row : row + 1], scale)
-            yield f"{item}:{row + 1}", _BATCHES[self._kind](one, targets[row : row + 1], zero)
+            batch = _KINDS[self.kind_of_input].batch(one, targets[row : row + 1], zero)
+            yield f"{item}:{row + 1}", batch
 
     def _as_in_training(self, inputs: Array, item: str) -> Array:
         given = tuple(self.preprocessing["given_shape"])
@@ -254,27 +254,24 @@ class ArrayData(DataModule):
         if inputs.shape[1:] != given:
             expected = ", ".join(map(str, ("samples", *given)))
             raise UserError(f"{item} holds an array of the shape {inputs.shape}, expected is ({expected})")
-        arranged = arrange(inputs, self._kind, item, is_new=False)
+        arranged = arrange(inputs, self.kind_of_input, item, is_new=False)
         _refuse_not_finite(arranged, item)
         return arranged
 
-    def _true_targets(self, targets: Array | None, size: int, item: str) -> Tensor:
-        """Return targets on the network's scale; -1 or NaN where there are none."""
-        learnt = self.preprocessing
-        if targets is not None and len(targets) == size:
-            return read_true_targets(targets, learnt, item)
+    def _no_targets(self, size: int) -> Tensor:
+        """Return the targets of samples that have none."""
         if "index" in self.targets:
             return torch.full((size,), -1)
-        outputs = len(learnt.get("class_names") or learnt["target"]["mean"])
-        return torch.full((size, outputs), torch.nan)
+        learnt = self.preprocessing
+        return torch.full((size, len(learnt.get("class_names") or learnt["target"]["mean"])), torch.nan)
 
 
-def arrange(inputs: Array, kind: Kind, title: str, *, is_new: bool) -> Array:
+def arrange(inputs: Array, kind: str, title: str, *, is_new: bool) -> Array:
     """Return inputs in the shape of their kind, that of a batch of it.
 
     Args:
         inputs: Numbers, (samples, ...).
-        kind: What an input is.
+        kind: "table", "pictures" or "series".
         title: What messages call them.
         is_new: Whether to log what was decided.
 
@@ -295,14 +292,14 @@ def arrange(inputs: Array, kind: Kind, title: str, *, is_new: bool) -> Array:
                 *(title, shape),
             )
         return np.moveaxis(inputs, -1, 1)
-    if len(shape) == len(_SHAPES[kind]):
+    if len(shape) == len(_KINDS[kind].facts):
         return inputs
     fitting = [
-        f"data.kind={name} {_MEANINGS[name]}" for name, names in _SHAPES.items() if len(names) == len(shape)
+        f"data.kind={name} {other.shape}" for name, other in _KINDS.items() if len(other.facts) == len(shape)
     ]
     fitting += ["data.kind=pictures (height, width)"] if len(shape) == 2 else []
     raise UserError(
-        f"{title}: inputs have the shape {shape}, expected is {_MEANINGS[kind]} (data.kind={kind})\n"
+        f"{title}: inputs have the shape {shape}, expected is {_KINDS[kind].shape} (data.kind={kind})\n"
         f"    {'type ' + ' or '.join(fitting) if fitting else 'give vectors, pictures or series'}"
     )
 
@@ -337,12 +334,12 @@ def join_splits(parts: Mapping[Split, tuple[Array, Array]], title: str) -> tuple
     return inputs, targets, settled
 
 
-def learn_scale(inputs: Array, rows: Tensor, kind: Kind, standardize: bool) -> dict[str, Any]:
+def learn_scale(inputs: Array, rows: Tensor, kind: str, standardize: bool) -> dict[str, Any]:
     """Return "mean" and "std" of each feature or channel over some rows, in units of "unit"; 0 and 1 if none is wanted.
 
     What never changes is shifted only. Bytes of pictures have 255 as unit, so that mean and deviation are in [0, 1].
     """
-    axis = 1 + _SCALED_AXIS[kind]
+    axis = 1 + _KINDS[kind].scaled_axis
     size = inputs.shape[axis]
     unit = 255.0 if kind == "pictures" and inputs.dtype == np.uint8 else 1.0
     if not standardize:

@@ -43,7 +43,7 @@ def test_vectors_are_standardised_by_the_training_samples():
     x[:, 2] = 7
     y = rng().integers(0, 2, 100)
     data = opened(path=save(x=x, y=y), val_fraction=0.2)
-    rows = {name: data._arranged[3][name].numpy() for name in ("train", "val", "test")}
+    rows = {name: data._arranged[2][name].numpy() for name in ("train", "val", "test")}
     assert [len(part) for part in rows.values()] == [60, 20, 20]
     mean, std = x[rows["train"]].mean(0), x[rows["train"]].std(0)
     std[2] = 1
@@ -70,7 +70,7 @@ def test_bytes_of_pictures_with_channels_last_are_turned_and_said(caplog):
     with caplog.at_level(logging.WARNING):
         data = opened(path=save(x=x, y=np.arange(40) % 4), kind_of_input="pictures")
     assert "taken as height, width and channels" in caplog.text
-    rows = data._arranged[3]["train"].numpy()
+    rows = data._arranged[2]["train"].numpy()
     turned = np.moveaxis(x[rows], -1, 1) / 255
     mean, std = (statistic(turned, (0, 2, 3), keepdims=True) for statistic in (np.mean, np.std))
     np.testing.assert_allclose(batch(data, "train").inputs.numpy(), (turned - mean) / std, atol=1e-5)
@@ -82,11 +82,11 @@ def test_bytes_of_pictures_with_channels_last_are_turned_and_said(caplog):
 def test_nothing_is_scaled_where_that_is_not_wanted():
     x = rng().integers(0, 256, (40, 5, 6), dtype=np.uint8)
     data = opened(path=save(x=x, y=np.arange(40) % 4), kind_of_input="pictures", standardize=False)
-    rows = data._arranged[3]["test"].numpy()
+    rows = data._arranged[2]["test"].numpy()
     np.testing.assert_allclose(batch(data, "test").inputs.numpy(), x[rows, None] / 255, atol=1e-7)
     x = rng().normal(9, 3, (40, 7, 2))
     data = opened(path=save(x=x, y=np.arange(40) % 4), kind_of_input="series", standardize=False)
-    rows = data._arranged[3]["test"].numpy()
+    rows = data._arranged[2]["test"].numpy()
     np.testing.assert_array_equal(batch(data, "test").inputs.numpy(), x[rows].astype(np.float32))
     assert (data.facts()["window"], data.facts()["num_channels"]) == (7, 2)
 
@@ -132,7 +132,7 @@ def test_names_and_files_may_be_given():
 def test_real_targets_are_standardised_and_known_in_the_users_units():
     y = rng().normal(1000, 50, (100, 2))
     data = opened(path=save(x=rng().normal(size=(100, 3)), y=y), targets=("real",))
-    rows = data._arranged[3]["train"].numpy()
+    rows = data._arranged[2]["train"].numpy()
     np.testing.assert_allclose(data.preprocessing["target"]["mean"], y[rows].mean(0))
     np.testing.assert_allclose(data.preprocessing["target"]["std"], y[rows].std(0))
     expected = (y[rows] - y[rows].mean(0)) / y[rows].std(0)
@@ -143,10 +143,10 @@ def test_real_targets_are_standardised_and_known_in_the_users_units():
 def test_one_hot_classes_and_labels():
     x, labels = rng().normal(size=(60, 2)), rng().integers(0, 2, (60, 3))
     data = opened(path=save(x=x, y=np.eye(3)[np.arange(60) % 3]))
-    rows = data._arranged[3]["train"]
+    rows = data._arranged[2]["train"]
     assert batch(data, "train").target.tolist() == (rows % 3).tolist()
     data = opened(path=save(x=x, y=labels), targets=("multi",))
-    rows = data._arranged[3]["train"]
+    rows = data._arranged[2]["train"]
     assert batch(data, "train").target.tolist() == labels[rows].tolist()
     assert data.facts()["num_classes"] == 3
 
@@ -162,7 +162,7 @@ def test_files_are_predicted_with_what_was_learnt():
     assert [name for name, _ in read[:5]] == ["new.npz:1", "new.npz:2", "new.npz:3", "new.npz:4", "one.npy:1"]
     # A class that no training sample has is none.
     assert [found.target.item() for _, found in read[:5]] == [0, 2, -1, 1, -1]
-    rows = data._arranged[3]["train"].numpy()
+    rows = data._arranged[2]["train"].numpy()
     expected = (x[:4] - x[rows].mean(0)) / x[rows].std(0)
     np.testing.assert_allclose(torch.cat([found.inputs for _, found in read[:4]]), expected, atol=1e-6)
     assert read[5] == (

@@ -158,7 +158,7 @@ def test_datasets_of_their_own_are_the_splits():
 def test_samples_reach_the_network_as_they_are_but_for_the_scale():
     rows = rows_of(50, (3, 4, 4))
     data = opened(rows, kind_of_input="pictures")
-    numbers = data._arranged[3]["train"].tolist()
+    numbers = data._arranged[2]["train"].tolist()
     inputs = torch.stack([rows[number][0] for number in numbers]).double()
     mean, std = inputs.mean((0, 2, 3), keepdim=True), inputs.std((0, 2, 3), keepdim=True, correction=0)
     batch = whole(data, "train")
