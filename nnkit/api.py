@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from nnkit import config as configs
@@ -88,10 +89,10 @@ def _with_data(words: Sequence[str], data: Any) -> list[str]:
     return [*([] if known else ["data=table"]), *words, f"data.path={quote(str(_kept(data, chosen)))}"]
 
 
-def _kept(data: Any, choice: Any) -> Path:
+def _kept(data: Any, choice: Any, folder: Path | None = None) -> Path:
     from nnkit.data.objects.frames import keep
 
-    return keep(data, as_arrays=choice in _OF_ARRAYS)
+    return keep(data, as_arrays=choice in _OF_ARRAYS, folder=folder)
 
 
 def resume(
@@ -168,10 +169,9 @@ class Loaded:
             raise ValueError(f"top_k must be at least 1, not {top_k}")
         if isinstance(items, Sequence):
             return list(predict(self.task, self.data, [str(item) for item in items], top_k))
-        from nnkit.data.objects.frames import written
-
-        with written(items, as_arrays=self.run.choices().get("data") in _OF_ARRAYS) as path:
-            found = list(predict(self.task, self.data, [path], top_k))
+        with TemporaryDirectory() as folder:
+            path = _kept(items, self.run.choices().get("data"), Path(folder))
+            found = list(predict(self.task, self.data, [str(path)], top_k))
         # The rows by number: the file is gone.
         return [replace(one, item=f"data:{one.item.rpartition(':')[2]}") for one in found]
 

@@ -1,10 +1,8 @@
 """Data of a Python program, kept as a file that a run finds again: a data frame as Parquet, arrays as .npz."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,44 +15,34 @@ from nnkit.errors import UserError
 _ACCEPTED = "a pandas or polars data frame, an Arrow table, or a dict of NumPy arrays"
 
 
-def keep(data: Any, *, as_arrays: bool) -> Path:
-    """Write data to the cache and return the path, which follows from their contents: equal data have one file.
+def keep(data: Any, *, as_arrays: bool, folder: Path | None = None) -> Path:
+    """Write data to a file and return its path, which follows from their contents: equal data have one file.
 
     Args:
         data: A data frame, or a mapping from names to arrays.
         as_arrays: Whether to write a .npz file of arrays of any shape rather than a table.
+        folder: Where to; None: the cache.
 
     Raises:
         UserError: If the data are of another kind, or cannot be written so.
-        EnvironmentFault: If the cache cannot be written.
+        EnvironmentFault: If the folder cannot be written.
     """
-    folder = cache_dir() / "frames"
-    write, suffix = _writer(data, as_arrays)
+    content = _arrays(data) if as_arrays else _table(data)
+    folder = folder or cache_dir() / "frames"
     temporary = folder / f"{os.getpid()}.part"
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        path = folder / f"{sha256_of(temporary)[:16]}{suffix}"
+        if isinstance(content, pa.Table):
+            pq.write_table(content, temporary)
+        else:
+            with temporary.open("wb") as file:
+                np.savez(file, **content)
+        path = folder / f"{sha256_of(temporary)[:16]}{'.npz' if as_arrays else '.parquet'}"
         temporary.replace(path)
     return path
 
 
-@contextmanager
-def written(data: Any, *, as_arrays: bool) -> Iterator[str]:
-    """Write data to a file that is there for the time being; arguments and errors as of `keep`."""
-    write, suffix = _writer(data, as_arrays)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / f"data{suffix}"
-        with explained(path):
-            write(path)
-        yield str(path)
-
-
-def _writer(data: Any, as_arrays: bool) -> tuple[Callable[[Path], None], str]:
-    return (_arrays(data), ".npz") if as_arrays else (_table(data), ".parquet")
-
-
-def _arrays(data: Any) -> Callable[[Path], None]:
+def _arrays(data: Any) -> dict[str, np.ndarray[Any, Any]]:
     if not isinstance(data, Mapping):
         raise UserError(
             f"arrays are given as a dict such as {{'x': inputs, 'y': targets}}, not a {type(data).__name__}"
@@ -62,20 +50,14 @@ def _arrays(data: Any) -> Callable[[Path], None]:
     arrays = {str(name): np.asarray(array) for name, array in data.items()}
     if odd := [name for name, array in arrays.items() if array.dtype.hasobject]:
         raise UserError(f"array {odd[0]!r} holds Python objects: give numbers or texts")
-
-    def write(path: Path) -> None:
-        with path.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-
-    return write
+    return arrays
 
 
-def _table(data: Any) -> Callable[[Path], None]:
+def _table(data: Any) -> pa.Table:
     try:
-        table = as_table(data)
+        return as_table(data)
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise UserError(f"the data cannot be made a table: {' '.join(str(error).split())}") from error
-    return lambda path: pq.write_table(table, path)
 
 
 def as_table(data: Any) -> pa.Table:
@@ -102,18 +84,14 @@ def as_table(data: Any) -> pa.Table:
         raise UserError(f"data must be {_ACCEPTED}, not a {type(data).__name__}")
     if not table.num_rows:
         raise UserError("the data have no rows")
-    columns = {name: _plain(column) for name, column in zip(table.column_names, table.columns, strict=True)}
-    return pa.table(columns)
+    return pa.table(dict(zip(table.column_names, map(_plain, table.columns), strict=True)))
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:
     """Return a column in one piece, its texts as strings, however the program holds them."""
     if pa.types.is_dictionary(column.type):
-        pieces = [piece.dictionary.cast(pa.string()) for piece in column.chunks]
-        column = pa.chunked_array(
-            [words.take(piece.indices) for words, piece in zip(pieces, column.chunks, strict=True)],
-            pa.string(),
-        )
+        words = [chunk.dictionary.cast(pa.string()).take(chunk.indices) for chunk in column.chunks]
+        column = pa.chunked_array(words, pa.string())
     kind = column.type
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind):
         column = column.cast(pa.string())
