@@ -67,22 +67,15 @@ def gathered(name: str, suffix: str, form: int, compose: Callable[[Path], str]) 
     return path
 
 
-def documents(library: Path, advance: Callable[[], None] = lambda: None) -> Iterator[str]:
-    """Yield the help topics in the order of their names, then each docstring under the name of what it describes.
+def documents(library: Path) -> Iterator[Document]:
+    """Yield the help topics in the order of their names, then the docstrings of each module.
 
     Args:
         library: Folder of the standard library's sources.
-        advance: Called after each file.
 
     Raises:
         EnvironmentFault: If the sources are not there.
     """
-    for document in named_documents(library, advance):
-        yield f"{document.name}\n\n{document.text}" if document.module else document.text
-
-
-def named_documents(library: Path, advance: Callable[[], None] = lambda: None) -> Iterator[Document]:
-    """Yield the help topics in the order of their names, then the docstrings of each module; see `documents`."""
     if not (library / _TOPICS).is_file():
         raise EnvironmentFault(
             f"this Python has no sources of its library in {library}, so data=pydocs cannot read them. "
@@ -92,7 +85,6 @@ def named_documents(library: Path, advance: Callable[[], None] = lambda: None) -
     yield from (Document("", name, topics[name].strip()) for name in sorted(topics))
     for name, path in sorted(_modules(library)):
         yield from _docstrings(name, path)
-        advance()
 
 
 def _topics(path: Path) -> dict[str, str]:

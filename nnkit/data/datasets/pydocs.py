@@ -31,4 +31,6 @@ class PyDocs(LongText):
 
 
 def _text(library: Path) -> str:
-    return "\n\n\n".join(documents(library)) + "\n"
+    # Each docstring under the name of what it describes.
+    texts = [f"{found.name}\n\n{found.text}" if found.module else found.text for found in documents(library)]
+    return "\n\n\n".join(texts) + "\n"

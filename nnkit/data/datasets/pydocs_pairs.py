@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from nnkit.data.datasets.documentation import gathered, named_documents
+from nnkit.data.datasets.documentation import documents, gathered
 from nnkit.data.pairs.documents import cut_sentences, paragraphs
 from nnkit.data.pairs.sentence_pairs import SentencePairs
 from nnkit.data.text.corpus import Corpus, TextSource
@@ -37,7 +37,7 @@ def _text(library: Path) -> str:
 
 def _documents(library: Path) -> Iterator[list[str]]:
     # A topic belongs to no module and is a document by itself.
-    for _, group in groupby(named_documents(library), lambda found: found.module or f"topic {found.name}"):
+    for _, group in groupby(documents(library), lambda found: found.module or f"topic {found.name}"):
         sentences = [
             sentence
             for found in group

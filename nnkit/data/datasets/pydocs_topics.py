@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nnkit.data.base import Split
-from nnkit.data.datasets.documentation import Document, gathered, named_documents
+from nnkit.data.datasets.documentation import Document, documents, gathered
 from nnkit.data.splits import settled_by_names
 from nnkit.data.text.classes import LabelledRows
 from nnkit.data.text.labelled_texts import LabelledTexts
@@ -95,14 +95,14 @@ class PyDocsTopics(LabelledTexts):
 
 def _lines(library: Path) -> str:
     """Return the content of the file in the cache: a JSON object on each line."""
-    rows = _unambiguous(_paragraphs(named_documents(library)))
+    rows = _unambiguous(_paragraphs(documents(library)))
     parts = _dealt(rows)
     records = ({"text": text, "topic": topic, "part": parts[topic, unit]} for text, topic, unit in rows)
     return "".join(json.dumps(record) + "\n" for record in records)
 
 
-def _paragraphs(documents: Iterable[Document]) -> Iterator[_Row]:
-    for document in documents:
+def _paragraphs(found: Iterable[Document]) -> Iterator[_Row]:
+    for document in found:
         topic = chapter_of(document.module)
         for paragraph in re.split(r"\n\s*\n", document.text) if topic else ():
             text = " ".join(paragraph.split())

@@ -479,12 +479,12 @@ def library(tmp_path, monkeypatch):
 
 def test_documentation_is_read_and_never_run(library):
     assert list(documents(library)) == [
-        "Topic a.",
-        "Topic b goes on.",
-        "one.f\n\nDo f.\n\nFirst.\n    More.",
-        "one.C\n\nA class",
-        "one.C.g\n\nDo g",
-        "pack\n\nThe pack.",
+        ("", "a", "Topic a."),
+        ("", "b", "Topic b goes on."),
+        ("one", "one.f", "Do f.\n\nFirst.\n    More."),
+        ("one", "one.C", "A class"),
+        ("one", "one.C.g", "Do g"),
+        ("pack", "pack", "The pack."),
     ]
     (library / "pydoc_data" / "topics.py").unlink()
     with pytest.raises(EnvironmentFault, match="no sources of its library"):
@@ -494,7 +494,8 @@ def test_documentation_is_read_and_never_run(library):
 def test_documentation_of_another_python_is_refused_by_its_version(library, tmp_path, monkeypatch):
     data = PyDocs(block_size=16)
     data.setup_data()
-    text = "\n\n\n".join(documents(library)) + "\n"
+    text = data.corpus().sources[0].path.read_text()
+    assert text.startswith("Topic a.\n\n\nTopic b goes on.\n\n\none.f\n\nDo f.")
     assert sum(count["characters"] for count in data.preprocessing["counts"].values()) == len(text)
     monkeypatch.setattr("platform.python_version", lambda: "4.0.1")
     (library / "one.py").write_text('"""Another one."""')
