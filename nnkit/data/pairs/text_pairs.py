@@ -14,13 +14,13 @@ from nnkit.data.pairs.pair_data import PairData
 from nnkit.data.pairs.parallel import complete, read_columns, read_parallel
 from nnkit.data.pairs.samples import PairedTexts
 from nnkit.data.reading.file_options import TextOptions
+from nnkit.data.reading.split_files import SplitFiles
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.reading.user_files import find_file
 from nnkit.data.splits import settled_by_sizes
 from nnkit.data.text.classes import keys_of
-from nnkit.data.text.columns import check_columns
+from nnkit.data.text.columns import check_columns, read_cells
 from nnkit.data.text.items import TextFiles, decoded_lines, is_table
-from nnkit.data.text.user_tables import UserTables
 from nnkit.errors import ConfigError, Problem, UserError
 
 _logger = logging.getLogger("nnkit")
@@ -111,14 +111,14 @@ class TextPairs(TextOptions, PairData):
         title = str(self.path or self.train_path)
         if all(map(self._is_plain, files.values())):
             return self._lines(title, {split: find_file(path) for split, path in files.items()})
-        tables = UserTables(title, {split: self._open_table(path) for split, path in files.items()})
-        known = self.unchanged(title, tables.fingerprint())
+        table = SplitFiles.of({split: self._open_table(path) for split, path in files.items()}, title)
+        known = self.unchanged(title, table.fingerprint())
         if self.is_new:
-            tables.say()
-        columns = self.preprocessing.get("columns") or self._choose(title, tables.first.names)
-        cells, keys = tables.read(columns, self.split_options)
+            table.say()
+        columns = self.preprocessing.get("columns") or self._choose(title, table.names)
+        cells = read_cells(table, columns)
         sides = complete(title, zip(cells["source"], cells["target"], strict=True), self.is_new, "rows")
-        kept = keys_of(keys, torch.tensor(sides.rows, dtype=torch.int64))
+        kept = keys_of(table.split_keys(self.split_options), torch.tensor(sides.rows, dtype=torch.int64))
         return PairedTexts(title, sides.sources, [(text,) for text in sides.targets], known, columns, kept)
 
     def _lines(self, title: str, paths: dict[Split, Path]) -> PairedTexts:

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal, Self
 
 import pyarrow as pa
+import torch
 
 from nnkit.data.reading.dialect import ReadOptions
+from nnkit.data.reading.split_columns import read_split_keys
 from nnkit.data.reading.table_file import TableFile, open_table
-from nnkit.data.splits import Split
+from nnkit.data.splits import Split, settled_by_sizes
+from nnkit.data.splitting import SplitKeys
 from nnkit.errors import UserError
 
 
@@ -23,6 +27,13 @@ class SplitFiles(TableFile):
     files: dict[Split, TableFile] = field(default_factory=dict)
     sizes: dict[Split, int] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, files: dict[Split, TableFile], title: str) -> Self:
+        """Join files that are opened; messages call them by the title."""
+        paths = [path for table in files.values() for path in table.paths]
+        parts = [part for table in files.values() for part in table.parts]
+        return cls(title, paths, parts, files["train"].reading, files)
+
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows; see `TableFile.batches`."""
         self.sizes = dict.fromkeys(self.files, 0)
@@ -30,6 +41,21 @@ class SplitFiles(TableFile):
             for batch in table.batches(columns or self.names):
                 self.sizes[split] += batch.num_rows
                 yield batch
+
+    def split_keys(self, options: dict[str, Any]) -> SplitKeys:
+        """Return what the rows are split by, once they have been read; see `read_split_keys`.
+
+        Rows with a file of their own are dealt out to no other split, whatever their group and time.
+        """
+        keys = read_split_keys(self.files["train"], options)
+        if len(self.sizes) > 1:
+            others = sum(self.sizes.values()) - self.sizes["train"]
+            name: Literal["groups", "times"]
+            for name in ("groups", "times"):
+                if name in keys:
+                    keys[name] = torch.cat([keys[name], keys[name].new_zeros(others)])
+            keys["settled"] = settled_by_sizes(self.sizes)
+        return keys
 
 
 def open_split_files(files: Mapping[Split, str], reading: ReadOptions) -> SplitFiles:
@@ -48,6 +74,4 @@ def open_split_files(files: Mapping[Split, str], reading: ReadOptions) -> SplitF
         lacking = [name for name in first.names if name not in table.names]
         if lacking:
             raise UserError(f"{table.title} lacks {lacking[0]!r}, which {first.title} has")
-    paths = [path for table in tables.values() for path in table.paths]
-    parts = [part for table in tables.values() for part in table.parts]
-    return SplitFiles(first.title, paths, parts, reading, tables)
+    return SplitFiles.of(tables, first.title)

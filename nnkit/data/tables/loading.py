@@ -13,11 +13,10 @@ from torch import Tensor
 from nnkit.data.reading.cells import Column, Datetimes, InMemory, MakeSink, Numbers, Texts
 from nnkit.data.reading.columns import Frame, read_frame
 from nnkit.data.reading.dialect import ReadOptions
-from nnkit.data.reading.split_columns import read_split_keys
 from nnkit.data.reading.split_files import SplitFiles, open_split_files
 from nnkit.data.reading.table_file import TableFile
 from nnkit.data.reading.values import NumberForm
-from nnkit.data.splits import Split, settled_by_sizes, split_of_word
+from nnkit.data.splits import Split, split_of_word
 from nnkit.data.splitting import SplitKeys
 from nnkit.data.tables.columns import ColumnOptions
 from nnkit.data.tables.targets import Target, read_targets
@@ -148,9 +147,7 @@ def load_table(
         for name in targets:
             _say_words(name, frame.columns[name])
         _say_cells(columns, frame.num_rows)
-    keys = read_split_keys(table, {key: getattr(source, key) for key in ("split_column", "group", "time")})
-    if len(table.sizes) > 1:
-        keys["settled"] = settled_by_sizes(table.sizes)
+    keys = table.split_keys({key: getattr(source, key) for key in ("split_column", "group", "time")})
     kept = {key: value[target.kept] if isinstance(value, Tensor) else value for key, value in keys.items()}
     return LoadedTable(targets, target, columns, left_out, frame.num_rows, cast(SplitKeys, kept))
 

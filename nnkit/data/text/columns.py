@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from nnkit.data.reading.split_files import SplitFiles
 from nnkit.errors import ConfigError, Problem
 from nnkit.suggest import absent
 
@@ -96,6 +97,30 @@ def check_columns(title: str, names: Sequence[str], given: Mapping[str, str | No
     ]
     if problems:
         raise ConfigError(problems)
+
+
+def read_cells(table: SplitFiles, columns: Mapping[str, str]) -> dict[str, list[str | None]]:
+    """Read columns of texts, the rows of all files one after the other.
+
+    Args:
+        table: The files of the splits.
+        columns: Names of the columns by what they are for, such as "text".
+
+    Returns:
+        The cells by what they are for, None where a typed file has none.
+
+    Raises:
+        UserError: If rows cannot be read.
+        ConfigError: If a file lacks a column.
+    """
+    for part in table.files.values():
+        check_columns(part.title, part.names, columns)
+    cells: dict[str, list[str | None]] = {key: [] for key in columns}
+    names = list(dict.fromkeys(columns.values()))
+    for chunk in table.texts(names):
+        for key, name in columns.items():
+            cells[key] += chunk[names.index(name)]
+    return cells
 
 
 def choose_columns(

@@ -14,13 +14,13 @@ from torch import Tensor
 from nnkit.data.base import Preprocessing
 from nnkit.data.reading.delimited import DelimitedPart
 from nnkit.data.reading.file_options import TextOptions
+from nnkit.data.reading.split_files import SplitFiles
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.reading.values import is_missing
 from nnkit.data.text.classes import LabelledRows
-from nnkit.data.text.columns import choose_columns
+from nnkit.data.text.columns import choose_columns, read_cells
 from nnkit.data.text.items import TextFiles
 from nnkit.data.text.labelled_texts import LabelledTexts
-from nnkit.data.text.user_tables import UserTables
 from nnkit.errors import ConfigError, Problem, UserError
 
 _logger = logging.getLogger("nnkit")
@@ -103,31 +103,33 @@ class TextTable(TextOptions, LabelledTexts):
         """
         paths = self.files_of_splits(self.path)
         title = str(self.path or self.train_path)
-        tables = UserTables(title, {split: open_table(path, self.reading) for split, path in paths.items()})
-        found = self.unchanged(title, tables.fingerprint())
+        table = SplitFiles.of({split: open_table(path, self.reading) for split, path in paths.items()}, title)
+        found = self.unchanged(title, table.fingerprint())
         if self.is_new:
-            tables.say()
-        columns = self.preprocessing.get("columns") or self._columns(title, tables.first)
-        cells, keys = tables.read(columns, self.split_options)
+            table.say()
+        columns = self.preprocessing.get("columns") or self._columns(table)
+        cells = read_cells(table, columns)
         return LabelledRows(
             title=title,
             columns=columns,
             texts=[(text or "").strip() for text in cells["text"]],
-            labels=self._labels(title, columns["target"], cells["target"], self._missing(tables.first)),
+            labels=self._labels(
+                title, columns["target"], cells["target"], self._missing(table.files["train"])
+            ),
             fingerprint=found,
-            split_keys=keys,
+            split_keys=table.split_keys(self.split_options),
         )
 
-    def _columns(self, title: str, table: TableFile) -> dict[str, str]:
+    def _columns(self, table: TableFile) -> dict[str, str]:
         first = next(table.texts(table.names), None)
         if first is None:
-            raise UserError(f"{title} holds column names but no rows")
+            raise UserError(f"{table.title} holds column names but no rows")
         sample = {name: cells[:_SAMPLE] for name, cells in zip(table.names, first, strict=True)}
         for name in (self.split_column, self.group, self.time):
             sample.pop(str(name), None)
         # A name such as 2020 comes as a number.
         text, target = (None if name is None else str(name) for name in (self.text, self.target))
-        return choose_columns(title, sample, text, target, report=self.is_new)
+        return choose_columns(table.title, sample, text, target, report=self.is_new)
 
     def _missing(self, table: TableFile) -> tuple[str, ...] | None:
         """Return the words for a missing label: none where a file has null for it, unless the user names some."""
