@@ -70,6 +70,16 @@ def find_encoding(path: Path) -> Encoding:
     return Encoding("utf-8")
 
 
+def encoding_unless_plain(path: Path, given: str | None) -> str | None:
+    """Return the codec of a run's own files for another file, None where that one is plainly in a codec of its own."""
+    if given is None:
+        return None
+    try:
+        return given if find_encoding(path).is_guess else None
+    except UserError:
+        return given
+
+
 def _not_utf8(path: Path) -> Encoding:
     for name in ("gb18030", "cp1252"):
         decoder = codecs.getincrementaldecoder(name)()

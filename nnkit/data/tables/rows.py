@@ -27,7 +27,7 @@ from nnkit.data.reading.cells import (
 from nnkit.data.reading.columns import reader_for
 from nnkit.data.reading.dates import DateForm
 from nnkit.data.reading.dialect import ReadOptions
-from nnkit.data.reading.encodings import find_encoding
+from nnkit.data.reading.encodings import encoding_unless_plain
 from nnkit.data.reading.table_file import TableFile, as_strings, open_table
 from nnkit.data.reading.values import is_missing
 from nnkit.data.sampler import Draw
@@ -254,9 +254,12 @@ def read_row_batches(
     opened: list[TableFile | ReadBatch] = []
     for item in items:
         try:
-            table = open_table(item, _reading_of(item, reading))
-            if reading.delimiter and reader.lacking(table):
-                table = open_table(item, replace(_reading_of(item, reading), delimiter=None))
+            own = reading
+            if Path(item).is_file():
+                own = replace(reading, encoding=encoding_unless_plain(Path(item), reading.encoding))
+            table = open_table(item, own)
+            if own.delimiter and reader.lacking(table):
+                table = open_table(item, replace(own, delimiter=None))
             reader.check(table, keep)
             opened.append(table)
         except ConfigError:
@@ -280,17 +283,6 @@ def read_row_batches(
         except UserError as error:
             # The rows before those that cannot be read are answered.
             yield ReadBatch([found.title], None, {0: str(error)})
-
-
-def _reading_of(item: str, reading: ReadOptions) -> ReadOptions:
-    """Return how a file is to be read: its own encoding is taken where that is certain, else that of the run's file."""
-    path = Path(item)
-    if reading.encoding is None or not path.is_file():
-        return reading
-    try:
-        return reading if find_encoding(path).is_guess else replace(reading, encoding=None)
-    except UserError:
-        return reading
 
 
 def _batches(

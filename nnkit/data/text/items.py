@@ -13,7 +13,7 @@ import torch
 
 from nnkit.batches import Batch
 from nnkit.data.read_batch import ReadBatch, grouped, has_target
-from nnkit.data.reading.encodings import find_encoding, to_text
+from nnkit.data.reading.encodings import encoding_unless_plain, find_encoding, to_text
 from nnkit.data.reading.user_files import find_file, is_file, numbered_lines, open_bytes
 from nnkit.errors import ConfigError, NnkitError, UserError
 from nnkit.suggest import absent
@@ -160,7 +160,7 @@ def _rows(item: str, files: TextFiles) -> Iterator[Item]:
     from nnkit.data.reading.dialect import ReadOptions
     from nnkit.data.reading.table_file import open_table
 
-    encoding = _own_encoding(Path(item), files.encoding) if Path(item).is_file() else None
+    encoding = encoding_unless_plain(Path(item), files.encoding) if Path(item).is_file() else None
     reading = ReadOptions(encoding=encoding, header=files.header, quotes=files.quotes)
     table = open_table(item, reading)
     column = next((name for name in files.columns if name in table.names), None)
@@ -192,19 +192,9 @@ def _rows(item: str, files: TextFiles) -> Iterator[Item]:
             yield Item(name, text or "", "", found if target else None, tuple(kept))
 
 
-def _own_encoding(path: Path, given: str | None) -> str | None:
-    """Return the codec of the run's own files where a file is not plainly in another one; None: it is found out."""
-    if given is None or path.suffix in _TABLES[5:]:
-        return None
-    try:
-        return given if find_encoding(path).is_guess else None
-    except UserError:
-        return given
-
-
 def _text_lines(item: str, encoding: str | None) -> Iterator[Item]:
     path = find_file(item)
-    lines = decoded_lines(path, _own_encoding(path, encoding), report=True, newline=None)
+    lines = decoded_lines(path, encoding_unless_plain(path, encoding), report=True, newline=None)
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield Item(f"{item}:{number}", line)
