@@ -13,8 +13,8 @@ from nnkit.data.pairs.documents import DocumentRule, Documents, EncodedDocuments
 from nnkit.data.pairs.sentence_samples import NUM_SPECIAL, SentencePairSamples, masked_pair
 from nnkit.data.sampler import LengthSampler
 from nnkit.data.splits import SPLITS
-from nnkit.data.text.corpus import Corpus, check_named, named_texts
-from nnkit.data.text.corpus_data import CorpusData
+from nnkit.data.text.corpus import Corpus
+from nnkit.data.text.corpus_data import CorpusData, NamedText
 from nnkit.data.text.items import TextFiles, read_texts
 from nnkit.data.text.samples import report_share
 from nnkit.data.text.token_cache import Scan
@@ -39,16 +39,10 @@ class SentencePairs(CorpusData):
 
     Each document is in one split; those of one sentence are left out. The vocabulary is learnt from the training
     documents. Token ids are prepared once, kept in the cache, and mapped into memory; pairs and their masked tokens
-    are drawn anew each epoch, see `SentencePairSamples`. Batches hold pairs of similar length. As logits are large, an
-    evaluation batch is as large as a training batch by default.
+    are drawn anew each epoch, see `SentencePairSamples`. Batches hold pairs of similar length.
 
     Attributes:
-        tokenizer: characters, bytes, words, bpe or wordpiece.
-        max_vocab: Tokens at most, the four special ones included; None: every character, 20,000 words, 4,096 of bpe and
-            wordpiece.
         max_length: Tokens of a pair, at most, special ones included.
-        val_fraction: Share of the documents held out for validation; 0: none.
-        test_fraction: Share of the documents held out for the test; 0: none.
         split_seed: Seed of the split; the split does not depend on `seed`.
 
     Raises:
@@ -56,21 +50,13 @@ class SentencePairs(CorpusData):
     """
 
     tokenizer: TokenizerKind = "wordpiece"
-    max_vocab: int | None = None
     max_length: int = 128
-    val_fraction: float = 0.05
-    test_fraction: float = 0.05
     split_seed: int = 0
-    batch_size: int = 32
     # How the files are read; options of those that a user names.
     documents: DocumentRule = field(default="blank_lines", init=False)
     sentences: SentenceRule = field(default="lines", init=False)
 
-    fact_names = ("vocab_size",)
-    inherited = ("tokenizer",)
-    is_checked = True
     split_by = ("documents", "sentences", "val_fraction", "test_fraction", "split_seed")
-    least_eval_batch = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -215,29 +201,14 @@ def _bert(spec: dict[str, Any]) -> BertTokenizer:
 
 
 @dataclass(kw_only=True, eq=False)
-class TextPairsFile(SentencePairs):
-    """A file, a folder (all .txt and .md files below it, in the order of their names), or a list of these.
+class TextPairsFile(NamedText, SentencePairs):
+    """Documents in files that a user names.
 
     Attributes:
-        path: The file, folder, or list of them; plain or .gz.
-        encoding: The files' codec; None: UTF-8.
         documents: Whether a document ends at "blank_lines", as in the files of BERT's own code, or with its file
             ("files").
         sentences: Whether each of the "lines" is a sentence, as there, or "punctuation" ends one.
-
-    Raises:
-        ValueError: If no path is given or an option is out of range.
     """
 
-    path: str | Sequence[str] | None = None
-    encoding: str | None = None
     documents: DocumentRule = "blank_lines"
     sentences: SentenceRule = "lines"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_named(self.path, self.encoding)
-
-    def corpus(self) -> Corpus:
-        """List the files."""
-        return named_texts(self.path, self.encoding)

@@ -16,14 +16,13 @@ from nnkit.data.reading.user_files import find_file
 from nnkit.data.splits import SPLIT_TITLES, SPLITS
 from nnkit.data.text.corpus import (
     Corpus,
-    check_named,
     named_texts,
     read_all,
     read_text,
     shown,
     whole_words,
 )
-from nnkit.data.text.corpus_data import CorpusData
+from nnkit.data.text.corpus_data import CorpusData, NamedText
 from nnkit.data.text.items import Item, read_items, stdin_lines
 from nnkit.data.text.samples import EvaluationBlocks, TrainingWindows, Windows
 from nnkit.data.text.token_cache import Scan, Write, cached_tokens, learnt_spec, scan
@@ -56,36 +55,23 @@ class LongText(CorpusData):
     The text is cut by position: first the training split, then validation, then test. A tokenizer of characters has
     every character of the whole text and no unknown token, as in nanoGPT; nothing else is learnt from the held-out
     splits. Words, bpe and wordpiece are learnt from the training split. Token ids are prepared once, kept in the
-    cache, and mapped into memory. As logits are large, an evaluation batch is as large as a training batch by default.
+    cache, and mapped into memory.
 
     Attributes:
-        tokenizer: characters, bytes, words, bpe or wordpiece.
-        max_vocab: Tokens at most; None: every character, 20,000 words, 4,096 of bpe and wordpiece.
         block_size: Tokens the model reads at a time.
         windows: What is trained on: blocks at "random" places, drawn anew each epoch, or "blocks" side by side.
-        val_fraction: Share of the text held out for validation; 0: none.
-        test_fraction: Share of the text held out for the test; 0: none.
         eval_block_size: Tokens read at a time in validation and test; None: block_size.
 
     Raises:
         ValueError: If an option is out of range.
     """
 
-    tokenizer: TokenizerKind = "characters"
-    max_vocab: int | None = None
     block_size: int = 128
     windows: Windows = "random"
-    val_fraction: float = 0.05
-    test_fraction: float = 0.05
     eval_block_size: int | None = None
-    batch_size: int = 32
     encoding: str | None = field(default=None, init=False)
 
-    fact_names = ("vocab_size",)
-    inherited = ("tokenizer",)
-    is_checked = True
     split_by = ("val_fraction", "test_fraction")
-    least_eval_batch = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -229,29 +215,8 @@ class LongText(CorpusData):
 
 
 @dataclass(kw_only=True, eq=False)
-class TextFile(LongText):
-    """A file, a folder (all .txt and .md files below it, in the order of their names), or a list of these.
-
-    Files may be plain or .gz; each begins on a line of its own. Links that lead out of a folder are not followed.
-
-    Attributes:
-        path: The file, folder, or list of them.
-        encoding: The files' codec; None: UTF-8.
-
-    Raises:
-        ValueError: If no path is given or an option is out of range.
-    """
-
-    path: str | Sequence[str] | None = None
-    encoding: str | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_named(self.path, self.encoding)
-
-    def corpus(self) -> Corpus:
-        """List the files."""
-        return named_texts(self.path, self.encoding)
+class TextFile(NamedText, LongText):
+    """A text in files that a user names, each of which begins on a line of its own."""
 
 
 @dataclass(frozen=True)
