@@ -1,5 +1,6 @@
 """What a table's model is to predict: a class, real values or labels, and the rows that have them."""
 
+import ast
 import json
 import logging
 import re
@@ -269,33 +270,40 @@ def read_labels(name: str, column: Column, separator: str | None = None) -> Targ
     return Target(torch.from_numpy(table[column.codes]), torch.arange(num_rows), names, tuple(findings))
 
 
-def labels_of(cells: Sequence[str], separator: str | None) -> list[list[str]]:
+def labels_of(cells: Sequence[str], separator: str | None) -> list[tuple[str, ...]]:
     """Return the labels of each cell.
 
     Args:
-        cells: Such as ``a|b``; all may be lists of JSON.
+        cells: Such as ``a|b``, or lists.
         separator: What stands between two labels; None: "|", ";" or ",", the first that occurs.
     """
-    lists = [_listed(value) for value in cells]
-    if all(labels is not None for labels in lists):
-        return [labels or [] for labels in lists]
     sign = separator or _separator_of(cells) or _SEPARATORS[0]
-    return [[label.strip() for label in value.split(sign) if label.strip()] for value in cells]
+    return [labels_in(value, sign) for value in cells]
 
 
 def _separator_of(cells: Sequence[str]) -> str | None:
     """Return the sign that separates labels; None where cells are lists, or hold one label each."""
-    if all(_listed(value) is not None for value in cells):
-        return None
-    return next((sign for sign in _SEPARATORS if any(sign in value for value in cells)), None)
+    plain = [value for value in cells if listed_labels(value) is None]
+    return next((sign for sign in _SEPARATORS if any(sign in value for value in plain)), None)
 
 
-def _listed(value: str) -> list[str] | None:
-    """Return the labels of a JSON list, None if a cell holds something else."""
-    if not value.startswith("["):
+def labels_in(cell: str, separator: str) -> tuple[str, ...]:
+    """Return the labels in a cell, each once; all of it is one where the separator is "" and it is no list."""
+    labels = listed_labels(cell)
+    if labels is None:
+        labels = cell.split(separator) if separator else [cell]
+    return tuple(dict.fromkeys(label.strip() for label in labels if label.strip()))
+
+
+def listed_labels(cell: str) -> list[str] | None:
+    """Return the labels of a list as JSON or Python writes it; None where the cell holds none."""
+    if not (cell.startswith("[") and cell.endswith("]")):
         return None
-    try:
-        labels = json.loads(value)
-    except ValueError:
-        return None
-    return [label.strip() if isinstance(label, str) else json.dumps(label) for label in labels]
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            found = parse(cell)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, list):
+            return [label if isinstance(label, str) else json.dumps(label) for label in found]
+    return None

@@ -21,6 +21,26 @@ _logger = logging.getLogger("nnkit")
 _LISTED = 5
 
 
+class ClassOf:
+    """Tells the number of a class by what a table calls it: where all classes are numbers, 1 and 1.0 are one.
+
+    Args:
+        names: Names of the classes.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._places = {name: place for place, name in enumerate(names)}
+        numbers = {parse_number(name): place for place, name in enumerate(names)}
+        are_numbers = all(number is not None and math.isfinite(number) for number in numbers)
+        self._numbers = numbers if are_numbers else {}
+
+    def __call__(self, cell: str | None) -> int:
+        """Return the number of the class, -1 for another one or none."""
+        name = (cell or "").strip()
+        place = self._places.get(name, -1)
+        return self._numbers.get(parse_number(name), -1) if place < 0 and self._numbers else place
+
+
 class Truths:
     """Turns columns of targets into the targets of a run, and counts the labels that are no classes of it.
 
@@ -42,12 +62,7 @@ class Truths:
         class_names: list[str] | None = learnt.get("class_names")
         self.kind: Literal["number", "text"] = "number" if class_names is None else "text"
         self._is_multi, self._separator = is_multi, separator
-        self._classes = {name: place for place, name in enumerate(class_names or ())}
-        # 1 and 1.0 are one class where all are numbers.
-        numbers = {parse_number(name): place for name, place in self._classes.items()}
-        self._numbers = (
-            numbers if all(number is not None and math.isfinite(number) for number in numbers) else {}
-        )
+        self._num_classes, self._class_of = len(class_names or ()), ClassOf(class_names or ())
         self._unknown = Counter[str]()
 
     def of(self, columns: Sequence[Column]) -> Tensor:
@@ -78,7 +93,7 @@ class Truths:
 
     def _label_rows(self, column: Texts) -> NDArray[np.float32]:
         counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.values)).tolist()
-        table = np.zeros((len(column.values) + 1, len(self._classes)), np.float32)
+        table = np.zeros((len(column.values) + 1, self._num_classes), np.float32)
         for row, labels in enumerate(labels_of(column.values, self._separator)):
             places = [self._class(label, counts[row]) for label in labels]
             table[row, [place for place in places if place >= 0]] = 1
@@ -89,9 +104,7 @@ class Truths:
         return np.array([*table, np.nan], np.float32)[column.codes]
 
     def _class(self, text: str, count: int) -> int:
-        place = self._classes.get(text)
-        if place is None:
-            place = self._numbers.get(parse_number(text), -1)
+        place = self._class_of(text)
         if place < 0:
             self._unknown[text] += count
         return place

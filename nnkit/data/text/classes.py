@@ -11,7 +11,6 @@ from torch import Tensor
 
 from nnkit.data.base import Split
 from nnkit.data.reading.cells import Texts
-from nnkit.data.reading.values import parse_number
 from nnkit.data.tables.targets import read_target
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.suggest import some_of
@@ -76,29 +75,6 @@ class Classified:
     target: Tensor
     class_names: list[str]
     rows: dict[Split, Tensor]
-
-
-class ClassOf:
-    """Tells the number of a class by what a table calls it: where all classes are numbers, 1 and 1.0 are one.
-
-    Args:
-        names: Names of the classes.
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._places = {name: place for place, name in enumerate(names)}
-        numbers = {parse_number(name): place for place, name in enumerate(names)}
-        self._numbers = {number: place for number, place in numbers.items() if number is not None}
-        self._are_numbers = len(self._numbers) == len(names)
-
-    def __call__(self, cell: str | None) -> int:
-        """Return the number of the class, -1 for another one or none."""
-        name = (cell or "").strip()
-        place = self._places.get(name, -1)
-        if place < 0 and self._are_numbers:
-            number = parse_number(name)
-            place = -1 if number is None else self._numbers.get(number, -1)
-        return place
 
 
 def classify(labelled: LabelledRows, split_rows: SplitRows, report: bool) -> Classified:

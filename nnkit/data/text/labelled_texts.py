@@ -14,7 +14,8 @@ from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.read_batch import ReadBatch
 from nnkit.data.sampler import Draw, LengthSampler, padding_share
 from nnkit.data.splits import SPLITS
-from nnkit.data.text.classes import Classified, ClassOf, LabelledRows, classify
+from nnkit.data.tables.truths import ClassOf
+from nnkit.data.text.classes import Classified, LabelledRows, classify
 from nnkit.data.text.items import Item, TextFiles, batches_of, read_texts
 from nnkit.data.text.samples import (
     EncodedTexts,

@@ -1,7 +1,5 @@
 """Labelled texts of a user's table: a file of any kind that `open_table` reads, a folder of them, or one a split."""
 
-import ast
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,6 +15,7 @@ from nnkit.data.reading.file_options import TextOptions
 from nnkit.data.reading.split_files import SplitFiles
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.reading.values import is_missing
+from nnkit.data.tables.targets import labels_in, listed_labels
 from nnkit.data.text.classes import LabelledRows
 from nnkit.data.text.columns import choose_columns, read_cells
 from nnkit.data.text.items import TextFiles
@@ -89,7 +88,7 @@ class TextTable(TextOptions, LabelledTexts):
         def read(cell: str | None) -> Tensor:
             if cell is None or (cell.strip() and is_missing(cell, self.reading.missing)):
                 return torch.full((1, len(names)), torch.nan)
-            labels = set(_cut(cell.strip(), separator))
+            labels = set(labels_in(cell.strip(), separator))
             return torch.tensor([[float(name in labels) for name in names]])
 
         return read
@@ -168,14 +167,14 @@ class TextTable(TextOptions, LabelledTexts):
         separator = self.preprocessing.get("target_separator", self.target_separator)
         if separator is None:
             separator = _likely_separator(labels, 0.0) or ""
-            if self.is_new and not any(_listed(label or "") for label in labels):
+            if self.is_new and not any(listed_labels(label or "") for label in labels):
                 found = f"are separated by {separator!r}" if separator else "stand alone in their cells"
                 _logger.warning("%s: labels in column %r %s (data.target_separator)", title, column, found)
         separator = self._separator = _SPELT.get(separator, separator)
         empty = sum(label == "" for label in labels)
         if empty and self.is_new:
             _logger.warning("%s: %s texts have an empty cell in %r: no label", title, f"{empty:,}", column)
-        return [None if label is None else _cut(label, separator) for label in labels]
+        return [None if label is None else labels_in(label, separator) for label in labels]
 
 
 def _refuse_several(title: str, column: str, labels: Sequence[str | None], separator: str | None) -> None:
@@ -184,7 +183,9 @@ def _refuse_several(title: str, column: str, labels: Sequence[str | None], separ
         return
     found = _likely_separator(labels, _MANY) if separator is None else separator
     several = [
-        label for label in labels if label and (_listed(label) is not None or (found and found in label))
+        label
+        for label in labels
+        if label and (listed_labels(label) is not None or (found and found in label))
     ]
     if not several:
         return
@@ -206,31 +207,9 @@ def _likely_separator(labels: Sequence[str | None], share: float) -> str | None:
     different = dict.fromkeys(cells)
     for separator in _SEPARATORS:
         having = sum(separator in cell for cell in cells)
-        parts = [part for cell in different for part in _cut(cell, separator)]
+        parts = [part for cell in different for part in labels_in(cell, separator)]
         # Names have commas as well: there they must make many classes out of few labels.
         most = len(different) if separator == "," else len(parts)
         if having > share * len(cells) and len(set(parts)) < most:
             return separator
-    return None
-
-
-def _cut(label: str, separator: str) -> tuple[str, ...]:
-    """Return the labels in a cell, each once."""
-    parts = _listed(label)
-    if parts is None:
-        parts = label.split(separator) if separator else [label]
-    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
-
-
-def _listed(label: str) -> list[str] | None:
-    """Return the labels of a list as JSON or Python writes it; None where the cell holds none."""
-    if not (label.startswith("[") and label.endswith("]")):
-        return None
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            found = parse(label)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        if isinstance(found, list):
-            return [part if isinstance(part, str) else json.dumps(part) for part in found]
     return None
