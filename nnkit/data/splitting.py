@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -20,6 +20,12 @@ class SplitKeys(TypedDict, total=False):
     times: Tensor
     settled: Tensor
     time_text: Callable[[float], str]
+
+
+def keys_of(keys: SplitKeys, rows: Tensor) -> SplitKeys:
+    """Return what some of the rows are split by, from what all of them are."""
+    found = {key: value[rows] if isinstance(value, Tensor) else value for key, value in keys.items()}
+    return cast(SplitKeys, found)
 
 
 def make_splits(

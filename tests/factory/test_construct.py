@@ -69,7 +69,7 @@ class Plain(TableData):
         self.extra = extra
 
     def source(self) -> TableSource:
-        return TableSource({})
+        return TableSource(files={})
 
 
 @dataclass(kw_only=True, eq=False)

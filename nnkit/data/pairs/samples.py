@@ -12,6 +12,7 @@ from torch import Tensor
 from nnkit.batches import IGNORED, PairBatch
 from nnkit.data.base import Samples, Split
 from nnkit.data.sampler import Draw
+from nnkit.data.splitting import SplitKeys
 from nnkit.data.text.classes import SplitRows
 from nnkit.data.text.samples import EncodedTexts, encode_texts
 from nnkit.data.tokenizing import (
@@ -137,7 +138,7 @@ class PairedTexts:
     targets: Sequence[Sequence[str]]
     fingerprint: str
     columns: dict[str, str] | None = None
-    split_keys: Mapping[str, Any] = field(default_factory=dict)
+    split_keys: SplitKeys = field(default_factory=SplitKeys)
 
     def rows(self, split_rows: SplitRows) -> dict[Split, Tensor]:
         """Return which pairs make up each split, int64; a group is in one of them, unless splits are settled.

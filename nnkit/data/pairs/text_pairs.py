@@ -18,7 +18,7 @@ from nnkit.data.reading.split_files import SplitFiles
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.reading.user_files import find_file
 from nnkit.data.splits import settled_by_sizes
-from nnkit.data.text.classes import keys_of
+from nnkit.data.splitting import SplitKeys, keys_of
 from nnkit.data.text.columns import check_columns, read_cells
 from nnkit.data.text.items import TextFiles, decoded_lines, is_table
 from nnkit.errors import ConfigError, Problem, UserError
@@ -129,7 +129,7 @@ class TextPairs(TextOptions, PairData):
         settled = settled_by_sizes({split: len(sides.sources) for split, sides in read.items()})
         sources = [text for sides in read.values() for text in sides.sources]
         targets = [(text,) for sides in read.values() for text in sides.targets]
-        keys = {"settled": settled} if len(read) > 1 else {}
+        keys = SplitKeys(settled=settled) if len(read) > 1 else SplitKeys()
         return PairedTexts(title, sources, targets, known, split_keys=keys)
 
     def _is_plain(self, path: str) -> bool:

@@ -17,7 +17,6 @@ from nnkit.data.reading.cells import InMemory, MakeSink
 from nnkit.data.reading.table_file import find_files
 from nnkit.data.sampler import Draw
 from nnkit.data.tables.columns import (
-    ColumnOptions,
     Features,
     LearntColumn,
     MakeArray,
@@ -200,7 +199,7 @@ class TableData(DataModule):
         )
         if not counts["train"]:
             raise UserError(f"{source.title} has no rows to train on")
-        learnt, dropped = learn_columns(loaded.columns, rows["train"].numpy(), source.columns)
+        learnt, dropped = learn_columns(loaded.columns, rows["train"].numpy(), source)
         dropped = {**loaded.left_out, **dropped}
         for name, reason in dropped.items():
             _logger.warning("column %r is left out: %s", name, reason)
@@ -274,15 +273,9 @@ class TableData(DataModule):
 
         Columns that were not trained on are ignored.
         """
-        for read in self.read_batches(items, self.read_at_once):
-            row = 0
-            for place, name in enumerate(read.names):
-                if place in read.problems:
-                    yield name, read.problems[place]
-                    continue
-                batch: Any = read.batch
-                yield name, type(batch)(*(part[row : row + 1] for part in batch))
-                row += 1
+        for read in self.read_batches(items, 1):
+            batch: Any = read.batch
+            yield read.names[0], read.problems.get(0, batch)
 
     def read_batches(self, items: Sequence[str], size: int, keep: Sequence[str] = ()) -> Iterator[ReadBatch]:
         """Read the rows of tables in batches; see `DataModule.read_batches`."""
@@ -295,7 +288,7 @@ class TableData(DataModule):
             TableSamples,
             reading=source.reading,
             keep=keep,
-            ids=source.columns.id,
+            ids=source.id,
         )
 
 
@@ -346,6 +339,4 @@ class ShippedTable(TableData):
 
     def source(self) -> TableSource:
         """Return the file that comes with nnkit; all of its columns are read."""
-        return TableSource(
-            {"train": str(SHIPPED / self.file)}, target=(self.target,), columns=ColumnOptions(drop=())
-        )
+        return TableSource(files={"train": str(SHIPPED / self.file)}, target=(self.target,), drop=())

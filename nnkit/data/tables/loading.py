@@ -4,11 +4,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from nnkit.data.reading.cells import Column, Datetimes, InMemory, MakeSink, Numbers, Texts
 from nnkit.data.reading.columns import Frame, read_frame
@@ -17,7 +15,7 @@ from nnkit.data.reading.split_files import SplitFiles, open_split_files
 from nnkit.data.reading.table_file import TableFile
 from nnkit.data.reading.values import NumberForm
 from nnkit.data.splits import Split, split_of_word
-from nnkit.data.splitting import SplitKeys
+from nnkit.data.splitting import SplitKeys, keys_of
 from nnkit.data.tables.columns import ColumnOptions
 from nnkit.data.tables.targets import Target, read_targets
 from nnkit.errors import ConfigError, Problem, UserError
@@ -35,8 +33,8 @@ _EXAMINED = 1_000
 _NAMES = ("data.target", "data.split_column", "data.group", "data.time")
 
 
-@dataclass(frozen=True)
-class TableSource:
+@dataclass(frozen=True, kw_only=True)
+class TableSource(ColumnOptions):
     """Where a table is and what the user says of it.
 
     Attributes:
@@ -44,7 +42,6 @@ class TableSource:
         target: Names of the columns to predict; empty: found out.
         target_separator: What stands between two labels of a cell; None: found out.
         categorical: Columns of numbers that are names of categories.
-        columns: What to do with columns.
         split_column: Column that says which split a row is in.
         group: Column whose values keep their rows together.
         time: Column in whose order rows are split.
@@ -55,7 +52,6 @@ class TableSource:
     target: tuple[str, ...] = ()
     target_separator: str | None = None
     categorical: tuple[str, ...] = ()
-    columns: ColumnOptions = field(default_factory=ColumnOptions)
     split_column: str | None = None
     group: str | None = None
     time: str | None = None
@@ -125,8 +121,8 @@ def load_table(
         ConfigError: If the table lacks a column that the source names, or the target cannot be what it is to be.
     """
     targets = _target_names(table, source)
-    left_out = {name: "named in data.id" for name in source.columns.id}
-    left_out |= {name: "named in data.drop" for name in source.columns.drop or ()}
+    left_out = {name: "named in data.id" for name in source.id}
+    left_out |= {name: "named in data.drop" for name in source.drop or ()}
     if source.split_column is not None:
         left_out[source.split_column] = "says which split a row is in"
     if source.group is not None:
@@ -148,16 +144,15 @@ def load_table(
             _say_words(name, frame.columns[name])
         _say_cells(columns, frame.num_rows)
     keys = table.split_keys({key: getattr(source, key) for key in ("split_column", "group", "time")})
-    kept = {key: value[target.kept] if isinstance(value, Tensor) else value for key, value in keys.items()}
-    return LoadedTable(targets, target, columns, left_out, frame.num_rows, cast(SplitKeys, kept))
+    return LoadedTable(targets, target, columns, left_out, frame.num_rows, keys_of(keys, target.kept))
 
 
 def _target_names(table: TableFile, source: TableSource) -> list[str]:
     """Return the columns to predict, all columns that the source names held against the table."""
     given: dict[str, tuple[str, ...]] = {
         "data.target": source.target,
-        "data.drop": source.columns.drop or (),
-        "data.id": source.columns.id,
+        "data.drop": source.drop or (),
+        "data.id": source.id,
         "data.categorical": source.categorical,
         "data.split_column": (source.split_column,) if source.split_column else (),
         "data.group": (source.group,) if source.group else (),

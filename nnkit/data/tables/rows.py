@@ -1,4 +1,4 @@
-"""TableRows of a table that a user names for a trained run: some at a time, with what is wrong with a row."""
+"""Rows of a table that a user names for a trained run: some at a time, with what is wrong with a row."""
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ _KINDS: dict[str, Kind] = {"number": "number", "date": "date"}
 
 @dataclass(frozen=True)
 class TableRows:
-    """TableRows that follow each other in a table.
+    """Rows that follow each other in a table.
 
     Attributes:
         first: Number of the first one, counted from 1.
@@ -239,7 +239,7 @@ def read_row_batches(
 
     Args:
         items: Tables as `open_table` takes them; "-" is standard input.
-        size: TableRows of a batch, at most.
+        size: Rows of a batch, at most.
         learnt: What the run has learnt.
         truths: What reads the targets.
         make_samples: Gathers batches of encoded features, targets and the numbers of rows.

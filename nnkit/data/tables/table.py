@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from nnkit.data.reading.file_options import ValueOptions
 from nnkit.data.tables.base import TableData
-from nnkit.data.tables.columns import ColumnOptions
 from nnkit.data.tables.loading import TableSource
 
 
@@ -67,12 +66,10 @@ class Table(ValueOptions, TableData):
             target=_texts(target),
             target_separator=self.target_separator,
             categorical=_texts(self.categorical),
-            columns=ColumnOptions(
-                None if self.drop is None else _texts(self.drop),
-                _texts(self.id),
-                self.max_categories,
-                self.max_vectors,
-            ),
+            drop=None if self.drop is None else _texts(self.drop),
+            id=_texts(self.id),
+            max_categories=self.max_categories,
+            max_vectors=self.max_vectors,
             **{
                 name: None if split[name] is None else str(split[name])
                 for name in ("split_column", "group", "time")

@@ -1,7 +1,7 @@
 """Texts with labels as they were read, and the classes that are made of the labels."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nnkit.data.base import Split
 from nnkit.data.reading.cells import Texts
+from nnkit.data.splitting import SplitKeys, keys_of
 from nnkit.data.tables.targets import read_target
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.suggest import some_of
@@ -41,7 +42,7 @@ class LabelledRows:
     texts: list[str]
     labels: Sequence[str | tuple[str, ...] | None]
     fingerprint: str
-    split_keys: Mapping[str, Any] = field(default_factory=dict)
+    split_keys: SplitKeys = field(default_factory=SplitKeys)
 
     def take(self, rows: list[int]) -> "LabelledRows":
         """Return some of the texts."""
@@ -52,11 +53,6 @@ class LabelledRows:
             labels=[self.labels[row] for row in rows],
             split_keys=keys_of(self.split_keys, places),
         )
-
-
-def keys_of(keys: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
-    """Return what some of the rows are split by, from what all of them are."""
-    return {key: value[rows] if isinstance(value, Tensor) else value for key, value in keys.items()}
 
 
 @dataclass(frozen=True)
