@@ -1,6 +1,6 @@
 """The columns of a table that its rows are split by: groups, times, and words that name the split."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,26 @@ from nnkit.data.splits import SplitOptions, settled_by_words
 from nnkit.data.splitting import SplitKeys
 from nnkit.errors import ConfigError, UserError
 from nnkit.suggest import absent
+
+
+def check_columns(title: str, names: Sequence[str], given: Mapping[str, str | None]) -> None:
+    """Refuse columns that a table lacks.
+
+    Args:
+        title: The table, for messages.
+        names: Its columns.
+        given: The wanted ones by the name of their option; None: none.
+
+    Raises:
+        ConfigError: If there are any.
+    """
+    problems = [
+        absent(f"data.{key}", title, name, names)
+        for key, name in given.items()
+        if name is not None and name not in names
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def read_split_keys(table: TableFile, options: dict[str, Any]) -> SplitKeys:
@@ -37,13 +57,7 @@ def read_split_keys(table: TableFile, options: dict[str, Any]) -> SplitKeys:
         for key in ("group", "time", "split_column")
         if (name := getattr(chosen, key)) is not None
     }
-    problems = [
-        absent(f"data.{key}", table.title, name, table.names)
-        for key, name in named.items()
-        if name not in table.names
-    ]
-    if problems:
-        raise ConfigError(problems)
+    check_columns(table.title, table.names, named)
     keys = SplitKeys()
     if "group" in named:
         keys["groups"] = _groups(table, named["group"])

@@ -5,9 +5,9 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from nnkit.data.reading.split_columns import check_columns
 from nnkit.data.reading.split_files import SplitFiles
 from nnkit.errors import ConfigError, Problem
-from nnkit.suggest import absent
 
 _logger = logging.getLogger("nnkit")
 
@@ -15,27 +15,16 @@ Sample = Mapping[str, Sequence[str | None]]
 
 # What columns of texts and of labels are called, those that say most first; only an exact name counts, in any case.
 _TEXT_NAMES = (
-    {"text", "texts", "文本"},
-    {
-        "sentence",
-        "review",
-        "comment",
-        "content",
-        "body",
-        "message",
-        "tweet",
-        "document",
-        "utterance",
-        "question",
-    }
-    | {"query", "article", "abstract", "post", "评论", "内容", "正文", "句子", "问题"},
-    {"description", "title", "headline", "subject", "summary", "name", "标题", "描述"},
+    "text texts 文本",
+    "sentence review comment content body message tweet document utterance question query article abstract post"
+    " 评论 内容 正文 句子 问题",
+    "description title headline subject summary name 标题 描述",
 )
 _LABEL_NAMES = (
-    {"label", "labels", "标签"},
-    {"target", "class", "category", "sentiment", "y", "类别", "分类", "情感"},
-    {"tag", "tags", "topic", "genre", "intent", "emotion", "polarity", "language", "stars", "rating", "score"}
-    | {"categories", "classes", "topics", "genres", "类型", "话题", "意图", "评分"},
+    "label labels 标签",
+    "target class category sentiment y 类别 分类 情感",
+    "tag tags topic genre intent emotion polarity language stars rating score categories classes topics genres"
+    " 类型 话题 意图 评分",
 )
 # Columns that number, name or date the rows; "unnamed" is what a column without a name is called.
 _INDEX_NAME = re.compile(
@@ -77,26 +66,6 @@ class _Facts:
             or (all_differ and all(map(_INDEX_VALUE.fullmatch, values))),
             2 * len(distinct) <= len(values),
         )
-
-
-def check_columns(title: str, names: Sequence[str], given: Mapping[str, str | None]) -> None:
-    """Refuse columns that a table lacks.
-
-    Args:
-        title: The table, for messages.
-        names: Its columns.
-        given: The wanted ones by the name of their option; None: none.
-
-    Raises:
-        ConfigError: If there are any.
-    """
-    problems = [
-        absent(f"data.{key}", title, name, names, noun="column")
-        for key, name in given.items()
-        if name is not None and name not in names
-    ]
-    if problems:
-        raise ConfigError(problems)
 
 
 def read_cells(table: SplitFiles, columns: Mapping[str, str]) -> dict[str, list[str | None]]:
@@ -175,10 +144,10 @@ def choose_columns(
 
 
 def _by_name(
-    title: str, key: str, facts: Mapping[str, _Facts], tiers: Sequence[set[str]], taken: Collection[str]
+    title: str, key: str, facts: Mapping[str, _Facts], tiers: Sequence[str], taken: Collection[str]
 ) -> str | None:
     for tier in tiers:
-        found = [name for name in facts if name.strip().casefold() in tier and name not in taken]
+        found = [name for name in facts if name.strip().casefold() in tier.split() and name not in taken]
         # Texts are no numbers, and a single value tells no classes apart.
         found = [
             name
