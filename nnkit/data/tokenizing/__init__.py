@@ -7,7 +7,6 @@ from nnkit.data.tokenizing.base import (
     MAX_VOCAB,
     SPECIAL_TOKENS,
     BertTokenizer,
-    Normalised,
     Reread,
     Tokenizer,
     TokenizerKind,
@@ -102,17 +101,19 @@ def learn_tokenizer(
         size = max_vocab or DEFAULT_VOCAB.get(kind)
         size = None if size is None else size - len(SPECIAL_TOKENS)
         return BertTokenizer(learn_tokenizer(kind, texts, max_vocab=size, with_unknown=with_unknown))
-    if kind == "bytes":
-        return Normalised(Bytes())
     once = iter(texts) is texts
     clean: Iterable[str] = map(cleaned, texts) if once else Reread(lambda: map(cleaned, texts))
-    if kind == "characters":
-        learnt: Tokenizer = Characters.learn(clean, max_vocab, with_unknown)
+    learnt: Tokenizer
+    if kind == "bytes":
+        learnt = Bytes()
+    elif kind == "characters":
+        learnt = Characters.learn(clean, max_vocab, with_unknown)
     else:
         learnt = LibraryTokenizer.learn(kind, clean, max_vocab)
     if learnt.vocab_size <= (learnt.unknown is not None):
         raise UserError(f"there is no text to learn {kind} from")
-    return Normalised(learnt)
+    learnt.normalises = True
+    return learnt
 
 
 def tokenizer_from(spec: dict[str, Any]) -> Tokenizer:
@@ -136,4 +137,5 @@ def tokenizer_from(spec: dict[str, Any]) -> Tokenizer:
     else:
         raise UserError(f"a tokenizer's kind is {', '.join(get_args(TokenizerKind))}, not {str(kind)[:40]!r}")
     # Vocabularies of earlier releases were learnt from texts as they were.
-    return Normalised(made) if spec.get("form") == "NFC" else made
+    made.normalises = spec.get("form") == "NFC"
+    return made

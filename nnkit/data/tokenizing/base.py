@@ -27,22 +27,28 @@ class Tokenizer(ABC):
         vocab_size: Number of different tokens.
         unknown: Id of the token for what is out of vocabulary; None where every text can be encoded (bytes, bpe), and
             where such a text is refused (characters learnt without an unknown token).
+        normalises: Whether canonically equivalent texts are equal, and all ways to end a line; see `cleaned`. Those of
+            earlier releases read texts as they are.
     """
 
     vocab_size: int
     unknown: int | None
+    normalises: bool = False
 
-    @abstractmethod
     def encode(self, text: str) -> NDArray[np.int32]:
         """Return the token ids of a text, (tokens,) int32.
 
         Raises:
             UserError: If a character is out of vocabulary and there is no unknown token.
         """
+        return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Return the token ids of each text, as `encode` does one by one; most tokenizers are faster this way."""
-        return [self.encode(text) for text in texts]
+        return self._encode([self.cleaned(text) for text in texts])
+
+    @abstractmethod
+    def _encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]: ...
 
     @abstractmethod
     def decode(self, tokens: Sequence[int]) -> str:
@@ -53,75 +59,41 @@ class Tokenizer(ABC):
         blanks set by rule. What is encoded is the text as `cleaned` returns it.
         """
 
-    @abstractmethod
     def starts(self, text: str) -> NDArray[np.int64]:
         """Return the place at which each token begins, (tokens,), in characters of the text as `cleaned` returns it.
 
         Tokens that share a character begin at the same place.
         """
+        return self._starts(self.cleaned(text))
 
     @abstractmethod
+    def _starts(self, text: str) -> NDArray[np.int64]: ...
+
     def out_of_vocabulary(self, text: str) -> list[str]:
         """Return the characters or words of a text that are not in the vocabulary, each once, in their order."""
+        return self._out_of_vocabulary(self.cleaned(text))
+
+    @abstractmethod
+    def _out_of_vocabulary(self, text: str) -> list[str]: ...
 
     @abstractmethod
     def token_text(self, token: int) -> str:
         """Return a token as tables show it: blanks and control characters made visible."""
 
-    @abstractmethod
     def spec(self) -> dict[str, Any]:
         """Return plain JSON data from which `tokenizer_from` makes this tokenizer again."""
+        return self._spec() | ({"form": "NFC"} if self.normalises else {})
+
+    @abstractmethod
+    def _spec(self) -> dict[str, Any]: ...
 
     def cleaned(self, text: str) -> str:
-        """Return the text whose tokens `encode` returns: as it is, unless a subclass reads several spellings as one."""
-        return text
+        """Return the text whose tokens `encode` returns: as it is, unless several spellings are read as one.
 
-
-class Normalised(Tokenizer):
-    """A tokenizer to which canonically equivalent texts are equal, and all ways to end a line.
-
-    A letter with an accent is one code point or two, depending on where a text was written; Unicode's form NFC (UAX 15)
-    makes it one. Carriage returns, alone or before a line feed, become line feeds.
-
-    Args:
-        inner: Encodes the texts.
-    """
-
-    def __init__(self, inner: Tokenizer) -> None:
-        self.inner = inner
-        self.vocab_size, self.unknown = inner.vocab_size, inner.unknown
-
-    def cleaned(self, text: str) -> str:
-        """Return the text in NFC, with line feeds only."""
-        return cleaned(text)
-
-    def encode(self, text: str) -> NDArray[np.int32]:
-        """Return the token ids of a text."""
-        return self.inner.encode(cleaned(text))
-
-    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Return the token ids of each text."""
-        return self.inner.encode_batch([cleaned(text) for text in texts])
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of token ids."""
-        return self.inner.decode(tokens)
-
-    def starts(self, text: str) -> NDArray[np.int64]:
-        """Return where each token of a text begins."""
-        return self.inner.starts(cleaned(text))
-
-    def out_of_vocabulary(self, text: str) -> list[str]:
-        """Return what the vocabulary lacks."""
-        return self.inner.out_of_vocabulary(cleaned(text))
-
-    def token_text(self, token: int) -> str:
-        """Return a token as tables show it."""
-        return self.inner.token_text(token)
-
-    def spec(self) -> dict[str, Any]:
-        """Return the inner tokenizer's spec with the form of Unicode."""
-        return {**self.inner.spec(), "form": "NFC"}
+        A letter with an accent is one code point or two, depending on where a text was written; Unicode's form NFC
+        (UAX 15) makes it one. Carriage returns, alone or before a line feed, become line feeds.
+        """
+        return cleaned(text) if self.normalises else text
 
 
 def cleaned(text: str) -> str:
@@ -155,18 +127,14 @@ class WithSpecialTokens(Tokenizer):
         self.inner, self.special = inner, special
         self.vocab_size = inner.vocab_size + len(special)
         self.unknown = None if inner.unknown is None else inner.unknown + len(special)
+        self.normalises = inner.normalises
 
-    def cleaned(self, text: str) -> str:
-        """Return the text as the inner tokenizer reads it."""
-        return self.inner.cleaned(text)
+    def _encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        return [ids + np.int32(len(self.special)) for ids in self.inner._encode(texts)]
 
     def encode(self, text: str) -> NDArray[np.int32]:
         """Return the token ids of a text, without special tokens."""
         return self.inner.encode(text) + np.int32(len(self.special))
-
-    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Return the token ids of each text, without special tokens."""
-        return [ids + np.int32(len(self.special)) for ids in self.inner.encode_batch(texts)]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text, each special token as a word of its own."""
@@ -178,13 +146,11 @@ class WithSpecialTokens(Tokenizer):
                 parts.append(self.inner.decode([token - len(self.special) for token in run]))
         return " ".join(parts)
 
-    def starts(self, text: str) -> NDArray[np.int64]:
-        """Return where each token of a text begins."""
-        return self.inner.starts(text)
+    def _starts(self, text: str) -> NDArray[np.int64]:
+        return self.inner._starts(text)
 
-    def out_of_vocabulary(self, text: str) -> list[str]:
-        """Return what the vocabulary of the inner tokenizer lacks."""
-        return self.inner.out_of_vocabulary(text)
+    def _out_of_vocabulary(self, text: str) -> list[str]:
+        return self.inner._out_of_vocabulary(text)
 
     def token_text(self, token: int) -> str:
         """Return the special token, or the inner tokenizer's text."""
@@ -193,6 +159,9 @@ class WithSpecialTokens(Tokenizer):
 
     def spec(self) -> dict[str, Any]:
         """Return the inner tokenizer's spec, which does not name the special tokens."""
+        return self._spec()
+
+    def _spec(self) -> dict[str, Any]:
         return self.inner.spec()
 
 
@@ -218,8 +187,7 @@ class BertTokenizer(WithSpecialTokens):
         mask = np.array([self.mask_id], np.int32)
         return np.concatenate([first, *(row for ids in others for row in (mask, ids))])
 
-    def spec(self) -> dict[str, Any]:
-        """Return the inner tokenizer's spec as that of one with special tokens."""
+    def _spec(self) -> dict[str, Any]:
         # "marked" is what the preprocessing.json of earlier releases has.
         return {"kind": "marked", "of": self.inner.spec()}
 

@@ -135,10 +135,9 @@ class LibraryTokenizer(Tokenizer):
 
     def encode(self, text: str) -> NDArray[np.int32]:
         """Encode a text; a long one in pieces, side by side."""
-        return np.concatenate(self.encode_batch(list(pieces(text, _PIECE))))
+        return np.concatenate(self._encode(list(pieces(self.cleaned(text), _PIECE))))
 
-    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Encode texts side by side."""
+    def _encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         whole = [_encodable(text) for text in texts]
         encodings = self._library.encode_batch_fast(whole, add_special_tokens=False)
         return [np.array(encoding.ids, np.int32) for encoding in encodings]
@@ -150,13 +149,12 @@ class LibraryTokenizer(Tokenizer):
             return text
         return "".join(_joined([self._vocabulary[token] for token in tokens], self._kind, self._by_script))
 
-    def starts(self, text: str) -> NDArray[np.int64]:
-        """Return where each token of a text begins; the kind decides whether a blank belongs to the token after it."""
+    def _starts(self, text: str) -> NDArray[np.int64]:
+        # The kind decides whether a blank belongs to the token after it.
         encoding = self._library.encode(_encodable(text), add_special_tokens=False)
         return np.array([start for start, _ in encoding.offsets], np.int64)
 
-    def out_of_vocabulary(self, text: str) -> list[str]:
-        """Return the words that become the unknown token."""
+    def _out_of_vocabulary(self, text: str) -> list[str]:
         if self.unknown is None:
             return []
         encoding = self._library.encode(_encodable(text), add_special_tokens=False)
@@ -167,8 +165,7 @@ class LibraryTokenizer(Tokenizer):
         """Return the text of the token; ## marks a part that continues a word."""
         return visible(self.decode([token]) if self._kind == "bpe" else self._vocabulary[token])
 
-    def spec(self) -> dict[str, Any]:
-        """Return vocabulary and merges, and of words how they are cut."""
+    def _spec(self) -> dict[str, Any]:
         spec: dict[str, Any] = {"kind": self._kind, "vocabulary": self._vocabulary}
         if self._kind == "bpe":
             spec["merges"] = self._merges

@@ -61,20 +61,15 @@ class Characters(Tokenizer):
         refuse_repeated(vocabulary)
         return cls(vocabulary, with_unknown)
 
-    def encode(self, text: str) -> NDArray[np.int32]:
-        """Look every character up; see `Tokenizer.encode`."""
+    def _encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        text = "".join(texts)
         ids: NDArray[np.int32] = self._table.take(code_points(text), mode="clip")
         if ids.size and ids.min() < 0:
             if self.unknown is None:
-                lacking = self.out_of_vocabulary(text)
+                lacking = self._out_of_vocabulary(text)
                 noun = "a character" if len(lacking) == 1 else "characters"
                 raise UserError(f"the text has {noun} that the vocabulary lacks: {quoted(lacking)}")
             np.maximum(ids, self.unknown, out=ids)
-        return ids
-
-    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Look the characters of all texts up at once."""
-        ids = self.encode("".join(texts))
         ends = np.cumsum([len(text) for text in texts], dtype=np.int64).tolist()
         return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
@@ -82,12 +77,10 @@ class Characters(Tokenizer):
         """Return the characters; the unknown one as U+FFFD."""
         return "".join(_REPLACEMENT if token == self.unknown else self._texts[token] for token in tokens)
 
-    def starts(self, text: str) -> NDArray[np.int64]:
-        """Return the place of each character."""
+    def _starts(self, text: str) -> NDArray[np.int64]:
         return np.arange(len(text))
 
-    def out_of_vocabulary(self, text: str) -> list[str]:
-        """Return the characters that the vocabulary lacks."""
+    def _out_of_vocabulary(self, text: str) -> list[str]:
         points = code_points(text)
         missing = points[self._table.take(points, mode="clip") < 0]
         return [chr(point) for point in dict.fromkeys(missing.tolist())]
@@ -96,8 +89,7 @@ class Characters(Tokenizer):
         """Return the character, made visible."""
         return self._texts[token] if token == self.unknown else visible(self._texts[token])
 
-    def spec(self) -> dict[str, Any]:
-        """Return the characters."""
+    def _spec(self) -> dict[str, Any]:
         return {
             "kind": "characters",
             "vocabulary": self._vocabulary,
@@ -111,29 +103,27 @@ class Bytes(Tokenizer):
     vocab_size = 256
     unknown = None
 
-    def encode(self, text: str) -> NDArray[np.int32]:
-        """Return the bytes; half a surrogate pair, which only broken input holds, is written as its own bytes."""
-        return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8).astype(np.int32)
+    def _encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        # Half a surrogate pair, which only broken input holds, is written as its own bytes.
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        return [np.frombuffer(content, np.uint8).astype(np.int32) for content in encoded]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Read the bytes as UTF-8; invalid ones become U+FFFD."""
         return bytes(tokens).decode("utf-8", errors="replace")
 
-    def starts(self, text: str) -> NDArray[np.int64]:
-        """Return for each byte the place of its character."""
+    def _starts(self, text: str) -> NDArray[np.int64]:
         points = code_points(text)
         return np.repeat(np.arange(len(text)), 1 + sum(points >= most for most in (0x80, 0x800, 0x10000)))
 
-    def out_of_vocabulary(self, text: str) -> list[str]:
-        """Return nothing: every text can be encoded."""
+    def _out_of_vocabulary(self, text: str) -> list[str]:
         return []
 
     def token_text(self, token: int) -> str:
         """Return the ASCII character, or the byte in hex digits."""
         return visible(chr(token)) if token < 0x80 else f"\\x{token:02x}"
 
-    def spec(self) -> dict[str, Any]:
-        """Return the kind."""
+    def _spec(self) -> dict[str, Any]:
         return {"kind": "bytes"}
 
 
