@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
@@ -42,19 +42,35 @@ _CONTRADICTIONS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class SplitOptions:
+@dataclass(kw_only=True, eq=False)
+class RandomSplit:
+    """Options of data that are split at random or into folds; it is the first base of a data module that has them.
+
+    Attributes:
+        val_fraction: Share of the rows held out for validation, where they have no validation split of their own.
+        test_fraction: Share held out for the test in the same way; without effect where `fold` holds them out.
+        split_seed: Seed of the split; the split does not depend on `seed`.
+        fold: Which of the folds is the test split, counted from 0; None: no folds. The folds follow from `split_seed`
+            and the data alone, are disjoint, and make up all rows. Validation rows are drawn from the other folds.
+        folds: Number of folds.
+    """
+
+    val_fraction: float = 0.1
+    test_fraction: float = 0.2
+    split_seed: int = 0
+    fold: int | None = None
+    folds: int = 5
+
+    split_by: ClassVar[tuple[str, ...]] = ("val_fraction", "test_fraction", "split_seed", "fold", "folds")
+
+
+@dataclass(kw_only=True)
+class SplitOptions(RandomSplit):
     """How rows become training, validation and test rows; `nnkit.data.splitting.make_splits` does it.
 
     A data module has those of these options as fields that make sense for its data, and lists them in `split_by`.
 
     Attributes:
-        val_fraction: Share of the rows held out for validation, where they have no validation split of their own.
-        test_fraction: Share held out for the test in the same way; without effect where `fold` holds them out.
-        split_seed: Seed of the split.
-        fold: Which of the folds is the test split, counted from 0; None: no folds. The folds follow from `split_seed`
-            and the data alone, are disjoint, and make up all rows. Validation rows are drawn from the other folds.
-        folds: Number of folds.
         group: Column whose values keep their rows together: all rows of one value are in one split.
         time: Column in whose order the rows are split: the oldest train, the newest test. Rows of one time stay
             together.
@@ -69,9 +85,6 @@ class SplitOptions:
 
     val_fraction: float = 0.0
     test_fraction: float = 0.0
-    split_seed: int = 0
-    fold: int | None = None
-    folds: int = 5
     group: str | int | None = None
     time: str | int | None = None
     split_column: str | int | None = None

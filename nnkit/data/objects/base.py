@@ -16,7 +16,7 @@ from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.objects.files import arrays_by_role, open_arrays
 from nnkit.data.objects.targets import learn_target_scale, learn_targets, read_targets
 from nnkit.data.sampler import Draw
-from nnkit.data.splits import SPLIT_TITLES, settled_by_sizes
+from nnkit.data.splits import SPLIT_TITLES, RandomSplit, settled_by_sizes
 from nnkit.data.splitting import SplitKeys
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
@@ -101,7 +101,7 @@ class ArraySamples(Samples):
 
 
 @dataclass(kw_only=True, eq=False)
-class ArrayData(DataModule):
+class ArrayData(RandomSplit, DataModule):
     """Base of data that are arrays: a subclass opens them.
 
     What an input is follows from `data.kind`: a table has a vector for each sample, pictures are (channels, height,
@@ -112,11 +112,6 @@ class ArrayData(DataModule):
         targets: ``${task.targets}``: "index" makes targets classes, "real" real values, "multi" labels (0 or 1 each).
         standardize: Whether each feature, or each channel, is shifted and scaled to mean 0 and standard deviation 1 of
             the training samples. Without it numbers stay as they are, but bytes of pictures, which become 0 to 1.
-        val_fraction: Share of the samples held out for validation, where these are not given apart; 0: none.
-        test_fraction: Share held out for the test in the same way.
-        split_seed: Seed of the split; the split does not depend on `seed`.
-        fold: Which of the folds is the test split, from 0; None: no folds.
-        folds: Number of folds.
 
     Raises:
         ValueError: If an option is out of range.
@@ -125,11 +120,6 @@ class ArrayData(DataModule):
     kind_of_input: str = "table"
     targets: Sequence[str] = ("index",)
     standardize: bool = True
-    val_fraction: float = 0.1
-    test_fraction: float = 0.2
-    split_seed: int = 0
-    fold: int | None = None
-    folds: int = 5
 
     fact_names: ClassVar[tuple[str, ...]] = (
         *(name for kind in _KINDS.values() for name in kind.facts),
@@ -137,7 +127,6 @@ class ArrayData(DataModule):
     )
     is_checked = True
     reads_targets = True
-    split_by = ("val_fraction", "test_fraction", "split_seed", "fold", "folds")
 
     def __post_init__(self) -> None:
         if self.kind_of_input not in _KINDS:

@@ -60,7 +60,7 @@ class TextPairs(TextOptions, PairData):
     source: str | int | None = None
     target: str | int | None = None
 
-    split_by = ("val_fraction", "test_fraction", "split_seed", "fold", "folds", "group", "split_column")
+    split_by = (*TextOptions.split_by, "group", "split_column")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,7 +20,7 @@ from nnkit.data.pictures.image_files import PictureError, quiet, warn_if_unlike
 from nnkit.data.pictures.levels import Levels
 from nnkit.data.pictures.listing import find_pictures, summary
 from nnkit.data.sampler import Draw
-from nnkit.data.splits import SPLITS, split_rows
+from nnkit.data.splits import SPLITS, RandomSplit, split_rows
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
 
@@ -104,15 +104,10 @@ class PictureSet:
 
 
 @dataclass(kw_only=True, eq=False)
-class PictureData(DataModule):
+class PictureData(RandomSplit, DataModule):
     """Base of datasets of pictures with a class each: a subclass opens them and reads one file.
 
     Attributes:
-        val_fraction: Share of the training part held out for validation, drawn evenly over the classes; 0: none.
-        test_fraction: Share held out for the test in the same way, where the dataset has no test part of its own.
-        split_seed: Seed of the split; the split does not depend on `seed`.
-        fold: Which of the folds is the test split, from 0; None: no folds, `test_fraction` is held out.
-        folds: Number of folds, each with its share of every class.
         subset: Share of the remaining training pictures to use, to see what less data does; None: all.
         augment: Options of `nnkit.data.pictures.augment.Augment` by name.
 
@@ -120,18 +115,13 @@ class PictureData(DataModule):
         ValueError: If an option is out of range.
     """
 
-    val_fraction: float = 0.1
-    test_fraction: float = 0.2
-    split_seed: int = 0
-    fold: int | None = None
-    folds: int = 5
     subset: float | None = None
     augment: dict[str, Any] | None = None
 
     fact_names: ClassVar[tuple[str, ...]] = ("num_classes", "in_channels", "height", "width")
     is_checked = True
     reads_targets = True
-    split_by = ("val_fraction", "test_fraction", "split_seed", "fold", "folds", "subset")
+    split_by = (*RandomSplit.split_by, "subset")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from nnkit.data.reading.dialect import ReadOptions
+from nnkit.data.splits import RandomSplit
 
 
 @dataclass(kw_only=True, eq=False)
@@ -65,26 +66,17 @@ class ValueOptions(FileOptions):
 
 
 @dataclass(kw_only=True, eq=False)
-class TextOptions(FileOptions):
+class TextOptions(RandomSplit, FileOptions):
     """The same where cells hold texts, and rows are dealt out to the splits.
 
     Attributes:
         split_column: Column that says which split a row is in.
         group: Column whose equal values stay in one split.
-        fold: Which of the folds is the test split; None: no folds.
-        folds: Number of folds.
-        val_fraction: Share of the rows held out for validation.
-        test_fraction: Share of the rows held out for the test.
-        split_seed: Seed of the split; the split does not depend on `seed`.
     """
 
     split_column: str | int | None = None
     group: str | int | None = None
-    fold: int | None = None
-    folds: int = 5
-    val_fraction: float = 0.1
     test_fraction: float = 0.1
-    split_seed: int = 0
 
     # A comma in a text stands before no decimals.
     decimal = "."

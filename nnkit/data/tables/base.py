@@ -16,6 +16,7 @@ from nnkit.data.read_batch import ReadBatch
 from nnkit.data.reading.cells import InMemory, MakeSink
 from nnkit.data.reading.table_file import find_files
 from nnkit.data.sampler import Draw
+from nnkit.data.splits import RandomSplit
 from nnkit.data.tables.columns import (
     Features,
     LearntColumn,
@@ -83,7 +84,7 @@ class TableSamples(Samples):
 
 
 @dataclass(kw_only=True, eq=False)
-class TableData(DataModule):
+class TableData(RandomSplit, DataModule):
     """Base of datasets of tables: a subclass says which files it is and what to do with its columns.
 
     Numbers are standardised with what the training rows say, at most ten standard deviations from their mean;
@@ -97,28 +98,19 @@ class TableData(DataModule):
             "real" real values, "multi" labels.
         val_fraction: Share of the rows held out for validation; 0: none; None: a tenth, and none of a table of
             fewer than 1,000 rows, where the best of many checkpoints would be the luckiest.
-        test_fraction: Share of the rows held out for the test.
-        split_seed: Seed of the split; the split does not depend on `seed`.
-        fold: Which of the folds is the test split, from 0; None: no folds.
-        folds: Number of folds.
 
     Raises:
         ValueError: If an option is out of range, or the task does not fit the target.
     """
 
     targets: Sequence[str] = ("index",)
-    val_fraction: float | None = None
-    test_fraction: float = 0.2
-    split_seed: int = 0
-    fold: int | None = None
-    folds: int = 5
+    val_fraction: float | None = None  # type: ignore[assignment]
     batch_size: int = 32
 
     fact_names: ClassVar[tuple[str, ...]] = ("num_features", "num_classes", "num_outputs")
     is_checked = True
     reads_targets = True
     read_at_once = 8192
-    split_by: ClassVar[tuple[str, ...]] = ("val_fraction", "test_fraction", "split_seed", "fold", "folds")
     # What the target is where that is certain.
     holds: ClassVar[Literal["index", "real"] | None] = None
 

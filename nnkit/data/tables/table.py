@@ -45,9 +45,7 @@ class Table(ValueOptions, TableData):
     time: str | int | None = None
 
     fact_names = ("num_features", "cardinalities", "num_classes", "num_outputs")
-    split_by = (
-        *("val_fraction", "test_fraction", "split_seed", "split_column", "group", "time", "fold", "folds"),
-    )
+    split_by = (*TableData.split_by, "split_column", "group", "time")
 
     def __post_init__(self) -> None:
         super().__post_init__()

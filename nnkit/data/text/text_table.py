@@ -56,9 +56,7 @@ class TextTable(TextOptions, LabelledTexts):
     time: str | int | None = None
     missing: Sequence[str] | None = None
 
-    split_by = (
-        *("val_fraction", "test_fraction", "split_seed", "fold", "folds", "group", "time", "split_column"),
-    )
+    split_by = (*TextOptions.split_by, "group", "time", "split_column")
 
     def __post_init__(self) -> None:
         super().__post_init__()
