@@ -18,10 +18,11 @@ from nnkit.data.reading.cells import (
     NumberReader,
     TextReader,
     Texts,
+    as_numbers,
 )
-from nnkit.data.reading.dates import DateForm, date_form, find_date_form, seconds
-from nnkit.data.reading.table_file import TableFile
-from nnkit.data.reading.values import MOSTLY, PLAIN, NumberForm, find_number_form, is_missing
+from nnkit.data.reading.dates import DateForm, date_form, find_date_form, names_time, seconds
+from nnkit.data.reading.table_file import TableFile, as_strings
+from nnkit.data.reading.values import MOSTLY, PLAIN, find_number_form, is_missing
 from nnkit.errors import UserError
 
 # Cells that decide what a column holds.
@@ -43,49 +44,51 @@ class Frame(NamedTuple):
 def reader_for(
     name: str,
     cells: pa.Array,
+    table: TableFile,
     make_sink: MakeSink = InMemory,
     *,
     kind: Kind | None = None,
-    form: NumberForm | DateForm | None = None,
-    decimal_comma: bool = False,
-    date_format: str | None = None,
-    missing: Collection[str] | None = None,
+    form: DateForm | None = None,
 ) -> ColumnReader:
     """Return what reads a column, which is decided by its first cells as far as it is not known.
 
     Args:
         name: Name of the column.
         cells: The first cells.
+        table: The table, which knows how it is written.
         make_sink: Where the values go.
         kind: What the column holds; None: what its cells look like.
-        form: How its numbers or dates were written where it was learnt; taken where these cells do not tell.
-        decimal_comma: Whether numbers of the file are written as 3,14.
-        date_format: How its dates are written, where the user says it.
-        missing: Words for a missing value; None: the usual ones.
+        form: How its dates were written where that was learnt; taken where these cells do not tell.
     """
+    missing = table.reading.missing
     found = kind or _kind_of_type(cells.type)
     if found == "text":
         return TextReader(make_sink(name, "i4"), missing)
-    typed = not pa.types.is_string(cells.type)
-    if not typed and not decimal_comma and found in ("number", None) and _are_plain(cells):
-        # The usual case, in one go: a table may have many thousand columns.
-        return NumberReader(make_sink(name, "f8"), PLAIN, missing)
-    sample = [] if typed else _sample(cells, missing)
+    is_typed = not pa.types.is_string(cells.type)
+    if kind is None and table.reading.date_format is not None and not pa.types.is_temporal(cells.type):
+        own = _own_dates(name, _sample(cells, missing), table.reading.date_format)
+        if own is not None:
+            return DateReader(make_sink(name, "f8"), own, missing)
     if found in ("number", None):
+        # The usual case, in one go: a table may have many thousand columns.
+        if is_typed or (
+            not table.decimal_comma and cells.null_count < len(cells) and as_numbers(cells) is not None
+        ):
+            return NumberReader(make_sink(name, "f8"), PLAIN, missing)
         # An empty column counts as one of numbers, as later cells may still be some.
-        numbers = PLAIN if typed else find_number_form(sample, decimal_comma)
-        if not sample and isinstance(form, NumberForm):
-            numbers = form
+        numbers = find_number_form(_sample(cells, missing), table.decimal_comma)
         if numbers is not None or found == "number":
-            known = form if isinstance(form, NumberForm) else PLAIN
-            return NumberReader(make_sink(name, "f8"), numbers or known, missing)
-    dates = None if typed else _date_form(sample, date_format)
-    if isinstance(form, DateForm) and found == "date":
+            return NumberReader(make_sink(name, "f8"), numbers or PLAIN, missing)
+    dates = None if is_typed else find_date_form(_sample(cells, missing))
+    if form is not None and (dates is None or form.pattern in (dates.ambiguous or ())):
         # What was learnt also decides where cells can be read in two ways.
-        dates = form if dates is None or form.pattern in (dates.ambiguous or ()) else dates
-    if dates is not None or typed:
-        return DateReader(make_sink(name, "f8"), dates, missing)
-    return TextReader(make_sink(name, "i4"), missing)
+        dates = form
+    if dates is None and not is_typed:
+        if kind is None:
+            return TextReader(make_sink(name, "i4"), missing)
+        # Cells that are no dates are to be named one by one.
+        dates = DateForm("%Y-%m-%d")
+    return DateReader(make_sink(name, "f8"), dates, missing)
 
 
 def _kind_of_type(kind: pa.DataType) -> Kind | None:
@@ -97,28 +100,23 @@ def _kind_of_type(kind: pa.DataType) -> Kind | None:
     return None if pa.types.is_string(kind) else "text"
 
 
-def _are_plain(cells: pa.Array) -> bool:
-    """Return whether all cells are numbers as programs write them, and there are any."""
-    try:
-        return len(cells) > cells.null_count and pc.cast(cells, pa.float64()) is not None
-    except pa.ArrowInvalid:
-        return False
+def _own_dates(name: str, sample: list[str], date_format: str) -> DateForm | None:
+    """Return the form of the dates that the user typed, None where fewer than nine tenths of the cells have it.
 
-
-def _date_form(sample: list[str], date_format: str | None) -> DateForm | None:
-    """Return the form of dates, the user's where most cells have it; None if they are no dates."""
-    if date_format is not None:
-        form = date_form(date_format, sample)
-        if sample and np.mean(~np.isnan(seconds(sample, form))) >= MOSTLY:
-            return form
-    return find_date_form(sample)
+    Whole numbers are such dates only where the form holds a day or the column's name speaks of time.
+    """
+    form = date_form(date_format, sample)
+    if not sample or np.mean(~np.isnan(seconds(sample, form))) < MOSTLY:
+        return None
+    is_clear = "%d" in date_format or "%j" in date_format or names_time(name)
+    return form if is_clear or as_numbers(pa.array(sample)) is None else None
 
 
 def _sample(cells: pa.Array, missing: Collection[str] | None) -> list[str]:
-    """Return some of the cells that are not missing, spread over all of them."""
+    """Return some of the cells that are not missing, as texts, spread over all of them."""
     if len(cells) > _SAMPLE:
         cells = cells.take(pa.array(np.arange(0, len(cells), len(cells) // _SAMPLE)))
-    stripped = pc.utf8_trim_whitespace(cells).to_pylist()
+    stripped = pc.utf8_trim_whitespace(as_strings(cells)).to_pylist()
     return [cell for cell in stripped if not is_missing(cell, missing, number=True)]
 
 
@@ -146,17 +144,13 @@ def read_frame(
     texts, dates = set(as_text), dict[str, DateForm]()
     while True:
         readers = _read(table, texts, dates, columns, make_sink)
-        # The day or the month came first in the first rows, and later ones decide it.
-        decided = {
-            name: replace(reader.form, pattern=reader.form.other, other=None)
-            for name, reader in readers.items()
-            if isinstance(reader, DateReader) and reader.num_texts and reader.form and reader.form.other
-        }
-        wrong = {
-            name
-            for name, reader in readers.items()
-            if not isinstance(reader, TextReader) and reader.holds_texts and name not in decided
-        }
+        decided, wrong = dict[str, DateForm](), set[str]()
+        for name, reader in readers.items():
+            if isinstance(reader, DateReader) and reader.num_texts and reader.form and reader.form.other:
+                # The day or the month came first in the first rows, and later ones decide it.
+                decided[name] = replace(reader.form, pattern=reader.form.other, other=None)
+            elif not isinstance(reader, TextReader) and reader.holds_texts:
+                wrong.add(name)
         if not wrong and not decided:
             finished: dict[str, Column] = {name: reader.finish() for name, reader in readers.items()}
             first = next(iter(finished.values()))
@@ -177,16 +171,7 @@ def _read(
         for name, cells in zip(batch.schema.names, batch.columns, strict=True):
             if name not in readers:
                 kind: Kind | None = "text" if name in texts else "date" if name in dates else None
-                readers[name] = reader_for(
-                    name,
-                    cells,
-                    make_sink,
-                    kind=kind,
-                    form=dates.get(name),
-                    decimal_comma=table.decimal_comma,
-                    date_format=table.reading.date_format,
-                    missing=table.reading.missing,
-                )
+                readers[name] = reader_for(name, cells, table, make_sink, kind=kind, form=dates.get(name))
             readers[name].add(cells)
     if not readers:
         raise UserError(f"{table.title} holds column names but no rows")

@@ -35,6 +35,7 @@ _GROUPS = {
     "V": _TWO, "u": "[1-7]", "H": _TWO, "M": r"\d\d", "S": _SECOND, "p": _HALF, "z": _ZONE, "a": r"[^\d\s.,]+\.?,?",
 }
 # fmt: on
+_JOINED = re.compile("%[YymdHIMS]%[YymdjHIMS]")
 _SAME = {"B": "b", "h": "b", "I": "H", "Z": "z", "A": "a"}
 # Blanks of other widths, which RE2 takes for letters.
 _BLANKS = "\u00a0\u202f\u2009\u3000"
@@ -148,7 +149,7 @@ def _key(token: str) -> str:
 
 def _group(key: str, pattern: str) -> str:
     # Without separators each part has a fixed number of digits.
-    part = r"\d\d" if "%m%d" in pattern and _GROUPS[key] == _TWO else _GROUPS[key]
+    part = r"\d\d" if _JOINED.search(pattern) and _GROUPS[key] == _TWO else _GROUPS[key]
     return f"(?P<{key}>{part})"
 
 

@@ -198,9 +198,7 @@ def _reader(
     if kind == "text":
         return TextReader(InMemory(name, "i4"), missing)
     if name not in forms:
-        first = reader_for(
-            name, cells, kind=kind, form=learnt, decimal_comma=table.decimal_comma, missing=missing
-        )
+        first = reader_for(name, cells, table, kind=kind, form=learnt)
         assert not isinstance(first, TextReader)
         forms[name] = type(first), first.form
     make, form = forms[name]
