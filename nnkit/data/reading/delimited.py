@@ -3,16 +3,14 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from nnkit.data.reading.dialect import Dialect, ReadOptions, find_dialect, respaced
-from nnkit.data.reading.encodings import Utf8Stream
+from nnkit.data.reading.dialect import ReadOptions, find_dialect, respaced
+from nnkit.data.reading.encodings import ByteStream, utf8_blocks
 from nnkit.data.reading.part import Part
 from nnkit.data.reading.user_files import open_bytes
 from nnkit.errors import UserError
@@ -54,48 +52,51 @@ class DelimitedPart(Part):
                         "closed?)"
                     ) from None
 
+    def _blocks(self, size: int) -> Iterator[bytes]:
+        return utf8_blocks(self._path, self._dialect.encoding, size)
+
+    def _text(self) -> str:
+        return b"".join(self._blocks(_BLOCK)).decode(errors="replace")
+
     def _parse(self, columns: Sequence[str] | None, block: int, done: int) -> Iterator[pa.RecordBatch]:
         """Parse in blocks of so many bytes and yield what comes after the rows that are done."""
-        dialect, bad = self._dialect, _BadRows()
-        with open_bytes(self._path) as file:
-            stream = Utf8Stream(self._path, file, dialect.encoding)
-            source = _Respaced(stream, dialect.delimiter) if dialect.spaced else stream
-            num_rows = 0
-            try:
-                with self._reader(source, columns, block, bad, dialect) as reader:
-                    for batch in reader:
-                        num_rows += batch.num_rows
-                        # Behind a row that is left out all others would have wrong numbers.
-                        if num_rows > done and not bad.rows:
-                            new = batch.slice(max(batch.num_rows - (num_rows - done), 0))
-                            yield new if dialect.quotes else _unquoted(new)
-            except pa.ArrowInvalid as error:
-                if "straddling" in str(error) or "block size" in str(error):
-                    raise _LongRowError from error
-                if "Empty CSV" not in str(error):
-                    raise UserError(f"{self._title} cannot be read: {error}") from error
+        dialect, bad, num_rows = self._dialect, _BadRows(), 0
+        blocks = self._blocks(block)
+        stream = ByteStream(_respaced(blocks, dialect.delimiter) if dialect.spaced else blocks)
+        try:
+            with self._reader(stream, columns, block, bad, dialect.quotes) as reader:
+                for batch in reader:
+                    num_rows += batch.num_rows
+                    # Behind a row that is left out all others would have wrong numbers.
+                    if num_rows > done and not bad.rows:
+                        new = batch.slice(max(batch.num_rows - (num_rows - done), 0))
+                        yield new if dialect.quotes else _unquoted(new)
+        except pa.ArrowInvalid as error:
+            if "straddling" in str(error) or "block size" in str(error):
+                raise _LongRowError from error
+            if "Empty CSV" not in str(error):
+                raise UserError(f"{self._title} cannot be read: {error}") from error
         if bad.rows:
             raise UserError(self._ragged(bad, num_rows + bad.rows))
         if dialect.quotes:
             self._check_quotes(stream, num_rows, block)
 
     def _reader(
-        self, source: Any, columns: Sequence[str] | None, block: int, bad: "_BadRows", dialect: Dialect
+        self, stream: ByteStream, columns: Sequence[str] | None, block: int, bad: "_BadRows", quotes: bool
     ) -> pa_csv.CSVStreamingReader:
+        skip, names = self._dialect.skip, self.names
         return pa_csv.open_csv(
-            pa.PythonFile(source, mode="r"),
-            pa_csv.ReadOptions(
-                use_threads=False, block_size=block, skip_rows=dialect.skip, column_names=self.names
-            ),
+            pa.PythonFile(stream, mode="r"),
+            pa_csv.ReadOptions(use_threads=False, block_size=block, skip_rows=skip, column_names=names),
             pa_csv.ParseOptions(
-                delimiter=dialect.delimiter,
-                quote_char='"' if dialect.quotes else False,
-                newlines_in_values=dialect.quotes,
+                delimiter=self._dialect.delimiter,
+                quote_char='"' if quotes else False,
+                newlines_in_values=quotes,
                 invalid_row_handler=bad,
             ),
             pa_csv.ConvertOptions(
                 check_utf8=False,
-                column_types=dict.fromkeys(self.names, pa.string()),
+                column_types=dict.fromkeys(names, pa.string()),
                 include_columns=list(columns) if columns is not None else None,
             ),
         )
@@ -114,20 +115,17 @@ class DelimitedPart(Part):
     def _line_of(self, text: str) -> int:
         """Return the number of the first line that a row begins with; pyarrow numbers rows."""
         begins = text.split("\n")[0].rstrip("\r")
-        with open_bytes(self._path) as file:
-            lines = Utf8Stream(self._path, file, self._dialect.encoding).read_all().splitlines()
-        return next((number for number, line in enumerate(lines, 1) if line == begins), 0)
+        lines = enumerate(self._text().splitlines(), 1)
+        return next((number for number, line in lines if line == begins), 0)
 
-    def _check_quotes(self, stream: Utf8Stream, num_rows: int, block: int) -> None:
+    def _check_quotes(self, stream: ByteStream, num_rows: int, block: int) -> None:
         """Refuse quotes that are never closed, or that make one row of many without being meant to.
 
         pyarrow takes the rest of the file for the cell; a cell of several lines that was in the sample is meant.
         """
         dialect = self._dialect
         if stream.num_quotes % 2:
-            with open_bytes(self._path) as file:
-                decoded = Utf8Stream(self._path, file, dialect.encoding).read_all()
-            line = _never_closed(decoded, dialect.delimiter)
+            line = _never_closed(self._text(), dialect.delimiter)
             if line:
                 raise UserError(
                     f"{self._title}, line {line:,}: a quote that is never closed; close it, or, where quotes are "
@@ -149,12 +147,9 @@ class DelimitedPart(Part):
         They are not if every line, cut without regard to quotes, has as many cells as the header.
         """
         bad, stray = _BadRows(), ""
-        with open_bytes(self._path) as file:
-            stream = Utf8Stream(self._path, file, self._dialect.encoding)
-            plain = replace(self._dialect, quotes=False)
-            with self._reader(stream, None, block, bad, plain) as reader:
-                for batch in reader:
-                    stray = stray or _first_stray(batch)
+        with self._reader(ByteStream(self._blocks(block)), None, block, bad, False) as reader:
+            for batch in reader:
+                stray = stray or _first_stray(batch)
         return "" if bad.rows else stray
 
 
@@ -178,36 +173,15 @@ class _BadRows:
         return "skip"
 
 
-class _Respaced(io.RawIOBase):
-    """A stream of whole lines whose blanks are brought to what pyarrow reads.
-
-    Blanks between a delimiter and a quote are left out, as pyarrow sees no quote behind them; where blanks separate
-    cells, several of them count as one.
-    """
-
-    def __init__(self, stream: Utf8Stream, delimiter: str) -> None:
-        self._stream = stream
-        self._delimiter = delimiter
-        self._rest = b""
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def read(self, size: int | None = -1) -> bytes:
-        """Return about as many bytes as asked for, none at the end."""
-        data = self._stream.read(size)
-        while data and b"\n" not in data:
-            more = self._stream.read(size)
-            data, self._rest = self._rest + data + more, b""
-            if not more:
-                break
-        lines, ending, rest = (self._rest + data).rpartition(b"\n")
-        if not data:
-            self._rest = b""
-            return respaced(lines + ending + rest, self._delimiter)
-        self._rest = rest
-        return respaced(lines + ending, self._delimiter)
+def _respaced(blocks: Iterator[bytes], delimiter: str) -> Iterator[bytes]:
+    """Yield whole lines whose blanks are brought to what pyarrow reads; see `respaced`."""
+    rest = b""
+    for block in blocks:
+        lines, end, rest = (rest + block).rpartition(b"\n")
+        if end:
+            yield respaced(lines + end, delimiter)
+    if rest:
+        yield respaced(rest, delimiter)
 
 
 def _unquoted(batch: pa.RecordBatch) -> pa.RecordBatch:

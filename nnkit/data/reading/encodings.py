@@ -3,8 +3,9 @@
 import codecs
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from nnkit.data.reading.user_files import open_bytes
 from nnkit.errors import UserError
@@ -17,10 +18,10 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# Bytes that begin and end a character of GB2312, and those that begin one of its 3,755 usual characters or a sign.
-_GB2312 = range(0xA1, 0xFF)
-_USUAL = {*range(0xA1, 0xA4), *range(0xB0, 0xD8)}
+# A character of two bytes, in the group if it is one of the 3,755 usual ones of GB2312 or a sign.
+_CHARACTER = re.compile(rb"([\xa1-\xa3\xb0-\xd7][\xa1-\xfe])|[\x80-\xff].", re.DOTALL)
 _LEAST_USUAL = 0.8
+_COUNTED = 100_000
 
 
 class Encoding(NamedTuple):
@@ -47,27 +48,38 @@ def find_encoding(path: Path) -> Encoding:
         UserError: If the file holds zero bytes, so that it is no text.
     """
     with open_bytes(path) as file:
-        block = file.read(_BLOCK)
-        for mark, name in _MARKS.items():
-            if block.startswith(mark):
-                return Encoding(name)
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        while block:
+        beginning = file.read(4)
+    for mark, name in _MARKS.items():
+        if beginning.startswith(mark):
+            return Encoding(name)
+    for name in ("utf-8", "gb18030", "cp1252", "latin-1"):
+        example, usual, foreign = "", 0, 0
+        try:
+            for block, text in _decoded(path, name):
+                if name != "utf-8":
+                    example = example or _first_foreign(text)
+                if name == "gb18030":
+                    usual += 2 * sum(map(bool, _CHARACTER.findall(block[:_COUNTED])))
+                    foreign += sum(byte > 0x7F for byte in block[:_COUNTED])
+        except UnicodeDecodeError:
+            continue
+        if name != "gb18030" or usual > _LEAST_USUAL * foreign:
+            break
+    return Encoding(name, name != "utf-8", example)
+
+
+def _decoded(path: Path, encoding: str) -> Iterator[tuple[bytes, str]]:
+    """Yield a file block by block, with what each is as text."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    with open_bytes(path) as file:
+        while block := file.read(_BLOCK):
             if b"\0" in block:
                 raise UserError(
                     f"{path} is no text file: it holds zero bytes (UTF-16 without a byte order mark is read with "
                     "data.encoding=utf-16-le)"
                 )
-            try:
-                decoder.decode(block)
-            except UnicodeDecodeError:
-                return _not_utf8(path)
-            block = file.read(_BLOCK)
-    try:
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return _not_utf8(path)
-    return Encoding("utf-8")
+            yield block, decoder.decode(block)
+    decoder.decode(b"", final=True)
 
 
 def encoding_unless_plain(path: Path, given: str | None) -> str | None:
@@ -78,44 +90,6 @@ def encoding_unless_plain(path: Path, given: str | None) -> str | None:
         return given if find_encoding(path).is_guess else None
     except UserError:
         return given
-
-
-def _not_utf8(path: Path) -> Encoding:
-    for name in ("gb18030", "cp1252"):
-        decoder = codecs.getincrementaldecoder(name)()
-        example, usual, foreign = "", 0, 0
-        try:
-            with open_bytes(path) as file:
-                while block := file.read(_BLOCK):
-                    if b"\0" in block:
-                        raise UserError(f"{path} is no text file: it holds zero bytes")
-                    text = decoder.decode(block)
-                    example = example or _first_foreign(text)
-                    if name == "gb18030":
-                        counts = _count_usual(block)
-                        usual, foreign = usual + counts[0], foreign + counts[1]
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            continue
-        if name == "cp1252" or usual > _LEAST_USUAL * foreign:
-            return Encoding(name, True, example)
-    with open_bytes(path) as file:
-        return Encoding("latin-1", True, _first_foreign(file.read(_BLOCK).decode("latin-1")))
-
-
-def _count_usual(block: bytes) -> tuple[int, int]:
-    """Return how many bytes above ASCII belong to usual characters of GB2312, and how many there are."""
-    usual = place = 0
-    foreign = sum(byte > 0x7F for byte in block[:100_000])
-    block = block[:100_000]
-    while place < len(block) - 1:
-        if block[place] < 0x80:
-            place += 1
-            continue
-        if block[place] in _USUAL and block[place + 1] in _GB2312:
-            usual += 2
-        place += 2
-    return usual, foreign
 
 
 def _first_foreign(text: str) -> str:
@@ -134,28 +108,50 @@ def to_text(data: bytes, encoding: str) -> str:
         ) from error
 
 
-class Utf8Stream(io.RawIOBase):
-    """The bytes of a text file as UTF-8, without a byte order mark; counts what tells how its rows are quoted.
+def utf8_blocks(path: Path, encoding: str, size: int) -> Iterator[bytes]:
+    """Yield the bytes of a text file as UTF-8, without a byte order mark.
 
     Args:
-        path: The file, plain or .gz; messages name it.
-        file: The file, opened.
+        path: The file, plain or .gz.
         encoding: Its codec.
+        size: About how many bytes to yield at once.
+
+    Raises:
+        UserError: If the bytes are not in the encoding.
+    """
+    decoder = codecs.getincrementaldecoder(encoding)()
+    num_lines, is_first = 0, True
+    with open_bytes(path) as file:
+        data = b" "
+        while data:
+            block = data = file.read(size)
+            if encoding != "utf-8":
+                try:
+                    block = decoder.decode(data, final=not data).encode()
+                except UnicodeDecodeError as error:
+                    raise UserError(
+                        f"{path} is not in the encoding {encoding}: {error.reason} after line {num_lines:,}"
+                    ) from error
+                num_lines += block.count(b"\n") or block.count(b"\r")
+            if is_first:
+                block, is_first = block.removeprefix(codecs.BOM_UTF8), False
+            if block:
+                yield block
+
+
+class ByteStream(io.RawIOBase):
+    """Blocks of bytes as a file that pyarrow reads; counts what tells how its rows are quoted.
+
+    Args:
+        blocks: The blocks, none of them empty; their sizes are taken as they are.
 
     Attributes:
         num_lines: Line ends read so far.
         num_quotes: Double quotes read so far.
-
-    Raises:
-        UserError: While reading, if the bytes are not in the encoding.
     """
 
-    def __init__(self, path: Path, file: IO[bytes], encoding: str) -> None:
-        self._path = path
-        self._file = file
-        self._encoding = encoding
-        self._decoder = codecs.getincrementaldecoder(encoding)()
-        self._is_first = True
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
         self.num_lines = 0
         self.num_quotes = 0
 
@@ -164,31 +160,8 @@ class Utf8Stream(io.RawIOBase):
         return True
 
     def read(self, size: int | None = -1) -> bytes:
-        """Return about as many bytes as asked for, none at the end."""
-        data = self._file.read(-1 if size is None else size)
-        utf8 = self._as_utf8(data)
-        while data and not utf8:
-            # A part of a character only: an empty answer would mean the end.
-            data = self._file.read(_BLOCK)
-            utf8 = self._as_utf8(data)
-        self.num_lines += utf8.count(b"\n") or utf8.count(b"\r")
-        self.num_quotes += utf8.count(b'"')
-        return utf8
-
-    def read_all(self) -> str:
-        """Return what is left as text."""
-        return b"".join(iter(lambda: self.read(_BLOCK), b"")).decode(errors="replace")
-
-    def _as_utf8(self, data: bytes) -> bytes:
-        if self._encoding != "utf-8":
-            try:
-                data = self._decoder.decode(data, final=not data).encode()
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{self._path} is not in the encoding {self._encoding}: {error.reason} after line "
-                    f"{self.num_lines:,}"
-                ) from error
-        if self._is_first and data:
-            data = data.removeprefix(codecs.BOM_UTF8)
-            self._is_first = False
-        return data
+        """Return the next block, nothing at the end."""
+        block = next(self._blocks, b"")
+        self.num_lines += block.count(b"\n") or block.count(b"\r")
+        self.num_quotes += block.count(b'"')
+        return block
