@@ -3,7 +3,6 @@
 import codecs
 import contextlib
 import csv
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any
 from nnkit.data.reading.dates import date_form
 from nnkit.data.reading.encodings import find_encoding
 from nnkit.data.reading.header import find_header, number_in
-from nnkit.data.reading.part import Finding
+from nnkit.data.reading.part import Finding, Notes
 from nnkit.data.reading.user_files import open_bytes
 from nnkit.errors import UserError
 
@@ -117,26 +116,23 @@ def find_dialect(path: Path, title: str, reading: ReadOptions) -> Dialect:
     Raises:
         UserError: If the file is binary, not in the encoding that is given, or holds no rows.
     """
-    findings: list[Finding] = []
-    encoding = _encoding(path, title, reading, findings)
+    notes = Notes(title)
+    encoding = _encoding(path, reading, notes)
     lines = _sample(path, title, encoding)
-    before, delimiter = _preamble(title, lines, reading, findings)
+    before, delimiter = _preamble(lines, reading, notes)
     lines = lines[before:]
     if delimiter == " ":
         lines = respaced("".join(lines).encode(), delimiter).decode().splitlines(keepends=True)
     if not lines:
         raise UserError(f"{title} holds no rows")
     if reading.delimiter is None and delimiter != ",":
-        findings.append((logging.INFO, f"{title}: cells are separated by {delimiter!r} (data.delimiter)"))
-    quotes, multiline = _quoting(title, lines, delimiter, reading, findings)
+        notes.info(f": cells are separated by {delimiter!r} (data.delimiter)")
+    quotes, multiline = _quoting(lines, delimiter, reading, notes)
     rows = _rows(lines, delimiter, quotes)
     if rows and not any(cell.strip() for cell in rows[0]):
         raise UserError(f"{title} has no column names: its first line is blank")
-    if reading.decimal is not None:
-        decimal_comma = reading.decimal == ","
-    else:
-        decimal_comma = _has_decimal_comma(title, rows, delimiter, findings)
-    names, has_header = find_header(title, rows, reading.header, decimal_comma, findings)
+    decimal_comma = reading.decimal == "," if reading.decimal else _has_decimal_comma(rows, delimiter, notes)
+    names, has_header = find_header(rows, reading.header, decimal_comma, notes)
     return Dialect(
         encoding="utf-8" if encoding == "utf-8-sig" else encoding,
         delimiter=delimiter,
@@ -146,24 +142,22 @@ def find_dialect(path: Path, title: str, reading: ReadOptions) -> Dialect:
         spaced=delimiter == " " or (quotes and _is_spaced(lines, delimiter, rows)),
         multiline=multiline,
         decimal_comma=decimal_comma,
-        findings=tuple(findings),
+        findings=tuple(notes),
     )
 
 
-def _encoding(path: Path, title: str, reading: ReadOptions, findings: list[Finding]) -> str:
+def _encoding(path: Path, reading: ReadOptions, notes: Notes) -> str:
     with open_bytes(path) as file:
         beginning = file.read(8)
     foreign = next((name for magic, name in _FOREIGN.items() if beginning.startswith(magic)), None)
     if foreign:
-        raise UserError(f"{title} is {foreign}")
+        raise UserError(f"{notes.title} is {foreign}")
     if reading.encoding is not None:
         return reading.encoding
     found = find_encoding(path)
     if found.is_guess:
         shown = f", such as {found.example!r}" if found.example else ""
-        findings.append(
-            (logging.WARNING, f"{title} is not in UTF-8; it is read as {found.name}{shown} (data.encoding)")
-        )
+        notes.warn(f" is not in UTF-8; it is read as {found.name}{shown} (data.encoding)")
     return found.name
 
 
@@ -187,7 +181,7 @@ def _sample(path: Path, title: str, encoding: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def _preamble(title: str, lines: list[str], reading: ReadOptions, findings: list[Finding]) -> tuple[int, str]:
+def _preamble(lines: list[str], reading: ReadOptions, notes: Notes) -> tuple[int, str]:
     """Return how many lines stand before the table, and the delimiter."""
     before = 0
     delimiter = reading.delimiter
@@ -207,16 +201,15 @@ def _preamble(title: str, lines: list[str], reading: ReadOptions, findings: list
             # The last comment names the columns.
             before -= 1
     if before > start:
-        count = f"{before - start} line{'s' if before - start > 1 else ''}"
-        findings.append((logging.INFO, f"{title}: {count} of comments (#) before the table"))
-    return before + _title_lines(title, lines[before:], delimiter, findings), delimiter
+        notes.info(f": {before - start} line{'s'[: before - start - 1]} of comments (#) before the table")
+    return before + _title_lines(lines[before:], delimiter, notes), delimiter
 
 
 def _has_number(cells: Sequence[str]) -> bool:
     return any(number_in(cell) is not None for cell in cells)
 
 
-def _title_lines(title: str, lines: list[str], delimiter: str, findings: list[Finding]) -> int:
+def _title_lines(lines: list[str], delimiter: str, notes: Notes) -> int:
     """Return how many lines stand before the table: prose in one cell, or numbers that tell of it, all others even."""
     rows = _rows(lines, delimiter, True)
     widths = [len(row) for row in rows]
@@ -227,8 +220,7 @@ def _title_lines(title: str, lines: list[str], delimiter: str, findings: list[Fi
     if usual < 2 or not 0 < count < 20 or not is_prose or any(width != usual for width in widths[count:]):
         return 0
     place = _num_lines(lines, delimiter, True, count)
-    sentence = f"{title}: the table begins after {lines[place - 1].strip()[:60]!r} in line {place}"
-    findings.append((logging.WARNING, sentence))
+    notes.warn(f": the table begins after {lines[place - 1].strip()[:60]!r} in line {place}")
     return place
 
 
@@ -264,13 +256,10 @@ def _sniff_delimiter(lines: list[str]) -> str:
     """Choose the delimiter that cuts most lines into as many cells as the first, and into most cells."""
     best, best_score = ",", (0.0, 1)
     for delimiter in _DELIMITERS:
-        rows = _rows(lines, delimiter, True)
-        if not rows or len(rows[0]) < 2:
-            continue
-        equal = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
-        score = (round(equal, 1), len(rows[0]))
-        if score > best_score:
-            best, best_score = delimiter, score
+        widths = [len(row) for row in _rows(lines, delimiter, True)]
+        if widths and widths[0] > 1:
+            score = round(widths.count(widths[0]) / len(widths), 1), widths[0]
+            best, best_score = max((best, best_score), (delimiter, score), key=lambda pair: pair[1])
     return " " if best_score == (0.0, 1) and _are_apart(lines) else best
 
 
@@ -291,9 +280,7 @@ def respaced(data: bytes, delimiter: str) -> bytes:
     return re.sub(re.escape(letter) + rb' +(?=")', letter, data)
 
 
-def _quoting(
-    title: str, lines: list[str], delimiter: str, reading: ReadOptions, findings: list[Finding]
-) -> tuple[bool, bool]:
+def _quoting(lines: list[str], delimiter: str, reading: ReadOptions, notes: Notes) -> tuple[bool, bool]:
     """Return whether quotes enclose cells, and whether cells have several lines.
 
     If cutting every line at the delimiters alone gives rows of one width, while quotes would make one row of several
@@ -301,20 +288,14 @@ def _quoting(
     """
     if not any('"' in line for line in lines):
         return reading.quotes is not False, False
-    plain = [row for row in _rows(lines, delimiter, False) if row]
-    quoted = _rows(lines, delimiter, True)
-    merges = len(quoted) < len(plain)
+    plain = _rows(lines, delimiter, False)
+    merges = len(_rows(lines, delimiter, True)) < len(plain)
     if reading.quotes is not None:
         return reading.quotes, reading.quotes and merges
     is_even = len({len(row) for row in plain}) == 1 and len(plain[0]) > 1
     stray = next((cell for row in plain for cell in row if _is_stray(cell)), None)
     if is_even and (stray is not None or (merges and delimiter == "\t")):
-        findings.append(
-            (
-                logging.INFO,
-                f"{title}: double quotes are letters, as in {(stray or '')[:40]!r} (data.quotes)",
-            )
-        )
+        notes.info(f": double quotes are letters, as in {(stray or '')[:40]!r} (data.quotes)")
         return False, False
     return True, merges
 
@@ -325,28 +306,26 @@ def _is_stray(cell: str) -> bool:
     return cell.startswith('"') and not re.fullmatch(r'"(?:[^"]|"")*"', cell)
 
 
-def _has_decimal_comma(title: str, rows: list[list[str]], delimiter: str, findings: list[Finding]) -> bool:
+def _has_decimal_comma(rows: list[list[str]], delimiter: str, notes: Notes) -> bool:
     """Return whether numbers are written as 3,14; what could be groups of thousands only tells if nothing else does."""
     cells = [cell.strip() for row in rows[1:] for cell in row]
-    commas = [cell for cell in cells if _COMMA_NUMBER.fullmatch(cell)]
-    points = [cell for cell in cells if _POINT_NUMBER.fullmatch(cell)]
-    clear_commas = sum(not _GROUPED.fullmatch(cell) for cell in commas)
-    clear_points = sum(not _GROUPED.fullmatch(cell) for cell in points)
+    commas, points = (
+        [cell for cell in cells if pattern.fullmatch(cell)] for pattern in (_COMMA_NUMBER, _POINT_NUMBER)
+    )
+    clear_commas, clear_points = (
+        sum(not _GROUPED.fullmatch(cell) for cell in found) for found in (commas, points)
+    )
     if clear_commas or clear_points:
-        found = clear_commas > clear_points
-    else:
-        # Where commas separate cells, a quoted "1,250" is more than a thousand.
-        found = delimiter != "," and len(commas) > len(points)
-        if found:
-            value = commas[0].replace(",", ".")
-            sentence = (
-                f"{title}: {commas[0]!r} is read as {value}; data.decimal=. reads it as a thousand and more"
-            )
-            findings.append((logging.WARNING, sentence))
-            return True
-    if found:
-        findings.append((logging.INFO, f"{title}: numbers are written with a decimal comma (data.decimal)"))
-    return found
+        has_comma = clear_commas > clear_points
+        if has_comma:
+            notes.info(": numbers are written with a decimal comma (data.decimal)")
+        return has_comma
+    # Where commas separate cells, a quoted "1,250" is more than a thousand.
+    has_comma = delimiter != "," and len(commas) > len(points)
+    if has_comma:
+        value = commas[0].replace(",", ".")
+        notes.warn(f": {commas[0]!r} is read as {value}; data.decimal=. reads it as a thousand and more")
+    return has_comma
 
 
 def _is_spaced(lines: list[str], delimiter: str, rows: list[list[str]]) -> bool:

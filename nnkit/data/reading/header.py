@@ -1,16 +1,15 @@
 """Which row of a delimited file names the columns, and how the columns are called."""
 
-import logging
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 
-from nnkit.data.reading.part import Finding
+from nnkit.data.reading.part import Notes
 from nnkit.data.reading.values import MOSTLY, is_missing, parse_number
 
 
 def find_header(
-    title: str, rows: list[list[str]], has_header: bool | None, decimal_comma: bool, findings: list[Finding]
+    rows: list[list[str]], has_header: bool | None, decimal_comma: bool, notes: Notes
 ) -> tuple[list[str], bool]:
     """Return the names of the columns, and whether the first row holds them."""
     first, others = [cell.strip() for cell in rows[0]], rows[1:]
@@ -19,19 +18,16 @@ def find_header(
         first = [name[1:-1] for name in first]
     if others and all(len(row) == len(first) + 1 for row in others):
         # R writes the names of the rows without a name above them.
-        findings.append((logging.INFO, f"{title}: the first column, without a name, holds names of rows"))
+        notes.info(": the first column, without a name, holds names of rows")
         first = ["", *first]
     if has_header is None:
         evidence = _looks_like_data(first, others, decimal_comma)
         has_header = not evidence
         if evidence:
             shown = ", ".join(first[:4]) + (" ..." if len(first) > 4 else "")
-            findings.append(
-                (
-                    logging.WARNING,
-                    f"{title}: the first line ({shown}) is read as data, as {evidence}; the columns are called "
-                    f"column_1 to column_{len(first)} (data.header=true takes it for their names)",
-                )
+            notes.warn(
+                f": the first line ({shown}) is read as data, as {evidence}; the columns are called column_1 to "
+                f"column_{len(first)} (data.header=true takes it for their names)"
             )
     if not has_header:
         return [f"column_{number}" for number in range(1, len(first) + 1)], False
@@ -39,7 +35,7 @@ def find_header(
     for given, name in zip(first, names, strict=True):
         if given != name:
             what = f"a second column {given!r}" if given else "a column without a name"
-            findings.append((logging.WARNING, f"{title} has {what}; it is called {name!r}"))
+            notes.warn(f" has {what}; it is called {name!r}")
     return names, True
 
 
@@ -79,17 +75,13 @@ def _share_of_numbers(column: list[str], decimal_comma: bool) -> float:
 
 def unique_names(names: Sequence[str]) -> list[str]:
     """Return names of columns that are all different and none empty: "x", "x (2)", "unnamed"."""
-    taken = set(names)
-    seen: dict[str, int] = {}
+    taken, seen = set(names), dict[str, int]()
     unique = []
     for given in names:
-        name = given or "unnamed"
-        seen[name] = seen.get(name, 0) + 1
-        number = seen[name]
-        candidate = name if number == 1 else f"{name} ({number})"
-        while number > 1 and candidate in taken:
-            number += 1
-            candidate = f"{name} ({number})"
+        name = candidate = given or "unnamed"
+        number = seen[name] = seen.get(name, 0) + 1
+        if number > 1:
+            candidate = next(one for n in count(number) if (one := f"{name} ({n})") not in taken)
         taken.add(candidate)
         unique.append(candidate)
     return unique

@@ -1,5 +1,6 @@
 """One file of a table, whatever its format."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
@@ -7,6 +8,22 @@ import pyarrow as pa
 
 # A logging level, and a sentence that is to be said.
 Finding = tuple[int, str]
+
+
+class Notes(list[Finding]):
+    """What was found out about a file and is to be said, in sentences that begin with its title."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.title = title
+
+    def info(self, sentence: str) -> None:
+        """Add what was found out."""
+        self.append((logging.INFO, f"{self.title}{sentence}"))
+
+    def warn(self, sentence: str) -> None:
+        """Add what may be wrong."""
+        self.append((logging.WARNING, f"{self.title}{sentence}"))
 
 
 class Part(ABC):
