@@ -179,7 +179,7 @@ def _learn_numbers(
     mean, std = mean_and_std(np.where(missing, median, values))
     indicator = bool(missing.any())
     if std == 0 and not indicator:
-        return f"the same value everywhere: {known[0]:g}"
+        return f"the same value in all training rows: {known[0]:g}"
     if options.drop is None and not indicator and numbers_rows(name, values):
         return "looks like an identifier: whole numbers, each once (data.drop=[] keeps it)"
     unit = epoch_unit(values, name)
@@ -210,7 +210,7 @@ def _learn_texts(
     counts = np.bincount(known, minlength=len(column.values))
     present = sorted(np.flatnonzero(counts).tolist(), key=lambda code: (-counts[code], column.values[code]))
     if len(present) == 1 and not missing:
-        return f"the same value everywhere: {column.values[present[0]]}"
+        return f"the same value in all training rows: {column.values[present[0]]}"
     if options.drop is None and (label := _labels(column, present, known)):
         return f"looks like an identifier: {label} (data.drop=[] keeps it)"
     often = [code for code in present if counts[code] >= _MIN_ROWS_PER_VECTOR][: options.max_vectors]

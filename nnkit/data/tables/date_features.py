@@ -49,23 +49,19 @@ def part_values(part: Part, seconds: Floats, origin: float) -> Floats:
     if part == "hour":
         hours: Floats = (seconds - days * _DAY) / 3600
         return hours
+    if part == "weekday":
+        # 1 January 1970 was a Thursday.
+        weekday: Floats = (days + 3) % 7
+        return weekday
     missing = np.isnan(days)
     whole = np.where(missing, 0.0, days).astype(np.int64)
     first, last = int(whole.min(initial=0)), int(whole.max(initial=0))
-    if last - first < len(whole):
-        # Each day once: the calendar takes longer than a look into a table.
-        found = _of_days(part, np.arange(first, last + 1))[whole - first]
-    else:
-        found = _of_days(part, whole)
-    return np.where(missing, np.nan, found)
-
-
-def _of_days(part: Part, days: NDArray[np.int64]) -> Floats:
-    if part == "weekday":
-        # 1 January 1970 was a Thursday.
-        return ((days + 3) % 7).astype(np.float64)
-    months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
-    return (months // 12 + 1970 if part == "year" else months % 12).astype(np.float64)
+    is_dense = last - first < len(whole)
+    # Each day once: the calendar takes longer than a look into a table.
+    asked = np.arange(first, last + 1) if is_dense else whole
+    months = asked.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    found = months // 12 + 1970 if part == "year" else months % 12
+    return np.where(missing, np.nan, found[whole - first] if is_dense else found)
 
 
 def _are_months(seconds: Floats) -> bool:
@@ -101,7 +97,7 @@ def learn_dates(
         if part not in _PERIODS:
             scales[part] = [float(values.mean()), float(values.std())]
     if not parts and not indicator:
-        return "the same date everywhere"
+        return "the same date in all training rows"
     return DateColumn(
         name=name,
         kind="date",

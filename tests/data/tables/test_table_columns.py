@@ -102,9 +102,9 @@ def test_an_unseen_category_has_no_feature_where_none_is_trained():
 @pytest.mark.parametrize(
     ("name", "column", "reason"),
     [
-        ("a", numbers(3, 3, 3, 3, 3, 3), "the same value everywhere: 3"),
-        ("a", numbers(*[0.1 + 0.2] * 3, *[0.3] * 3), "the same value everywhere"),
-        ("a", texts(["x"] * 6), "the same value everywhere: x"),
+        ("a", numbers(3, 3, 3, 3, 3, 3), "the same value in all training rows: 3"),
+        ("a", numbers(*[0.1 + 0.2] * 3, *[0.3] * 3), "the same value in all training rows"),
+        ("a", texts(["x"] * 6), "the same value in all training rows: x"),
         ("a", numbers(*[np.nan] * 6), "no value in the training rows"),
         ("a", texts([None] * 6), "no value in the training rows"),
         ("name", texts(list("abcdef")), "6 different texts in 6 rows, such as 'a'"),
