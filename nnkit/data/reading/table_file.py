@@ -92,10 +92,8 @@ class TableFile:
         Raises:
             UserError: If rows cannot be read; counts all of them and names the first.
         """
-        for part in self.parts:
-            for batch in part.batches(columns):
-                if batch.num_rows:
-                    yield batch
+        batches = (batch for part in self.parts for batch in part.batches(columns))
+        return (batch for batch in batches if batch.num_rows)
 
     def texts(self, columns: Sequence[str]) -> Iterator[list[list[str | None]]]:
         """Yield some rows at a time as texts: for each column a list of cells, None where a typed file has none.
@@ -121,10 +119,7 @@ def open_table(path: str, reading: ReadOptions | None = None) -> TableFile:
     reading = reading or ReadOptions()
     paths = find_files(path)
     title = "standard input" if path == "-" else path
-    parts = []
-    for found in paths:
-        name = title if len(paths) == 1 else str(found)
-        parts.append(_open_part(found, name, reading))
+    parts = [_open_part(found, title if len(paths) == 1 else str(found), reading) for found in paths]
     first = parts[0]
     for found, part in zip(paths, parts, strict=True):
         lacking = [name for name in first.names if name not in part.names]
@@ -197,10 +192,8 @@ def _standard_input() -> Path:
 def _open_part(path: Path, title: str, reading: ReadOptions) -> Part:
     with path.open("rb") as file:
         beginning = file.read(8)
-    if beginning.startswith(b"PAR1"):
-        return ParquetPart(path, title)
-    if beginning.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
-        return ArrowPart(path, title)
+    if beginning.startswith((b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")):
+        return TypedPart(path, title, beginning)
     suffix = _suffix(path)
     if suffix in _TYPED:
         raise UserError(f"{title} is no {suffix} file, whatever its name says")
@@ -209,44 +202,49 @@ def _open_part(path: Path, title: str, reading: ReadOptions) -> Part:
     return DelimitedPart(path, title, reading)
 
 
-class ParquetPart(Part):
-    """A Parquet file, read row group by row group."""
+class TypedPart(Part):
+    """A file that knows the types of its columns, read some rows at a time.
 
-    def __init__(self, path: Path, title: str) -> None:
-        self._path, self._title = path, title
-        with _explained(title), pq.ParquetFile(path) as file:
-            self.names = list(file.schema_arrow.names)
-        _check_names(title, self.names)
+    Parquet, Arrow files, which Feather is, and Arrow streams, as Hugging Face's `save_to_disk` writes them.
 
-    def batches(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-        """Yield the rows; see `Part.batches`."""
-        with _explained(self._title), pq.ParquetFile(self._path, memory_map=True) as file:
-            for batch in file.iter_batches(_ROWS, columns=list(columns or self.names), use_threads=False):
-                yield _simple(batch.select(list(columns or self.names)))
+    Args:
+        path: The file.
+        title: What messages call it.
+        beginning: Its first bytes.
 
+    Raises:
+        UserError: If it is damaged, or two columns have one name.
+    """
 
-class ArrowPart(Part):
-    """An Arrow file, which Feather is, or an Arrow stream, as Hugging Face's `save_to_disk` writes them."""
-
-    def __init__(self, path: Path, title: str) -> None:
-        self._path, self._title = path, title
+    def __init__(self, path: Path, title: str, beginning: bytes) -> None:
+        self._path, self._title, self._beginning = path, title, beginning
         with _explained(title), self._open() as reader:
-            self.names = list(reader.schema.names)
-        _check_names(title, self.names)
+            schema = reader.schema_arrow if isinstance(reader, pq.ParquetFile) else reader.schema
+            self.names = list(schema.names)
+        twice = sorted({name for name in self.names if self.names.count(name) > 1})
+        if twice:
+            listed = some_of([*map(repr, twice)], _LISTED)
+            raise UserError(f"{title} has several columns called {listed}: give each a name of its own")
 
     def _open(self) -> Any:
+        if self._beginning.startswith(b"PAR1"):
+            return pq.ParquetFile(self._path, memory_map=True)
         source = pa.memory_map(str(self._path))
-        with self._path.open("rb") as file:
-            is_file = file.read(6) == b"ARROW1"
-        return pa_ipc.open_file(source) if is_file else pa_ipc.open_stream(source)
+        return (
+            pa_ipc.open_file(source) if self._beginning.startswith(b"ARROW1") else pa_ipc.open_stream(source)
+        )
 
     def batches(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         """Yield the rows; see `Part.batches`."""
+        names = list(columns or self.names)
         with _explained(self._title), self._open() as reader:
-            number = getattr(reader, "num_record_batches", None)
-            whole = reader if number is None else map(reader.get_batch, range(number))
-            for batch in whole:
-                chosen = batch.select(list(columns or self.names))
+            batches = reader
+            if isinstance(reader, pq.ParquetFile):
+                batches = reader.iter_batches(_ROWS, columns=names, use_threads=False)
+            elif isinstance(reader, pa_ipc.RecordBatchFileReader):
+                batches = map(reader.get_batch, range(reader.num_record_batches))
+            for batch in batches:
+                chosen = batch.select(names)
                 for start in range(0, chosen.num_rows, _ROWS):
                     yield _simple(chosen.slice(start, _ROWS))
 
@@ -258,14 +256,6 @@ def _explained(title: str) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{title} cannot be read: {str(error).splitlines()[0]}") from error
-
-
-def _check_names(title: str, names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(
-            f"{title} has several columns called {some_of([*map(repr, twice)], _LISTED)}: give each a name of its own"
-        )
 
 
 def _simple(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -285,17 +275,14 @@ def as_strings(cells: pa.Array) -> pa.Array:
     kind = cells.type
     if pa.types.is_string(kind):
         return cells
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind):
-        return pa.array([None if cell is None else _json(cell) for cell in cells.to_pylist()], pa.string())
-    if pa.types.is_floating(kind):
-        # 3.0 is written as 3, so that it is the same class in a file of whole numbers.
-        return pa.array(
-            [None if cell is None else _shortest(cell) for cell in cells.to_pylist()], pa.string()
-        )
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_floating(kind):
+        write = _shortest if pa.types.is_floating(kind) else _json
+        return pa.array([None if cell is None else write(cell) for cell in cells.to_pylist()], pa.string())
     return pc.cast(cells, pa.string())
 
 
 def _shortest(number: float) -> str:
+    # 3.0 is written as 3, so that it is the same class in a file of whole numbers.
     return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
 
 
