@@ -11,9 +11,10 @@ from typing import Any
 
 from nnkit.data.reading.dates import date_form
 from nnkit.data.reading.encodings import find_encoding
-from nnkit.data.reading.header import find_header, number_in
+from nnkit.data.reading.header import find_header
 from nnkit.data.reading.part import Finding, Notes
 from nnkit.data.reading.user_files import open_bytes
+from nnkit.data.reading.values import number_in
 from nnkit.errors import UserError
 
 _DELIMITERS = ",;\t|"

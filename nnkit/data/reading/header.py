@@ -1,11 +1,10 @@
 """Which row of a delimited file names the columns, and how the columns are called."""
 
-import math
 from collections.abc import Sequence
 from itertools import count, pairwise
 
 from nnkit.data.reading.part import Notes
-from nnkit.data.reading.values import MOSTLY, is_missing, parse_number
+from nnkit.data.reading.values import MOSTLY, is_missing, number_in
 
 
 def find_header(
@@ -60,12 +59,6 @@ def _looks_like_data(first: list[str], others: list[list[str]], decimal_comma: b
         return "" if years else "it holds numbers where they do"
     repeated = [cell for cell, column in zip(first, columns, strict=True) if cell and cell in column]
     return f"{repeated[0]!r} is a value of other rows in that column" if repeated else ""
-
-
-def number_in(cell: str, decimal_comma: bool = False) -> float | None:
-    """Return the number in a cell, None if it holds none."""
-    number = parse_number(cell, decimal_comma)
-    return None if number is None or math.isnan(number) else number
 
 
 def _share_of_numbers(column: list[str], decimal_comma: bool) -> float:

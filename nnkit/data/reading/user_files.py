@@ -14,17 +14,8 @@ from nnkit.suggest import closest, some_of
 
 # Endings of files that hold texts.
 _TEXT_FILES = (
-    ".csv",
-    ".tsv",
-    ".jsonl",
-    ".ndjson",
-    ".json",
-    ".txt",
-    ".md",
-    ".gz",
-    ".parquet",
-    ".feather",
-    ".arrow",
+    *(".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ".md", ".gz"),
+    *(".parquet", ".feather", ".arrow"),
 )
 
 _GZIP = b"\x1f\x8b"
@@ -92,9 +83,7 @@ def numbered_lines(name: object, file: IO[bytes]) -> Iterator[tuple[int, bytes]]
     Raises:
         UserError: If a line is far too long.
     """
-    number = 0
-    while line := file.readline(_MAX_LINE):
-        number += 1
+    for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b""), 1):
         if len(line) == _MAX_LINE:
             raise UserError(f"{name}, line {number}: a line of more than {_MAX_LINE:,} bytes")
         yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line

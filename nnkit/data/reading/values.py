@@ -3,8 +3,7 @@
 import math
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 # What people write into an empty cell. What the second set adds may also name a category: for numbers only.
 MISSING = frozenset({"?", "na", "n/a", "#n/a", "nan", "null"})
@@ -40,35 +39,24 @@ class NumberForm:
 
     def said(self) -> str:
         """Return what a sentence tells of the form."""
-        what = []
-        if self.thousands:
-            sign = "a blank" if " " in self.thousands else repr(self.thousands)
-            what.append(f"{sign} between thousands")
-        if self.decimal == ",":
-            what.append("a decimal comma")
-        if self.percent:
-            what.append("a percent sign, which is left out (12% is 12)")
-        if self.currency:
-            what.append(f"the currency {self.currency}")
-        return " and ".join(what)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the form as plain data; `NumberForm(**data)` is the way back."""
-        return asdict(self)
+        sign = "a blank" if " " in self.thousands else repr(self.thousands)
+        parts = {
+            f"{sign} between thousands": self.thousands,
+            "a decimal comma": self.decimal == ",",
+            "a percent sign, which is left out (12% is 12)": self.percent,
+            f"the currency {self.currency}": self.currency,
+        }
+        return " and ".join(part for part, holds in parts.items() if holds)
 
     @property
     def pattern(self) -> str:
         """A regular expression that a whole number in this form matches, in the syntax of re and RE2."""
-        point = re.escape(self.decimal)
-        whole = r"\d+"
-        if self.thousands:
-            sign = f"[{re.escape(self.thousands)}]"
-            whole = rf"(?:\d{{1,3}}(?:{sign}\d{{3}})+|\d+)"
-        money = f"(?:[{re.escape(self.currency)}]\\s*)?" if self.currency else ""
-        behind = f"(?:\\s*[{re.escape(self.currency)}])?" if self.currency else ""
-        share = r"(?:\s*%)?" if self.percent else ""
+        point, thousands, currency = map(re.escape, (self.decimal, self.thousands, self.currency))
+        whole = rf"(?:\d{{1,3}}(?:[{thousands}]\d{{3}})+|\d+)" if thousands else r"\d+"
+        before, behind = (rf"(?:[{currency}]\s*)?", rf"(?:\s*[{currency}])?") if currency else ("", "")
+        percent = r"(?:\s*%)?" if self.percent else ""
         number = rf"(?:{whole}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?"
-        return rf"[+\-{MINUS}]?{money}[+\-{MINUS}]?{number}{share}{behind}"
+        return rf"[+\-{MINUS}]?{before}[+\-{MINUS}]?{number}{percent}{behind}"
 
     def plain(self, text: str) -> str | None:
         """Return a number in this form as programs write it, None if it is none."""
@@ -122,6 +110,12 @@ def parse_number(text: str, decimal_comma: bool = False) -> float | None:
         return None
 
 
+def number_in(cell: str, decimal_comma: bool = False) -> float | None:
+    """Return the number in a cell, None if it holds none."""
+    number = parse_number(cell, decimal_comma)
+    return None if number is None or math.isnan(number) else number
+
+
 def find_number_form(cells: Iterable[str], decimal_comma: bool = False) -> NumberForm | None:
     """Find out how the numbers of a column are written.
 
@@ -146,22 +140,16 @@ def find_number_form(cells: Iterable[str], decimal_comma: bool = False) -> Numbe
     percent = any(cell.endswith("%") for cell in cells)
     if percent or currency:
         forms += [NumberForm(form.decimal, form.thousands, percent, currency) for form in forms]
-    best, most = None, 0.0
+    best, most = None, 0
     for form in forms:
-        share = _share(form, cells)
+        pattern = re.compile(form.pattern)
+        count = sum(
+            number_in(cell) is not None if form.is_plain else pattern.fullmatch(cell) is not None
+            for cell in cells
+        )
         # The first form that reads the most: plainer ones come first.
-        if share > most + 1e-9:
-            best, most = form, share
-        if most == 1:
+        if count > most:
+            best, most = form, count
+        if most == len(cells):
             break
-    if best is None or most < MOSTLY:
-        return None
-    return best
-
-
-def _share(form: NumberForm, cells: list[str]) -> float:
-    if form.is_plain:
-        numbers = [parse_number(cell) for cell in cells]
-        return sum(number is not None and not math.isnan(number) for number in numbers) / len(cells)
-    pattern = re.compile(form.pattern)
-    return sum(pattern.fullmatch(cell) is not None for cell in cells) / len(cells)
+    return best if most >= MOSTLY * len(cells) else None

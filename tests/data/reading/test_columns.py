@@ -172,4 +172,3 @@ def test_words_in_numbers_only():
     assert is_missing(None)
     assert not is_missing("NA", ())
     assert find_number_form(["a", "b", "1"]) is None
-    assert NumberForm(**NumberForm(",", ".").to_json()) == NumberForm(",", ".")

@@ -201,7 +201,10 @@ def test_all_wrong_names_are_said_at_once(write):
     ("text", "words"),
     [
         ("y\n" + "1.5\n2.5\n" * 3, "has one column only, 'y'.*\n.*data.delimiter=X"),
-        ("c,y\n" + "7,a\n7,b\n" * 9, r"no column to learn from .*'c': the same value in all training rows: 7"),
+        (
+            "c,y\n" + "7,a\n7,b\n" * 9,
+            r"no column to learn from .*'c': the same value in all training rows: 7",
+        ),
         ("x,y\n1,a\n2,b\n", "2 rows are too few: 4 are needed"),
         ("x,y\n", "column names but no rows"),
         ("x,y\n1,a\n2\n", "line 3: 1 field, the header has 2: '2'; put"),
