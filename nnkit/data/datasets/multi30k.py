@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from nnkit.data.base import Split
 from nnkit.data.cache import sha256_of
-from nnkit.data.download.sources import fingerprint
+from nnkit.data.download.sources import fingerprint, present
 from nnkit.data.pairs.pair_data import PairData
 from nnkit.data.pairs.parallel import read_parallel
 from nnkit.data.pairs.samples import PairedTexts
@@ -92,18 +92,10 @@ def _locate(root: Path, languages: tuple[Language, Language]) -> dict[Split, tup
     paths: dict[Split, tuple[Path, Path]] = {}
     missing = []
     for part, names in _NAMES.items():
-        candidates = {
-            language: [root / f"{name}.{language}{end}" for name in names for end in ("", ".gz")]
-            for language in languages
-        }
-        present = {
-            language: next((path for path in files if path.is_file()), None)
-            for language, files in candidates.items()
-        }
-        missing += [f"{names[0]}.{language}" for language, path in present.items() if path is None]
-        source, target = present.values()
-        if source is not None and target is not None:
-            paths[part] = source, target
+        found = [[path for name in names for path in present(root, f"{name}.{end}")] for end in languages]
+        missing += [f"{names[0]}.{end}" for end, files in zip(languages, found, strict=True) if not files]
+        if all(found):
+            paths[part] = found[0][0], found[1][0]
     if missing:
         raise UserError(
             f"data.root: {root} lacks {', '.join(missing)} (each may also end in .gz); they are in data/task1/raw of "

@@ -124,7 +124,7 @@ def locate(published: Published, root: Path) -> dict[str, Path]:
     """
     if not root.is_dir():
         raise UserError(f"data.root: there is no folder {root}")
-    paths = {file.name: _present(root, file.name) for file in published.files}
+    paths = {file.name: present(root, file.name) for file in published.files}
     missing = [name for name, candidates in paths.items() if not candidates]
     if missing:
         raise UserError(
@@ -206,7 +206,8 @@ def own_copy(
         raise EnvironmentFault(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _present(folder: Path, name: str) -> list[Path]:
+def present(folder: Path, name: str) -> list[Path]:
+    """Return the files of a folder that may be the published file of a name: plain or as gzip."""
     # The second spelling is the one that some archives of these files use.
     names = dict.fromkeys((name, name.replace("-idx", ".idx")))
     candidates = [folder / f"{variant}{ending}" for variant in names for ending in ("", ".gz")]
@@ -222,7 +223,7 @@ def _search(
 ) -> None:
     reasons = []
     for file in _missing(published, found):
-        paths = _present(folder, file.name)
+        paths = present(folder, file.name)
         if not paths:
             reasons.append(f"no {file.name}")
         for path in paths:
