@@ -16,7 +16,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from nnkit.data.datasets.langid import collect_names, part_of
+from nnkit.data.datasets.langid import collect_names, split_of
 
 EXPERIMENTS = ("rnn_langid", "gru_langid", "lstm_langid")
 
@@ -24,8 +24,8 @@ EXPERIMENTS = ("rnn_langid", "gru_langid", "lstm_langid")
 def baseline() -> tuple[float, float]:
     """Return the baseline's test accuracy and the seconds of its training."""
     names = collect_names()
-    test = [name for name in names if part_of(name.concept) == "test"]
-    rest = [name for name in names if part_of(name.concept) != "test"]
+    test = [name for name in names if split_of(name.concept) == "test"]
+    rest = [name for name in names if split_of(name.concept) != "test"]
     model = make_pipeline(
         TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True, lowercase=False),
         LogisticRegression(C=100, max_iter=1000),
