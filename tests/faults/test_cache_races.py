@@ -101,14 +101,14 @@ def slow(request, monkeypatch, tmp_path):
         folder = Path("pictures", "ab"[number % 2])
         folder.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 4), (10 * number,) * 3).save(folder / f"{number}.png")
-    read = image_folder.read_fitted
+    read = image_folder._read_fitted
 
     def read_slowly(path, **options):
         note(path)
         time.sleep(PAUSE["seconds"])
         return read(path, **options)
 
-    monkeypatch.setattr(image_folder, "read_fitted", read_slowly)
+    monkeypatch.setattr(image_folder, "_read_fitted", read_slowly)
     return FOLDER, COUNT
 
 

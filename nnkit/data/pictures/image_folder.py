@@ -3,9 +3,9 @@
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -54,19 +54,14 @@ _QUICK = 500
 _CHUNK = 256
 
 
-class Fitted(NamedTuple):
-    """A picture brought to size.
-
-    Attributes:
-        levels: (channels, height, width), uint8, or int32 and float32 where the file has more than 8 bits.
-        cut: Share of the file's picture that was cut off.
-    """
+class _Fitted(NamedTuple):
+    """A picture brought to size, and the share of it that was cut off."""
 
     levels: Levels
     cut: float
 
 
-Decode = partial[Fitted]
+Decode = partial[_Fitted]
 
 
 @dataclass(frozen=True)
@@ -152,7 +147,7 @@ class ImageFolder(PictureData):
         listing = list_classes(expand(root), elsewhere)
         # Runs of earlier releases were trained on 8 bits of each level.
         keep_levels = self.is_new or "grey_ranges" in self.preprocessing
-        decode = partial(read_fitted, shape=self.shape, resize=self.resize, keep_levels=keep_levels)
+        decode = partial(_read_fitted, shape=self.shape, resize=self.resize, keep_levels=keep_levels)
         room = (total_memory() or 2**33) // 2
         fits = len(listing.paths) * math.prod(self.shape) <= room
         options = [str(self.shape), self.resize, str(fits), "levels" if keep_levels else "bytes"]
@@ -192,7 +187,7 @@ class ImageFolder(PictureData):
         known = self.preprocessing
         channels, height, width = known["shape"]
         shape = (channels, height, width)
-        fitted = read_fitted(path, shape, known["resize"], keep_levels="grey_ranges" in known)
+        fitted = _read_fitted(path, shape, known["resize"], keep_levels="grey_ranges" in known)
         return torch.from_numpy(to_range(fitted.levels, known.get("grey_ranges", {})))
 
     def _set_of(self, listing: Listing, opened: Prepared, decode: Decode) -> FolderSet:
@@ -226,23 +221,12 @@ class ImageFolder(PictureData):
         )
 
 
-def read_fitted(path: Path, shape: tuple[int, int, int], resize: Fit, keep_levels: bool) -> Fitted:
-    """Read one picture and bring it to size.
-
-    Args:
-        path: The file.
-        shape: Channels, height and width.
-        resize: How.
-        keep_levels: See `load`.
-
-    Raises:
-        PictureError: If it cannot be read.
-    """
+def _read_fitted(path: Path, shape: tuple[int, int, int], resize: Fit, keep_levels: bool) -> _Fitted:
     channels, height, width = shape
     image = load(path, channels, (height, width), keep_levels=keep_levels)
     sides = sorted((image.width * height, image.height * width))
     levels = to_array(fit(image, height, width, resize))
-    return Fitted(
+    return _Fitted(
         levels if len(levels) == channels else np.repeat(levels, channels, axis=0),
         1 - sides[0] / sides[1] if resize == "crop" else 0.0,
     )
@@ -311,15 +295,22 @@ def _decode_all(
 ) -> dict[str, str]:
     """Fill in statistics, notes, and pixels if they are kept; return the unreadable files and why they are."""
 
-    def attempt(row: int) -> Fitted | str:
+    def attempt(row: int) -> _Fitted | str:
         try:
             return decode(listing.paths[row])
         except PictureError as error:
             return str(error)
 
     unreadable: dict[str, str] = {}
+    text, patience = f"Preparing {len(rows):,} pictures", 0.0 if len(rows) >= _QUICK else math.inf
+    if not patience and not console.is_terminal:
+        console.print(text, highlight=False)
     # Pillow lets go of the interpreter's lock while it decodes.
-    with quiet(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, _progress(len(rows)) as advance:
+    with (
+        quiet(),
+        ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
+        progress_bar(console, text, len(rows), patience=patience) as advance,
+    ):
         for first in range(0, len(rows), _CHUNK):
             # Chunk by chunk, or the pictures that wait to be stored could fill the memory.
             chunk = rows[first : first + _CHUNK]
@@ -344,17 +335,3 @@ def _decode_all(
 
 def _reasons(unreadable: dict[str, str]) -> list[str]:
     return [f"{name}: {reason}" for name, reason in unreadable.items()]
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    if total < _QUICK:
-        yield lambda _: None
-        return
-    text = f"Preparing {total:,} pictures"
-    if not console.is_terminal:
-        console.print(text, highlight=False)
-        yield lambda _: None
-        return
-    with progress_bar(console, text, total) as advance:
-        yield advance
