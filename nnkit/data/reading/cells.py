@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from nnkit.data.reading.dates import DateForm, seconds
 from nnkit.data.reading.table_file import as_strings
-from nnkit.data.reading.values import MINUS, MOSTLY, PLAIN, NumberForm, is_missing, missing_words
+from nnkit.data.reading.values import (
+    MINUS,
+    MOSTLY,
+    PLAIN,
+    NumberForm,
+    is_missing,
+    missing_numbers,
+    missing_words,
+)
 
 # Different texts of a column that get a code each; a column with more holds no categories.
 MAX_VALUES = 100_000
@@ -40,11 +48,11 @@ class Numbers(_Values):
 
     Attributes:
         num_infinite: Cells that hold an infinite number; they count as missing.
-        form: How the numbers are written.
+        forms: How the numbers are written, in each way that is not the plain one; files of a table may differ.
     """
 
     num_infinite: int = 0
-    form: NumberForm = PLAIN
+    forms: tuple[NumberForm, ...] = ()
 
 
 @dataclass
@@ -115,7 +123,7 @@ class _ValueReader:
 
     Attributes:
         sink: Takes the values.
-        form: How they are written; None in files that know dates.
+        form: How they are written, in the file that is read; None in files that know dates.
         missing: Words for a missing value; None: the usual ones.
     """
 
@@ -160,10 +168,13 @@ class NumberReader(_ValueReader):
     """Turns cells into numbers, chunk by chunk; see `_ValueReader`."""
 
     form: NumberForm = PLAIN
+    forms: dict[NumberForm, None] = field(default_factory=dict)
     num_infinite: int = 0
 
     def add(self, cells: pa.Array) -> None:
         """Convert the next cells."""
+        if not self.form.is_plain:
+            self.forms[self.form] = None
         if pa.types.is_string(cells.type):
             cells = self._of_texts(cells)
         values = np.asarray(pc.cast(cells, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
@@ -171,6 +182,10 @@ class NumberReader(_ValueReader):
         if infinite.any():
             self.num_infinite += int(infinite.sum())
             values = np.where(infinite, np.nan, values)
+        for word, number in missing_numbers(self.missing).items():
+            if count := int(np.count_nonzero(values == number)):
+                self.words[word] = self.words.get(word, 0) + count
+                values = np.where(values == number, np.nan, values)
         self._take(values)
 
     def _of_texts(self, cells: pa.Array) -> pa.Array:
@@ -193,7 +208,7 @@ class NumberReader(_ValueReader):
 
     def finish(self) -> Numbers:
         """Return the column."""
-        found = self.num_texts, self.first_text, self.words, self.num_infinite, self.form
+        found = self.num_texts, self.first_text, self.words, self.num_infinite, (*self.forms,)
         return Numbers(self.sink.finish(), *found)
 
 

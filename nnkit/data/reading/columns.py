@@ -159,6 +159,19 @@ def read_frame(
         dates |= decided
 
 
+def _adapt(reader: ColumnReader, name: str, cells: pa.Array, file: TableFile) -> None:
+    """Let a reader go on with another file of the table, in which values may be written in another way."""
+    if isinstance(reader, NumberReader):
+        found = reader_for(name, cells, file, kind="number")
+        reader.form = found.form if isinstance(found, NumberReader) else reader.form
+    elif isinstance(reader, DateReader):
+        found = reader_for(name, cells, file, kind="date", form=reader.form)
+        form = found.form if isinstance(found, DateReader) else None
+        # Where it was in doubt which part is the day and these cells tell, all files are read again.
+        if form is not None and (reader.form is None or reader.form.other != form.pattern):
+            reader.form = form
+
+
 def _read(
     table: TableFile,
     texts: Collection[str],
@@ -167,12 +180,16 @@ def _read(
     make_sink: MakeSink,
 ) -> dict[str, ColumnReader]:
     readers: dict[str, ColumnReader] = {}
-    for batch in table.batches(columns):
+    opened: TableFile | None = None
+    for file, batch in table.batches_by_file(columns):
         for name, cells in zip(batch.schema.names, batch.columns, strict=True):
             if name not in readers:
                 kind: Kind | None = "text" if name in texts else "date" if name in dates else None
-                readers[name] = reader_for(name, cells, table, make_sink, kind=kind, form=dates.get(name))
+                readers[name] = reader_for(name, cells, file, make_sink, kind=kind, form=dates.get(name))
+            elif file is not opened:
+                _adapt(readers[name], name, cells, file)
             readers[name].add(cells)
+        opened = file
     if not readers:
         raise UserError(f"{table.title} holds column names but no rows")
     return readers

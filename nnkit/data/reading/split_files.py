@@ -34,13 +34,15 @@ class SplitFiles(TableFile):
         parts = [part for table in files.values() for part in table.parts]
         return cls(title, paths, parts, files["train"].reading, files)
 
-    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield the rows; see `TableFile.batches`."""
+    def batches_by_file(
+        self, columns: Sequence[str] | None = None
+    ) -> Iterator[tuple[TableFile, pa.RecordBatch]]:
+        """Yield the rows; see `TableFile.batches_by_file`."""
         self.sizes = dict.fromkeys(self.files, 0)
         for split, table in self.files.items():
-            for batch in table.batches(columns or self.names):
+            for file, batch in table.batches_by_file(columns or self.names):
                 self.sizes[split] += batch.num_rows
-                yield batch
+                yield file, batch
 
     def split_keys(self, options: dict[str, Any]) -> SplitKeys:
         """Return what the rows are split by, once they have been read; see `read_split_keys`.

@@ -92,8 +92,15 @@ class TableFile:
         Raises:
             UserError: If rows cannot be read; counts all of them and names the first.
         """
-        batches = (batch for part in self.parts for batch in part.batches(columns))
-        return (batch for batch in batches if batch.num_rows)
+        return (batch for _, batch in self.batches_by_file(columns))
+
+    def batches_by_file(
+        self, columns: Sequence[str] | None = None
+    ) -> Iterator[tuple["TableFile", pa.RecordBatch]]:
+        """Yield the rows as `batches` does, with the file they are from: each is written in its own way."""
+        for path, part in zip(self.paths, self.parts, strict=True):
+            file = TableFile(self.title, [path], [part], self.reading)
+            yield from ((file, batch) for batch in part.batches(columns) if batch.num_rows)
 
     def texts(self, columns: Sequence[str]) -> Iterator[list[list[str | None]]]:
         """Yield some rows at a time as texts: for each column a list of cells, None where a typed file has none.

@@ -81,12 +81,14 @@ def is_missing(text: str | None, words: Collection[str] | None = None, *, number
     Args:
         text: The cell.
         words: The words, in any case; None: the usual ones.
-        number: Whether a number is expected, so that "-" and "none" stand for a missing one.
+        number: Whether a number is expected, so that "-" and "none" stand for a missing one, and -999.0 for -999.
     """
     if text is None:
         return True
     text = text.strip()
-    return not text or text.casefold() in missing_words(words, number=number)
+    if not text or text.casefold() in missing_words(words, number=number):
+        return True
+    return number and words is not None and parse_number(text) in missing_numbers(words).values()
 
 
 def missing_words(words: Collection[str] | None, *, number: bool = False) -> frozenset[str]:
@@ -94,6 +96,12 @@ def missing_words(words: Collection[str] | None, *, number: bool = False) -> fro
     if words is not None:
         return frozenset(word.strip().casefold() for word in words)
     return MISSING_NUMBER if number else MISSING
+
+
+def missing_numbers(words: Collection[str] | None) -> dict[str, float]:
+    """Return the numbers among the words for a missing value, such as -999, by how the user wrote them."""
+    numbers = {word: parse_number(word) for word in words or ()}
+    return {word: number for word, number in numbers.items() if number is not None}
 
 
 def parse_number(text: str, decimal_comma: bool = False) -> float | None:

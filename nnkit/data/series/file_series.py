@@ -114,8 +114,9 @@ def read_series(table: TableFile, options: SeriesOptions) -> LoadedSeries:
     names = [*inputs, *(name for name in targets if name not in inputs)]
     chosen = {name: column for name in names if isinstance(column := frame.columns[name], Numbers)}
     _check_gaps(table, chosen, runs, options)
-    for name in [name for name, column in chosen.items() if column.form.said()] if options.say else ():
-        _logger.info("%s: numbers in %r are written with %s", table.title, name, chosen[name].form.said())
+    for name, column in chosen.items() if options.say else ():
+        for form in column.forms:
+            _logger.info("%s: numbers in %r are written with %s", table.title, name, form.said())
     values, rows = np.stack([column.values for column in chosen.values()], axis=1), np.concatenate(runs)
     return LoadedSeries(
         *(table.title, names, targets),

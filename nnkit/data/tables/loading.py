@@ -247,11 +247,10 @@ def _say_words(name: str, column: Column) -> None:
         listed = some_of([f"{word!r} ({count:,} cells)" for word, count in words.items()], _LISTED)
         kept = "data.missing=[] keeps it as a value" if isinstance(column, Texts) else "as data.missing says"
         _logger.warning("column %r: %s counts as missing; %s", name, listed, kept)
-    if isinstance(column, Numbers) and column.form.said():
+    for form in column.forms if isinstance(column, Numbers) else ():
         # A decimal comma is a finding about the whole file.
-        usual = column.form == NumberForm(decimal=",")
-        level = logging.INFO if usual else logging.WARNING
-        _logger.log(level, "column %r: numbers are written with %s", name, column.form.said())
+        level = logging.INFO if form == NumberForm(decimal=",") else logging.WARNING
+        _logger.log(level, "column %r: numbers are written with %s", name, form.said())
     if isinstance(column, Datetimes) and column.form is not None and column.form.ambiguous:
         _logger.warning("column %r: %s", name, column.form.doubt(_doubtful(column)))
 

@@ -112,16 +112,18 @@ class RowReader:
         targets = self.truths.names if set(self.truths.names) <= set(table.names) else []
         wanted = dict.fromkeys([*(spec["name"] for spec in self.learnt), *targets, *keep])
         forms: dict[str, Any] = {}
-        first = 1
-        for cells in table.batches(list(wanted)):
+        first, opened = 1, table
+        for file, cells in table.batches_by_file(list(wanted)):
+            # Each file is written in its own way.
+            forms, opened = (forms if file is opened else {}), file
             columns, problems = {}, dict[int, str]()
             for spec in self.learnt:
-                found = self._column(spec, cells.column(spec["name"]), table, forms)
+                found = self._column(spec, cells.column(spec["name"]), file, forms)
                 columns[spec["name"]] = found[0]
                 problems = {**found[1], **problems}
             true = []
             for name in targets:
-                reader = _reader(name, self.truths.kind, cells.column(name), table, forms)
+                reader = _reader(name, self.truths.kind, cells.column(name), file, forms)
                 reader.add(cells.column(name))
                 true.append(reader.finish())
             truths = self.truths.of(true) if true else None

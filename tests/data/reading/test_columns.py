@@ -45,7 +45,7 @@ def test_numbers_as_people_write_them(tmp_path, cells, values, form):
     found = column(tmp_path, cells)
     assert isinstance(found, Numbers)
     np.testing.assert_allclose(found.values, values)
-    assert form is None or found.form == form
+    assert form is None or found.forms == ((form,) if form != PLAIN else ())
     assert found.num_texts == 0
 
 
@@ -102,6 +102,46 @@ def test_words_for_missing_values_are_counted_or_kept(tmp_path, missing, codes, 
 def test_numbers_count_words_as_well(tmp_path):
     found = column(tmp_path, ["1", "n/a", "", "n/a", "2.5", "-"])
     assert found.missing == {"n/a": 2, "": 1, "-": 1}
+
+
+@pytest.mark.parametrize("is_typed", [False, True])
+def test_numbers_that_stand_for_a_missing_one_count_as_missing_however_they_are_written(tmp_path, is_typed):
+    values = [3.5, -999.0, 7.0, -999.0, None]
+    if is_typed:
+        pq.write_table(pa.table({"x": values}), tmp_path / "t.parquet")
+        table = open_table(str(tmp_path / "t.parquet"), ReadOptions(missing=("-999",)))
+        found = read_frame(table).columns["x"]
+    else:
+        found = column(tmp_path, ["3.5", "-999", "7", "-999.0", ""], missing=("-999",))
+    np.testing.assert_array_equal(found.values, [3.5, NAN, 7, NAN, NAN])
+    assert found.missing["-999"] == 2
+    assert is_missing("-999.0", ("-999",), number=True)
+    assert not is_missing("-999.0", ("-999",))
+
+
+def test_each_file_of_a_table_is_read_as_it_is_written(tmp_path):
+    (tmp_path / "a.csv").write_text("x,day\n" + "".join(f"{i}.25,2024-03-{i + 1:02}\n" for i in range(20)))
+    (tmp_path / "b.csv").write_text("x;day\n" + "".join(f"1.00{i},5;{i + 11}.04.2024\n" for i in range(9)))
+    (tmp_path / "c.csv").write_text("x,day\n" + "".join(f'"$2,00{i}",05/{i + 11}/2024\n' for i in range(9)))
+    found = read_frame(open_table(str(tmp_path / "*.csv"))).columns
+    x = [i + 0.25 for i in range(20)] + [1000.5 + i for i in range(9)] + [2000 + i for i in range(9)]
+    np.testing.assert_array_equal(found["x"].values, x)
+    days = pd.date_range("2024-03-01", periods=20).append(
+        [pd.date_range("2024-04-11", periods=9), pd.date_range("2024-05-11", periods=9)]
+    )
+    np.testing.assert_array_equal(found["day"].values, days.astype("datetime64[s]").astype("int64"))
+    assert [form.said() for form in found["x"].forms] == [
+        "'.' between thousands and a decimal comma",
+        "',' between thousands and the currency $",
+    ]
+
+
+def test_a_later_file_decides_whether_the_day_or_the_month_comes_first(tmp_path):
+    (tmp_path / "a.csv").write_text("x,day\n1,03/04/2024\n2,04/04/2024\n")
+    (tmp_path / "b.csv").write_text("x,day\n1,28/04/2024\n2,29/04/2024\n")
+    found = read_frame(open_table(str(tmp_path))).columns["day"]
+    days = pd.to_datetime(["2024-04-03", "2024-04-04", "2024-04-28", "2024-04-29"])
+    np.testing.assert_array_equal(found.values, days.astype("datetime64[s]").astype("int64"))
 
 
 def test_codes_that_look_like_numbers_stay_as_they_are_written(tmp_path):

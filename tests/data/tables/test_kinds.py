@@ -92,6 +92,22 @@ def test_dates_that_are_all_different_are_no_identifier_and_new_ones_are_read(wr
     assert torch.equal(batch.inputs[0], batch_of(data).inputs[35])
 
 
+def test_new_rows_are_read_as_each_of_their_files_is_written(write, tmp_path):
+    size, day = np.arange(60) * 1.5, pd.date_range("2024-01-01", periods=60)
+    data = prepared(write(pd.DataFrame({"size": size, "day": day, "y": answers(60)}), "table.parquet"))
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for name, sign, form in (("a", ".", "%Y-%m-%d"), ("b", ",", "%d.%m.%Y")):
+        new = pd.DataFrame({"size": size, "day": day.strftime(form)})
+        new.to_csv(folder / f"{name}.csv", index=False, sep=";", decimal=sign)
+    parts = list(data.read_batches([str(folder)], 60))
+    assert [part.problems for part in parts] == [{}, {}]
+    assert all(torch.equal(part.batch.inputs, batch_of(data).inputs) for part in parts)
+    # Whatever stands where a date is needed is an error of its row.
+    [(_, reason)] = data.read([write(pd.DataFrame({"size": [1.0], "day": ["soon"]}), "soon.csv")])
+    assert reason == "column 'day' must hold a date, not 'soon'"
+
+
 def test_two_readings_of_a_date_are_said_and_one_is_chosen(write, caplog):
     frame = pd.DataFrame({"d": [f"{1 + n % 9:02}/{1 + n % 7:02}/2024" for n in range(40)], "y": answers(40)})
     first = prepared(write(frame))
