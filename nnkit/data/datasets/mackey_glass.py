@@ -8,7 +8,7 @@ import torch
 
 from nnkit.data.counted_random import private_generator
 from nnkit.data.series.base import WindowedSeries
-from nnkit.data.series.loaded import LoadedSeries, Values
+from nnkit.data.series.loaded import LoadedSeries, SeriesOptions, Values
 from nnkit.errors import UserError
 
 _BETA, _GAMMA = 0.2, 0.1
@@ -71,7 +71,7 @@ class MackeyGlass(WindowedSeries):
         """Read a table with one column of numbers, whatever its name."""
         # Only files of a user need pyarrow.
         from nnkit.data.reading.table_file import open_table
-        from nnkit.data.series.file_series import SeriesOptions, read_series
+        from nnkit.data.series.file_series import read_series
 
         series = read_series(open_table(item), SeriesOptions())
         if len(series.names) != 1:

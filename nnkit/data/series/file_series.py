@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -13,20 +12,12 @@ from nnkit.data.reading.cells import Column, Datetimes, Numbers, Texts
 from nnkit.data.reading.columns import Frame, read_frame
 from nnkit.data.reading.dates import epoch_unit
 from nnkit.data.reading.table_file import TableFile
-from nnkit.data.series.loaded import LoadedSeries
+from nnkit.data.series.loaded import LoadedSeries, SeriesOptions
 from nnkit.data.series.steps import find_step
-from nnkit.data.series.times import (
-    Codes,
-    Time,
-    TimeOptions,
-    cell,
-    find_time,
-    say_odd_steps,
-    settle_doubt,
-)
+from nnkit.data.series.times import Codes, Time, cell, find_time, say_odd_steps, settle_doubt
 from nnkit.data.tables.identifiers import counts_rows, numbers_rows
-from nnkit.errors import UserError
-from nnkit.suggest import some_of, typed
+from nnkit.errors import ConfigError, UserError
+from nnkit.suggest import absent, some_of, typed
 
 _logger = logging.getLogger("nnkit")
 
@@ -34,55 +25,6 @@ _LISTED = 10
 # A few times that repeat are those of a clock that is set back; with more of them there are several series.
 _MAX_REPEATED = 0.1
 _KEPT = "; data.columns=[...] names the columns to read"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeriesOptions:
-    """What is known of a series before its table is read.
-
-    Attributes:
-        columns: The channels that are read; None: all columns of numbers but those that number rows or hold the time.
-        targets: The channels to forecast; None: all that are read.
-        group: Columns whose values tell several series apart.
-        fills_gaps: Whether cells without a number are left NaN, to be filled in.
-        time: What is known of the time.
-        say: Whether to log what was found out, left out or is to be filled in.
-    """
-
-    columns: Sequence[str] | None = None
-    targets: Sequence[str] | None = None
-    group: Sequence[str] = ()
-    fills_gaps: bool = False
-    time: TimeOptions = field(default_factory=TimeOptions)
-    say: bool = False
-
-    def needed(self, names: Sequence[str]) -> list[str] | None:
-        """Return those of a table's columns that are read again for a run, None where they are to be found out."""
-        if self.columns is None or self.say:
-            return None
-        learnt = self.time.learnt or {"columns": []}
-        return [
-            *dict.fromkeys(
-                [*self.columns, *(self.targets or ()), *self.group, *({*names} & {*learnt["columns"]})]
-            )
-        ]
-
-
-class MissingColumnsError(UserError):
-    """A table lacks columns that are asked for.
-
-    Args:
-        message: The sentence that tells it.
-        key: The option that names them.
-        names: Those it lacks.
-        present: Those it has.
-    """
-
-    def __init__(self, message: str, key: str, names: list[str], present: list[str]) -> None:
-        super().__init__(message)
-        self.key = key
-        self.names = names
-        self.present = present
 
 
 def read_series(table: TableFile, options: SeriesOptions) -> LoadedSeries:
@@ -100,8 +42,7 @@ def read_series(table: TableFile, options: SeriesOptions) -> LoadedSeries:
     _check_names(table, options)
     frame = read_frame(table, as_text=options.group, columns=options.needed(table.names))
     codes, labels = _groups(table, frame, options.group)
-    named = {*(options.columns or ()), *(options.targets or ()), *options.group}
-    time = find_time(table, frame, options.time, named)
+    time = find_time(table, frame, options)
     if time is not None:
         time = settle_doubt(table, time, codes, options.say)
         if codes is None:
@@ -146,18 +87,26 @@ def _learnt_time(
 
 
 def _check_names(table: TableFile, options: SeriesOptions) -> None:
-    time = options.time.column
-    given = {
+    names_time = options.time not in (None, "none") and not options.learnt
+    given: dict[str, Sequence[str]] = {
         "columns": options.columns or (),
         "target_columns": options.targets or (),
         "group": options.group,
-        "time": () if time in (None, "none") or options.time.learnt else (str(time),),
+        "time": [str(options.time)] if names_time else [],
     }
-    for key, names in given.items():
-        lacking = [name for name in names if name not in table.names]
-        if lacking:
-            text = f"{table.title} lacks {_listed(lacking)}; its columns: {some_of(table.names, 2 * _LISTED)}"
-            raise MissingColumnsError(text, key, lacking, table.names)
+    lacking = {key: [name for name in names if name not in table.names] for key, names in given.items()}
+    if options.say and any(lacking.values()):
+        wanted = {key: [*given[key]] if key.endswith("columns") else None for key in given}
+        raise ConfigError(
+            [
+                absent(f"data.{key}", table.title, name, table.names, given=wanted[key])
+                for key, names in lacking.items()
+                for name in names
+            ]
+        )
+    for names in filter(None, lacking.values()):
+        listed = f"the column{'s' if len(names) > 1 else ''} {some_of([*map(repr, names)], _LISTED)}"
+        raise UserError(f"{table.title} lacks {listed}; its columns: {some_of(table.names, 2 * _LISTED)}")
 
 
 def _groups(
@@ -177,13 +126,11 @@ def _groups(
     together = np.stack([column.codes for column in columns], axis=1)
     keys, first, codes = np.unique(together, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(first)
-    places = np.empty_like(order)
-    places[order] = np.arange(len(order))
     labels = [
         {name: column.values[code] for name, column, code in zip(names, columns, key, strict=True)}
         for key in keys[order]
     ]
-    return places[codes.reshape(-1)].astype(np.int64), labels
+    return np.argsort(order)[codes.reshape(-1)], labels
 
 
 def _refuse_several(table: TableFile, frame: Frame, time: Time) -> None:
@@ -227,18 +174,7 @@ def _may_tell_apart(column: Column) -> bool:
 def _arranged(
     table: TableFile, time: Time | None, runs: Sequence[Codes], labels: Sequence[dict[str, str]], say: bool
 ) -> list[Codes]:
-    """Return the rows of each series, the oldest first.
-
-    Args:
-        table: The table.
-        time: The time of its rows.
-        runs: The rows of each series as they stand.
-        labels: What each is called.
-        say: Whether to log which are turned round.
-
-    Raises:
-        UserError: If the rows of one are neither in the order of time nor in the opposite one.
-    """
+    """Return the rows of each series, the oldest first; refuse one in neither the order of time nor the opposite."""
     if time is None:
         return [*runs]
     arranged, num_turned = [], 0
@@ -276,10 +212,12 @@ def _choose(
     table: TableFile, frame: Frame, time: Time | None, runs: Sequence[Codes], options: SeriesOptions
 ) -> tuple[list[str], list[str]]:
     """Return the names of the channels that are read and of those that are forecast."""
-    for name in dict.fromkeys([*(options.columns or ()), *(options.targets or ())]):
+    for name in [*(options.columns or ()), *(options.targets or ())]:
         column = frame.columns[name]
         if not isinstance(column, Numbers):
-            what, row = "dates" if isinstance(column, Datetimes) else "words", _first(column)
+            what = "dates" if isinstance(column, Datetimes) else "words"
+            there = column.codes >= 0 if isinstance(column, Texts) else ~np.isnan(column.values)
+            row = int(np.argmax(there)) + 1
             raise UserError(
                 f"{table.title}: column {name!r} holds {what}, not numbers ({cell(table, (name,), row)!r} in row "
                 f"{row:,} is the first)"
@@ -291,23 +229,17 @@ def _choose(
     return inputs, [*(inputs if options.targets is None else options.targets)]
 
 
-def _first(column: Texts | Datetimes) -> int:
-    there = column.codes >= 0 if isinstance(column, Texts) else ~np.isnan(column.values)
-    return int(np.argmax(there)) + 1
-
-
 def _all_numbers(
     table: TableFile, frame: Frame, time: Time | None, runs: Sequence[Codes], options: SeriesOptions
 ) -> list[str]:
     found: list[str] = []
-    left_out: dict[str, str] = {}
-    counting: dict[str, str] = {}
+    left_out = dict.fromkeys(time.columns if time else (), "it holds the time")
+    left_out |= dict.fromkeys(options.group, "it tells the series apart")
+    expected, counting = set(left_out), dict[str, str]()
     for name, column in frame.columns.items():
-        if time is not None and name in time.columns:
-            left_out[name] = "it holds the time"
-        elif name in options.group:
-            left_out[name] = "it tells the series apart"
-        elif name in (options.targets or ()):
+        if name in expected:
+            continue
+        if name in (options.targets or ()):
             found.append(name)
         elif reason := _no_channel(name, column):
             left_out[name] = reason
@@ -319,8 +251,7 @@ def _all_numbers(
     if not found:
         found, counting = [*counting], {}
     for name, reason in (left_out | counting).items() if options.say else ():
-        expected = name in options.group or (time is not None and name in time.columns)
-        level = logging.INFO if expected else logging.WARNING
+        level = logging.INFO if name in expected else logging.WARNING
         _logger.log(level, "%s: column %r is left out: %s", table.title, name, reason)
     if not found:
         reasons = "; ".join(f"{name!r}: {reason}" for name, reason in left_out.items())
@@ -392,8 +323,3 @@ def _content(column: Numbers) -> str:
     words = [repr(word) for word in column.missing if word]
     taken = f", where {some_of(words, _LISTED)} counts as missing," if words else ""
     return f"an empty, missing or infinite one{taken} in row {row:,}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = some_of([*map(repr, names)], _LISTED)
-    return f"the column {shown}" if len(names) == 1 else f"the columns {shown}"

@@ -1,4 +1,4 @@
-"""Series in memory: their channels, where their parts begin, and gaps filled in."""
+"""Series in memory: what is known of them before, their channels, where their parts begin, and gaps filled in."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +11,43 @@ from nnkit.data.splits import Split
 
 Values = NDArray[np.float64]
 Bounds = dict[Split, tuple[int, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesOptions:
+    """What is known of a series before its table is read.
+
+    Attributes:
+        columns: The channels that are read; None: all columns of numbers but those that number rows or hold the time.
+        targets: The channels to forecast; None: all that are read.
+        group: Columns whose values tell several series apart.
+        fills_gaps: Whether cells without a number are left NaN, to be filled in.
+        time: The column that holds the time; None: found out; "none": no column does.
+        date_format: How its dates are written; None: found out.
+        learnt: What was learnt of the time of the file that a run was trained on; None: nothing is known.
+        say: Whether to log what was found out, left out or is to be filled in.
+    """
+
+    columns: Sequence[str] | None = None
+    targets: Sequence[str] | None = None
+    group: Sequence[str] = ()
+    fills_gaps: bool = False
+    time: str | None = None
+    date_format: str | None = None
+    learnt: Mapping[str, Any] | None = None
+    say: bool = False
+
+    @property
+    def named(self) -> list[str]:
+        """The columns that are named, each once."""
+        return [*dict.fromkeys([*(self.columns or ()), *(self.targets or ()), *self.group])]
+
+    def needed(self, names: Sequence[str]) -> list[str] | None:
+        """Return those of a table's columns that are read again for a run, None where they are to be found out."""
+        if self.columns is None or self.say:
+            return None
+        times = self.learnt["columns"] if self.learnt else []
+        return [*self.named, *(name for name in times if name in names and name not in self.named)]
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,11 @@ from nnkit.data.reading.file_options import ValueOptions
 from nnkit.data.reading.split_files import open_split_files
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.series.base import WindowedSeries
-from nnkit.data.series.file_series import MissingColumnsError, SeriesOptions, read_series
-from nnkit.data.series.loaded import LoadedSeries
+from nnkit.data.series.file_series import read_series
+from nnkit.data.series.loaded import LoadedSeries, SeriesOptions
 from nnkit.data.series.steps import REGULAR
-from nnkit.data.series.times import TimeOptions
 from nnkit.data.splits import Split
-from nnkit.errors import ConfigError, UserError
-from nnkit.suggest import absent
+from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")
 
@@ -73,28 +71,15 @@ class Series(ValueOptions, WindowedSeries):
         found = table.fingerprint()
         if not self.is_new:
             self.unchanged(table.title, found)
-        try:
-            series = read_series(table, self._options())
-        except MissingColumnsError as error:
-            given = [*map(str, getattr(self, error.key))] if error.key.endswith("columns") else None
-            problems = [
-                absent(f"data.{error.key}", table.title, name, error.present, given=given)
-                for name in error.names
-            ]
-            raise ConfigError(problems) from error
+        series = read_series(table, self._options())
         own = _own_sizes(table.files, series) if len(table.files) > 1 else []
         return replace(series, fingerprint=found, own=own)
 
     @property
     def _group(self) -> tuple[str, ...]:
         group = self.split_options["group"]
-        if group is None:
-            return ()
-        return (
-            tuple(map(str, group))
-            if isinstance(group, Sequence) and not isinstance(group, str)
-            else (str(group),)
-        )
+        is_list = isinstance(group, Sequence) and not isinstance(group, str)
+        return tuple(map(str, group if is_list else [] if group is None else [group]))
 
     def _options(self, *, reads_targets: bool = True) -> SeriesOptions:
         """Return what is known of a table: what the user says, or what was learnt.
@@ -102,21 +87,22 @@ class Series(ValueOptions, WindowedSeries):
         Args:
             reads_targets: Whether channels that are forecast and not read are needed.
         """
-        fills, time = self.gaps == "interpolate", None if self.time is None else str(self.time)
+        known = SeriesOptions(
+            group=self._group,
+            fills_gaps=self.gaps == "interpolate",
+            time=None if self.time is None else str(self.time),
+            say=self.is_new,
+        )
         if self.is_new:
             columns, targets = (
                 None if names is None else [*map(str, names)] for names in (self.columns, self.target_columns)
             )
-            known = TimeOptions(time, self.date_format, self.columns is None)
-        else:
-            learnt = self.preprocessing
-            columns = [channel["name"] for channel in learnt["channels"]]
-            targets = learnt["target"]["names"] if reads_targets else columns
-            # Runs of earlier releases learnt nothing of the time.
-            known = TimeOptions(time, None, False, learnt.get("time") or {"columns": []})
-        return SeriesOptions(
-            columns=columns, targets=targets, group=self._group, fills_gaps=fills, time=known, say=self.is_new
-        )
+            return replace(known, columns=columns, targets=targets, date_format=self.date_format)
+        columns = [channel["name"] for channel in self.preprocessing["channels"]]
+        targets = self.preprocessing["target"]["names"] if reads_targets else columns
+        # Runs of earlier releases learnt nothing of the time.
+        learnt = self.preprocessing.get("time") or {"columns": []}
+        return replace(known, columns=columns, targets=targets, learnt=learnt)
 
     def read_file(self, item: str, *, with_targets: bool = False) -> LoadedSeries:
         """Read the channels by their names; the file may hold others."""

@@ -1,9 +1,9 @@
 """The time of a series: which columns hold it, whether rows are in its order, and how it goes on after the last."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from nnkit.data.reading.cells import Column, Datetimes, Numbers, Texts
 from nnkit.data.reading.columns import Frame
 from nnkit.data.reading.dates import (
     DateForm,
+    date_form,
     digit_seconds,
     epoch_seconds,
     epoch_unit,
@@ -21,6 +22,8 @@ from nnkit.data.reading.dates import (
     seconds,
 )
 from nnkit.data.reading.table_file import TableFile, as_strings
+from nnkit.data.reading.values import MOSTLY
+from nnkit.data.series.loaded import SeriesOptions
 from nnkit.data.series.steps import REGULAR, Seconds, Step, months_of, odd_steps
 from nnkit.errors import UserError
 
@@ -41,22 +44,6 @@ _DAY = 86_400
 _YEARS = (1000, 3000)
 # Rows that show how dates are written, where the user or an earlier run has told it.
 _SAMPLE = 1_000
-
-
-class TimeOptions(NamedTuple):
-    """What is known of the time before a file is read.
-
-    Attributes:
-        column: The column that holds it; None: found out; "none": no column does.
-        date_format: How its dates are written; None: found out.
-        by_name: Whether a column of numbers may be the time by its name alone.
-        learnt: What `Time.learnt` returned for the file that a run was trained on.
-    """
-
-    column: str | None = None
-    date_format: str | None = None
-    by_name: bool = True
-    learnt: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,34 +77,41 @@ class Time:
         }
 
 
-def find_time(table: TableFile, frame: Frame, options: TimeOptions, taken: Collection[str]) -> Time | None:
+def find_time(table: TableFile, frame: Frame, options: SeriesOptions) -> Time | None:
     """Return the time of the rows, None if no column holds it.
 
     That is, in this order: a column of dates, with the clock times beside it; numbers that count from 1970; year and
     month in columns of their own, with what else there is of day, hour, minute and second; a column of numbers that is
-    called time, date, datetime, timestamp or year.
+    called time, date, datetime, timestamp or year. A column that is named for something else is none of them.
 
     Args:
         table: The table.
         frame: Its columns.
         options: What is known.
-        taken: Columns that hold something else.
 
     Raises:
-        UserError: If the column that is named holds no times, or a row has none.
+        UserError: If the column that is named holds no times, or a row has none, or none has the `date_format`.
     """
-    columns = {name: column for name, column in frame.columns.items() if name not in taken}
+    columns = {
+        name: column
+        for name, column in frame.columns.items()
+        if name == options.time or name not in options.named
+    }
     if options.learnt is not None:
         names = tuple(options.learnt["columns"])
-        if not set(names) <= set(columns):
-            return None
-    elif options.column is None:
-        names = _choose(columns, options.by_name)
-    elif options.column == "none" and "none" not in columns:
+    elif options.time is None:
+        names = _choose(columns, options.columns is None)
+    elif options.time == "none" and "none" not in columns:
         names = ()
     else:
-        names = _with_clock(options.column, columns)
-    if not names:
+        names = _with_clock(options.time, columns)
+    in_parts = len(names) > 1 and not isinstance(columns.get(names[0]), Datetimes)
+    if options.date_format and (not names or in_parts):
+        raise UserError(
+            f"{table.title}: no column holds dates of the form data.date_format={options.date_format}\n"
+            "    data.time=COLUMN names the one that does; without dates leave data.date_format out"
+        )
+    if not names or not set(names) <= set(columns):
         return None
     found = _read(table, frame.columns, names, options)
     without = np.flatnonzero(np.isnan(found.values))
@@ -195,7 +189,7 @@ def _month_numbers(column: Column) -> Seconds | None:
 
 
 def _read(
-    table: TableFile, columns: Mapping[str, Column], names: tuple[str, ...], options: TimeOptions
+    table: TableFile, columns: Mapping[str, Column], names: tuple[str, ...], options: SeriesOptions
 ) -> Time:
     first = columns[names[0]]
     if len(names) > 1 and not isinstance(first, Datetimes):
@@ -219,26 +213,31 @@ def _read(
 def _one_column(
     table: TableFile, name: str, column: Column, date_format: str | None, learnt: dict[str, Any] | None
 ) -> Time:
+    if isinstance(column, Datetimes) and column.form is None:
+        if date_format:
+            _logger.warning(
+                "%s: the dates of column %r are no texts: data.date_format has no effect", table.title, name
+            )
+        return Time((name,), column.values, True)
+    form = (
+        DateForm(**learnt) if learnt else date_form(date_format, sample(table, name)) if date_format else None
+    )
+    pattern = column.form.pattern if isinstance(column, Datetimes) and column.form else None
+    if form is not None and form.pattern != pattern:
+        read = reread(table, name, form)
+        known = ~np.isnan(read)
+        if date_format and known.mean() < MOSTLY:
+            raise UserError(
+                f"{table.title}: the cells of column {name!r} are no dates of the form data.date_format={date_format}, "
+                f"such as {cell(table, (name,), 1)!r}"
+            )
+        # What was learnt decides, unless these dates can only be read in another way.
+        if date_format or known.all() or (known.any() and isinstance(column, Texts)):
+            return Time((name,), read, True, form)
     if isinstance(column, Numbers):
         unit = epoch_unit(column.values, "time")
-        if unit is not None:
-            return Time((name,), epoch_seconds(column.values, unit), True)
-        digits = digit_seconds(column.values)
-        return Time((name,), column.values, False) if digits is None else Time((name,), digits, True)
-    if isinstance(column, Datetimes) and column.form is None:
-        return Time((name,), column.values, True)
-    pattern = column.form.pattern if isinstance(column, Datetimes) and column.form else None
-    if date_format and pattern != date_format:
-        raise UserError(
-            f"{table.title}: the cells of column {name!r} are no dates of the form data.date_format={date_format}, "
-            f"such as {cell(table, (name,), 1)!r}"
-        )
-    if learnt and learnt["pattern"] != pattern:
-        # What was learnt decides, unless these dates can only be read in another way.
-        read = reread(table, name, form := DateForm(**learnt))
-        known = ~np.isnan(read)
-        if known.all() or (known.any() and isinstance(column, Texts)):
-            return Time((name,), read, True, form)
+        found = digit_seconds(column.values) if unit is None else epoch_seconds(column.values, unit)
+        return Time((name,), column.values if found is None else found, found is not None)
     if isinstance(column, Texts):
         raise UserError(
             f"{table.title}: column {name!r} holds no times, such as {cell(table, (name,), 1)!r} in row 1\n"

@@ -652,3 +652,25 @@ def test_a_run_of_an_earlier_release_goes_on_without_a_time(write):
     data.setup_data(learnt)
     assert len(data.split("test")) == learnt["counts"]["test"]
     assert list(described_of(data, path)[1]) == ["step"]
+
+
+def test_date_format_also_reads_whole_numbers_or_is_refused(write, caplog):
+    lines = table(times=days(60, form="%d%m%Y"), header="when,heat,wind")
+    data = prepared(write(lines), date_format="%d%m%Y")
+    assert described_of(data, "series.csv")[1]["when"] == ["2021-03-02", "2021-03-03"]
+    years = prepared(
+        write(table(times=range(1900, 1960), header="Year,heat,wind"), "years.csv"), date_format="%Y"
+    )
+    assert described_of(years, "years.csv")[1]["Year"] == ["1960-01-01", "1961-01-01"]
+    seconds = write(table(times=EPOCH, header="timestamp,heat,wind"), "seconds.csv")
+    with pytest.raises(
+        UserError, match=r"no dates of the form data\.date_format=%d\.%m\.%Y, such as '1609459200'"
+    ):
+        prepared(seconds, date_format="%d.%m.%Y")
+    with pytest.raises(UserError, match=r"no column holds dates of the form data\.date_format=%Y-%m-%d"):
+        prepared(write(["heat,wind", *(f"{a},{b}" for a, b in values())], "bare.csv"), date_format="%Y-%m-%d")
+    moments = pa.array([date.fromisoformat(day) for day in days(60)])
+    rows = pa.table([moments, pa.array(values()[:, 0])], names=["date", "heat"])
+    parquet.write_table(rows, Path(data.path).with_name("typed.parquet"))
+    prepared(str(Path(data.path).with_name("typed.parquet")), date_format="%d.%m.%Y")
+    assert "the dates of column 'date' are no texts: data.date_format has no effect" in caplog.text
