@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nnkit.data.counted_random import private_generator
-from nnkit.data.splits import SPLIT_TITLES, SPLITS, Note, Split, SplitOptions, split_rows
+from nnkit.data.splits import SPLIT_TITLES, SPLITS, Note, Split, SplitOptions, class_sizes, split_rows
 from nnkit.errors import UserError
 
 
@@ -70,8 +70,10 @@ def make_splits(
         raise UserError(
             "data.fold: the data have a test split of their own, so no fold can be the test split"
         )
-    pool = own.pop("train", torch.arange(0 if own else num_rows))
-    left_out = num_rows - len(pool) - sum(map(len, own.values()))
+    # None: all rows, which need no numbers.
+    pool = own.pop("train", torch.arange(0) if own else None)
+    num_pool = num_rows if pool is None else len(pool)
+    left_out = num_rows - num_pool - sum(map(len, own.values()))
     if left_out and options.split_column is not None:
         text = f"{left_out:,} of {num_rows:,} rows have no {options.split_column!r}; they are left out"
         notes.append((logging.WARNING, text))
@@ -80,17 +82,19 @@ def make_splits(
         val_fraction=0.0 if "val" in own else options.val_fraction,
         test_fraction=0.0 if "test" in own else options.test_fraction,
     )
-    seen, groups, times = (None if values is None else values[pool] for values in (classes, groups, times))
+    seen, groups, times = (
+        values if values is None or pool is None else values[pool] for values in (classes, groups, times)
+    )
     if times is not None:
         dealt = _by_time(times, wanted, notes, time_text)
     elif groups is not None:
         dealt = _by_group(groups, wanted, seen, notes)
     elif wanted.fold is not None:
-        dealt = _by_fold(len(pool), wanted, seen)
+        dealt = _by_fold(num_pool, wanted, seen)
     else:
         fractions = wanted.val_fraction, wanted.test_fraction
-        dealt = split_rows(len(pool), *fractions, wanted.split_seed, seen)
-    rows = {name: own.get(name, pool[dealt[name]]) for name in SPLITS}
+        dealt = split_rows(num_pool, *fractions, wanted.split_seed, seen)
+    rows = dealt if pool is None else {name: own.get(name, pool[dealt[name]]) for name in SPLITS}
     if classes is not None:
         notes += _unseen(classes, rows)
     return rows, notes
@@ -98,8 +102,8 @@ def make_splits(
 
 def _unseen(classes: Tensor, rows: Mapping[Split, Tensor]) -> list[Note]:
     """Note classes that nothing is trained on, which splits at random never leave."""
-    found = len(torch.unique(classes[torch.cat(list(rows.values()))]))
-    missing = found - len(torch.unique(classes[rows["train"]]))
+    found = len(class_sizes(classes[torch.cat(list(rows.values()))]))
+    missing = found - len(class_sizes(classes[rows["train"]]))
     text = f"{missing:,} of {found:,} classes have no training row in this split"
     return [(logging.WARNING, text)] if missing else []
 

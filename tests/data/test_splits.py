@@ -3,6 +3,7 @@ from collections import Counter
 import pytest
 import torch
 
+from nnkit.data.counted_random import private_generator
 from nnkit.data.splits import check_fractions, split_rows
 from nnkit.errors import UserError
 
@@ -80,3 +81,22 @@ def test_too_few_rows_are_refused(rows, classes, words):
 def test_fractions_that_leave_nothing_are_refused(val, test, words):
     with pytest.raises(ValueError, match=words):
         check_fractions(val, test)
+
+
+@pytest.mark.parametrize("classes", [[0, 1, 1] * 20, [7] * 50 + [-1, 3, 3], list(range(300)) * 2])
+def test_rows_are_dealt_out_as_a_plain_loop_does(classes):
+    generator, size = private_generator(5), len(classes)
+    order = torch.randperm(size, generator=generator).tolist()
+    names = sorted(set(classes))
+    starts = dict(zip(names, torch.rand(len(names), generator=generator, dtype=torch.float64), strict=True))
+    position = {}
+    for name in names:
+        rows = [row for row in order if classes[row] == name]
+        position |= {row: (rank + starts[name]) / len(rows) for rank, row in enumerate(rows)}
+        position[rows[-1]] = 1.0
+    order.sort(key=position.__getitem__)
+    num_test, num_val = round(size * 0.2), round(size * 0.1)
+    parts = split_rows(size, 0.1, 0.2, 5, torch.tensor(classes))
+    assert parts["test"].tolist() == sorted(order[:num_test])
+    assert parts["val"].tolist() == sorted(order[num_test : num_test + num_val])
+    assert parts["train"].tolist() == sorted(order[num_test + num_val :])

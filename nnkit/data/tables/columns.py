@@ -131,7 +131,6 @@ def learn_columns(
     learnt: list[LearntColumn] = []
     dropped: dict[str, str] = {}
     for name, column in columns.items():
-        released(column.codes if isinstance(column, Texts) else column.values)
         found: LearntColumn | str
         if isinstance(column, Numbers):
             found = _learn_numbers(name, column, rows, options)
@@ -140,6 +139,7 @@ def learn_columns(
             found = learn_dates(name, column.values[rows], form, None)
         else:
             found = _learn_texts(name, column, rows, options)
+        release(column)
         if isinstance(found, str):
             dropped[name] = found
         else:
@@ -147,9 +147,12 @@ def learn_columns(
     return learnt, dropped
 
 
-def released(*arrays: NDArray[Any]) -> None:
-    """Give back the memory of arrays in files, which are read or written again from there."""
-    for array in arrays:
+def release(*arrays: NDArray[Any] | Column) -> None:
+    """Give back the memory of arrays or columns in files, which are read or written again from there."""
+    for held in arrays:
+        array = (
+            held if isinstance(held, np.ndarray) else held.codes if isinstance(held, Texts) else held.values
+        )
         memory: object = array.base
         # Not every system lets a process say so.
         if isinstance(memory, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
@@ -158,7 +161,7 @@ def released(*arrays: NDArray[Any]) -> None:
 
 def mean_and_std(values: NDArray[np.float64]) -> tuple[float, float]:
     """Return mean and standard deviation, the latter 0 if the values differ by rounding alone."""
-    largest = float(np.abs(values).max())
+    largest = max(float(values.max()), -float(values.min()))
     if largest == 0:
         return 0.0, 0.0
     # Scaled, so that no square of a large number overflows.
@@ -172,12 +175,13 @@ def _learn_numbers(
 ) -> NumberColumn | DateColumn | str:
     values = column.values[rows]
     missing = np.isnan(values)
-    known = values[~missing]
+    indicator = bool(missing.any())
+    # Of a large column each copy counts.
+    known = values[~missing] if indicator else values
     if not len(known):
         return "no value in the training rows"
     median = float(np.median(known))
-    mean, std = mean_and_std(np.where(missing, median, values))
-    indicator = bool(missing.any())
+    mean, std = mean_and_std(np.where(missing, median, values) if indicator else values)
     if std == 0 and not indicator:
         return f"the same value in all training rows: {known[0]:g}"
     if options.drop is None and not indicator and numbers_rows(name, values):
@@ -286,9 +290,7 @@ def encode(
             column = columns[spec["name"]]
             assert isinstance(column, Texts)
             codes[block, place] = table[column.codes[block]]
-        released(
-            numbers, codes, *(column.codes if isinstance(column, Texts) else column.values for column in read)
-        )
+        release(numbers, codes, *read)
     num_rich = len(cardinalities(learnt))
     return Features(torch.from_numpy(numbers), torch.from_numpy(codes), num_hot, num_rich)
 

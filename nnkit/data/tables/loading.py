@@ -16,7 +16,7 @@ from nnkit.data.reading.table_file import TableFile
 from nnkit.data.reading.values import NumberForm
 from nnkit.data.splits import Split, split_of_word
 from nnkit.data.splitting import SplitKeys, keys_of
-from nnkit.data.tables.columns import ColumnOptions
+from nnkit.data.tables.columns import ColumnOptions, release
 from nnkit.data.tables.targets import Target, read_targets
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.suggest import absent, some_of, typed
@@ -280,6 +280,7 @@ def _say_cells(columns: Mapping[str, Column], num_rows: int) -> None:
             _logger.warning("column %r: %d infinite numbers count as missing", name, column.num_infinite)
         if count:
             missing.append(f"{name!r} {count:,}")
+        release(column)
     if missing:
         _logger.warning(
             "missing in %s rows: %s; a number takes the median and is marked, a text is a category of its own",

@@ -52,7 +52,9 @@ class Target:
     @property
     def classes(self) -> Tensor | None:
         """Class of each row that has one, (kept,) int64; None where targets are no classes."""
-        return self.values[self.kept] if self.values.ndim == 1 else None
+        if self.values.ndim > 1:
+            return None
+        return self.values if len(self.kept) == len(self.values) else self.values[self.kept]
 
 
 def _refuse(text: str, hint: str = "") -> ConfigError:

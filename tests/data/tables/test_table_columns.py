@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from nnkit.data.reading.cells import Numbers, Texts
+from nnkit.data.reading.cells import InMemory, Numbers, Texts
 from nnkit.data.tables.columns import (
     ColumnOptions,
     encode,
@@ -11,6 +13,7 @@ from nnkit.data.tables.columns import (
     mean_and_std,
     num_features,
 )
+from nnkit.data.tables.loading import TableSource, load_table, open_tables
 
 pytest.importorskip("sklearn")
 from sklearn.impute import SimpleImputer
@@ -162,3 +165,35 @@ def test_no_size_of_numbers_overflows(size):
     assert std == pytest.approx(np.std([1, 2, 4]) * size)
     learnt, _ = learn({"a": numbers(*values)}, rows=range(3))
     assert np.isfinite(features_of({"a": numbers(*-values)}, learnt, 3)).all()
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="tells which pages of a file are in memory")
+def test_columns_in_files_leave_memory_once_they_are_looked_at(tmp_path):
+    def make_sink(name, dtype):
+        sink = InMemory(name, dtype)
+        finish = sink.finish
+
+        def finish_in_file():
+            finish().tofile(tmp_path / f"{name}.column")
+            return np.memmap(tmp_path / f"{name}.column", dtype, mode="c")
+
+        sink.finish = finish_in_file
+        return sink
+
+    def kilobytes():
+        lines = Path("/proc/self/smaps").read_text().splitlines()
+        places = [place for place, line in enumerate(lines) if line.endswith(".column")]
+        sizes = [next(line for line in lines[place:] if line.startswith("Rss:")) for place in places]
+        return len(sizes), sum(int(size.split()[1]) for size in sizes)
+
+    rows = "".join(f"{row % 777},{'ab'[row % 2]},{row % 3}\n" for row in range(20_000))
+    (tmp_path / "table.csv").write_text(f"number,text,y\n{rows}")
+    source = TableSource(files={"train": str(tmp_path / "table.csv")}, target=("y",))
+    loaded = load_table(open_tables(source), source, ("index",), say=True, make_sink=make_sink)
+    columns, training = loaded.columns, np.arange(10_000)
+    assert kilobytes() == (2, 0)
+    learnt, _ = learn_columns(columns, training, ColumnOptions())
+    assert len(learnt) == 2
+    assert kilobytes() == (2, 0)
+    encode(columns, learnt, loaded.num_rows)
+    assert kilobytes() == (2, 0)
