@@ -5,15 +5,15 @@ import json
 import logging
 import os
 import signal
+import sys
 from functools import cache
+from importlib import import_module
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
-import torch
-from lightning.fabric.utilities import registry
 
-from nnkit.config import loading_once
-
+# What takes seconds to import is imported where it is used: not by the process that only deals the tests out.
 _MAX_PROCESSES = 4
 
 
@@ -28,6 +28,16 @@ def pytest_xdist_auto_num_workers(config):
     return min((os.cpu_count() or 1) + 1, _MAX_PROCESSES)
 
 
+def pytest_collectstart(collector):
+    """Import Lightning, which takes half as long where its metrics do not find what tests compare with."""
+    if "lightning" not in sys.modules:
+        # The import hides it.
+        from lean.sitecustomize import WithoutPeers
+
+        import_module("lightning.pytorch")
+        sys.meta_path[sys.meta_path.index(WithoutPeers)] = PathFinder
+
+
 def pytest_collection_modifyitems(items):
     """The longest test begins first: at the end nothing would run beside it."""
     items.sort(key=lambda item: item.name != "test_no_changed_key_ends_in_a_traceback_or_is_found_too_late")
@@ -36,6 +46,8 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     """One thread, also in processes started here: small tensors train faster, and test runs do not fight."""
+    import torch
+
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -51,6 +63,8 @@ def peers_are_hidden_from_new_processes():
 @pytest.fixture(autouse=True, scope="session")
 def what_is_installed_is_looked_up_once():
     """Lightning looks through all that is installed whenever it makes a trainer."""
+    from lightning.fabric.utilities import registry
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "entry_points", cache(registry.entry_points))
         yield
@@ -72,14 +86,37 @@ def signals_as_in_a_terminal():
 
 @pytest.fixture(autouse=True, scope="session")
 def option_files_are_read_once():
-    """Hydra takes longer for the same option files again and again than most tests for what they test."""
-    with loading_once():
+    """Hydra takes longer for the same option files again and again than most tests for what they test.
+
+    What a choice of files came to is kept, and each file that another choice needs as well; a user's may change.
+    """
+    from hydra._internal.config_repository import ConfigRepository
+    from hydra.core.object_type import ObjectType
+
+    from nnkit.config import loading_once
+    from nnkit.config.search_path import GuardedSource
+
+    load, kept = ConfigRepository.load_config, {}
+
+    def load_once(self, config_path):
+        source = self._find_object_source(config_path, ObjectType.CONFIG)
+        if source is None or isinstance(source, GuardedSource):
+            return load(self, config_path)
+        place = source.scheme(), source.path, config_path
+        if place not in kept:
+            kept[place] = load(self, config_path)
+        return kept[place]
+
+    with pytest.MonkeyPatch.context() as patch, loading_once():
+        patch.setattr(ConfigRepository, "load_config", load_once)
         yield
 
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
     """Every test has a working directory of its own and restores what a run sets for the whole process."""
+    import torch
+
     monkeypatch.chdir(tmp_path)
     generators = torch.get_rng_state()
     yield
