@@ -53,10 +53,10 @@ def compose_and_check(words):
     return composition
 
 
-@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
-def test_each_yaml_opens_with_what_it_is(path):
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert next(line for line in lines if not line.startswith("# @package")).startswith("# ")
+def test_each_yaml_opens_with_what_it_is():
+    for path in CONF.rglob("*.yaml"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert next(line for line in lines if not line.startswith("# @package")).startswith("# "), path
 
 
 def _outputs(network, inputs):

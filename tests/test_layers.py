@@ -5,7 +5,6 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
@@ -16,16 +15,25 @@ MODULES = dict(zip(NAMES, FILES, strict=True))
 
 
 @cache
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def nodes_of(path):
+    return list(ast.walk(parsed(path)))
+
+
+@cache
 def imports(path, everywhere=True):
     """Return the modules a file imports at run time; what stands under TYPE_CHECKING does not count."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     typing_only = {
         id(inner)
-        for node in ast.walk(tree)
+        for node in nodes_of(path)
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         for inner in ast.walk(node)
     }
-    nodes = ast.walk(tree) if everywhere else tree.body
+    nodes = nodes_of(path) if everywhere else parsed(path).body
     found = set()
     for node in nodes:
         if id(node) in typing_only:
@@ -69,12 +77,13 @@ STANDARD = {
 }
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_models_embeds_heads_layers_and_losses_know_only_torch_and_layers(name):
-    found = imports(MODULES[name])
-    assert roots(found) <= {"torch", "nnkit"} | STANDARD
-    own = name.rpartition(".")[0]
-    assert all(other.startswith(("nnkit.layers", own)) for other in found if other.startswith("nnkit"))
+def test_models_embeds_heads_layers_and_losses_know_only_torch_and_layers():
+    for name in PURE:
+        found = imports(MODULES[name])
+        assert roots(found) <= {"torch", "nnkit"} | STANDARD, name
+        own = name.rpartition(".")[0]
+        ours = [other for other in found if other.startswith("nnkit")]
+        assert all(other.startswith(("nnkit.layers", own)) for other in ours), name
 
 
 def named_by_yaml():
@@ -95,11 +104,11 @@ def walk(value):
 SIBLINGS = sorted(set(named_by_yaml()))
 
 
-@pytest.mark.parametrize("name", SIBLINGS)
-def test_siblings_never_import_each_other(name):
-    folder = name.rpartition(".")[0]
-    others = {other for other in SIBLINGS if other != name and other.startswith(folder + ".")}
-    assert not imports(MODULES[name]) & others
+def test_siblings_never_import_each_other():
+    for name in SIBLINGS:
+        folder = name.rpartition(".")[0]
+        others = {other for other in SIBLINGS if other != name and other.startswith(folder + ".")}
+        assert not imports(MODULES[name]) & others, name
 
 
 LIGHT = [
@@ -125,16 +134,17 @@ def reached(name, seen):
     return seen
 
 
-@pytest.mark.parametrize("name", LIGHT)
-def test_verbs_that_need_no_torch_do_not_import_it(name):
-    for module in reached(name, set()):
-        assert not roots(imports(MODULES[module], everywhere=False)) & {"torch", "lightning", "numpy"}, module
+def test_verbs_that_need_no_torch_do_not_import_it():
+    for name in LIGHT:
+        for module in reached(name, set()):
+            heavy = roots(imports(MODULES[module], everywhere=False)) & {"torch", "lightning", "numpy"}
+            assert not heavy, f"{name} reaches {module}"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_files_stay_short(name):
+def test_files_stay_short():
     # A sign to look: a splinter that only one file imports is worse than a long file.
-    assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) <= 400
+    lengths = {name: path.read_text(encoding="utf-8").count("\n") for name, path in MODULES.items()}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
 
 
 # The contract itself, its two sides, and what knows one family by its name.
@@ -145,38 +155,36 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith(KNOW_BATCHES)])
-def test_nothing_but_data_and_tasks_asks_which_batch_it_has(name):
-    found = {
+def imported_from(name, module):
+    """Return what a module imports from those whose names begin so."""
+    return {
         alias.name
-        for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8")))
-        if isinstance(node, ast.ImportFrom) and node.module == "nnkit.batches"
+        for node in nodes_of(MODULES[name])
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(module)
         for alias in node.names
     }
-    assert not found & KINDS
 
 
-TASKS = {
-    node.name
-    for path in (PACKAGE / "tasks").glob("*.py")
-    for node in ast.parse(path.read_text(encoding="utf-8")).body
-    if isinstance(node, ast.ClassDef) and path.stem not in ("base", "predictions", "chosen_metrics")
-}
+def test_nothing_but_data_and_tasks_asks_which_batch_it_has():
+    for name in NAMES:
+        if not name.startswith(KNOW_BATCHES):
+            assert not imported_from(name, "nnkit.batches") & KINDS, name
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("nnkit.tasks")])
-def test_nothing_outside_the_tasks_asks_which_task_it_has(name):
+def test_nothing_outside_the_tasks_asks_which_task_it_has():
     """Neither isinstance nor match nor a table: whoever knows a task's class by name could."""
-    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
-    named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    named |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    imported = {
-        alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nnkit.tasks")
-        for alias in node.names
+    tasks = {
+        node.name
+        for path in (PACKAGE / "tasks").glob("*.py")
+        for node in parsed(path).body
+        if isinstance(node, ast.ClassDef) and path.stem not in ("base", "predictions", "chosen_metrics")
     }
-    assert not (named | imported) & TASKS
+    for name in NAMES:
+        if not name.startswith("nnkit.tasks"):
+            nodes = nodes_of(MODULES[name])
+            named = {node.id for node in nodes if isinstance(node, ast.Name)}
+            named |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+            assert not (named | imported_from(name, "nnkit.tasks")) & tasks, name
 
 
 # What is named twice because the field names it twice: a head and its task.
@@ -186,7 +194,7 @@ TWICE = {"MaskedLM"}
 def test_a_public_class_is_defined_once():
     homes = {}
     for name in NAMES:
-        for node in ast.parse(MODULES[name].read_text(encoding="utf-8")).body:
+        for node in parsed(MODULES[name]).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(name)
     assert {name: found for name, found in homes.items() if len(found) > 1 and name not in TWICE} == {}
