@@ -86,6 +86,12 @@ def one_inside_each_epoch(points):
     return chosen
 
 
+def inside_the_first_epoch(points):
+    """Choose the point with the most still to come: a state is saved the same way at all, and FEATURES try all."""
+    (first,) = (point for point in points if point.step == 4)
+    return [first]
+
+
 def _test_metrics(run):
     return {name: value for name, value in run.record()["metrics"].items() if name.startswith("test/")}
 
@@ -105,8 +111,9 @@ def test_every_optimizer_resumes_exactly(optimizer, monkeypatch):
         f"optimizer={optimizer}",
         "callbacks=[checkpoint]",
         "callbacks.checkpoint.every_n_steps=4",
+        "trainer.max_epochs=2",
     ]
-    resume_from_every_point(words, monkeypatch)
+    resume_from_every_point(words, monkeypatch, at_least=3, chosen=inside_the_first_epoch)
 
 
 @pytest.mark.parametrize("scheduler", catalog.options("scheduler"))
@@ -117,8 +124,9 @@ def test_every_schedule_resumes_exactly(scheduler, monkeypatch):
         f"scheduler={scheduler}",
         "callbacks=[checkpoint]",
         "callbacks.checkpoint.every_n_steps=4",
+        "trainer.max_epochs=2",
     ]
-    resume_from_every_point(words, monkeypatch)
+    resume_from_every_point(words, monkeypatch, at_least=3, chosen=inside_the_first_epoch)
 
 
 def sound(words):
