@@ -14,7 +14,8 @@ from nnkit.runs import fit as fitting
 from nnkit.runs.resuming import resume
 
 SHORT = [
-    "data=digits", "model=mlp", "data.subset=0.25", "trainer.max_epochs=2", "trainer.num_threads=1", "logger=[]",
+    "data=digits", "model=mlp", "data.subset=0.25", "data.batch_size=64", "trainer.max_epochs=2",
+    "trainer.num_threads=1", "logger=[]",
     "callbacks.checkpoint.every_n_steps=1", "callbacks.checkpoint.keep_last=99", "name=whole",
 ]  # fmt: skip
 OLD = [
