@@ -86,29 +86,20 @@ def signals_as_in_a_terminal():
 
 @pytest.fixture(autouse=True, scope="session")
 def option_files_are_read_once():
-    """Hydra takes longer for the same option files again and again than most tests for what they test.
-
-    What a choice of files came to is kept, and each file that another choice needs as well; a user's may change.
-    """
-    from hydra._internal.config_repository import ConfigRepository
-    from hydra.core.object_type import ObjectType
-
+    """Hydra takes longer for the same option files again and again than most tests for what they test."""
     from nnkit.config import loading_once
-    from nnkit.config.search_path import GuardedSource
 
-    load, kept = ConfigRepository.load_config, {}
+    with loading_once():
+        yield
 
-    def load_once(self, config_path):
-        source = self._find_object_source(config_path, ObjectType.CONFIG)
-        if source is None or isinstance(source, GuardedSource):
-            return load(self, config_path)
-        place = source.scheme(), source.path, config_path
-        if place not in kept:
-            kept[place] = load(self, config_path)
-        return kept[place]
 
-    with pytest.MonkeyPatch.context() as patch, loading_once():
-        patch.setattr(ConfigRepository, "load_config", load_once)
+@pytest.fixture(autouse=True, scope="session")
+def references_are_parsed_once():
+    """OmegaConf parses the text of a reference such as ${seed} again whenever it is followed."""
+    from omegaconf import base
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, "parse", cache(base.parse))
         yield
 
 
