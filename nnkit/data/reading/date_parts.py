@@ -279,11 +279,16 @@ def _days(parts: _Parts, language: str | None) -> Seconds:
     elif parts.holds("q"):
         month = parts.number("q") * 3 - 2
     day = parts.number("d", 1.0)
-    good = parts.matched & (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    return days_since_1970(year, month, day) + parts.number("j", 1.0) - 1
+
+
+def days_since_1970(year: Seconds, month: Seconds, day: Seconds) -> Seconds:
+    """Return the days from 1 January 1970 to the dates of a calendar, NaN where there is no such day."""
+    good = (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
     number = np.where(good, (year - 1970) * 12 + month - 1, 0).astype("datetime64[M]")
     dates = number.astype("datetime64[D]") + np.where(good, day - 1, 0).astype("timedelta64[D]")
     good &= dates.astype("datetime64[M]") == number
-    return np.where(good, dates.astype(np.float64) + parts.number("j", 1.0) - 1, np.nan)
+    return np.where(good, dates.astype(np.float64), np.nan)
 
 
 def _month_numbers(names: list[str], language: str | None) -> dict[str, float]:

@@ -16,7 +16,6 @@ from nnkit.data.reading.date_parts import (
     Seconds,
     months,
     names_of_months,
-    taken,
     to_seconds,
     unknown_directive,
 )
@@ -136,20 +135,16 @@ def date_form(pattern: str, values: Sequence[str] = ()) -> DateForm:
     return replace(form, has_clock=_shows_clock(seconds(values, form)))
 
 
-def seconds(cells: pa.Array | pa.ChunkedArray | Sequence[str | None], form: DateForm) -> Seconds:
+def seconds(cells: pa.Array | Sequence[str | None], form: DateForm) -> Seconds:
     """Return the dates in cells as seconds since 1970 in UTC; NaN where a cell holds no date of that form.
 
     A time without a zone counts as UTC. Two digits of a year are those of 1969 to 2068, as for `strptime`.
 
     Args:
-        cells: Strings; of a dictionary array each different one is read once.
+        cells: Strings.
         form: From `find_date_form`.
     """
-    if isinstance(cells, pa.ChunkedArray):
-        return np.concatenate([np.zeros(0), *(seconds(chunk, form) for chunk in cells.chunks)])
-    if isinstance(cells, pa.DictionaryArray):
-        return taken(np.append(seconds(cells.dictionary, form), np.nan), cells.indices)
-    texts = cells.cast(pa.string()) if isinstance(cells, pa.Array) else pa.array(cells, pa.string())
+    texts = cells if isinstance(cells, pa.Array) else pa.array(cells, pa.string())
     return to_seconds(texts, form.pattern, form.language)
 
 

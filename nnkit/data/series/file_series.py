@@ -80,8 +80,7 @@ def _learnt_time(
         return None
     step = find_step([time.values[rows] for rows in runs], time.is_date)
     if say and step is not None:
-        inside = np.ones(sum(map(len, runs)) - 1, bool)
-        inside[np.cumsum([*map(len, runs)])[:-1] - 1] = False
+        inside = np.diff(np.repeat(np.arange(len(runs)), [*map(len, runs)])) == 0
         say_odd_steps(table, time, step, np.concatenate(runs), inside)
     return {**time.learnt(), "step": list(step) if step else None}
 

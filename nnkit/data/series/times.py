@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nnkit.data.reading.cells import Column, Datetimes, Numbers, Texts
 from nnkit.data.reading.columns import Frame
+from nnkit.data.reading.date_parts import days_since_1970
 from nnkit.data.reading.dates import (
     DateForm,
     date_form,
@@ -251,18 +252,9 @@ def _from_parts(parts: Mapping[str, Column]) -> Seconds:
     numbers = {role: column.values for role, column in parts.items() if isinstance(column, Numbers)}
     month = _month_numbers(parts["month"]) if "month" in parts else numbers["quarter"] * 3 - 2
     assert month is not None
-    day = numbers.get("day", np.ones(len(month)))
-    year = numbers["year"]
-    known = ~np.isnan(year + month + day)
-    whole = np.where(known, (year - 1970) * 12 + month - 1, 0).astype(np.int64).astype("datetime64[M]")
-    dates = whole.astype("datetime64[D]") + np.where(known, day - 1, 0).astype(np.int64).astype(
-        "timedelta64[D]"
-    )
-    known &= dates.astype("datetime64[M]") == whole
-    clock = sum(
-        (numbers[role] * size for role, size in _LATER.items() if role in numbers), np.zeros(len(day))
-    )
-    return np.where(known, dates.astype(np.float64) * _DAY + clock, np.nan)
+    days = days_since_1970(numbers["year"], month, numbers.get("day", np.ones(len(month))))
+    clock = (numbers[role] * size for role, size in _LATER.items() if role in numbers)
+    return sum(clock, days * _DAY)
 
 
 def sample(table: TableFile, name: str) -> list[str]:
@@ -307,16 +299,15 @@ def settle_doubt(table: TableFile, time: Time, codes: Codes | None, say: bool) -
     other_form = replace(time.form, pattern=time.form.other, other=time.form.pattern)
     other = replace(time, values=reread(table, name, other_form), form=other_form)
     fits = [_orderliness(one.values, codes) for one in (time, other)]
+    chosen = other_form if fits[1] > fits[0] else time.form
     if say and fits[0] == fits[1]:
         _logger.warning("%s: column %r: %s", table.title, name, time.form.doubt(_doubtful(table, time)))
-    chosen = other if fits[1] > fits[0] else time
-    assert chosen.form is not None
-    if say and fits[0] != fits[1]:
+    elif say:
         _logger.info(
             "%s: dates in column %r are read as %s, by which the rows follow one another (data.date_format)",
-            *(table.title, name, chosen.form.pattern),
+            *(table.title, name, chosen.pattern),
         )
-    return replace(chosen, form=replace(chosen.form, other=None))
+    return replace(other if fits[1] > fits[0] else time, form=replace(chosen, other=None))
 
 
 def _doubtful(table: TableFile, time: Time) -> str:
@@ -353,22 +344,15 @@ def say_odd_steps(table: TableFile, time: Time, step: Step, rows: Codes, inside:
         rows: Rows of the file, series by series in the order of time.
         inside: Whether two rows that follow one another are of one series, (rows - 1,).
     """
-    odd, repeated = odd_steps(time.values[rows], step, inside)
-    for places, what in (
-        (
-            odd,
-            "the steps of time in {} are not equal; the first other one is from row {:,} ({}) to row {:,} ({})",
-        ),
-        (repeated, "times repeat in {}; the first are those of row {:,} ({}) and row {:,} ({})"),
-    ):
+    steps = (
+        "the steps of time in {} are not equal; the first other one is from row {:,} ({}) to row {:,} ({})"
+    )
+    repeats = "times repeat in {}; the first are those of row {:,} ({}) and row {:,} ({})"
+    for places, what in zip(odd_steps(time.values[rows], step, inside), (steps, repeats), strict=True):
         if len(places):
             first, second = int(rows[places[0]]) + 1, int(rows[places[0] + 1]) + 1
             cells = [cell(table, time.columns, row) for row in (first, second)]
+            told = what.format(time.title, first, cells[0], second, cells[1])
             _logger.warning(
-                "%s: %s, of %s in all; each row counts as one step",
-                *(
-                    table.title,
-                    what.format(time.title, first, cells[0], second, cells[1]),
-                    f"{len(places):,}",
-                ),
+                "%s: %s, of %s in all; each row counts as one step", table.title, told, f"{len(places):,}"
             )
