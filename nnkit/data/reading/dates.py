@@ -199,16 +199,16 @@ def digit_seconds(values: NDArray[np.float64]) -> Seconds | None:
     Args:
         values: A column; NaN is a missing one.
     """
-    known, places = np.unique(values[~np.isnan(values)], return_inverse=True)
+    known, places = np.unique(values, return_inverse=True, equal_nan=True)
+    known = known[~np.isnan(known)]
     pattern = _DIGITS.get(len(str(int(known[0])))) if len(known) else None
     if pattern is None or not (known == np.floor(known)).all():
         return None
     read = seconds([str(int(number)) for number in known], DateForm(pattern))
     if np.isnan(read).any() or read[0] < _FIRST or read[-1] > _EPOCH[1]:
         return None
-    result = np.full(len(values), np.nan)
-    result[~np.isnan(values)] = read[places]
-    return result
+    # A missing number is the last one of those that differ.
+    return np.append(read, np.nan)[places]
 
 
 def names_time(name: str) -> bool:
@@ -221,18 +221,17 @@ def _best(patterns: Sequence[str], values: Sequence[str]) -> DateForm | None:
     few = texts[:_FEW]
     if sum(len(text) <= _LONGEST and any(map(str.isdigit, text)) for text in few) < _MIN_SHARE * len(few):
         return None
-    readings: list[tuple[int, DateForm, Seconds]] = []
+    readings: list[tuple[DateForm, Seconds]] = []
     for pattern in patterns:
         if _in_question(pattern, few) and _num_read(seconds(few, _in_language(pattern, few))):
             form = _in_language(pattern, texts)
-            read = seconds(texts, form)
-            readings.append((_num_read(read), form, read))
-    most = max((number for number, _, _ in readings), default=0)
+            readings.append((form, seconds(texts, form)))
+    most = max((_num_read(read) for _, read in readings), default=0)
     if not most or most < _MIN_SHARE * len(texts):
         return None
-    (form, read), *others = [(form, read) for number, form, read in readings if number == most]
-    differing = [one.pattern for one, other in others if not np.array_equal(other, read, equal_nan=True)]
-    return replace(form, has_clock=_shows_clock(read), other=differing[0] if differing else None)
+    (form, read), *others = [reading for reading in readings if _num_read(reading[1]) == most]
+    differing = (one.pattern for one, other in others if not np.array_equal(other, read, equal_nan=True))
+    return replace(form, has_clock=_shows_clock(read), other=next(differing, None))
 
 
 def _in_question(pattern: str, texts: Sequence[str]) -> bool:

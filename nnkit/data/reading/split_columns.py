@@ -1,7 +1,6 @@
 """The columns of a table that its rows are split by: groups, times, and words that name the split."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from nnkit.data.reading.cells import Datetimes, Texts
 from nnkit.data.reading.columns import read_frame
+from nnkit.data.reading.dates import show
 from nnkit.data.reading.table_file import TableFile, as_strings
 from nnkit.data.splits import SplitOptions, settled_by_words
 from nnkit.data.splitting import SplitKeys
@@ -64,12 +64,10 @@ def read_split_keys(table: TableFile, options: dict[str, Any]) -> SplitKeys:
     if "time" in named:
         keys["times"], keys["time_text"] = _times(table, named["time"])
     if "split_column" in named:
-        column = read_frame(table, as_text=[named["split_column"]], columns=[named["split_column"]]).columns
-        words = column[named["split_column"]]
+        name = named["split_column"]
+        words = read_frame(table, as_text=[name], columns=[name]).columns[name]
         assert isinstance(words, Texts)
-        keys["settled"] = settled_by_words(
-            torch.from_numpy(words.codes).long(), words.values, named["split_column"]
-        )
+        keys["settled"] = settled_by_words(torch.from_numpy(words.codes).long(), words.values, name)
     return keys
 
 
@@ -87,8 +85,4 @@ def _times(table: TableFile, name: str) -> tuple[Tensor, Callable[[float], str]]
         shown = ", ".join(map(repr, column.values[:3]))
         raise UserError(f"data.time: column {name!r} holds texts ({shown}), neither dates nor numbers")
     times = torch.from_numpy(column.values.astype("f8"))
-    return times, _date_text if isinstance(column, Datetimes) else "{:.10g}".format
-
-
-def _date_text(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S").removesuffix(" 00:00:00")
+    return times, show if isinstance(column, Datetimes) else "{:.10g}".format

@@ -244,11 +244,8 @@ class WindowedSeries(DataModule):
         """Return every window of another file with the steps that follow it; see `DataModule.labelled_batches`."""
         learnt = self.preprocessing
         series = self.read_file(path, with_targets=True)
-        ends = np.cumsum(series.lengths()).tolist()
-        whole: list[Bounds] = [
-            {"train": (end - size, end - size), "val": (end - size, end - size), "test": (end - size, end)}
-            for size, end in zip(series.lengths(), ends, strict=True)
-        ]
+        own: list[dict[Split, int]] = [{"train": 0, "val": 0, "test": size} for size in series.lengths()]
+        whole = replace(series, own=own).bounds(learnt)
         inputs, targets = self._standardised(series, filled_in(series, whole))
         starts = _starts(whole, "test", learnt)
         samples = WindowSamples(inputs, targets, starts, learnt["window"], learnt["horizon"])
@@ -301,11 +298,7 @@ def _suffices(bound: Bounds, options: Mapping[str, Any]) -> bool:
 
 
 def _long_enough(series: LoadedSeries, options: Mapping[str, Any], say: bool) -> list[Bounds]:
-    """Return the parts of each series that has a window in each; a series that has not is left out.
-
-    Raises:
-        UserError: If no series has.
-    """
+    """Return the parts of each series that has a window in each, at least one; other series are left out."""
     bounds = series.bounds(options)
     kept = [bound for bound in bounds if _suffices(bound, options)]
     if not kept:

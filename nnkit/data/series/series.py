@@ -82,11 +82,7 @@ class Series(ValueOptions, WindowedSeries):
         return tuple(map(str, group if is_list else [] if group is None else [group]))
 
     def _options(self, *, reads_targets: bool = True) -> SeriesOptions:
-        """Return what is known of a table: what the user says, or what was learnt.
-
-        Args:
-            reads_targets: Whether channels that are forecast and not read are needed.
-        """
+        """Return what is known of a table: what the user says, or what was learnt."""
         known = SeriesOptions(
             group=self._group,
             fills_gaps=self.gaps == "interpolate",
@@ -127,11 +123,7 @@ def _differ(one: list[Any] | None, other: list[Any] | None) -> bool:
 
 
 def _own_sizes(files: Mapping[Split, TableFile], series: LoadedSeries) -> list[dict[Split, int]]:
-    """Return how many steps of each series are in the file of each split.
-
-    Raises:
-        UserError: If a series has rows of a later split before rows of an earlier one.
-    """
+    """Return how many steps of each series are in the file of each split, once these follow one another."""
     sizes = [sum(batch.num_rows for batch in table.batches(table.names[:1])) for table in files.values()]
     place = np.repeat(np.arange(len(sizes)), sizes)[series.rows]
     found = []
