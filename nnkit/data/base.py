@@ -15,10 +15,9 @@ from typing_extensions import Unpack
 
 from nnkit.batches import Batch
 from nnkit.data.loading import Loader, end_workers, inspect, make_loader
-from nnkit.data.own_files import files_of_splits
 from nnkit.data.read_batch import ReadBatch, grouped, only_labelled
 from nnkit.data.sampler import BatchSampler, Draw
-from nnkit.data.splits import SPLITS, Note, SplitOptions
+from nnkit.data.splits import SPLITS, Note, SplitOptions, files_of_splits
 from nnkit.data.splits import Split as Split
 from nnkit.data.splitting import SplitKeys, make_splits
 from nnkit.data.tokenizing import tokenizer_from
@@ -222,7 +221,7 @@ class DataModule(LightningDataModule, ABC):
         return rows
 
     def files_of_splits(self, path: str | None) -> dict[Split, str]:
-        """Return the file of each split that has its own, "train" among them; see `nnkit.data.own_files`.
+        """Return the file of each split that has its own, "train" among them; see `nnkit.data.splits.files_of_splits`.
 
         A module with the options train_path, val_path and test_path reads these files one after the other as one table,
         and passes on which rows are whose; a split without a file is taken from the training rows by its fraction::

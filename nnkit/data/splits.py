@@ -1,17 +1,18 @@
-"""Which rows are for training, validation and test: at random, by class, group, time, fold, column or file."""
+"""Which split a row or a file is in, where options, words or names say so."""
 
 import hashlib
+import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from nnkit.data.counted_random import private_generator
 from nnkit.errors import UserError
+from nnkit.files.paths import expand
 from nnkit.suggest import some_of
 
 Split = Literal["train", "val", "test"]
@@ -26,6 +27,10 @@ _WORDS: dict[Split, tuple[str, ...]] = {
 }
 _SPLIT_OF_WORD = {word: split for split, words in _WORDS.items() for word in words}
 _LISTED = 5
+# Endings of files that tell of data and hold none.
+_ABOUT = (".json", ".md", ".yaml", ".yml", ".lock")
+# A shard's number, as in train-00000-of-00002.parquet, and the endings.
+_AFTER_WORD = re.compile(r"(-\d+-of-\d+)?(\.\w+)*")
 # A logging level, and a sentence of what is to be said of a split.
 Note = tuple[int, str]
 # What options do that cannot be combined, and which of them cannot.
@@ -186,77 +191,79 @@ def settled_by_sizes(sizes: Mapping[Split, int]) -> Tensor:
     return torch.cat([torch.full((size,), SPLITS.index(split)) for split, size in sizes.items()])
 
 
-def split_rows(
-    num_rows: int, val_fraction: float, test_fraction: float, seed: int, classes: Tensor | None = None
-) -> dict[Split, Tensor]:
-    """Deal rows out to the three parts.
-
-    A part with a positive fraction gets at least one row. With `classes`, each class is dealt out in
-    proportion and keeps at least one row for training; a class with one row is trained on.
+def files_of_splits(
+    path: str | None, train_path: str | None, val_path: str | None, test_path: str | None
+) -> tuple[dict[Split, str], list[Note]]:
+    """Return the file or folder of each split that has one; the training rows are always among them.
 
     Args:
-        num_rows: Rows in all.
-        val_fraction: Share of the validation part.
-        test_fraction: Share of the test part.
-        seed: Seed of the shuffle.
-        classes: Class of each row, (num_rows,) int64, or None to deal out at random.
+        path: The data, or a folder with files or folders that are named as splits: train.csv and test.csv, train/ and
+            dev/, train-00000-of-00002.parquet.
+        train_path: The training rows, instead of `path`.
+        val_path: The validation rows; None: they are taken from the training rows.
+        test_path: The test rows; None: they are taken from the training rows.
 
     Returns:
-        Row numbers in rising order for each part, int64.
+        Path by split, in the order of `SPLITS`; and what a user is to be told.
 
     Raises:
-        UserError: If there are too few rows for that many parts or classes.
+        UserError: If there is no training file or one is named twice.
     """
-    num_test = max(1, round(num_rows * test_fraction)) if test_fraction else 0
-    num_val = max(1, round(num_rows * val_fraction)) if val_fraction else 0
-    num_classes = 1 if classes is None else len(class_sizes(classes))
-    needed = max(2, num_classes) + num_test + num_val
-    if num_rows < needed:
-        raise UserError(
-            f"{num_rows} rows are too few: {needed} are needed, {num_test} for the test part, {num_val} for "
-            f"the validation part and {max(2, num_classes)} to train on"
-            + (f" ({num_classes} classes)" if num_classes > 1 else "")
+    if path and train_path:
+        raise UserError("data.train_path: data.path names the training rows already: leave one of them out")
+    training = path or train_path
+    if not training:
+        raise UserError("data.path: name the file, or data.train_path with data.val_path and data.test_path")
+    files, notes = _named_inside(training)
+    others: dict[Split, str | None] = {"val": val_path, "test": test_path}
+    for split, given in others.items():
+        if given and split in files:
+            raise UserError(
+                f"data.{split}_path: {training} holds {Path(files[split]).name} already: leave one out"
+            )
+        if given:
+            files[split] = given
+    resolved = {name: expand(file).resolve() for name, file in files.items()}
+    for name, file in resolved.items():
+        twin = next((other for other in resolved if other != name and resolved[other] == file), None)
+        if twin is not None:
+            raise UserError(
+                f"{files[name]} cannot hold the {SPLIT_TITLES[name]} and the {SPLIT_TITLES[twin]} rows"
+            )
+    return {name: files[name] for name in SPLITS if name in files}, notes
+
+
+def _named_inside(path: str) -> tuple[dict[Split, str], list[Note]]:
+    """Return the files or folders of a folder that are named as splits, or the path itself as the training rows."""
+    folder = expand(path)
+    found: dict[Split, set[str]] = {}
+    others = []
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+        word = re.split(r"[-.]", entry.name)[0]
+        split = split_of_word(word)
+        after = _AFTER_WORD.fullmatch(entry.name, len(word))
+        if split is None or after is None:
+            others += [] if entry.name.startswith((".", "_")) or entry.suffix in _ABOUT else [entry.name]
+            continue
+        shards = f"{word}-*{after[2] or ''}" if after[1] else entry.name
+        found.setdefault(split, set()).add(shards)
+    if len(found) < 2 or "train" not in found:
+        # Repositories of datasets keep their files in there.
+        inner = _named_inside(str(folder / "data")) if (folder / "data").is_dir() else None
+        return inner if inner is not None and len(inner[0]) > 1 else ({"train": path}, [])
+    for split, names in found.items():
+        if len(names) > 1:
+            listed = ", ".join(sorted(names))
+            raise UserError(
+                f"{path} holds {listed}: name the {SPLIT_TITLES[split]} rows with data.{split}_path"
+            )
+    files = {split: str(folder / name) for split, (name,) in found.items()}
+    said = ", ".join(
+        f"{Path(files[split]).name} for {SPLIT_TITLES[split]}" for split in SPLITS if split in files
+    )
+    notes: list[Note] = [(logging.INFO, f"{path}: {said}")]
+    if others:
+        notes.append(
+            (logging.WARNING, f"{path}: left out, as it is named for no split: {some_of(others, _LISTED)}")
         )
-    generator = private_generator(seed)
-    order = torch.randperm(num_rows, generator=generator)
-    if classes is not None:
-        order = _stratified(order, classes, generator)
-    # The split of each row in a byte: rows come out of it in rising order without being sorted.
-    dealt = torch.full((num_rows,), SPLITS.index("train"), dtype=torch.int8)
-    dealt[order[:num_test]] = SPLITS.index("test")
-    dealt[order[num_test : num_test + num_val]] = SPLITS.index("val")
-    del order
-    return {name: torch.where(dealt == place)[0] for place, name in enumerate(SPLITS)}
-
-
-def class_sizes(classes: Tensor) -> NDArray[np.int64]:
-    """Return the number of rows of each class that occurs, (classes,), by the rising number of the class.
-
-    Args:
-        classes: Class of each row, (rows,) int64.
-    """
-    sizes = np.bincount(_from_zero(classes))
-    return sizes[sizes > 0]
-
-
-def _from_zero(classes: Tensor) -> NDArray[np.unsignedinteger[Any]]:
-    """Return classes counted from 0 in the narrowest type, which takes the least memory and is sorted the fastest."""
-    if not len(classes):
-        return np.empty(0, np.uint8)
-    lowest, highest = (int(bound) for bound in classes.aminmax())
-    numbers: NDArray[np.unsignedinteger[Any]] = (classes - lowest).numpy()
-    return numbers.astype(np.min_scalar_type(highest - lowest))
-
-
-def _stratified(order: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
-    """Reorder so that any number from the front holds each class in proportion, the last of each last."""
-    sizes = class_sizes(classes)
-    by_class = _from_zero(classes)[order.numpy()].argsort(kind="stable")
-    # A random start in each class, or small classes would all round the same way.
-    starts = torch.rand(len(sizes), generator=generator, dtype=torch.float64).tolist()
-    position = np.empty(len(order))
-    for places, start in zip(np.split(by_class, sizes.cumsum()[:-1]), starts, strict=True):
-        position[places] = (np.arange(len(places)) + start) / len(places)
-        position[places[-1]] = 1.0
-    del by_class
-    return order[torch.from_numpy(position.argsort(kind="stable"))]
+    return files, notes

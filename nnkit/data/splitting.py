@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypedDict, cast
+from typing import Any, TypedDict, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nnkit.data.counted_random import private_generator
-from nnkit.data.splits import SPLIT_TITLES, SPLITS, Note, Split, SplitOptions, class_sizes, split_rows
+from nnkit.data.splits import SPLIT_TITLES, SPLITS, Note, Split, SplitOptions
 from nnkit.errors import UserError
 
 
@@ -220,3 +222,79 @@ def _deal(groups: Tensor, classes: Tensor, sizes: Sequence[float], generator: to
         for i in content:
             lacks[part][held[i]] -= shares[i] * len(groups) / sizes[part]
     return chosen[groups]
+
+
+def split_rows(
+    num_rows: int, val_fraction: float, test_fraction: float, seed: int, classes: Tensor | None = None
+) -> dict[Split, Tensor]:
+    """Deal rows out to the three parts.
+
+    A part with a positive fraction gets at least one row. With `classes`, each class is dealt out in
+    proportion and keeps at least one row for training; a class with one row is trained on.
+
+    Args:
+        num_rows: Rows in all.
+        val_fraction: Share of the validation part.
+        test_fraction: Share of the test part.
+        seed: Seed of the shuffle.
+        classes: Class of each row, (num_rows,) int64, or None to deal out at random.
+
+    Returns:
+        Row numbers in rising order for each part, int64.
+
+    Raises:
+        UserError: If there are too few rows for that many parts or classes.
+    """
+    num_test = max(1, round(num_rows * test_fraction)) if test_fraction else 0
+    num_val = max(1, round(num_rows * val_fraction)) if val_fraction else 0
+    num_classes = 1 if classes is None else len(class_sizes(classes))
+    needed = max(2, num_classes) + num_test + num_val
+    if num_rows < needed:
+        raise UserError(
+            f"{num_rows} rows are too few: {needed} are needed, {num_test} for the test part, {num_val} for "
+            f"the validation part and {max(2, num_classes)} to train on"
+            + (f" ({num_classes} classes)" if num_classes > 1 else "")
+        )
+    generator = private_generator(seed)
+    order = torch.randperm(num_rows, generator=generator)
+    if classes is not None:
+        order = _stratified(order, classes, generator)
+    # The split of each row in a byte: rows come out of it in rising order without being sorted.
+    dealt = torch.full((num_rows,), SPLITS.index("train"), dtype=torch.int8)
+    dealt[order[:num_test]] = SPLITS.index("test")
+    dealt[order[num_test : num_test + num_val]] = SPLITS.index("val")
+    del order
+    return {name: torch.where(dealt == place)[0] for place, name in enumerate(SPLITS)}
+
+
+def class_sizes(classes: Tensor) -> NDArray[np.int64]:
+    """Return the number of rows of each class that occurs, (classes,), by the rising number of the class.
+
+    Args:
+        classes: Class of each row, (rows,) int64.
+    """
+    sizes = np.bincount(_from_zero(classes))
+    return sizes[sizes > 0]
+
+
+def _from_zero(classes: Tensor) -> NDArray[np.unsignedinteger[Any]]:
+    """Return classes counted from 0 in the narrowest type, which takes the least memory and is sorted the fastest."""
+    if not len(classes):
+        return np.empty(0, np.uint8)
+    lowest, highest = (int(bound) for bound in classes.aminmax())
+    numbers: NDArray[np.unsignedinteger[Any]] = (classes - lowest).numpy()
+    return numbers.astype(np.min_scalar_type(highest - lowest))
+
+
+def _stratified(order: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
+    """Reorder so that any number from the front holds each class in proportion, the last of each last."""
+    sizes = class_sizes(classes)
+    by_class = _from_zero(classes)[order.numpy()].argsort(kind="stable")
+    # A random start in each class, or small classes would all round the same way.
+    starts = torch.rand(len(sizes), generator=generator, dtype=torch.float64).tolist()
+    position = np.empty(len(order))
+    for places, start in zip(np.split(by_class, sizes.cumsum()[:-1]), starts, strict=True):
+        position[places] = (np.arange(len(places)) + start) / len(places)
+        position[places[-1]] = 1.0
+    del by_class
+    return order[torch.from_numpy(position.argsort(kind="stable"))]

@@ -7,7 +7,7 @@ import torch
 from nnkit.data.counted_random import coarse_uniform, private_generator, uniform
 from nnkit.data.pictures.augment import Augment
 from nnkit.data.sampler import BatchSampler, Draw, LengthSampler
-from nnkit.data.splits import split_rows
+from nnkit.data.splitting import split_rows
 from nnkit.data.text.samples import TrainingWindows
 
 SAMPLES = np.array([0, 5])

@@ -5,8 +5,7 @@ import logging
 import pytest
 import torch
 
-from nnkit.data.own_files import files_of_splits
-from nnkit.data.splits import SPLITS, SplitOptions, settled_by_sizes, settled_by_words
+from nnkit.data.splits import SPLITS, SplitOptions, files_of_splits, settled_by_sizes, settled_by_words
 from nnkit.data.splitting import make_splits
 from nnkit.errors import UserError
 

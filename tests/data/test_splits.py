@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from nnkit.data.counted_random import private_generator
-from nnkit.data.splits import check_fractions, split_rows
+from nnkit.data.splits import check_fractions
+from nnkit.data.splitting import split_rows
 from nnkit.errors import UserError
 
 

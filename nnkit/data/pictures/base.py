@@ -20,7 +20,8 @@ from nnkit.data.pictures.image_files import PictureError, quiet, warn_if_unlike
 from nnkit.data.pictures.levels import Levels
 from nnkit.data.pictures.listing import find_pictures, summary
 from nnkit.data.sampler import Draw
-from nnkit.data.splits import SPLITS, RandomSplit, split_rows
+from nnkit.data.splits import SPLITS, RandomSplit
+from nnkit.data.splitting import split_rows
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
 
