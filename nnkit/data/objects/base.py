@@ -92,7 +92,7 @@ class ArraySamples(Samples):
 
     def __getitem__(self, draw: Draw) -> Batch:
         rows = self._rows.index_select(0, draw.indices)
-        inputs = scaled(self._inputs[rows.numpy()], self._scale)
+        inputs = _scaled(self._inputs[rows.numpy()], self._scale)
         return self._batch(inputs, self._targets.index_select(0, rows), draw.indices)
 
     def targets(self) -> Tensor:
@@ -149,7 +149,7 @@ class ArrayData(RandomSplit, DataModule):
     def prepare(self) -> Preprocessing:
         """Open the arrays, split them, and learn the scale from the training samples."""
         pairs = self.open()
-        inputs = arrange(pairs.inputs, self.kind_of_input, pairs.title, is_new=True)
+        inputs = _arrange(pairs.inputs, self.kind_of_input, pairs.title, is_new=True)
         learnt = learn_targets(pairs.targets, self.targets, pairs.class_names, pairs.title)
         targets = read_targets(pairs.targets, learnt, pairs.title)
         rows = self._split(pairs, targets)
@@ -168,7 +168,7 @@ class ArrayData(RandomSplit, DataModule):
         return {
             "shape": list(inputs.shape[1:]),
             "given_shape": list(pairs.inputs.shape[1:]),
-            **learn_scale(inputs, rows["train"], self.kind_of_input, self.standardize),
+            **_learn_scale(inputs, rows["train"], self.kind_of_input, self.standardize),
             **learnt,
             **self.split_options,
             "counts": counts,
@@ -197,18 +197,18 @@ class ArrayData(RandomSplit, DataModule):
         if self._arranged is None:
             pairs = self.open()
             self.unchanged(pairs.title, pairs.fingerprint)
-            inputs = arrange(pairs.inputs, self.kind_of_input, pairs.title, is_new=False)
+            inputs = _arrange(pairs.inputs, self.kind_of_input, pairs.title, is_new=False)
             targets = read_targets(pairs.targets, self.preprocessing, pairs.title)
             self._arranged = inputs, targets, self._split(pairs, targets)
         inputs, targets, rows = self._arranged
         return ArraySamples(inputs, targets, rows[split], self._scale(), self.kind_of_input)
 
     def _scale(self) -> tuple[Array, Array]:
-        learnt = self.preprocessing
-        shape = [1] * len(learnt["shape"])
-        shape[_KINDS[self.kind_of_input].scaled_axis] = -1
-        unit = learnt["unit"]
-        mean, std = (np.array(learnt[name], np.float64).reshape(shape) * unit for name in ("mean", "std"))
+        learnt, scaled_axis = self.preprocessing, _KINDS[self.kind_of_input].scaled_axis
+        others = tuple(axis for axis in range(len(learnt["shape"])) if axis != scaled_axis)
+        mean, std = (
+            np.expand_dims(np.array(learnt[name]) * learnt["unit"], others) for name in ("mean", "std")
+        )
         return mean, std
 
     def read(self, items: Sequence[str]) -> Iterator[tuple[str, Batch | str]]:
@@ -225,14 +225,17 @@ class ArrayData(RandomSplit, DataModule):
         if len(splits) > 1:
             raise UserError(f"{item} holds inputs of {' and '.join(splits)}: save those to predict as x")
         inputs = self._as_in_training(found[splits[0], "inputs"], item)
-        given = found.get((splits[0], "targets"))
-        if given is None or len(given) != len(inputs):
-            targets = self._no_targets(len(inputs))
+        given, learnt, size = found.get((splits[0], "targets")), self.preprocessing, len(inputs)
+        if given is not None and len(given) == size:
+            targets = read_targets(given, learnt, item)
+        elif "index" in self.targets:
+            targets = torch.full((size,), -1)
         else:
-            targets = read_targets(given, self.preprocessing, item)
+            outputs = learnt.get("class_names") or learnt["target"]["mean"]
+            targets = torch.full((size, len(outputs)), torch.nan)
         scale, zero = self._scale(), torch.zeros(1, dtype=torch.int64)
-        for row in range(len(inputs)):
-            one = scaled(inputs[row : row + 1], scale)
+        for row in range(size):
+            one = _scaled(inputs[row : row + 1], scale)
             batch = _KINDS[self.kind_of_input].batch(one, targets[row : row + 1], zero)
             yield f"{item}:{row + 1}", batch
 
@@ -243,30 +246,15 @@ class ArrayData(RandomSplit, DataModule):
         if inputs.shape[1:] != given:
             expected = ", ".join(map(str, ("samples", *given)))
             raise UserError(f"{item} holds an array of the shape {inputs.shape}, expected is ({expected})")
-        arranged = arrange(inputs, self.kind_of_input, item, is_new=False)
+        if not len(inputs):
+            raise UserError(f"{item} holds no samples")
+        arranged = _arrange(inputs, self.kind_of_input, item, is_new=False)
         _refuse_not_finite(arranged, item)
         return arranged
 
-    def _no_targets(self, size: int) -> Tensor:
-        """Return the targets of samples that have none."""
-        if "index" in self.targets:
-            return torch.full((size,), -1)
-        learnt = self.preprocessing
-        return torch.full((size, len(learnt.get("class_names") or learnt["target"]["mean"])), torch.nan)
 
-
-def arrange(inputs: Array, kind: str, title: str, *, is_new: bool) -> Array:
-    """Return inputs in the shape of their kind, that of a batch of it.
-
-    Args:
-        inputs: Numbers, (samples, ...).
-        kind: "table", "pictures" or "series".
-        title: What messages call them.
-        is_new: Whether to log what was decided.
-
-    Raises:
-        UserError: If they do not have such a shape.
-    """
+def _arrange(inputs: Array, kind: str, title: str, *, is_new: bool) -> Array:
+    """Return inputs in the shape of their kind, that of a batch of it; what was decided is logged if they are new."""
     shape = inputs.shape[1:]
     if inputs.dtype.kind not in "fiub":
         raise UserError(f"{title}: inputs must be numbers, not {inputs.dtype}")
@@ -323,7 +311,7 @@ def join_splits(parts: Mapping[Split, tuple[Array, Array]], title: str) -> tuple
     return inputs, targets, settled
 
 
-def learn_scale(inputs: Array, rows: Tensor, kind: str, standardize: bool) -> dict[str, Any]:
+def _learn_scale(inputs: Array, rows: Tensor, kind: str, standardize: bool) -> dict[str, Any]:
     """Return "mean" and "std" of each feature or channel over some rows, in units of "unit"; 0 and 1 if none is wanted.
 
     What never changes is shifted only. Bytes of pictures have 255 as unit, so that mean and deviation are in [0, 1].
@@ -334,11 +322,11 @@ def learn_scale(inputs: Array, rows: Tensor, kind: str, standardize: bool) -> di
     if not standardize:
         return {"mean": [0.0] * size, "std": [1.0] * size, "unit": unit}
     others = tuple(place for place in range(inputs.ndim) if place != axis)
-    shape = [1] * inputs.ndim
-    shape[axis] = -1
     total = sum(values.sum(others) for values in _chunks(inputs, rows))
     mean = total / (len(rows) * inputs[0].size / size)
-    squares = sum(np.square(values - mean.reshape(shape)).sum(others) for values in _chunks(inputs, rows))
+    squares = sum(
+        np.square(values - np.expand_dims(mean, others)).sum(others) for values in _chunks(inputs, rows)
+    )
     std = np.sqrt(squares / (len(rows) * inputs[0].size / size))
     # Rounding alone does not make a constant feature one that changes.
     std[std <= 1e-9 * np.abs(mean)] = unit
@@ -351,7 +339,7 @@ def _chunks(inputs: Array, rows: Tensor) -> Iterator[NDArray[np.float64]]:
         yield inputs[part.numpy()].astype(np.float64)
 
 
-def scaled(inputs: Array, scale: tuple[Array, Array]) -> Tensor:
+def _scaled(inputs: Array, scale: tuple[Array, Array]) -> Tensor:
     """Return inputs (batch, ...) shifted and scaled, float32; computed with 64 bits, as times in seconds need them."""
     mean, std = scale
     return torch.from_numpy(((inputs - mean) / std).astype(np.float32))

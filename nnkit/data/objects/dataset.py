@@ -72,7 +72,7 @@ class PairDataset(ArrayData):
                 continue
             name = _title(make)
             dataset = _made(make, name)
-            parts[split] = read_pairs(dataset, name)
+            parts[split] = _read_pairs(dataset, name)
             if split == "train":
                 title, classes = name, getattr(dataset, "classes", None)
                 names = None if classes is None else list(map(str, classes))
@@ -95,16 +95,8 @@ def _made(make: Make, title: str) -> Dataset[Any]:
     return dataset
 
 
-def read_pairs(dataset: Any, title: str) -> tuple[Array, Array]:
-    """Return all inputs (samples, *shape) and all targets (samples,) or (samples, outputs) of a dataset.
-
-    Args:
-        dataset: A map-style dataset.
-        title: What messages call it.
-
-    Raises:
-        UserError: If it is empty or too large, a sample is no pair or not like the first, or differs from time to time.
-    """
+def _read_pairs(dataset: Any, title: str) -> tuple[Array, Array]:
+    """Return all inputs (samples, *shape) and all targets (samples,) or (samples, outputs) of a dataset."""
     size = len(dataset)
     if not size:
         raise UserError(f"{title} has no samples")
@@ -114,16 +106,12 @@ def read_pairs(dataset: Any, title: str) -> tuple[Array, Array]:
     inputs, targets = np.empty((size, *first.shape), first.dtype), []
     for number in range(size):
         value, target = _pair(dataset, number, title)
-        if value.shape != first.shape or target.shape != first_target.shape:
-            what, shape, of_first = (
-                ("input", value.shape, first.shape)
-                if value.shape != first.shape
-                else ("target", target.shape, first_target.shape)
-            )
-            raise UserError(
-                f"{title}: the {what} of sample {number:,} has the shape {shape}, that of sample 0 {of_first}: all "
-                "must have one shape"
-            )
+        for what, part, of_first in (("input", value, first), ("target", target, first_target)):
+            if part.shape != of_first.shape:
+                raise UserError(
+                    f"{title}: the {what} of sample {number:,} has the shape {part.shape}, that of sample 0 "
+                    f"{of_first.shape}: all must have one shape"
+                )
         if value.dtype != inputs.dtype and not np.can_cast(value.dtype, inputs.dtype):
             inputs = inputs.astype(np.promote_types(value.dtype, inputs.dtype))
         inputs[number] = value

@@ -158,7 +158,8 @@ def test_files_are_predicted_with_what_was_learnt():
     np.savez("new.npz", x=x[:4], y=[5, 7, 8, 6])
     np.save("one.npy", x[0])
     np.save("odd.npy", x[:, :2])
-    read = list(data.read(["new.npz", "one.npy", "odd.npy"]))
+    np.save("empty.npy", x[:0])
+    read = list(data.read(["new.npz", "one.npy", "odd.npy", "empty.npy"]))
     assert [name for name, _ in read[:5]] == ["new.npz:1", "new.npz:2", "new.npz:3", "new.npz:4", "one.npy:1"]
     # A class that no training sample has is none.
     assert [found.target.item() for _, found in read[:5]] == [0, 2, -1, 1, -1]
@@ -169,6 +170,7 @@ def test_files_are_predicted_with_what_was_learnt():
         "odd.npy",
         "odd.npy holds an array of the shape (60, 2), expected is (samples, 3)",
     )
+    assert read[6] == ("empty.npy", "empty.npy holds no samples")
 
 
 def test_another_file_of_the_same_name_is_noticed():
