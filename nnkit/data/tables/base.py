@@ -276,7 +276,7 @@ class TableData(RandomSplit, DataModule):
             items,
             size,
             self.preprocessing,
-            Truths(self.preprocessing, is_multi="multi" in self.targets, separator=source.target_separator),
+            Truths(self.preprocessing, is_multi="multi" in self.targets),
             TableSamples,
             reading=source.reading,
             keep=keep,
@@ -287,6 +287,8 @@ class TableData(RandomSplit, DataModule):
 def _learn_target(loaded: LoadedTable, training: Tensor) -> dict[str, Any]:
     names, target = loaded.target_names, loaded.target
     named: dict[str, Any] = {"name": names[0]} if len(names) == 1 else {"names": names}
+    if target.separator is not None:
+        named["separator"] = target.separator
     if target.class_names is not None:
         return {"target": named, "class_names": target.class_names}
     scales = [mean_and_std(values) for values in target.values[training].T.numpy()]

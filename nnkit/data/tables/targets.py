@@ -4,7 +4,7 @@ import ast
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,10 @@ _MAX_LABELS = 1_000
 _MAX_VALUE = 1e18
 # 01 and 1E2 are codes, which a number would not give back.
 _CODE = re.compile(r"[+-]?0\d+|\d+[eE]\d+")
-_SEPARATORS = ("|", ";", ",")
+SEPARATORS = ("|", ";", ",")
+SPELT = {"bar": "|", "semicolon": ";", "comma": ",", "tab": "\t", "space": " "}
+# Cells that an example is chosen from.
+_EXAMINED = 1_000
 TRUTH = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
 
 _ANOTHER = "name another column with data.target=COLUMN"
@@ -42,12 +45,14 @@ class Target:
         class_names: Names of the classes, numbers by size and texts by alphabet, or of the labels; None where targets
             are real values.
         findings: What was found out and is to be said: logging levels and sentences.
+        separator: What stands between two labels of a cell; None where there is nothing to separate.
     """
 
     values: Tensor
     kept: Tensor
     class_names: list[str] | None
     findings: tuple[Finding, ...] = ()
+    separator: str | None = None
 
     @property
     def classes(self) -> Tensor | None:
@@ -84,6 +89,8 @@ def read_targets(
             f"{len(columns)} columns, and a class is read from one",
             "task=regression predicts a real value for each, task=multilabel a label for each column of 0 and 1",
         )
+    assert isinstance(column, Texts)
+    refuse_several(f"column {first!r}", column.values, separator)
     return read_target(first, column, classes=True)
 
 
@@ -245,10 +252,10 @@ def read_labels(name: str, column: Column, separator: str | None = None) -> Targ
     """
     assert isinstance(column, Texts)
     findings: list[Finding] = []
-    cells = labels_of(column.values, separator)
-    sign = _separator_of(column.values)
-    if separator is None and sign and any(len(labels) > 1 for labels in cells):
-        text = f"column {name!r}: labels are separated by {sign!r} (data.target_separator)"
+    found = _separator_of(column.values) if separator is None else SPELT.get(separator, separator)
+    cells = [labels_in(value, found) for value in column.values]
+    if separator is None and found and any(len(labels) > 1 for labels in cells):
+        text = f"column {name!r}: labels are separated by {found!r} (data.target_separator)"
         findings.append((logging.INFO, text))
     names = sorted({label for labels in cells for label in labels})
     num_rows = len(column.codes)
@@ -269,24 +276,54 @@ def read_labels(name: str, column: Column, separator: str | None = None) -> Targ
     table = np.zeros((len(cells) + 1, len(names)), np.float32)
     for code, labels in enumerate(cells):
         table[code, [places[label] for label in labels]] = 1
-    return Target(torch.from_numpy(table[column.codes]), torch.arange(num_rows), names, tuple(findings))
+    values = torch.from_numpy(table[column.codes])
+    return Target(values, torch.arange(num_rows), names, tuple(findings), found)
 
 
-def labels_of(cells: Sequence[str], separator: str | None) -> list[tuple[str, ...]]:
-    """Return the labels of each cell.
+def _separator_of(cells: Sequence[str]) -> str:
+    """Return the sign that separates labels; "" where cells are lists, or hold one label each."""
+    plain = [value for value in cells if listed_labels(value) is None]
+    return next((sign for sign in SEPARATORS if any(sign in value for value in plain)), "")
+
+
+def refuse_several(what: str, cells: Iterable[str | None], separator: str | None) -> None:
+    """Refuse cells that look like several labels each where one class is to be learnt.
 
     Args:
-        cells: Such as ``a|b``, or lists.
-        separator: What stands between two labels; None: "|", ";" or ",", the first that occurs.
+        what: What messages call the column.
+        cells: The cells.
+        separator: What the user says stands between two labels, "" for nothing; None: found out.
+
+    Raises:
+        ConfigError: If some of them do.
     """
-    sign = separator or _separator_of(cells) or _SEPARATORS[0]
-    return [labels_in(value, sign) for value in cells]
+    if separator == "":
+        return
+    different = {cell: None for cell in cells if cell}
+    found = _likely_separator(different) if separator is None else SPELT.get(separator, separator)
+    several = [cell for cell in different if listed_labels(cell) is not None or (found and found in cell)]
+    if several:
+        raise _refuse(
+            f"cells of {what} hold several labels, such as {max(several[:_EXAMINED], key=len)[:60]!r}",
+            "type task=multilabel to predict all of them, or data.target_separator='' to take each cell as one",
+        )
 
 
-def _separator_of(cells: Sequence[str]) -> str | None:
-    """Return the sign that separates labels; None where cells are lists, or hold one label each."""
-    plain = [value for value in cells if listed_labels(value) is None]
-    return next((sign for sign in _SEPARATORS if any(sign in value for value in plain)), None)
+def _likely_separator(cells: Collection[str]) -> str:
+    """Return what probably separates labels in different cells, "" if each is one label."""
+    for sign in SEPARATORS:
+        cut = [labels_in(cell, sign) for cell in cells if sign in cell]
+        labels = [label for cell in cells for label in labels_in(cell, sign)]
+        # Labels stand alone as well, or in most cells beside others. Names have commas, too: there they must make many
+        # cells out of few labels.
+        is_likely = 2 * len(cut) > len(cells) or any(label in cells for some in cut for label in some)
+        if (
+            cut
+            and len(set(labels)) < (len(cells) if sign == "," else len(labels))
+            and (is_likely or sign == ",")
+        ):
+            return sign
+    return ""
 
 
 def labels_in(cell: str, separator: str) -> tuple[str, ...]:

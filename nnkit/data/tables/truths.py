@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nnkit.data.reading.cells import Column, Numbers, Texts
 from nnkit.data.reading.values import parse_number
-from nnkit.data.tables.targets import TRUTH, labels_of
+from nnkit.data.tables.targets import SEPARATORS, TRUTH, labels_in
 from nnkit.suggest import some_of
 
 _logger = logging.getLogger("nnkit")
@@ -47,21 +47,19 @@ class Truths:
     Args:
         learnt: What the run has learnt.
         is_multi: Whether a row has any number of labels.
-        separator: What stands between two labels of a cell; None: found out.
 
     Attributes:
         names: Names of the columns.
         kind: What they hold.
     """
 
-    def __init__(
-        self, learnt: Mapping[str, Any], *, is_multi: bool = False, separator: str | None = None
-    ) -> None:
+    def __init__(self, learnt: Mapping[str, Any], *, is_multi: bool = False) -> None:
         self._scale: Mapping[str, Any] = learnt["target"]
         self.names: list[str] = self._scale.get("names") or [self._scale["name"]]
         class_names: list[str] | None = learnt.get("class_names")
         self.kind: Literal["number", "text"] = "number" if class_names is None else "text"
-        self._is_multi, self._separator = is_multi, separator
+        # As in the training rows, whatever letters the labels of these rows hold.
+        self._is_multi, self._separator = is_multi, self._scale.get("separator", SEPARATORS[0])
         self._num_classes, self._class_of = len(class_names or ()), ClassOf(class_names or ())
         self._unknown = Counter[str]()
 
@@ -94,7 +92,7 @@ class Truths:
     def _label_rows(self, column: Texts) -> NDArray[np.float32]:
         counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.values)).tolist()
         table = np.zeros((len(column.values) + 1, self._num_classes), np.float32)
-        for row, labels in enumerate(labels_of(column.values, self._separator)):
+        for row, labels in enumerate(labels_in(value, self._separator) for value in column.values):
             places = [self._class(label, counts[row]) for label in labels]
             table[row, [place for place in places if place >= 0]] = 1
         return table

@@ -15,21 +15,17 @@ from nnkit.data.reading.file_options import TextOptions
 from nnkit.data.reading.split_files import SplitFiles
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.reading.values import is_missing
-from nnkit.data.tables.targets import labels_in, listed_labels
+from nnkit.data.tables.targets import SEPARATORS, SPELT, labels_in, listed_labels, refuse_several
 from nnkit.data.text.classes import LabelledRows
 from nnkit.data.text.columns import choose_columns, read_cells
 from nnkit.data.text.items import TextFiles
 from nnkit.data.text.labelled_texts import LabelledTexts
-from nnkit.errors import ConfigError, Problem, UserError
+from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")
 
 # Rows by which it is found out which column holds what.
 _SAMPLE = 1_000
-# What may stand between several labels of a text, and the share of cells with it from which on it is taken for that.
-_SEPARATORS = "|;,"
-_MANY = 0.5
-_SPELT = {"bar": "|", "semicolon": ";", "comma": ",", "tab": "\t", "space": " "}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -154,7 +150,7 @@ class TextTable(TextOptions, LabelledTexts):
                 )
         if self._is_multi:
             return self._label_sets(title, column, labels)
-        _refuse_several(title, column, labels, self.target_separator)
+        refuse_several(f"column {column!r} of {title}", labels, self.target_separator)
         return labels
 
     @property
@@ -164,50 +160,24 @@ class TextTable(TextOptions, LabelledTexts):
     def _label_sets(self, title: str, column: str, labels: list[str | None]) -> list[tuple[str, ...] | None]:
         separator = self.preprocessing.get("target_separator", self.target_separator)
         if separator is None:
-            separator = _likely_separator(labels, 0.0) or ""
+            separator = _separator_of(labels)
             if self.is_new and not any(listed_labels(label or "") for label in labels):
                 found = f"are separated by {separator!r}" if separator else "stand alone in their cells"
                 _logger.warning("%s: labels in column %r %s (data.target_separator)", title, column, found)
-        separator = self._separator = _SPELT.get(separator, separator)
+        separator = self._separator = SPELT.get(separator, separator)
         empty = sum(label == "" for label in labels)
         if empty and self.is_new:
             _logger.warning("%s: %s texts have an empty cell in %r: no label", title, f"{empty:,}", column)
         return [None if label is None else labels_in(label, separator) for label in labels]
 
 
-def _refuse_several(title: str, column: str, labels: Sequence[str | None], separator: str | None) -> None:
-    """Refuse cells that look like several labels where each text is to have one."""
-    if separator == "":
-        return
-    found = _likely_separator(labels, _MANY) if separator is None else separator
-    several = [
-        label
-        for label in labels
-        if label and (listed_labels(label) is not None or (found and found in label))
-    ]
-    if not several:
-        return
-    example = max(several[:_SAMPLE], key=len)
-    raise ConfigError(
-        [
-            Problem(
-                "data.target",
-                f"{title}: cells of column {column!r} hold several labels, such as {example[:60]!r}",
-                "type task=multilabel to predict all of them, or data.target_separator='' to take each cell as one",
-            )
-        ]
-    )
-
-
-def _likely_separator(labels: Sequence[str | None], share: float) -> str | None:
-    """Return what cuts more than this share of the cells into labels, some of them in several cells."""
-    cells = [label for label in labels if label]
-    different = dict.fromkeys(cells)
-    for separator in _SEPARATORS:
-        having = sum(separator in cell for cell in cells)
+def _separator_of(labels: Sequence[str | None]) -> str:
+    """Return what cuts cells into labels, some of which are in several cells; "" where each cell is one label."""
+    different = dict.fromkeys(label for label in labels if label)
+    for separator in SEPARATORS:
         parts = [part for cell in different for part in labels_in(cell, separator)]
         # Names have commas as well: there they must make many classes out of few labels.
         most = len(different) if separator == "," else len(parts)
-        if having > share * len(cells) and len(set(parts)) < most:
+        if any(separator in cell for cell in different) and len(set(parts)) < most:
             return separator
-    return None
+    return ""

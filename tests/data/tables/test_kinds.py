@@ -257,7 +257,8 @@ class TestTargets:
         ("cells", "options"),
         [
             (["a|b", "b", "", "c | a"], {}),
-            (["a;b", "b", "", "c;a"], {"target_separator": ";"}),
+            (["a;b", "b", "", "c;a"], {"target_separator": "semicolon"}),
+            (["['a', 'b']", "['b']", "[]", "['c', 'a']"], {}),
             (['["a", "b"]', '["b"]', "[]", '["c", "a"]'], {}),
         ],
     )
@@ -269,6 +270,32 @@ class TestTargets:
         assert target.dtype == torch.float32
         assert target[:4].tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 0, 1]]
         assert data.preprocessing["class_counts"] == [20, 20, 10]
+
+    def test_labels_of_new_rows_are_cut_as_those_in_training(self, write):
+        frame = pd.DataFrame({"x": np.arange(40) % 7, "tags": ["a, b|c", "c", "a, b", "d"] * 10})
+        data = prepared(write(frame), target="tags", targets=["multi"])
+        assert data.preprocessing["class_names"] == ["a, b", "c", "d"]
+        # None of these cells holds what separates labels.
+        new = write(pd.DataFrame({"x": [1, 2], "tags": ["a, b", "d"]}), "new.csv")
+        [read] = restored(data, target="tags", targets=["multi"]).read_batches([new], 10)
+        assert read.batch.target.tolist() == [[1, 0, 0], [0, 0, 1]]
+
+    @pytest.mark.parametrize(
+        "cells", [["a|b", "c", "a", "b"], ["a, b", "b", "a", "c"], ["['a']", "['b', 'a']"]]
+    )
+    def test_labels_that_would_be_one_class_for_each_cell_are_refused(self, write, cells):
+        path = write(pd.DataFrame({"x": np.arange(40) % 7, "tags": (cells * 20)[:40]}))
+        with pytest.raises(ConfigError, match=r"hold several labels, such as .*\n    type task=multilabel"):
+            prepared(path, target="tags")
+        whole = prepared(path, target="tags", target_separator="")
+        assert whole.preprocessing["class_names"] == sorted(set(cells))
+
+    @pytest.mark.parametrize(
+        "cells", [["Portland, OR", "Portland, ME", "Bath, ME"], ["x;y", "z", "x;w", "v", "u"]]
+    )
+    def test_names_that_hold_a_comma_are_classes(self, write, cells):
+        data = prepared(write(pd.DataFrame({"x": np.arange(30) % 7, "y": (cells * 10)[:30]})))
+        assert data.preprocessing["class_names"] == sorted(cells)
 
     def test_lists_of_a_parquet_file_are_labels(self, write):
         frame = pd.DataFrame({"x": np.arange(40) % 7, "tags": [["a", "b"], ["b"], [], ["c", "a"]] * 10})
