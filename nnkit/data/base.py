@@ -211,7 +211,7 @@ class DataModule(LightningDataModule, ABC):
         """Split rows as `split_options` say; what is odd is logged where the module `is_new`.
 
         All arguments are as in `nnkit.data.splitting.make_splits`. A module of a user's table lists fold, folds, group,
-        time and split_column in `split_by`; `nnkit.data.reading.split_columns` reads the columns that these name::
+        time and split_column in `split_by`; `nnkit.data.reading.split_files` reads the columns that these name::
 
             keys = read_split_keys(open_table(self.path), self.split_options)
             rows = self.split_rows(num_rows, classes, **keys)

@@ -14,8 +14,7 @@ from nnkit.data.pairs.pair_data import PairData
 from nnkit.data.pairs.parallel import complete, read_columns, read_parallel
 from nnkit.data.pairs.samples import PairedTexts
 from nnkit.data.reading.file_options import TextOptions
-from nnkit.data.reading.split_columns import check_columns
-from nnkit.data.reading.split_files import SplitFiles
+from nnkit.data.reading.split_files import SplitFiles, check_columns
 from nnkit.data.reading.table_file import TableFile, open_table
 from nnkit.data.reading.user_files import find_file
 from nnkit.data.splits import settled_by_sizes

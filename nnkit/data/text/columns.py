@@ -5,8 +5,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from nnkit.data.reading.split_columns import check_columns
-from nnkit.data.reading.split_files import SplitFiles
+from nnkit.data.reading.split_files import SplitFiles, check_columns
 from nnkit.errors import ConfigError, Problem
 
 _logger = logging.getLogger("nnkit")

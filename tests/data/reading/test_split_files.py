@@ -1,6 +1,6 @@
 import pytest
 
-from nnkit.data.reading.split_columns import read_split_keys
+from nnkit.data.reading.split_files import read_split_keys
 from nnkit.data.reading.table_file import open_table
 from nnkit.errors import ConfigError, UserError
 
