@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import product
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
 import torch
 
@@ -92,18 +92,6 @@ class Dates(PairData):
         )
 
 
-class WrittenDate(NamedTuple):
-    """A date as it is written somewhere.
-
-    Attributes:
-        text: Code of the place, a blank, the date.
-        day: The date.
-    """
-
-    text: str
-    day: date
-
-
 def formats(code: str) -> "list[DateTimePattern]":
     """Return the different ways in which dates are written in a place; none of them leaves two answers.
 
@@ -141,12 +129,15 @@ def _written(pattern: "DateTimePattern", day: date, locale: "Locale") -> str:
     return pattern.apply(day, locale).translate(_BLANKS).strip()
 
 
-def write_dates(num_dates: int, seed: int) -> list[WrittenDate]:
+def write_dates(num_dates: int, seed: int) -> list[tuple[str, date]]:
     """Draw days, places and formats, each as likely as the others of its kind; no text comes twice.
 
     Args:
         num_dates: How many.
         seed: Equal seeds give equal dates, as long as Babel writes them the same way.
+
+    Returns:
+        Of each the code of the place, a blank and the date as it is written there; and the date.
     """
     from babel import Locale
 
@@ -161,7 +152,7 @@ def write_dates(num_dates: int, seed: int) -> list[WrittenDate]:
             days[f"{code} {_written(patterns[form % len(patterns)], day, locale)}"] = day
             if len(days) == num_dates:
                 break
-    return [WrittenDate(text, day) for text, day in days.items()]
+    return list(days.items())
 
 
 @functools.cache

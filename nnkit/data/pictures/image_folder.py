@@ -19,15 +19,15 @@ from nnkit.data.base import Preprocessing
 from nnkit.data.cache import Prepared, cache_dir, commit, new_array, prepared
 from nnkit.data.download.fetch import console
 from nnkit.data.download.sources import fingerprint
-from nnkit.data.pictures.base import PictureData, PictureSet, picture_statistics
+from nnkit.data.pictures.base import Gather, PictureData, PictureSet, picture_statistics
 from nnkit.data.pictures.image_files import Fit, PictureError, fit, load, quiet, to_array
 from nnkit.data.pictures.levels import (
     KINDS,
     TYPES,
-    LevelGather,
     Levels,
     Ranges,
     about_ranges,
+    gather,
     learn_ranges,
     measure,
     to_range,
@@ -164,8 +164,8 @@ class ImageFolder(PictureData):
         given = self.grey_range and {kind: list(map(float, self.grey_range)) for kind in KINDS[1:]}
         ranges: Ranges = given or learn_ranges(notes)
         if pictures.read is not None and ranges:
-            gather = LevelGather(pictures.read, ranges)
-            pictures = replace(pictures, pixels=gather, statistics=_statistics(gather, pictures, rows))
+            pixels = partial(gather, pictures.read, ranges)
+            pictures = replace(pictures, pixels=pixels, statistics=_statistics(pixels, pictures, rows))
         if given and not learn_ranges(pictures.notes):
             logger.warning("data.grey_range has no effect: no picture has more than 8 bits")
         for sentence in [] if given else about_ranges(notes, ranges):
@@ -209,7 +209,7 @@ class ImageFolder(PictureData):
         ranges = self.preprocessing.get("grey_ranges", {})
         return FolderSet(
             title=str(listing.root),
-            pixels=torch.from_numpy(pixels) if read is None else LevelGather(read, ranges),
+            pixels=torch.from_numpy(pixels) if read is None else partial(gather, read, ranges),
             targets=listing.targets,
             statistics=torch.from_numpy(arrays["statistics"]),
             class_names=listing.class_names,
@@ -245,11 +245,11 @@ def _from_cache(pixels: Levels, notes: Floats, row: int) -> Levels:
     return levels
 
 
-def _statistics(gather: LevelGather, pictures: FolderSet, rows: Tensor) -> Tensor:
+def _statistics(read: Gather, pictures: FolderSet, rows: Tensor) -> Tensor:
     """Return the statistics of the pictures with the levels of these rows in the range that was learnt."""
     statistics = pictures.statistics.clone()
     for part in torch.split(rows[~pictures.notes[rows, 0].isnan()], _CHUNK):
-        statistics[part] = torch.from_numpy(picture_statistics(gather(part).numpy()))
+        statistics[part] = torch.from_numpy(picture_statistics(read(part).numpy()))
     return statistics
 
 

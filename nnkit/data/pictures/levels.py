@@ -17,21 +17,18 @@ TYPES = ("u1", "i4", "f4")
 KINDS = ("byte", "integer", "float")
 
 
-class LevelGather:
-    """Gathers pictures row by row, each brought from its own levels to 0..255.
+def gather(read: Callable[[int], Levels], ranges: Ranges, rows: Tensor) -> Tensor:
+    """Return pictures, each brought from its own levels to 0..255.
 
     Args:
         read: Returns the picture of a row, (channels, height, width).
         ranges: From `learn_ranges`.
+        rows: The rows, int64.
+
+    Returns:
+        The pictures, (batch, channels, height, width) uint8, or float32 in [0, 255].
     """
-
-    def __init__(self, read: Callable[[int], Levels], ranges: Ranges) -> None:
-        self._read = read
-        self._ranges = ranges
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        """Return the pictures of these rows, (batch, channels, height, width) uint8, or float32 in [0, 255]."""
-        return torch.from_numpy(np.stack([to_range(self._read(row), self._ranges) for row in rows.tolist()]))
+    return torch.from_numpy(np.stack([to_range(read(row), ranges) for row in rows.tolist()]))
 
 
 def kind_of(levels: Levels) -> int:
