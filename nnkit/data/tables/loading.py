@@ -143,6 +143,7 @@ def load_table(
         for name in targets:
             _say_words(name, frame.columns[name])
         _say_cells(columns, frame.num_rows)
+        _say_date_format(frame, source)
     keys = table.split_keys({key: getattr(source, key) for key in ("split_column", "group", "time")})
     return LoadedTable(targets, target, columns, left_out, frame.num_rows, keys_of(keys, target.kept))
 
@@ -253,6 +254,14 @@ def _say_words(name: str, column: Column) -> None:
         _logger.log(level, "column %r: numbers are written with %s", name, form.said())
     if isinstance(column, Datetimes) and column.form is not None and column.form.ambiguous:
         _logger.warning("column %r: %s", name, column.form.doubt(_doubtful(column)))
+
+
+def _say_date_format(frame: Frame, source: TableSource) -> None:
+    """Log a form of dates that the user typed and no column has."""
+    asked = source.reading.date_format
+    dates = [column for column in frame.columns.values() if isinstance(column, Datetimes)]
+    if asked and not any(column.form and column.form.pattern == asked for column in dates):
+        _logger.warning("%s: no column holds dates of the form data.date_format=%s", source.title, asked)
 
 
 def _doubtful(column: Datetimes) -> str:

@@ -440,3 +440,16 @@ class TestLarge:
         assert sum(prepared(path).preprocessing["counts"].values()) == 200
         with pytest.raises(UserError, match="has changed since this run was prepared"):
             restored(first).split("train")
+
+
+def test_date_format_reads_whole_numbers_and_is_said_where_no_column_has_it(write, caplog):
+    days = pd.date_range("2024-01-01", periods=40)
+    frame = pd.DataFrame({"d": days.strftime("%d%m%Y"), "n": range(100, 140), "y": answers(40)})
+    data = prepared(write(frame), date_format="%d%m%Y")
+    assert [spec["kind"] for spec in data.preprocessing["columns"]] == ["date", "number"]
+    assert data.preprocessing["columns"][0]["origin"] == days[0].timestamp()
+    [(_, batch)] = data.read([write(frame[5:6], "new.csv")])
+    assert torch.equal(batch.inputs[0], batch_of(data).inputs[5])
+    assert "data.date_format" not in caplog.text
+    prepared(write(frame), date_format="%Y-%m-%d")
+    assert "no column holds dates of the form data.date_format=%Y-%m-%d" in caplog.text
