@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from nnkit.data.reading.dialect import ReadOptions, find_dialect, respaced
-from nnkit.data.reading.encodings import ByteStream, utf8_blocks
+from nnkit.data.reading.dialect import ReadOptions, find_dialect
+from nnkit.data.reading.encodings import ByteStream, respaced, utf8_blocks
 from nnkit.data.reading.part import Part
 from nnkit.data.reading.user_files import open_bytes
 from nnkit.errors import UserError

@@ -6,15 +6,15 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
 from nnkit.data.reading.dates import date_form
-from nnkit.data.reading.encodings import find_encoding
-from nnkit.data.reading.header import find_header
+from nnkit.data.reading.encodings import find_encoding, respaced
 from nnkit.data.reading.part import Finding, Notes
 from nnkit.data.reading.user_files import open_bytes
-from nnkit.data.reading.values import number_in
+from nnkit.data.reading.values import MOSTLY, is_missing, number_in
 from nnkit.errors import UserError
 
 _DELIMITERS = ",;\t|"
@@ -133,7 +133,7 @@ def find_dialect(path: Path, title: str, reading: ReadOptions) -> Dialect:
     if rows and not any(cell.strip() for cell in rows[0]):
         raise UserError(f"{title} has no column names: its first line is blank")
     decimal_comma = reading.decimal == "," if reading.decimal else _has_decimal_comma(rows, delimiter, notes)
-    names, has_header = find_header(rows, reading.header, decimal_comma, notes)
+    names, has_header = _header(rows, reading.header, decimal_comma, notes)
     return Dialect(
         encoding="utf-8" if encoding == "utf-8-sig" else encoding,
         delimiter=delimiter,
@@ -215,12 +215,12 @@ def _title_lines(lines: list[str], delimiter: str, notes: Notes) -> int:
     rows = _rows(lines, delimiter, True)
     widths = [len(row) for row in rows]
     usual = max(set(widths), key=widths.count, default=0)
-    count = next((place for place, width in enumerate(widths) if width == usual), 0)
+    before = next((place for place, width in enumerate(widths) if width == usual), 0)
     # One name less than cells is how R names the rows.
-    is_prose = all(len(row) == 1 or (len(row) < usual - 1 and _has_number(row)) for row in rows[:count])
-    if usual < 2 or not 0 < count < 20 or not is_prose or any(width != usual for width in widths[count:]):
+    is_prose = all(len(row) == 1 or (len(row) < usual - 1 and _has_number(row)) for row in rows[:before])
+    if usual < 2 or not 0 < before < 20 or not is_prose or any(width != usual for width in widths[before:]):
         return 0
-    place = _num_lines(lines, delimiter, True, count)
+    place = _num_lines(lines, delimiter, True, before)
     notes.warn(f": the table begins after {lines[place - 1].strip()[:60]!r} in line {place}")
     return place
 
@@ -273,14 +273,6 @@ def _are_apart(lines: list[str]) -> bool:
     return sum(number_in(cell) is not None for cell in cells) * 2 >= len(cells)
 
 
-def respaced(data: bytes, delimiter: str) -> bytes:
-    """Return whole lines with blanks as pyarrow reads them: none before a quote, and one where they separate cells."""
-    if delimiter == " ":
-        return re.sub(rb"(?m)^ | (?=\r?$)", b"", re.sub(rb"[ \t]+", b" ", data))
-    letter = delimiter.encode()
-    return re.sub(re.escape(letter) + rb' +(?=")', letter, data)
-
-
 def _quoting(lines: list[str], delimiter: str, reading: ReadOptions, notes: Notes) -> tuple[bool, bool]:
     """Return whether quotes enclose cells, and whether cells have several lines.
 
@@ -317,10 +309,9 @@ def _has_decimal_comma(rows: list[list[str]], delimiter: str, notes: Notes) -> b
         sum(not _GROUPED.fullmatch(cell) for cell in found) for found in (commas, points)
     )
     if clear_commas or clear_points:
-        has_comma = clear_commas > clear_points
-        if has_comma:
+        if clear_commas > clear_points:
             notes.info(": numbers are written with a decimal comma (data.decimal)")
-        return has_comma
+        return clear_commas > clear_points
     # Where commas separate cells, a quoted "1,250" is more than a thousand.
     has_comma = delimiter != "," and len(commas) > len(points)
     if has_comma:
@@ -333,5 +324,77 @@ def _is_spaced(lines: list[str], delimiter: str, rows: list[list[str]]) -> bool:
     """Return whether quotes enclose cells only if the blanks before them are left out."""
     if not any(f"{delimiter} " in line and '"' in line for line in lines):
         return False
-    strict = [row for row in csv.reader(lines, delimiter=delimiter) if row]
-    return [len(row) for row in strict] != [len(row) for row in rows]
+    return [len(row) for row in csv.reader(lines, delimiter=delimiter) if row] != [*map(len, rows)]
+
+
+def _header(
+    rows: list[list[str]], has_header: bool | None, decimal_comma: bool, notes: Notes
+) -> tuple[list[str], bool]:
+    """Return the names of the columns, and whether the first row holds them."""
+    first, others = [cell.strip() for cell in rows[0]], rows[1:]
+    first[0] = first[0].removeprefix("#").strip()
+    if all(len(name) > 2 and name[0] == name[-1] == "'" for name in first):
+        first = [name[1:-1] for name in first]
+    if others and all(len(row) == len(first) + 1 for row in others):
+        # R writes the names of the rows without a name above them.
+        notes.info(": the first column, without a name, holds names of rows")
+        first = ["", *first]
+    if has_header is None:
+        evidence = _looks_like_data(first, others, decimal_comma)
+        has_header = not evidence
+        if evidence:
+            shown = ", ".join(first[:4]) + (" ..." if len(first) > 4 else "")
+            notes.warn(
+                f": the first line ({shown}) is read as data, as {evidence}; the columns are called column_1 to "
+                f"column_{len(first)} (data.header=true takes it for their names)"
+            )
+    if not has_header:
+        return [f"column_{number}" for number in range(1, len(first) + 1)], False
+    names = _unique(first)
+    for given, name in zip(first, names, strict=True):
+        if given != name:
+            what = f"a second column {given!r}" if given else "a column without a name"
+            notes.warn(f" has {what}; it is called {name!r}")
+    return names, True
+
+
+def _looks_like_data(first: list[str], others: list[list[str]], decimal_comma: bool) -> str:
+    """Return why the first row looks like the rows below it; "" if it may hold the names of the columns."""
+    numbers = [number_in(cell, decimal_comma) for cell in first]
+    known = [number for number in numbers if number is not None]
+    # Columns that are counted (0, 1, 2) and years in a row are names.
+    if len(known) > 1 and known[0].is_integer() and all(b - a == 1 for a, b in pairwise(known)):
+        return ""
+    whole = [row for row in others if len(row) == len(first)]
+    columns = [list(column) for column in zip(*whole, strict=True)] or [[]] * len(first)
+    shares = [_share_of_numbers(column, decimal_comma) for column in columns]
+    pairs = list(zip(first, numbers, shares, strict=True))
+    if any(number is None and cell and share >= MOSTLY for cell, number, share in pairs):
+        return ""
+    if not all(number.is_integer() for number in known):
+        return "it holds a number with decimals"
+    # A year stands above a column of numbers as a name does; beside words it is a value.
+    years = len(known) == len(first) and all(1000 <= number <= 2999 for number in known)
+    if any(number is not None and share >= MOSTLY for _, number, share in pairs):
+        return "" if years else "it holds numbers where they do"
+    repeated = [cell for cell, column in zip(first, columns, strict=True) if cell and cell in column]
+    return f"{repeated[0]!r} is a value of other rows in that column" if repeated else ""
+
+
+def _share_of_numbers(column: list[str], decimal_comma: bool) -> float:
+    known = [cell for cell in column if not is_missing(cell)]
+    return sum(number_in(cell, decimal_comma) is not None for cell in known) / len(known) if known else 0.0
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Return names of columns that are all different and none empty: "x", "x (2)", "unnamed"."""
+    taken, seen = set(names), dict[str, int]()
+    unique = []
+    for given in names:
+        name = candidate = given or "unnamed"
+        number = seen[name] = seen.get(name, 0) + 1
+        if number > 1:
+            candidate = next(one for n in count(number) if (one := f"{name} ({n})") not in taken)
+        taken.add(candidate)
+        unique.append(candidate)
+    return unique

@@ -165,3 +165,11 @@ class ByteStream(io.RawIOBase):
         self.num_lines += block.count(b"\n") or block.count(b"\r")
         self.num_quotes += block.count(b'"')
         return block
+
+
+def respaced(data: bytes, delimiter: str) -> bytes:
+    """Return whole lines with blanks as pyarrow reads them: none before a quote, and one where they separate cells."""
+    if delimiter == " ":
+        return re.sub(rb"(?m)^ | (?=\r?$)", b"", re.sub(rb"[ \t]+", b" ", data))
+    letter = delimiter.encode()
+    return re.sub(re.escape(letter) + rb' +(?=")', letter, data)

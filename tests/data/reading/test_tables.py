@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnkit.config import catalog
-from nnkit.data.reading import delimited, dialect, header
+from nnkit.data.reading import delimited, dialect
 from nnkit.data.reading.dialect import ReadOptions
 from nnkit.data.reading.table_file import open_table
 from nnkit.errors import UserError
@@ -359,7 +359,7 @@ def test_columns_are_chosen_and_rows_keep_their_order(tmp_path):
     ("data", "without"), [("table", ""), ("series", ""), ("texts", "decimal"), ("text_pairs", "decimal")]
 )
 def test_what_a_finding_asks_to_type_is_an_option(data, without):
-    sources = [Path(module.__file__).read_text(encoding="utf-8") for module in (dialect, header, delimited)]
+    sources = [Path(module.__file__).read_text(encoding="utf-8") for module in (dialect, delimited)]
     asked = {name for source in sources for name in re.findall(r"data\.(\w+)[=)]", source)}
     assert {"delimiter", "encoding", "header", "quotes", "decimal"} <= asked
     assert asked - {without} <= set(catalog.read("data", data))
