@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nnkit.data.cache import cache_dir, explained, sha256_of
+from nnkit.data.reading.table_file import as_strings
+from nnkit.data.reading.values import parse_number
 from nnkit.errors import UserError
 
 _ACCEPTED = "a pandas or polars data frame, an Arrow table, or a dict of NumPy arrays"
@@ -73,6 +75,10 @@ def as_table(data: Any) -> pa.Table:
         pa.ArrowException: If a column cannot be converted; also ValueError and TypeError, as pyarrow raises them.
     """
     if type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "columns"):
+        # Periods stand for the time at which they begin.
+        periods = [name for name in data.columns if str(data.dtypes[name]).startswith("period")]
+        data = data.assign(**{name: data[name].dt.to_timestamp() for name in periods}) if periods else data
+        data = data.set_axis(data.index.to_timestamp()) if hasattr(data.index, "to_timestamp") else data
         index = data.index
         keeps = any(name is not None for name in index.names) or index.dtype.kind == "M"
         table = pa.Table.from_pandas(data.reset_index() if keeps else data, preserve_index=False)
@@ -90,9 +96,16 @@ def as_table(data: Any) -> pa.Table:
 def _plain(column: pa.ChunkedArray) -> pa.Array:
     """Return a column in one piece, its texts as strings, however the program holds them."""
     if pa.types.is_dictionary(column.type):
-        words = [chunk.dictionary.cast(pa.string()).take(chunk.indices) for chunk in column.chunks]
+        words = [as_strings(_storage(chunk.dictionary)).take(chunk.indices) for chunk in column.chunks]
         column = pa.chunked_array(words, pa.string())
+        if all(parse_number(word or "") is not None for word in column.unique().to_pylist()):
+            # Else they would be read as numbers.
+            column = column.dictionary_encode()
     kind = column.type
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind):
         column = column.cast(pa.string())
     return column.combine_chunks()
+
+
+def _storage(array: pa.Array) -> pa.Array:
+    return array.storage if isinstance(array, pa.ExtensionArray) else array

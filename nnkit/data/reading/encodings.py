@@ -74,9 +74,11 @@ def _decoded(path: Path, encoding: str) -> Iterator[tuple[bytes, str]]:
     with open_bytes(path) as file:
         while block := file.read(_BLOCK):
             if b"\0" in block:
+                # Of letters that ASCII has as well, UTF-16 holds every other byte as zero: the first or the second.
+                form = "utf-16-be" if block[::2].count(0) > block[1::2].count(0) else "utf-16-le"
                 raise UserError(
                     f"{path} is no text file: it holds zero bytes (UTF-16 without a byte order mark is read with "
-                    "data.encoding=utf-16-le)"
+                    f"data.encoding={form})"
                 )
             yield block, decoder.decode(block)
     decoder.decode(b"", final=True)

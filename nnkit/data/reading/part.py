@@ -32,11 +32,13 @@ class Part(ABC):
     Attributes:
         names: Names of its columns, all different.
         findings: What was found out about it and is to be said.
+        categories: Names of the columns that it declares as categories.
         decimal_comma: Whether numbers are written as 3,14.
     """
 
     names: list[str]
     findings: Sequence[Finding] = ()
+    categories: Sequence[str] = ()
     decimal_comma: bool = False
 
     @abstractmethod

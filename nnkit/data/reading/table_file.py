@@ -61,6 +61,11 @@ class TableFile:
         return self.parts[0].names
 
     @property
+    def categories(self) -> set[str]:
+        """Names of the columns that a file declares as categories, whatever these look like."""
+        return {name for part in self.parts for name in part.categories}
+
+    @property
     def decimal_comma(self) -> bool:
         """Whether numbers are written as 3,14."""
         return any(part.decimal_comma for part in self.parts)
@@ -228,6 +233,7 @@ class TypedPart(Part):
         with _explained(title), self._open() as reader:
             schema = reader.schema_arrow if isinstance(reader, pq.ParquetFile) else reader.schema
             self.names = list(schema.names)
+            self.categories = [field.name for field in schema if pa.types.is_dictionary(field.type)]
         twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice:
             listed = some_of([*map(repr, twice)], _LISTED)
@@ -266,11 +272,14 @@ def _explained(title: str) -> Iterator[None]:
 
 
 def _simple(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Bring the many kinds of text to one, and undo dictionaries."""
+    """Bring the many kinds of text to one, undo dictionaries, and make durations numbers of seconds."""
     columns = []
     for cells in batch.columns:
         if pa.types.is_dictionary(cells.type):
             cells = cells.dictionary_decode()
+        if pa.types.is_duration(cells.type):
+            whole = pc.cast(pc.cast(cells, pa.duration("us"), safe=False), pa.int64())
+            cells = pc.divide(pc.cast(whole, pa.float64()), 1e6)
         if pa.types.is_large_string(cells.type) or pa.types.is_string_view(cells.type):
             cells = pc.cast(cells, pa.string())
         columns.append(cells)

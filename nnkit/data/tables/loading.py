@@ -127,9 +127,11 @@ def load_table(
         left_out[source.split_column] = "says which split a row is in"
     if source.group is not None:
         left_out[source.group] = "says which rows stay together"
+    declared = table.categories.difference(targets)
+    declared = declared if "real" in wanted else declared.union(targets)
     frame = read_frame(
         table,
-        as_text=source.categorical if "real" in wanted else {*source.categorical, *targets},
+        as_text={*source.categorical, *declared},
         columns=[name for name in table.names if name not in left_out],
         make_sink=make_sink,
     )

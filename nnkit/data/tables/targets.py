@@ -15,6 +15,7 @@ from torch import Tensor
 from nnkit.data.reading.cells import Column, Datetimes, Texts
 from nnkit.data.reading.part import Finding
 from nnkit.errors import ConfigError, Problem
+from nnkit.suggest import typed
 
 # Beyond these, numbers are amounts rather than names of classes.
 _MAX_DECIMAL_CLASSES = 20
@@ -191,7 +192,10 @@ def _real_values(name: str, column: Column) -> NDArray[np.float64]:
     if column.num_texts:
         row, text = column.first_text
         more = f" (one of {column.num_texts:,} such rows)" if column.num_texts > 1 else ""
-        raise _refuse(f"column {name!r} holds {text!r} in row {row:,}, not a number{more}")
+        raise _refuse(
+            f"column {name!r} holds {text!r} in row {row:,}, not a number{more}",
+            f"{typed('data.missing', [text, *filter(None, column.missing)])} leaves such rows out",
+        )
     values = column.values[~np.isnan(column.values)]
     if not len(values):
         raise _refuse(f"column {name!r} holds no number at all", _ANOTHER)

@@ -1,6 +1,7 @@
 """Data frames, arrays of a program and directories of Hugging Face: they train, test, resume exactly and predict."""
 
 import json
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from exactness import assert_same_end, cut
 import nnkit
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.data.objects.frames import as_table, keep
+from nnkit.data.tables.table import Table
 from nnkit.errors import ConfigError, UserError
 from nnkit.runs.fit import test as run_test
 
@@ -91,6 +93,29 @@ def test_frames_of_every_library_are_one_file():
     ]
     assert {keep(other, as_arrays=False) for other in others} == {expected}
     assert pq.read_table(expected).to_pydict() == {name: data[name].tolist() for name in data}
+
+
+def test_columns_of_a_frame_are_what_the_program_declares():
+    size = 60
+    data = pd.DataFrame(
+        {
+            "ward": pd.Categorical([f"0{row % 3}" for row in range(size)]),
+            "grade": pd.Categorical([row % 4 for row in range(size)]),
+            "range": pd.cut(pd.Series([row % 5 for row in range(size)]), [-1, 2, 5]),
+            "stay": pd.to_timedelta([row % 7 for row in range(size)], unit="h"),
+            "month": pd.period_range("2020-01", periods=size, freq="M"),
+            "y": ["no", "yes"] * (size // 2),
+        }
+    )
+    table = Table(path=str(keep(data, as_arrays=False)), target="y", test_fraction=0.0)
+    table.setup_data()
+    specs = {spec["name"]: spec for spec in table.preprocessing["columns"]}
+    assert specs["ward"]["categories"] == ["00", "01", "02"]
+    assert specs["grade"]["categories"] == ["0", "1", "2", "3"]
+    assert specs["range"]["categories"] == ['{"left": -1, "right": 2}', '{"left": 2, "right": 5}']
+    assert specs["stay"]["mean"] == pytest.approx(3600 * np.mean([row % 7 for row in range(size)]))
+    assert specs["month"]["kind"] == "date"
+    assert as_table(data.set_index("month")[["y"]]).column("month")[13].as_py() == datetime(2021, 2, 1)
 
 
 def test_an_index_of_pandas_is_a_column_if_it_says_something():

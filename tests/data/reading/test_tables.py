@@ -105,8 +105,10 @@ def test_a_guessed_encoding_is_said_with_an_example(tmp_path):
 def test_a_wrong_encoding_is_refused(tmp_path):
     with pytest.raises(UserError, match="not in the encoding ascii"):
         rows_of(written(tmp_path, "a,b\n1,é\n"), encoding="ascii")
-    with pytest.raises(UserError, match=r"zero bytes.*utf-16-le"):
-        rows_of(written(tmp_path, "a,b\n1,2\n", "utf-16-le"))
+    for name in ("utf-16-le", "utf-16-be"):
+        with pytest.raises(UserError, match=f"zero bytes.*data.encoding={name}"):
+            rows_of(written(tmp_path, "a,b\n1,2\n", name))
+        assert rows_of(written(tmp_path, "a,b\n1,2\n", name), encoding=name) == [["1", "2"]]
 
 
 def test_gzip(tmp_path):
