@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nnkit.config.changes import Change, change, differing, flat, is_harmless
+    from nnkit.config.changes import Change, change, differing, flat, has_length, is_harmless
     from nnkit.config.composition import (
         Composition,
         compose,
@@ -30,6 +30,7 @@ __all__ = [
     "examine",
     "flat",
     "from_yaml",
+    "has_length",
     "is_harmless",
     "load",
     "loading_once",
@@ -38,7 +39,7 @@ __all__ = [
     "to_json",
     "to_yaml",
 ]
-_OF_CHANGES = {"Change", "change", "differing", "flat", "is_harmless"}
+_OF_CHANGES = {"Change", "change", "differing", "flat", "has_length", "is_harmless"}
 
 
 def __getattr__(name: str) -> Any:

@@ -122,9 +122,14 @@ def _is_under(key: str, parent: str) -> bool:
     return key == parent or key.startswith(f"{parent}.")
 
 
+def has_length(config: DictConfig) -> bool:
+    """Return whether the schedule of the learning rate is laid out over a length, so that a run cannot be longer."""
+    return _TOTAL in OmegaConf.to_yaml(config.scheduler)
+
+
 def _refused(changes: Sequence[Change], config: DictConfig, allowed: Collection[str]) -> Iterator[Problem]:
     lengths = [one for one in changes if one.lengthens and one.key.split(".")[0] != "callbacks"]
-    if lengths and _TOTAL in OmegaConf.to_yaml(config.scheduler):
+    if lengths and has_length(config):
         for one in lengths:
             text = "the schedule of the learning rate was laid out over the length the run was started with"
             yield Problem(one.key, text, _LONGER, COMMAND_LINE)

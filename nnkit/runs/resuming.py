@@ -94,7 +94,7 @@ def resume_held(
     problems = problems or preflight.problems(composition)
     if problems:
         raise ConfigError([replace(problem, where=problem.where or "config.yaml") for problem in problems])
-    newest = _lengthen(run, record, newest, changes)
+    newest = _lengthen(run, config, record, newest, changes)
     session = preflight.preflight_again(composition, run)
     if newest is not None:
         _check_weights(run, session, newest)
@@ -124,14 +124,19 @@ def resume_held(
 
 
 def _lengthen(
-    run: Run, record: dict[str, Any], newest: Loaded | None, changes: Sequence[Change]
+    run: Run, config: DictConfig, record: dict[str, Any], newest: Loaded | None, changes: Sequence[Change]
 ) -> Loaded | None:
     """Let a run that has ended go on if something was changed that ends it later; refuse it otherwise."""
     longer = any(one.lengthens for one in changes)
     if record.get("status") == "done" and not longer:
+        again = (
+            f"nnkit train ... init_from={run.path}"
+            if configs.has_length(config)
+            else f"nnkit resume {run.path}"
+        )
         raise UserError(
             f"{run.path} is finished\n    test it with: nnkit test {run.path}\n"
-            f"    train it longer with: nnkit resume {run.path} trainer.max_epochs=..."
+            f"    train it longer with: {again} trainer.max_epochs=..."
         )
     if newest is None or not longer:
         return newest

@@ -128,10 +128,12 @@ def test_a_value_out_of_range_is_refused(run):
 
 
 def test_more_epochs_are_refused_where_the_schedule_has_a_length():
-    nnkit.train(SMALL)
+    run = nnkit.train(SMALL).run
     said = refused(["trainer.max_epochs=9"])
     assert "the schedule of the learning rate was laid out over the length" in said
     assert "init_from=RUN" in said
+    with pytest.raises(UserError, match=f"train it longer with: nnkit train ... init_from={run.path}"):
+        resume("mine")
 
 
 @pytest.mark.parametrize("scheduler", ["constant", "plateau"])
@@ -139,7 +141,7 @@ def test_more_epochs_are_fine_where_it_has_none(scheduler):
     run = nnkit.train([*SMALL, f"scheduler={scheduler}"]).run
     resume("mine", words=["trainer.max_epochs=5"], show=False)
     assert run.record()["step"] == 5 * run.record()["resumed"][0]["step"] / 3
-    with pytest.raises(UserError, match="train it longer with"):
+    with pytest.raises(UserError, match="train it longer with: nnkit resume"):
         resume("mine")
 
 

@@ -77,6 +77,13 @@ class Arrays(ArrayData):
             raise ConfigError(problems)
         return {("train", "inputs"): arrays[chosen["inputs"]], ("train", "targets"): arrays[chosen["target"]]}
 
+    def roles_in(self, arrays: dict[str, Array], title: str) -> dict[Role, Array]:
+        """Return arrays by what each is: by the names that the user gave for training, where the file has them."""
+        if self.inputs not in arrays:
+            return super().roles_in(arrays, title)
+        named = {"inputs": self.inputs, "targets": str(self.target)}
+        return {("train", role): arrays[name] for role, name in named.items() if name in arrays}
+
     def _with_targets(self, roles: Mapping[Role, Array]) -> dict[Split, tuple[Array, Array]]:
         """Return inputs and targets of each split; one without targets is left out."""
         if ("train", "targets") not in roles or ("train", "inputs") not in roles:

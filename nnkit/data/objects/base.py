@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nnkit.batches import Batch, ImageBatch, SeriesBatch, TableBatch, listed
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
-from nnkit.data.objects.files import arrays_by_role, open_arrays
+from nnkit.data.objects.files import Role, arrays_by_role, open_arrays
 from nnkit.data.objects.targets import learn_target_scale, learn_targets, read_targets
 from nnkit.data.sampler import Draw
 from nnkit.data.splits import SPLIT_TITLES, RandomSplit, settled_by_sizes
@@ -219,8 +219,12 @@ class ArrayData(RandomSplit, DataModule):
             except UserError as error:
                 yield item, str(error)
 
+    def roles_in(self, arrays: dict[str, Array], title: str) -> dict[Role, Array]:
+        """Return the arrays of a file that the user names for a trained run by what each is; see `arrays_by_role`."""
+        return arrays_by_role(arrays, title)
+
     def _read_file(self, item: str) -> Iterator[tuple[str, Batch]]:
-        found = arrays_by_role(open_arrays(expand(item), item), item)
+        found = self.roles_in(open_arrays(expand(item), item), item)
         splits = [split for split, role in found if role == "inputs"]
         if len(splits) > 1:
             raise UserError(f"{item} holds inputs of {' and '.join(splits)}: save those to predict as x")

@@ -120,6 +120,11 @@ def test_names_and_files_may_be_given():
     x, y = rng().normal(size=(30, 2)), np.array(["no", "yes", "yes"] * 10)
     data = opened(path=save(points=x, answer=y), inputs="points", target="answer")
     assert data.preprocessing["class_names"] == ["no", "yes"]
+    np.savez("new.npz", points=x[:2] + 1, answer=y[:2])
+    (_, first), (_, second) = data.read(["new.npz"])
+    read = torch.cat([first.inputs, second.inputs]).numpy() * data.preprocessing["std"]
+    np.testing.assert_allclose(read + data.preprocessing["mean"], x[:2] + 1, atol=1e-5)
+    assert torch.cat([first.target, second.target]).tolist() == [0, 1]
     np.save("x.npy", x)
     np.save("y.npy", y)
     files = opened(inputs_path="x.npy", target_path="y.npy")

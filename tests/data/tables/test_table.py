@@ -178,7 +178,11 @@ def test_what_was_found_out_is_said(write, caplog):
             "30 different texts in 30 rows.*no classes",
         ),
         ("x,y\n1,a\n2,b\n3,a\n", {"targets": ["real"]}, "holds texts .*'a', 'b'.*\n.*task=classification"),
-        ("x,y\n" + "1,2\n3,4\n" * 9 + "5,oops\n", {"targets": ["real"]}, "'oops' in row 19, not a number"),
+        (
+            "x,y\n" + "1,2\n3,4\n" * 9 + "5,oops\n",
+            {"targets": ["real"]},
+            r"'oops' in row 19, not a number\n.*data.missing=\[oops\] leaves",
+        ),
         ("x,y\n1,3\n2,3\n5,3\n", {"targets": ["real"]}, "holds 3 in every row"),
     ],
 )
