@@ -18,7 +18,6 @@ import shlex
 import shutil
 import signal
 import sys
-import sysconfig
 import tempfile
 import time
 import traceback
@@ -122,11 +121,6 @@ VALUES = (
 EXCUSES = {"diverged": r"not finite|\bnan\b|NaN", "did not fit": r"memory|bytes left|too little"}
 GOOD = ("refused", "trained", "checked", "diverged", "did not fit")
 
-# Modules that the documentation datasets are made of here, one at least of each chapter.
-_LIBRARY = (
-    *("textwrap", "heapq", "statistics", "csv", "getopt", "queue"),
-    *("base64", "uuid", "timeit", "contextlib", "tokenize", "calendar"),
-)
 _SMALL = [
     f"trainer.max_steps={STEPS}",
     "trainer.num_threads=1",
@@ -189,15 +183,7 @@ def prepare(folder: Path) -> None:
         folder: Where files of the datasets and the cache stand.
     """
     os.environ["NNKIT_CACHE"] = str(folder / "cache")
-    library = folder / "library"
-    if not library.is_dir():
-        (library / "pydoc_data").mkdir(parents=True)
-        topics = {
-            name: f"The word {name} is a statement. It does one thing." for name in ("if", "for", "try")
-        }
-        (library / "pydoc_data" / "topics.py").write_text(f"topics = {topics!r}\n")
-        for module in _LIBRARY:
-            shutil.copy(Path(sysconfig.get_path("stdlib"), f"{module}.py"), library)
+    library = samples.library(folder / "library")
     documentation.library_folder = lambda: library
     # A minute of compiling shows nothing.
     nnkit.network.Network.compile = lambda network: None

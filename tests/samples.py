@@ -1,5 +1,7 @@
 """A small dataset of each kind that every model of that kind can be trained on in a moment."""
 
+import shutil
+import sysconfig
 from pathlib import Path
 
 from PIL import Image
@@ -41,6 +43,13 @@ class Pairs(Dataset[tuple[float, int]]):
         return float(number), number % 2
 
 
+# Modules that the documentation datasets are made of here, one at least of each chapter.
+_LIBRARY = (
+    *("textwrap", "heapq", "statistics", "csv", "getopt", "queue"),
+    *("base64", "uuid", "timeit", "contextlib", "tokenize", "calendar"),
+    # One large and some small, so that parts of the split are held out.
+    *("_pydecimal", "colorsys", "fractions", "operator", "numbers", "random"),
+)
 _WORDS = ("the", "cat", "saw", "a", "dog", "and", "went", "home")
 
 
@@ -52,6 +61,23 @@ def words(kind: str) -> list[str]:
             or series.
     """
     return _KINDS[kind]()
+
+
+def library(folder: Path) -> Path:
+    """Return a folder that stands for Python's library in datasets of its documentation; the whole takes a minute.
+
+    Args:
+        folder: Where it is; it is filled if it does not exist.
+    """
+    if not folder.is_dir():
+        (folder / "pydoc_data").mkdir(parents=True)
+        topics = {
+            name: f"The word {name} is a statement. It does one thing." for name in ("if", "for", "try")
+        }
+        (folder / "pydoc_data" / "topics.py").write_text(f"topics = {topics!r}\n")
+        for module in _LIBRARY:
+            shutil.copy(Path(sysconfig.get_path("stdlib"), f"{module}.py"), folder)
+    return folder
 
 
 def small(model: str) -> list[str]:
