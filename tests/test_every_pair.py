@@ -180,6 +180,7 @@ FIRST = {kind_and_tasks(data): data for data in reversed(DATA)}
 
 @pytest.mark.parametrize("data", DATA)
 def test_every_model_is_trained_resumed_and_tested_or_refused_with_what_fits(data, monkeypatch):
+    assert (documentation.library_folder() / "pydoc_data" / "topics.py").is_file()
     library = samples.library(Path("library").absolute())
     monkeypatch.setattr(documentation, "library_folder", lambda: library)
     typed = TYPED.get(data, lambda: [f"data={data}"])()
