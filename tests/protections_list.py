@@ -806,8 +806,8 @@ PROTECTIONS = (
     Protection(
         "22 one trial fails",
         "nnkit/sweep/driver.py",
-        "        return 0 if show_results(found).all_done else 1\n",
-        "        show_results(found)\n        return 0\n",
+        "    return 0 if show_results(found).all_done else 1\n",
+        "    show_results(found)\n    return 0\n",
         "tests/sweep/test_sweep_running.py::test_what_one_trial_does_ends_that_trial_alone",
     ),
     Protection(
@@ -827,8 +827,29 @@ PROTECTIONS = (
     Protection(
         "23 sweep killed",
         "nnkit/sweep/directory.py",
-        "            atomic.write_atomic(self.path / STATUS, kept)\n",
+        "            atomic.write_atomic(self.status, kept)\n",
         "            pass\n",
         "tests/sweep/test_sweep_running.py::test_a_line_torn_by_a_kill_takes_no_other_with_it",
+    ),
+    Protection(
+        "23 sweep killed",
+        "nnkit/sweep/leases.py",
+        "        return TAKEN if watched.seconds >= longest else BUSY\n",
+        "        return TAKEN\n",
+        "tests/sweep/test_leases.py::test_a_lease_is_stale_when_the_observer_has_seen_it_stand_still_for_long_enough",
+    ),
+    Protection(
+        "23 sweep killed",
+        "nnkit/sweep/leases.py",
+        "        watched.seconds += min(now - watched.looked, self.seconds * _LOOK)\n",
+        "        watched.seconds += now - watched.looked\n",
+        "tests/sweep/test_leases.py::test_an_observer_that_could_not_look_has_seen_nothing",
+    ),
+    Protection(
+        "23 sweep killed",
+        "nnkit/files/atomic.py",
+        "os.O_EXCL, data",
+        "os.O_TRUNC, data",
+        "tests/sweep/test_leases.py::test_of_many_that_reach_for_a_lease_at_once_one_gets_it",
     ),
 )

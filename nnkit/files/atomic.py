@@ -81,6 +81,27 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
         _write(path, os.O_APPEND, data, sync=False)
 
 
+def create(path: Path, data: bytes) -> bool:
+    """Make a file that is not there yet; return False where it is.
+
+    Of several processes one makes it, also if they are on several machines that share a network file system.
+
+    Raises:
+        WriteFault: If it cannot be written; it is not there then.
+    """
+    with _explained(path, len(data)):
+        try:
+            _write(path, os.O_EXCL, data, sync=True)
+        except FileExistsError:
+            return False
+        except OSError:
+            with suppress(OSError):
+                os.unlink(path)
+            raise
+        _sync(path.parent, os.O_RDONLY)
+    return True
+
+
 def sync_file(path: Path) -> None:
     """Make what was appended to a file survive a power cut; a file that does not exist is passed over."""
     with _explained(path), suppress(FileNotFoundError):

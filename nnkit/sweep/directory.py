@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,19 +15,25 @@ from nnkit.errors import UserError
 from nnkit.files import atomic, locks
 from nnkit.files.json_limits import parse_json, read_json
 from nnkit.files.paths import check_file, expand
-from nnkit.runs.run import Run, all_runs, find_run, now, versions
+from nnkit.runs.run import Run, all_runs, cpu_capability, find_run, now, versions
 from nnkit.suggest import closest
 from nnkit.sweep.trials import DONE, OVER, PLANNED, STARTED, Entry, Outcome, Trial
 
 SWEEP = "sweep.json"
 STATUS = "trials.jsonl"
 LOGS = "logs"
+# Who runs which trial, and a directory for each process that does.
+LEASES, WORKERS = "leases", "workers"
 # The study of a search, where no other storage is named.
 JOURNAL = "study.journal"
 _OWNER = ".pid"
 _log = logging.getLogger("nnkit")
 # What a start leaves behind that was killed, or refused, before the definition was written.
-BEGINNINGS = frozenset({locks.LOCK, _OWNER, JOURNAL})
+BEGINNINGS = frozenset({locks.LOCK, _OWNER, JOURNAL, f"{JOURNAL}.lock", LEASES, WORKERS})
+# Where a sweep keeps leases and a study; the one option of a sweeper that a grid has as well.
+STORAGE = "hydra.sweeper.storage"
+# What a definition was written with.
+_FACTS = ("versions", "cpu_capability", "directory")
 
 
 @dataclass(frozen=True)
@@ -35,17 +41,20 @@ class Launcher:
     """How trials are run: ``hydra.launcher.*``.
 
     Attributes:
-        n_jobs: Trials at once; None: as many as there are GPUs where trials use them, or else cores.
+        n_jobs: Trials at once; 0: none here, as workers run them; None: as many as there are GPUs where trials use
+            them, or else cores.
         memory_limit: What one trial may claim, such as "4GB"; None: as much as there is.
+        lease: Seconds without a sign of life of whoever runs a trial, after which another process takes it over.
     """
 
     n_jobs: int | None = None
     memory_limit: str | None = None
+    lease: float = 60.0
 
 
 @dataclass(frozen=True)
 class Sweeper:
-    """How a space is searched: ``hydra.sweeper.*``; a grid of values needs none of it.
+    """How a space is searched: ``hydra.sweeper.*``; of a grid, storage alone.
 
     Attributes:
         n_trials: Settings to try in all, those of before a resumption included.
@@ -53,7 +62,7 @@ class Sweeper:
         sampler: "tpe" or "random".
         pruner: "median", "hyperband", "patient", or None: every trial trains to its end.
         patience: For "patient": validations without improvement that are allowed.
-        storage: Where Optuna keeps the study: any URL it takes; None: a journal in the sweep's directory.
+        storage: The database that keeps leases, and the study of a search; None: files in the sweep's directory.
         seed: Of the sampler.
     """
 
@@ -82,6 +91,7 @@ class Definition:
         config_dir: Directory of more option files; None: none.
         gpus: GPUs of each trial; 0: trials use none.
         hydra: The words that chose a launcher or sweeper of Hydra's ecosystem; empty for ours.
+        identity: What tells it from another sweep of this name in the same storage; empty before there were leases.
     """
 
     words: tuple[str, ...]
@@ -95,6 +105,7 @@ class Definition:
     config_dir: str | None = None
     gpus: int = 0
     hydra: tuple[str, ...] = ()
+    identity: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,19 +135,39 @@ class Request:
 
 
 class Sweep:
-    """One sweep directory, which need not exist yet."""
+    """One sweep directory, which need not exist yet.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The directory.
+        status: Where this process notes the states of trials, relative to the directory.
+        generation: Returns the generation of this process's lease of a trial.
+    """
+
+    def __init__(
+        self, path: Path, status: str = STATUS, generation: Callable[[str], int] = lambda name: 0
+    ) -> None:
         self.path = path
+        self.status = path / status
+        self.generation = generation
 
     def is_one(self) -> bool:
         """Return whether the directory holds a sweep."""
         return (self.path / SWEEP).is_file()
 
     def define(self, definition: Definition) -> None:
-        """Write down what was asked for."""
-        content = {**asdict(definition), "versions": versions(), "start": now()}
+        """Write down what was asked for, without the password of its storage, and where and with what that was."""
+        kept = replace(definition.sweeper, storage=without_password(definition.sweeper.storage))
+        facts = {"versions": versions(), "cpu_capability": cpu_capability(), "directory": str(Path.cwd())}
+        content = {**asdict(replace(definition, sweeper=kept)), **facts, "start": now()}
         atomic.write_json(self.path / SWEEP, content)
+
+    def facts(self) -> dict[str, Any]:
+        """Return with which versions, on which instructions and in which directory it was defined, as far as known."""
+        try:
+            content = read_json(self.path / SWEEP)
+        except (OSError, ValueError):
+            return {}
+        return {key: content.get(key) for key in _FACTS} if isinstance(content, dict) else {}
 
     def definition(self) -> Definition:
         """Return what was asked for.
@@ -146,7 +177,7 @@ class Sweep:
         """
         try:
             content = read_json(self.path / SWEEP)
-            known = {key: value for key, value in content.items() if key not in ("versions", "start", "pid")}
+            known = {key: value for key, value in content.items() if key not in (*_FACTS, "start", "pid")}
             parts = {
                 **{key: tuple(known[key]) for key in ("words", "axes")},
                 "hydra": tuple(known.get("hydra", ())),
@@ -171,51 +202,46 @@ class Sweep:
         Raises:
             EnvironmentFault: If it cannot be written.
         """
-        lines = [json.dumps(_line(trial, outcome)) for trial, outcome in pairs]
-        atomic.append_lines(self.path / STATUS, lines)
+        lines = [json.dumps(_line(trial, outcome, self.generation(trial.name))) for trial, outcome in pairs]
+        atomic.append_lines(self.status, lines)
         # That a trial was started its own directory says as well.
         if any(outcome.state != STARTED for _, outcome in pairs):
-            atomic.sync_file(self.path / STATUS)
+            atomic.sync_file(self.status)
 
     def repair(self) -> None:
         """Take away a line that a kill has torn, so that the next one does not run into it; warn of broken ones."""
-        whole = self._status()
+        whole = _read_status(self.status)
         kept = whole[: whole.rfind(b"\n") + 1]
         if kept != whole:
-            atomic.write_atomic(self.path / STATUS, kept)
+            atomic.write_atomic(self.status, kept)
         broken = [number for number, line in enumerate(kept.splitlines(), 1) if _stated(line) is None]
         if broken:
             _log.warning(
                 "%s: %s of %d lines cannot be read, the first is line %d; trials are as the others say",
-                *(self.path / STATUS, len(broken), kept.count(b"\n"), broken[0]),
+                *(self.status, len(broken), kept.count(b"\n"), broken[0]),
             )
 
-    def _status(self) -> bytes:
-        """Return the status file; empty where there is none.
+    def files(self) -> list[Path]:
+        """Return the status files: that of the sweep, and one of each worker."""
+        return [self.path / STATUS, *sorted((self.path / WORKERS).glob(f"*/{STATUS}"))]
 
-        Raises:
-            UserError: If it is no file: in a directory from elsewhere, a pipe would be waited on for ever.
-        """
-        path = self.path / STATUS
-        if not path.exists():
-            return b""
-        try:
-            check_file(path)
-        except ValueError as error:
-            raise UserError(f"{path} cannot be read: {error}") from error
-        return atomic.read(path)
+    def size(self) -> int:
+        """Return the bytes of all status files, which grow with whatever is noted in them."""
+        return sum(path.stat().st_size for path in self.files() if path.exists())
 
     def entries(self) -> dict[str, Entry]:
-        """Return what the status file says of each trial, by name, in the order in which they were planned."""
-        found: dict[str, Entry] = {}
-        for line in self._status().splitlines():
-            stated = _stated(line)
-            # A kill can tear the last line; the trial is then as the line before says.
-            if stated is None:
-                continue
-            trial, outcome = stated
-            found.setdefault(trial.name, Entry(trial, outcome)).outcome = outcome
-        return found
+        """Return what the status files say of each trial, by name, in the order in which they were planned.
+
+        Of two processes that ran a trial one after the other, that with the later lease knows how it stands.
+        """
+        first, *others = map(_read_entries, self.files())
+        more: dict[str, tuple[int, Entry]] = {}
+        for name, (generation, entry) in (pair for one in others for pair in one.items()):
+            known = first if name in first else more
+            if name not in known or generation >= known[name][0]:
+                known[name] = generation, entry
+        # What workers have drawn has a number, whoever was the first to say so.
+        return {name: entry for name, (_, entry) in (*first.items(), *sorted(more.items()))}
 
     def settle(self) -> dict[str, Entry]:
         """Return `settled`, and write down which trials ended without anybody noting it."""
@@ -229,12 +255,20 @@ class Sweep:
         """Return `entries`; a trial whose run ended just before the sweep was killed is done."""
         found = self.entries()
         for entry in found.values():
-            if entry.outcome.state in OVER or entry.outcome.state == PLANNED:
-                continue
-            record = self.run_of(entry.trial).record()
-            if record.get("status") == "done":
-                entry.outcome = Outcome(DONE, "", _numbers(record.get("metrics")), record.get("step"))
+            entry.outcome = self._settled(entry)
         return found
+
+    def outcome_of(self, trial: Trial) -> Outcome:
+        """Return what `settled` says of one trial that this process has the lease of."""
+        if self.generation(trial.name) <= 1 and not self.run_of(trial).path.exists():
+            return Outcome(PLANNED)
+        return self._settled(self.entries().get(trial.name, Entry(trial, Outcome(STARTED))))
+
+    def _settled(self, entry: Entry) -> Outcome:
+        record = {} if entry.outcome.state in OVER | {PLANNED} else self.run_of(entry.trial).record()
+        if record.get("status") != "done":
+            return entry.outcome
+        return Outcome(DONE, "", _numbers(record.get("metrics")), record.get("step"))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -253,8 +287,40 @@ class Sweep:
         return owner.read_text(encoding="utf-8") if owner.exists() else "?"
 
 
-def _line(trial: Trial, outcome: Outcome) -> dict[str, Any]:
+def _read_status(path: Path) -> bytes:
+    """Return a status file; empty where there is none.
+
+    Raises:
+        UserError: If it is no file: in a directory from elsewhere, a pipe would be waited on for ever.
+    """
+    if not path.exists():
+        return b""
+    try:
+        check_file(path)
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    return atomic.read(path)
+
+
+def _read_entries(path: Path) -> dict[str, tuple[int, Entry]]:
+    """Return what one status file says of each trial, and by which generation of its lease."""
+    found: dict[str, tuple[int, Entry]] = {}
+    for line in _read_status(path).splitlines():
+        stated = _stated(line)
+        # A kill can tear the last line; the trial is then as the line before says.
+        if stated is None:
+            continue
+        trial, outcome, generation = stated
+        before, entry = found.get(trial.name, (0, Entry(trial, outcome)))
+        entry.outcome = outcome
+        # A launcher that knows no leases goes on with what had one.
+        found[trial.name] = max(before, generation), entry
+    return found
+
+
+def _line(trial: Trial, outcome: Outcome, generation: int) -> dict[str, Any]:
     said = {
+        "lease": generation or None,
         "reason": outcome.reason or None,
         "metrics": dict(outcome.metrics) or None,
         "step": outcome.step,
@@ -263,8 +329,8 @@ def _line(trial: Trial, outcome: Outcome) -> dict[str, Any]:
     return {"trial": trial.name, "words": trial.words, "state": outcome.state, **known, "time": now()}
 
 
-def _stated(line: bytes) -> tuple[Trial, Outcome] | None:
-    """Return the trial and the state in a line of the status file; None if it cannot be read."""
+def _stated(line: bytes) -> tuple[Trial, Outcome, int] | None:
+    """Return a trial, its state and the generation of its lease; None for a line that cannot be read."""
     try:
         content = parse_json(line)
         trial = Trial(str(content["trial"]), tuple(str(word) for word in content["words"]))
@@ -274,11 +340,21 @@ def _stated(line: bytes) -> tuple[Trial, Outcome] | None:
             _numbers(content.get("metrics")),
             content.get("step"),
         )
+        generation = int(content.get("lease", 0))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    if Path(trial.name).name != trial.name or trial.name in (".", "..", LOGS):
+    if Path(trial.name).name != trial.name or trial.name in (".", "..", LOGS, LEASES, WORKERS):
         return None
-    return trial, outcome
+    return trial, outcome, generation
+
+
+def without_password(url: str | None) -> str | None:
+    """Return the URL of a database as it may be written down; its driver finds the password where the user keeps it."""
+    if url is None or "@" not in url:
+        return url
+    from sqlalchemy.engine import make_url
+
+    return make_url(url)._replace(password=None).render_as_string(hide_password=False)
 
 
 def _numbers(value: object) -> dict[str, float]:

@@ -25,11 +25,12 @@ from nnkit.config.search_path import added, hydra_loader
 from nnkit.errors import ConfigError, EnvironmentFault, Problem
 from nnkit.machine import signals
 from nnkit.suggest import hint
-from nnkit.sweep.directory import STATUS, Definition, Launcher, Sweep, Sweeper
+from nnkit.sweep.directory import Definition, Launcher, Sweep, Sweeper
 from nnkit.sweep.hydra_app import hand_over, readable
 from nnkit.sweep.plan import cores, define, examine_trials, find_place, own_axes
 from nnkit.sweep.space import Options, Space, grid, read_space
-from nnkit.sweep.trials import OVER, PLANNED, STARTED, STOPPED, Entry, Outcome
+from nnkit.sweep.trials import PLANNED, STARTED, Outcome
+from nnkit.sweep.watching import Others
 from nnkit.ui.report import shorten
 
 if TYPE_CHECKING:
@@ -259,7 +260,7 @@ def _run(found: Sweep, definition: Definition, words: Sequence[str]) -> int:
             None if definition.search else len(trials),
         )
         try:
-            with _watched(found, display, entries, total), _explained(found):
+            with _watched(found, display, total), _explained(found):
                 hand_over(Job(found.path), ["--multirun", *added(definition.config_dir), *words, where])
         except EnvironmentFault:
             show_results(found)
@@ -270,35 +271,17 @@ def _run(found: Sweep, definition: Definition, words: Sequence[str]) -> int:
 
 
 @contextmanager
-def _watched(
-    sweep: Sweep, display: Display, entries: Mapping[str, Entry], total: int | None
-) -> Iterator[None]:
+def _watched(sweep: Sweep, display: Display, total: int | None) -> Iterator[None]:
     """Show trials that only write down how they stand: a thread that sleeps in between reads the status file."""
-    path, done = sweep.path / STATUS, Event()
-    size = path.stat().st_size if path.exists() else 0
-    # What a killed sweep left as started is started again.
-    states = {name: one.outcome.state for name, one in entries.items() if one.outcome.state in OVER}
-
-    def look() -> None:
-        nonlocal size
-        before, size = size, path.stat().st_size if path.exists() else 0
-        for name, entry in sweep.entries().items() if size != before else ():
-            state, last = entry.outcome.state, states.get(name)
-            if state == last or state not in OVER | {STARTED, STOPPED}:
-                continue
-            states[name] = state
-            if last != STARTED:
-                display.started(entry.trial)
-            if state != STARTED:
-                display.ended(entry.trial, entry.outcome)
+    others, done = Others(sweep, display), Event()
 
     def watch() -> None:
         # Whoever read what is shown may have gone.
         with suppress(BrokenPipeError):
             while not done.wait(_SECONDS):
-                look()
+                others.look()
 
-    display.begin(entries, total)
+    others.begin(total)
     thread = Thread(target=watch, name="watch", daemon=True)
     thread.start()
     try:
@@ -307,7 +290,7 @@ def _watched(
         done.set()
         thread.join()
         with closing(display), suppress(BrokenPipeError):
-            look()
+            others.look()
 
 
 @contextmanager

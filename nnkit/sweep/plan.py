@@ -17,7 +17,7 @@ from nnkit import config as configs
 from nnkit.config.overrides import COMMAND_LINE
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.files.atomic import TEMPORARY
-from nnkit.sweep.directory import BEGINNINGS, SWEEP, Definition, Sweep, Sweeper
+from nnkit.sweep.directory import BEGINNINGS, STORAGE, SWEEP, Definition, Sweep, Sweeper, without_password
 from nnkit.sweep.space import Axis, Options, Space, grid, read_space, repeated_apart
 from nnkit.sweep.trials import Trial
 from nnkit.ui.report import shorten
@@ -39,7 +39,7 @@ def is_search(options: Options, space: Space) -> bool:
     search = space.has_interval or sweeper.n_trials is not None
     if search:
         problems += endless(sweeper, repeated_apart(space.axes)[0])
-    idle = sorted(key for key in options.typed if key.startswith("hydra.sweeper."))
+    idle = sorted(key for key in options.typed if key.startswith("hydra.sweeper.") and key != STORAGE)
     if not search and idle:
         text = "belongs to a search, and this is a grid, which tries every value once"
         problems.append(Problem(idle[0], text, "add hydra.sweeper.n_trials=30 to search"))
@@ -169,28 +169,55 @@ def define(
         search: Whether settings are drawn from the space.
         config: That of the first trial.
         config_dir: A directory of more option files.
+
+    Raises:
+        ConfigError: If none of its trials runs here and nothing says how many threads each has.
     """
     from nnkit.factory.metrics import mode_of
 
-    gpus = _gpus() if str(config.trainer.accelerator) in ("auto", "gpu", "cuda") else 0
-    given = config.trainer.devices
-    devices = given if isinstance(given, int) and given > 0 else 1
+    gpus = _gpus_of(config)
     jobs = options.launcher.n_jobs
     if jobs is None:
         count = options.sweeper.n_trials if search else sum(1 for _ in grid(space.axes))
-        jobs = max(1, min(gpus // devices if gpus else cores(), count or 1))
+        jobs = max(1, min(_gpus() // gpus if gpus else cores(), count or 1))
+    if not jobs and config.trainer.num_threads is None:
+        text = "is fixed when a sweep begins, and the machines of its workers are not known here"
+        raise ConfigError([Problem("trainer.num_threads", text, "trainer.num_threads=4")])
     return Definition(
         words=tuple(word for word in space.fixed if word.partition("=")[0].lstrip("+") not in _OWN),
         axes=tuple(axis.word for axis in space.axes),
         search=search,
         monitor=str(config.monitor),
         mode=mode_of(config),
-        num_threads=max(1, cores() // jobs),
+        num_threads=config.trainer.num_threads or max(1, cores() // jobs),
         launcher=replace(options.launcher, n_jobs=jobs),
         sweeper=options.sweeper,
         config_dir=config_dir,
-        gpus=devices if gpus else 0,
+        gpus=gpus,
+        identity=secrets.token_hex(8),
     )
+
+
+def _gpus_of(config: DictConfig) -> int:
+    """Return the GPUs of each trial on this machine; 0 where trials use none, or there are none."""
+    if str(config.trainer.accelerator) not in ("auto", "gpu", "cuda") or not _gpus():
+        return 0
+    given = config.trainer.devices
+    return given if isinstance(given, int) and given > 0 else 1
+
+
+def on_this_machine(definition: Definition, config: DictConfig, jobs: int | None) -> Definition:
+    """Return a definition with the GPUs of each trial and the trials at a time of this machine.
+
+    Args:
+        definition: What was asked for, perhaps on another machine.
+        config: That of the first trial.
+        jobs: Trials at a time; None: as many as there are GPUs or cores for.
+    """
+    gpus = _gpus_of(config)
+    if jobs is None:
+        jobs = max(1, _gpus() // gpus if gpus else cores() // definition.num_threads)
+    return replace(definition, gpus=gpus, launcher=replace(definition.launcher, n_jobs=jobs))
 
 
 def slots(definition: Definition) -> list[tuple[int, ...] | None]:
@@ -283,15 +310,15 @@ def _joined(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
 
 
 def refuse_other_search(found: Sweep, old: Definition, new: Definition) -> None:
-    """Refuse what would make another search of one that has begun; more trials and more time are fine.
+    """Refuse what would make another search, or other leases, of a sweep that has begun; more trials and time are fine.
 
     Raises:
         UserError: If anything else was changed.
     """
     kept = replace(old.sweeper, n_trials=new.sweeper.n_trials, timeout=new.sweeper.timeout)
-    if old.search and kept != new.sweeper:
+    if kept != replace(new.sweeper, storage=without_password(new.sweeper.storage)):
         raise UserError(
-            f"{found.path} was begun with {kept}\n    of a search that has begun only n_trials and timeout can change"
+            f"{found.path} was begun with {kept}\n    of a sweep that has begun only n_trials and timeout can change"
         )
 
 

@@ -152,6 +152,14 @@ class Pool:
                 with suppress(OSError):
                     job.process.terminate()
 
+    def end(self, name: str, at_once: bool) -> None:
+        """Ask a trial to save its step and stop, or end it at once; also from another thread."""
+        job = self._jobs.get(name)
+        if job is not None:
+            # It may have ended just now.
+            with suppress(OSError, ValueError):
+                (job.process.kill if at_once else job.process.terminate)()
+
     def save(self) -> None:
         """Ask every trial to save its step and go on."""
         for job in self._jobs.values():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import optuna
@@ -13,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nnkit.errors import ConfigError, UserError
 from nnkit.sweep.directory import Definition, Sweep
+from nnkit.sweep.leases import CLOSED, TAKEN, Leases
 from nnkit.sweep.plan import endless
 from nnkit.sweep.space import Axis, grid, repeated_apart
 from nnkit.sweep.storage import REPEATS, STOPPED_AT, StudyStore
@@ -27,7 +27,6 @@ from nnkit.sweep.study import (
 )
 from nnkit.sweep.trials import (
     DONE,
-    FAILED,
     OVER,
     PRUNED,
     Entry,
@@ -36,6 +35,9 @@ from nnkit.sweep.trials import (
     TrialReport,
     numbered_name,
 )
+
+# Between two attempts to add a trial to the study.
+_SECONDS = 0.2
 
 
 @dataclass
@@ -48,18 +50,22 @@ class _Drawn:
         told_as: Its number in reports to the study; another one where a failed setting is tried again, as
             Optuna never opens again what has failed.
         outcomes: How its trials have ended, by name.
+        kept: Whether it stays as it was reported, with fewer seeds than there are now.
     """
 
     number: int
     trials: tuple[Trial, ...]
     told_as: int
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    kept: bool = False
 
     @property
     def has_ended(self) -> bool:
         """Return whether none of its trials is left to run."""
-        return len(self.outcomes) == len(self.trials) or any(
-            outcome.state != DONE for outcome in self.outcomes.values()
+        return (
+            self.kept
+            or len(self.outcomes) == len(self.trials)
+            or any(outcome.state != DONE for outcome in self.outcomes.values())
         )
 
     @property
@@ -86,14 +92,15 @@ class Search:
     """Draws the settings of a sweep; a `Searcher`.
 
     What is drawn depends on the seed of the search and on the trials before, and on nothing else: a search with one
-    trial at a time that is killed and resumed ends with the trials of one that was not.
+    trial at a time that is killed and resumed ends with the trials of one that was not. Several processes may draw from
+    one study, on several machines: whoever has the lease of a setting's number draws it.
 
     Args:
-        sweep: Its directory, which this process holds.
+        sweep: Its directory.
         definition: What was asked for.
         axes: The space; `seed=1,2,3` among them is no part of it: each setting is run with all of them.
         entries: The trials of before, by name.
-        retry_failed: Whether failed ones are begun again.
+        leases: Those of this process.
         clock: Returns seconds.
         sleep: Waits some seconds for a storage that is down.
 
@@ -109,7 +116,7 @@ class Search:
         definition: Definition,
         axes: tuple[Axis, ...],
         entries: Mapping[str, Entry],
-        retry_failed: bool = False,
+        leases: Leases,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -125,28 +132,41 @@ class Search:
         direction: Direction = "minimize" if definition.mode == "min" else "maximize"
         self._store = StudyStore(sweep.path, definition.sweeper.storage, direction, sleep)
         self._before = [entry.trial for entry in entries.values()]
+        self._leases = leases
         self._clock, self._begun = clock, clock()
         self._settings: list[_Drawn] = []
         self._of_trial: dict[str, _Drawn] = {}
-        self._waiting: deque[Trial] = deque()
-        self._recall(entries, retry_failed)
+        # How many of the study's trials and bytes of the status files have been taken in.
+        self._known, self._size = 0, -1
+        # Trials that were interrupted in this process, which goes on without them.
+        self._left: set[str] = set()
+        self._recall(entries)
 
-    def next(self) -> Trial | None:
-        """Return a trial to start now: an interrupted one, the next seed of a setting, or a new setting.
+    def offers(self) -> Iterator[Trial]:
+        """Yield the trials that may be started now: interrupted ones, further seeds of settings, then a new setting.
 
         Raises:
             EnvironmentFault: If the storage stays down.
         """
-        sweeper = self.definition.sweeper
-        if sweeper.timeout is not None and self._clock() - self._begun >= sweeper.timeout:
-            return None
-        if self._waiting:
-            return self._waiting.popleft()
-        if sweeper.n_trials is not None and len(self._settings) >= sweeper.n_trials:
-            return None
-        history = self._store.trials()
-        new = self._running(draw(history, self._distributions, self._store.direction, sweeper))
-        return self._take_up(self._store.add(new, len(history))).trials[0]
+        if self._is_late():
+            return
+        self._look()
+        for setting in list(self._settings):
+            following = setting.following
+            if following is not None and following.name not in self._left:
+                yield following
+        if (drawn := self._draw()) is not None:
+            yield drawn.trials[0]
+
+    def waits(self) -> bool:
+        """Return whether trials may come that others run now, or that are not drawn yet."""
+        left = [one.following for one in self._settings if one.following is not None]
+        return not self._is_late() and (
+            self._may_draw() or any(trial.name not in self._left for trial in left)
+        )
+
+    def closed(self, trial: Trial) -> None:
+        """Take in that a trial has ended elsewhere: how, the status files say at the next look."""
 
     def total(self) -> int | None:
         """Return how many trials there will be; of settings that have ended early, those that there were."""
@@ -175,17 +195,62 @@ class Search:
         Raises:
             EnvironmentFault: If the storage stays down.
         """
-        setting = self._of_trial[trial.name]
-        if outcome.state not in OVER:
-            return
-        self._settle(setting, trial, outcome)
-        if setting.following is not None:
-            self._waiting.appendleft(setting.following)
+        if outcome.state in OVER:
+            self._settle(self._of_trial[trial.name], trial, outcome)
+        else:
+            self._left.add(trial.name)
 
-    def _recall(self, entries: Mapping[str, Entry], retry_failed: bool) -> None:
-        """Take up the settings of before, make status file and study agree, and line up what is to be run."""
-        frozen_trials = self._store.trials()
-        for frozen in frozen_trials:
+    def _is_late(self) -> bool:
+        timeout = self.definition.sweeper.timeout
+        return timeout is not None and self._clock() - self._begun >= timeout
+
+    def _may_draw(self) -> bool:
+        asked = self.definition.sweeper.n_trials
+        return asked is None or len(self._settings) < asked
+
+    def _draw(self) -> _Drawn | None:
+        """Draw a setting; None if there are enough, or another process is drawing."""
+        history = self._store.trials()
+        # Others may have drawn the last one since.
+        self._meet(history)
+        if not self._may_draw():
+            return None
+        params = draw(history, self._distributions, self._store.direction, self.definition.sweeper)
+        new = self._add(self._running(params), len(history))
+        return next((one for one in self._settings if new is not None and one.number == new.number), None)
+
+    def _add(self, new: FrozenTrial, number: int) -> FrozenTrial | None:
+        """Add a trial of a number to the study; None if another process is about to add one of this number."""
+        claim = f"number-{number}"
+        answer = self._leases.take(claim)
+        if answer == CLOSED and len(self._store.trials()) == number:
+            raise UserError(
+                f"number {number} is not in the study that {self._store.where} holds: was it replaced?"
+            )
+        if answer != TAKEN:
+            return None
+        added = self._store.add(new, number)
+        self._leases.leave(claim, over=True)
+        self._meet(self._store.trials())
+        return added
+
+    def _look(self) -> None:
+        """Take in what other processes have added to the study, and how their trials have ended."""
+        self._meet(self._store.trials())
+        size = self.sweep.size()
+        if size == self._size:
+            return
+        self._size, entries = size, self.sweep.entries()
+        for setting in self._settings:
+            setting.outcomes = self._ended(setting, entries)
+
+    def _meet(self, frozen_trials: Sequence[FrozenTrial]) -> None:
+        """Take up the trials of the study that are not known yet.
+
+        Raises:
+            UserError: If one belongs to another search.
+        """
+        for frozen in frozen_trials[self._known :]:
             if frozen.distributions != self._distributions:
                 raise UserError(self._other_space(frozen))
             if REPEATS in frozen.user_attrs:
@@ -193,38 +258,56 @@ class Search:
                 repeated.told_as = frozen.number
             else:
                 self._take_up(frozen)
+        self._known = len(frozen_trials)
+
+    @staticmethod
+    def _ended(setting: _Drawn, entries: Mapping[str, Entry]) -> dict[str, Outcome]:
+        """Return how trials of a setting have ended, up to the first that has not."""
+        ended = {}
+        for trial in setting.trials:
+            entry = entries.get(trial.name)
+            if entry is None or entry.outcome.state not in OVER:
+                break
+            ended[trial.name] = entry.outcome
+        return ended
+
+    def _recall(self, entries: Mapping[str, Entry]) -> None:
+        """Take up the settings of before, make status file and study agree, and line up what is to be run."""
+        frozen_trials = self._store.trials()
+        self._meet(frozen_trials)
         lost = sorted(set(entries) - set(self._of_trial))
         if lost:
             raise UserError(
                 f"trial {lost[0]} is not in the study that {self._store.where} holds: was it replaced?"
             )
+        # Those that other processes have ended since are noted before the study is told.
+        now = self.sweep.entries()
         for setting in self._settings:
             frozen = frozen_trials[setting.told_as]
-            if frozen.state.is_finished() and not any(trial.name in entries for trial in setting.trials):
+            if frozen.state.is_finished() and not any(trial.name in now for trial in setting.trials):
                 raise UserError(
                     f"study {self._store.name} in {self._store.where} holds trials of another sweep"
                     "\n    choose another name="
                 )
-            self._resume(setting, frozen, entries, retry_failed)
+            self._resume(setting, frozen, entries)
 
-    def _resume(
-        self, setting: _Drawn, frozen: FrozenTrial, entries: Mapping[str, Entry], retry_failed: bool
-    ) -> None:
-        ended = OVER - FAILED if retry_failed else OVER
-        for trial in setting.trials:
-            entry = entries.get(trial.name)
-            if entry is None or entry.outcome.state not in ended:
-                break
-            # With more seeds than before, a setting that ended well stays as it was reported.
-            self._settle(setting, trial, entry.outcome)
+    def _resume(self, setting: _Drawn, frozen: FrozenTrial, entries: Mapping[str, Entry]) -> None:
+        for name, outcome in self._ended(setting, entries).items():
+            self._settle(setting, entries[name].trial, outcome)
         following = setting.following
-        if following is None or (following.name not in entries and frozen.state.is_finished()):
+        if following is None:
             return
-        if frozen.state == TrialState.FAIL:
-            trials = self._store.trials()
-            again = self._running(trials[setting.number].params, {REPEATS: setting.number})
-            setting.told_as = self._store.add(again, len(trials)).number
-        self._waiting.append(following)
+        # With more seeds than before, a setting that ended well stays as it was reported.
+        setting.kept = following.name not in entries and frozen.state.is_finished()
+        # It has failed and is to be begun again.
+        while frozen.state == TrialState.FAIL and not self._repeat(setting):
+            # Another process draws a setting just now.
+            time.sleep(_SECONDS)
+
+    def _repeat(self, setting: _Drawn) -> bool:
+        trials = self._store.trials()
+        again = self._running(trials[setting.number].params, {REPEATS: setting.number})
+        return self._add(again, len(trials)) is not None
 
     def _settle(self, setting: _Drawn, trial: Trial, outcome: Outcome) -> None:
         """Note the end of a trial; if its setting is through, tell the study, unless it knows."""

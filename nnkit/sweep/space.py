@@ -6,9 +6,9 @@ import itertools
 import math
 import re
 import typing
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
@@ -20,7 +20,7 @@ from nnkit.errors import ConfigError, Problem
 from nnkit.factory.typecheck import MismatchError, convert
 from nnkit.suggest import hint
 from nnkit.sweep.directory import Launcher, Sweeper
-from nnkit.sweep.trials import FAILED, OVER, REPEATED, Entry, Outcome, Trial, TrialReport, trial_name
+from nnkit.sweep.trials import OVER, REPEATED, Entry, Outcome, Trial, TrialReport, trial_name
 
 # Each is composed before the first trial: this many take minutes.
 _MOST_VALUES = 10_000
@@ -36,7 +36,7 @@ _NODES: dict[str, type[Launcher] | type[Sweeper]] = {"hydra.launcher": Launcher,
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 # Less does not even hold what a trial shares with all others.
 _LEAST_MEMORY = 10**8
-_LEAST = {"n_jobs": 1, "n_trials": 1, "timeout": 0, "patience": 0, "seed": 0}
+_LEAST = {"n_jobs": 0, "lease": 1, "n_trials": 1, "timeout": 0, "patience": 0, "seed": 0}
 
 
 @dataclass(frozen=True)
@@ -191,26 +191,30 @@ def grid(axes: Sequence[Axis]) -> Iterator[Trial]:
 
 
 class Grid:
-    """Hands out the trials of a grid in order, each once; a `Searcher` that learns nothing.
+    """Offers the trials of a grid in order until they are over; a `Searcher` that learns nothing.
 
     Args:
         trials: All trials. Those that have ended are passed over, interrupted ones go on.
         entries: What is known of those of before, by name.
-        retry_failed: Whether failed ones are begun again.
     """
 
-    def __init__(
-        self, trials: Iterable[Trial], entries: Mapping[str, Entry], retry_failed: bool = False
-    ) -> None:
-        over = OVER - FAILED if retry_failed else OVER
+    def __init__(self, trials: Iterable[Trial], entries: Mapping[str, Entry]) -> None:
         every = list(trials)
-        ended = {name for name, entry in entries.items() if entry.outcome.state in over}
+        ended = {name for name, entry in entries.items() if entry.outcome.state in OVER}
         self._total = len(every)
-        self._waiting = deque(trial for trial in every if trial.name not in ended)
+        self._waiting = {trial.name: trial for trial in every if trial.name not in ended}
 
-    def next(self) -> Trial | None:
-        """Return the next trial; None after the last."""
-        return self._waiting.popleft() if self._waiting else None
+    def offers(self) -> Iterator[Trial]:
+        """Yield the trials that are not over."""
+        yield from list(self._waiting.values())
+
+    def waits(self) -> bool:
+        """Return whether there are any."""
+        return bool(self._waiting)
+
+    def closed(self, trial: Trial) -> None:
+        """Take in that a trial has ended elsewhere."""
+        self._waiting.pop(trial.name, None)
 
     def total(self) -> int:
         """Return the number of trials."""
@@ -221,7 +225,8 @@ class Grid:
         return False
 
     def ended(self, trial: Trial, outcome: Outcome) -> None:
-        """Learn nothing from it."""
+        """Offer a trial no more that has ended, or was interrupted in this process."""
+        self._waiting.pop(trial.name, None)
 
 
 @dataclass(frozen=True)
@@ -257,10 +262,15 @@ def read_options(words: Sequence[str]) -> Options:
         except ConfigError as error:
             problems += error.problems
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError([replace(one, text=_hidden(one.text), hint=_hidden(one.hint)) for one in problems])
     typed = frozenset(f"{node}.{name}" for node, given in values.items() for name in given)
     others = tuple(word for word in words if word not in own)
     return Options(others, Launcher(**values["hydra.launcher"]), Sweeper(**values["hydra.sweeper"]), typed)
+
+
+def _hidden(text: str) -> str:
+    """Return a text without the password of a URL in it."""
+    return re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)
 
 
 def _take(override: Override, values: dict[str, dict[str, Any]]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from nnkit.errors import UserError
+from nnkit.sweep.database import refuse_elsewhere
 from nnkit.sweep.directory import Definition, Launcher, Sweep, Sweeper
-from nnkit.sweep.storage import refuse_elsewhere
 
 ASKED = Definition(
     words=(

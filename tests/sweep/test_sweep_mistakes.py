@@ -25,7 +25,7 @@ QUICK = ["data=iris", "model=mlp_small", "trainer.max_steps=2", "logger=[]", "ca
         (["monitor=val/acuracy", "seed=1,2"], ["val/acuracy"]),
         (["seed=1,2", "hydra.launcher.njobs=2"], ["did you mean hydra.launcher.n_jobs"]),
         (["seed=1,2", "hydra.launcher.n_jobs=many"], ["must be a whole number"]),
-        (["seed=1,2", "hydra.launcher.n_jobs=0"], ["at least 1"]),
+        (["seed=1,2", "hydra.launcher.n_jobs=-1"], ["at least 0"]),
         (["seed=1,2", "hydra.launcher.memory_limit=lots"], ["is no size"]),
         (["seed=1,2", "hydra.sweeper.pruner=median"], ["this is a grid"]),
         (["seed=1,2", "hydra.sweep.dir=elsewhere"], ["no option of a sweep"]),

@@ -4,6 +4,7 @@ import logging
 import math
 import sys
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import optuna
@@ -16,6 +17,7 @@ from optuna.trial import TrialState
 from nnkit.errors import ConfigError, EnvironmentFault, UserError
 from nnkit.sweep import driver, plan
 from nnkit.sweep.directory import Definition, Sweep, Sweeper
+from nnkit.sweep.leases import TAKEN, LeaseFiles, Leases, reopen
 from nnkit.sweep.search import Search
 from nnkit.sweep.space import read_space
 from nnkit.sweep.study import draw, drawn_text, few_digits
@@ -37,6 +39,7 @@ WIDTH = "model.dim=int(interval(8,64))"
 VALIDATIONS = 4
 # Seconds that a search would have waited for its storage.
 waits = []
+numbers = count()
 
 
 def definition(*axes, **sweeper):
@@ -44,9 +47,23 @@ def definition(*axes, **sweeper):
     return Definition(("data=mnist",), axes or (LR, WIDTH), True, "val/loss", "min", 1, sweeper=settings)
 
 
+class Driven(Search):
+    """A search in the one process that drives it; it takes the trials of those before it, which were killed."""
+
+    def next(self):
+        taken = (trial for trial in self.offers() if self._leases.take(trial.name) == TAKEN)
+        return next(taken, None)
+
+
 def open_search(sweep, asked, retry_failed=False, **injected):
-    axes = read_space(asked.axes).axes
-    return Search(sweep, asked, axes, sweep.settled(), retry_failed, sleep=waits.append, **injected)
+    axes, store = read_space(asked.axes).axes, sweep.path.parent / f"{sweep.path.name} leases"
+    store.mkdir(exist_ok=True, parents=True)
+    leases = Leases(LeaseFiles(store), LeaseFiles(store), f"process-{next(numbers)}", store, 60.0)
+    leases._locks = True
+    for entry in sweep.settled().values() if retry_failed else ():
+        if entry.outcome.state in FAILED:
+            reopen(sweep, leases, entry.trial)
+    return Driven(sweep, asked, axes, sweep.settled(), leases, sleep=waits.append, **injected)
 
 
 def loss(trial, validation):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 VERBS = {
     "train": "train a model, then test its best checkpoint",
     "resume": "continue a stopped run or sweep exactly; --verify proves it",
+    "worker": "take trials of a sweep, beside workers on other machines",
     "doctor": "what is in a run directory, is it sound, what to type next",
     "test": "test the best checkpoint of a run",
     "predict": "apply a run to pictures, tables, texts or series",

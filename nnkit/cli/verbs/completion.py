@@ -272,6 +272,7 @@ def _overrides(group: str, option: str, config_dir: Path | None) -> Iterator[tup
 COMPLETERS: dict[str, Callable[[Given, str], Iterable[Candidate]]] = {
     "runs": lambda given, current: _runs(current, given.output_dir),
     "runs and sweeps": lambda given, current: (*_sweeps(given.output_dir), *_runs(current, given.output_dir)),
+    "sweeps": lambda given, current: _sweeps(given.output_dir),
     "unfinished": lambda given, current: (
         *_sweeps(given.output_dir),
         *_runs(current, given.output_dir, only_unfinished=True),
