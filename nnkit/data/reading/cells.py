@@ -23,6 +23,8 @@ from nnkit.data.reading.values import (
 
 # Different texts of a column that get a code each; a column with more holds no categories.
 MAX_VALUES = 100_000
+# Cells that tell whether numbers are written as codes are.
+_FEW = 1_000
 
 
 @dataclass
@@ -49,10 +51,12 @@ class Numbers(_Values):
     Attributes:
         num_infinite: Cells that hold an infinite number; they count as missing.
         forms: How the numbers are written, in each way that is not the plain one; files of a table may differ.
+        padded: One of the first cells that begin with a zero, as codes do: 01067; "" if none does.
     """
 
     num_infinite: int = 0
     forms: tuple[NumberForm, ...] = ()
+    padded: str = ""
 
 
 @dataclass
@@ -170,12 +174,17 @@ class NumberReader(_ValueReader):
     form: NumberForm = PLAIN
     forms: dict[NumberForm, None] = field(default_factory=dict)
     num_infinite: int = 0
+    padded: str = ""
 
     def add(self, cells: pa.Array) -> None:
         """Convert the next cells."""
         if not self.form.is_plain:
             self.forms[self.form] = None
         if pa.types.is_string(cells.type):
+            if not self.num_rows:
+                few = cells.slice(0, _FEW)
+                codes = few.filter(pc.match_substring_regex(few, r"^\s*0\d+\s*$"))
+                self.padded = codes[0].as_py() if len(codes) else ""
             cells = self._of_texts(cells)
         values = np.asarray(pc.cast(cells, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
         infinite = np.isinf(values)
@@ -208,7 +217,7 @@ class NumberReader(_ValueReader):
 
     def finish(self) -> Numbers:
         """Return the column."""
-        found = self.num_texts, self.first_text, self.words, self.num_infinite, (*self.forms,)
+        found = self.num_texts, self.first_text, self.words, self.num_infinite, (*self.forms,), self.padded
         return Numbers(self.sink.finish(), *found)
 
 

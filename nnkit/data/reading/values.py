@@ -39,7 +39,7 @@ class NumberForm:
 
     def said(self) -> str:
         """Return what a sentence tells of the form."""
-        sign = "a blank" if " " in self.thousands else repr(self.thousands)
+        sign = "a blank or an apostrophe" if " " in self.thousands else repr(self.thousands)
         parts = {
             f"{sign} between thousands": self.thousands,
             "a decimal comma": self.decimal == ",",

@@ -287,6 +287,11 @@ def _say_cells(columns: Mapping[str, Column], num_rows: int) -> None:
                 "column %r: %s cells are no %s (%r in row %d is the first); they count as missing",
                 *(name, f"{column.num_texts:,}", what, text, row),
             )
+        if isinstance(column, Numbers) and column.padded:
+            _logger.warning(
+                "column %r: %r and the like are read as numbers; %s takes them for names",
+                *(name, column.padded, typed("data.categorical", [name])),
+            )
         if isinstance(column, Numbers) and column.num_infinite:
             _logger.warning("column %r: %d infinite numbers count as missing", name, column.num_infinite)
         if count:

@@ -92,6 +92,18 @@ def test_dates_that_are_all_different_are_no_identifier_and_new_ones_are_read(wr
     assert torch.equal(batch.inputs[0], batch_of(data).inputs[35])
 
 
+def test_codes_with_zeros_in_front_are_said_to_be_read_as_numbers(write, caplog):
+    frame = pd.DataFrame({"zip": ["01067", "80331"] * 20, "size": [0.5, 0, 10, 3] * 10, "y": answers(40)})
+    data = prepared(write(frame))
+    assert "column 'zip': '01067' and the like are read as numbers; data.categorical=[zip]" in caplog.text
+    assert "column 'size'" not in caplog.text
+    assert [spec["kind"] for spec in data.preprocessing["columns"]] == ["number", "number"]
+    caplog.clear()
+    codes = prepared(write(frame), categorical=["zip"]).preprocessing["columns"][0]["categories"]
+    assert codes == ["01067", "80331"]
+    assert "and the like" not in caplog.text
+
+
 def test_new_rows_are_read_as_each_of_their_files_is_written(write, tmp_path):
     size, day = np.arange(60) * 1.5, pd.date_range("2024-01-01", periods=60)
     data = prepared(write(pd.DataFrame({"size": size, "day": day, "y": answers(60)}), "table.parquet"))
