@@ -26,6 +26,7 @@ _MAX_LABELS = 1_000
 _MAX_VALUE = 1e18
 # 01 and 1E2 are codes, which a number would not give back.
 _CODE = re.compile(r"[+-]?0\d+|\d+[eE]\d+")
+_NUMPY_LIST = re.compile(r"\[(?:'[^']*'\s*){2,}\]")
 SEPARATORS = ("|", ";", ",")
 SPELT = {"bar": "|", "semicolon": ";", "comma": ",", "tab": "\t", "space": " "}
 # Cells that an example is chosen from.
@@ -339,9 +340,12 @@ def labels_in(cell: str, separator: str) -> tuple[str, ...]:
 
 
 def listed_labels(cell: str) -> list[str] | None:
-    """Return the labels of a list as JSON or Python writes it; None where the cell holds none."""
+    """Return the labels of a list as JSON, Python or NumPy writes it; None where the cell holds none."""
     if not (cell.startswith("[") and cell.endswith("]")):
         return None
+    if _NUMPY_LIST.fullmatch(cell):
+        # Python would join texts without commas between them.
+        return re.findall("'([^']*)'", cell)
     for parse in (json.loads, ast.literal_eval):
         try:
             found = parse(cell)
