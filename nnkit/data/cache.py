@@ -125,14 +125,18 @@ def new_array(folder: Path, name: str, shape: tuple[int, ...], dtype: str) -> It
             array.flush()
 
 
-def commit(folder: Path, key: object, facts: dict[str, Any]) -> None:
+def commit(folder: Path, key: object, facts: dict[str, Any], arrays: Arrays | None = None) -> None:
     """Declare the arrays of a folder complete.
 
     Args:
         folder: Folder of the prepared arrays, held by `locked`.
         key: What they were prepared from; JSON data.
         facts: What else is known about them; JSON data.
+        arrays: Further arrays in memory to write before.
     """
+    for name, values in (arrays or {}).items():
+        with new_array(folder, name, values.shape, values.dtype.str) as array:
+            array[:] = values
     stamps = {path.stem: [*_stamp(path), sha256_of(path)] for path in sorted(folder.glob("*.npy"))}
     _write_manifest(folder, {"format": _FORMAT, "key": key, "facts": facts, "arrays": stamps})
 

@@ -181,11 +181,9 @@ class IdxPictures(PictureData):
             pixels[len(train_pictures) :, 0] = test_pictures
             for start in range(0, num_all, _CHUNK):
                 statistics.append(picture_statistics(pixels[start : start + _CHUNK]))
-        with new_array(folder, "targets", (num_all,), "i8") as targets:
-            targets[:] = np.concatenate([train_labels, test_labels])
-        with new_array(folder, "statistics", (num_all, 1, 3), "f8") as kept:
-            kept[:] = np.concatenate(statistics)
-        commit(folder, key, {"num_train": len(train_pictures), "fingerprint": fingerprint(hashes)})
+        facts = {"num_train": len(train_pictures), "fingerprint": fingerprint(hashes)}
+        targets = np.concatenate([train_labels, test_labels]).astype(np.int64)
+        commit(folder, key, facts, {"targets": targets, "statistics": np.concatenate(statistics)})
 
 
 def _check_part(pictures: Bytes, labels: Bytes, origin: str) -> None:

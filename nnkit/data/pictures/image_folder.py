@@ -282,12 +282,9 @@ def _prepare(folder: Path, key: list[str], listing: Listing, decode: Decode, roo
             "x".join(map(str, shape)),
         )
         unreadable = fill(rows=range(0, count, max(1, count // _LOOKED_AT)), pixels=None)
-    with new_array(folder, "readable", (count,), "u1") as readable:
-        readable[:] = [name not in unreadable for name in listing.names]
-    for name, values in (("statistics", statistics), ("notes", notes)):
-        with new_array(folder, name, values.shape, "f8") as kept:
-            kept[:] = values
-    commit(folder, key, {"unreadable": unreadable})
+    readable = np.array([name not in unreadable for name in listing.names], np.uint8)
+    arrays = {"readable": readable, "statistics": statistics, "notes": notes}
+    commit(folder, key, {"unreadable": unreadable}, arrays)
 
 
 def _decode_all(

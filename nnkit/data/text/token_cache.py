@@ -125,10 +125,7 @@ def cached_tokens(
             with new_array(folder, "tokens", (num_tokens,), dtype.str) as array:
                 for start in range(0, num_tokens, _COPIED_AT_ONCE):
                     array[start : start + _COPIED_AT_ONCE] = np.fromfile(file, dtype, _COPIED_AT_ONCE)
-        for array_name, values in arrays.items():
-            with new_array(folder, array_name, values.shape, values.dtype.str) as array:
-                array[:] = values
-        commit(folder, key, facts)
+        commit(folder, key, facts, arrays)
 
     return prepared(folder, key, prepare)
 
