@@ -92,7 +92,7 @@ def test_dates_that_are_all_different_are_no_identifier_and_new_ones_are_read(wr
     assert torch.equal(batch.inputs[0], batch_of(data).inputs[35])
 
 
-def test_codes_with_zeros_in_front_are_said_to_be_read_as_numbers(write, caplog):
+def test_codes_with_zeros_in_front_that_are_read_as_numbers_are_logged(write, caplog):
     frame = pd.DataFrame({"zip": ["01067", "80331"] * 20, "size": [0.5, 0, 10, 3] * 10, "y": answers(40)})
     data = prepared(write(frame))
     assert "column 'zip': '01067' and the like are read as numbers; data.categorical=[zip]" in caplog.text
