@@ -36,7 +36,7 @@ PROTECTIONS = (
     Protection(
         "2 kill in validation: log cut back to the checkpoint",
         "nnkit/runs/fit.py",
-        'record.cut_back(state[KEY]["num_lines"], step)',
+        'record.cut_back(checkpoint[1][KEY]["num_lines"], step)',
         "record.cut_back(10**9, step)",
         f"{KILLED}::test_a_kill_there_changes_nothing",
     ),
@@ -358,7 +358,7 @@ PROTECTIONS = (
     Protection(
         "11 not a number",
         "nnkit/callbacks/nan_guard.py",
-        'if self.policy == "stop":\n            raise NonFinite(self._message(trainer, pl_module, finding))',
+        'if self.policy == "stop":\n            raise NonFinite(self._first_to_know(self._message(trainer, pl_module, finding)))',
         'if self.policy == "stop":\n            return',
         "tests/faults/test_not_a_number.py::test_the_run_stops_before_the_step_and_names_the_first_place",
     ),

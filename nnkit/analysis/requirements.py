@@ -14,6 +14,7 @@ from nnkit.analysis.shapes import format_shape
 from nnkit.factory.class_weights import resolved
 from nnkit.factory.metrics import directions, mode_of
 from nnkit.machine.memory import available_memory
+from nnkit.runs.following import wanted
 from nnkit.runs.optimization import count_steps, limited, resolve_precision
 from nnkit.runs.preflight import look
 from nnkit.suggest import some_of
@@ -76,6 +77,7 @@ def examine(composition: Composition) -> list[Requirement]:
         ),
         Requirement("parameters", f"{parameters:,} trained"),
         Requirement("device", device),
+        *_shared_batch(config),
         memory,
         *(_time(composition, found, data, num_samples) if fits else []),
         *(
@@ -85,6 +87,16 @@ def examine(composition: Composition) -> list[Requirement]:
         ),
         _disk(composition, found, num_samples),
     ]
+
+
+def _shared_batch(config: DictConfig) -> Iterator[Requirement]:
+    """Yield how many samples of a batch each of several processes gets."""
+    nodes = config.trainer.num_nodes
+    processes = wanted(config) * (nodes if isinstance(nodes, int) else 1)
+    if processes > 1:
+        each = math.ceil(config.data.batch_size / processes)
+        note = f"{config.data.batch_size} samples shared by {processes} processes"
+        yield Requirement("batch_size_per_device", str(each), note)
 
 
 def _best(config: DictConfig) -> str:

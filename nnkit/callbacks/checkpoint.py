@@ -52,6 +52,8 @@ class Checkpointing(Checkpoint):
         self.best: str | None = None
         self.best_score: float | None = None
         self._measured: tuple[int, float] | None = None
+        # Whether the minutes are over; decided for all processes together, as their clocks do not agree to the step.
+        self.late = False
         self._saved = ""
         self._saved_at = time.monotonic()
 
@@ -78,14 +80,15 @@ class Checkpointing(Checkpoint):
         if self._is_due(trainer) and at_save_point(trainer):
             self.save(trainer)
 
+    def is_late(self) -> bool:
+        """Return whether so many minutes have passed on this process's clock that a checkpoint is due."""
+        return (
+            self.every_n_minutes is not None
+            and time.monotonic() - self._saved_at >= self.every_n_minutes * 60
+        )
+
     def _is_due(self, trainer: Trainer) -> bool:
-        if self.every_n_steps and trainer.global_step % self.every_n_steps == 0:
-            return True
-        if self.every_n_minutes is None:
-            return False
-        late = time.monotonic() - self._saved_at >= self.every_n_minutes * 60
-        # The clocks of several processes do not agree to the step.
-        return trainer.strategy.reduce_boolean_decision(late, all=False) if trainer.world_size > 1 else late
+        return self.late or bool(self.every_n_steps and trainer.global_step % self.every_n_steps == 0)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the monitored metric, and save if the epoch goes on."""
@@ -115,7 +118,7 @@ class Checkpointing(Checkpoint):
         step, name = trainer.global_step, _name(trainer)
         if name == self._saved and not again:
             return
-        self._saved, self._saved_at = name, time.monotonic()
+        self._saved, self._saved_at, self.late = name, time.monotonic(), False
         score = self._score(step)
         if score is not None and self._improves(score, trainer):
             self.best, self.best_score = name, score

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from nnkit.batches import listed
 from nnkit.callbacks.triage import Diagnosis, triage
+from nnkit.distributed import collectives
 from nnkit.errors import NnkitError
 from nnkit.tasks.base import Task
 
@@ -95,11 +96,12 @@ class NanGuard(Callback):
         """Stop or skip if anything is not finite."""
         self._steps += 1
         self._in_step = False
-        if torch.isfinite(self._total(trainer, optimizer)):
+        # One process may have a loss that is not finite where no gradient is.
+        if not collectives.most(not torch.isfinite(self._total(trainer, optimizer)))[0]:
             return
         finding = self._triage(trainer, pl_module)
         if self.policy == "stop":
-            raise NonFinite(self._message(trainer, pl_module, finding))
+            raise NonFinite(self._first_to_know(self._message(trainer, pl_module, finding)))
         self.skipped += 1
         self._skipped += 1
         optimizer.zero_grad(set_to_none=True)
@@ -152,6 +154,12 @@ class NanGuard(Callback):
         if gradients:
             total = total + torch.stack(torch._foreach_norm(gradients)).sum()
         return total
+
+    def _first_to_know(self, message: str) -> str:
+        """Return the message of the first process whose own loss is not finite; of the first where none is."""
+        is_own = not all(bool(torch.isfinite(loss)) for loss in self._losses)
+        told = collectives.gathered_by_all((is_own, message))
+        return str(next((text for is_own, text in told if is_own), told[0][1]))
 
     def _triage(self, trainer: Trainer, pl_module: LightningModule) -> Diagnosis:
         assert isinstance(pl_module, Task)

@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from nnkit.callbacks.checkpoint import Checkpointing
 from nnkit.checkpoint.plugin import at_save_point
+from nnkit.distributed import collectives
 from nnkit.errors import NnkitError
 from nnkit.machine import signals
 
@@ -43,6 +44,9 @@ def leave_if_stopped() -> None:
 class StopSignal(Callback):
     """Turns a signal into a save at the next save point and the end of the run; SIGUSR1 into the save alone.
 
+    Processes that train together decide as one, after each batch: a signal that has reached one of them, a checkpoint
+    that one's clock calls due, and the wish of one to end the training count for all.
+
     Before the first step, in validation and in the test the last committed checkpoint stands and the run ends at once.
     The signals are noted by `nnkit.machine.signals`.
     """
@@ -56,11 +60,17 @@ class StopSignal(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save, and leave or go on, if a signal has come and this is a save point."""
-        stop = signals.stop()
-        if not (stop or signals.wants_save()) or not at_save_point(trainer):
-            return
         found = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, Checkpointing)]
         checkpointing = found[0] if found else None
+        late = checkpointing is not None and checkpointing.is_late()
+        stop, save, late_for_all, ends = collectives.most(
+            signals.stop(), signals.wants_save(), late, trainer.should_stop
+        )
+        trainer.should_stop = bool(ends)
+        if checkpointing is not None:
+            checkpointing.late = bool(late_for_all)
+        if not (stop or save) or not at_save_point(trainer):
+            return
         if checkpointing is not None:
             checkpointing.save(trainer)
         if stop:
@@ -70,6 +80,10 @@ class StopSignal(Callback):
         signals.saved()
         done = "keeps no checkpoints" if checkpointing is None else f"is saved at step {trainer.global_step}"
         _log.info("SIGUSR1: the run %s and goes on", done)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End the training of all processes, if one of them has been told to."""
+        trainer.should_stop = bool(collectives.most(trainer.should_stop)[0])
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave, if a signal came after the epoch before was saved."""

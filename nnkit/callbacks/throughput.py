@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from nnkit.distributed import collectives
 from nnkit.files import atomic
 from nnkit.files.layout import TIMING
 
@@ -46,14 +47,15 @@ class Throughput(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the epoch's line."""
-        if not trainer.is_global_zero or not self._samples:
+        samples = int(collectives.summed(torch.tensor(self._samples)))
+        if not trainer.is_global_zero or not samples:
             return
         seconds = time.perf_counter() - self._start
         row = {
             "step": trainer.global_step,
             "epoch": trainer.current_epoch,
             "seconds": round(seconds, 4),
-            "samples_per_second": round(self._samples / seconds, 1),
+            "samples_per_second": round(samples / seconds, 1),
             "max_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT // 2**20,
         }
         if torch.cuda.is_available():

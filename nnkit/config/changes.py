@@ -20,7 +20,7 @@ from nnkit.errors import Problem
 _HARMLESS = re.compile(
     r"""logger(\..*)?
       | callbacks\.(checkpoint|progress|throughput|pictures|samples|attention|nan_guard)(\..*)?
-      | trainer\.(accelerator|devices|log_every_n_steps|profiler|detect_anomaly|limit_test_batches)
+      | trainer\.(accelerator|devices|num_nodes|strategy|log_every_n_steps|profiler|detect_anomaly|limit_test_batches)
       | data\.(root|(\w+_)?path|num_workers)
       | auto_resume""",
     re.VERBOSE,

@@ -240,6 +240,13 @@ def set_values(node: DictConfig, **values: Any) -> None:
             node[name] = value
 
 
+def remove(node: DictConfig, *names: str) -> None:
+    """Remove keys of a node, those that it has."""
+    with open_dict(node):
+        for name in names:
+            node.pop(name, None)
+
+
 def to_yaml(config: DictConfig, resolve: bool = False) -> str:
     """Return a config as YAML text.
 

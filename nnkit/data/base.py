@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -21,6 +20,7 @@ from nnkit.data.splits import SPLITS, Note, SplitOptions, files_of_splits
 from nnkit.data.splits import Split as Split
 from nnkit.data.splitting import SplitKeys, make_splits
 from nnkit.data.tokenizing import tokenizer_from
+from nnkit.distributed.collectives import rank, size
 from nnkit.errors import UserError
 from nnkit.machine.faults import explained
 
@@ -50,13 +50,6 @@ class Samples(Dataset[Batch], ABC):
         return None
 
 
-def process() -> tuple[int, int]:
-    """Return the number of this process and how many train together."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
 @dataclass(kw_only=True, eq=False)
 class DataModule(LightningDataModule, ABC):
     """Base of all datasets: `prepare` learns `preprocessing`, `samples` opens a split with it.
@@ -68,7 +61,7 @@ class DataModule(LightningDataModule, ABC):
     saved with the run. After `setup_data(preprocessing)`, `facts`, `samples` and `read` work as in the training run.
 
     Attributes:
-        batch_size: Samples in a training batch.
+        batch_size: Samples in a training batch, of all processes that train together.
         eval_batch_size: Samples in a validation or test batch; None: the larger of batch_size and 512.
         num_workers: Worker processes; 0 gathers in this process, the fastest where the data fit in memory.
         seed: Seed of the sample order and of augmentation.
@@ -118,6 +111,8 @@ class DataModule(LightningDataModule, ABC):
         self._resume_at = (0, 0)
         # Whether every epoch has the batches of the first.
         self.repeats_epoch = False
+        # How many batches of a split several processes share, as `trainer.limit_val_batches` says; absent: all.
+        self.limits: dict[Split, float] = {}
 
     def check_split(self) -> None:
         """Check the options of the split; data that are split in a way of their own do so otherwise.
@@ -362,16 +357,23 @@ class DataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the validation split."""
-        return self.in_order(self.split("val"))
+        return self.in_order(self.split("val"), self.limits.get("val"))
 
     def test_dataloader(self) -> Iterable[Batch]:
         """Return the loader of the test split, or the batches of the file that is tested on instead."""
-        return self.labelled_batches(self.tested_on) if self.tested_on else self.in_order(self.split("test"))
+        if self.tested_on:
+            return self.labelled_batches(self.tested_on)
+        return self.in_order(self.split("test"), self.limits.get("test"))
 
-    def in_order(self, samples: Samples) -> DataLoader[Batch]:
-        """Return the loader of samples to evaluate."""
+    def in_order(self, samples: Samples, limit: float | None = None) -> DataLoader[Batch]:
+        """Return the loader of samples to evaluate.
+
+        Args:
+            samples: The samples.
+            limit: The first batches alone, a number or a share of all; None for all.
+        """
         assert self.eval_batch_size is not None
-        return self._loader(samples, self.eval_batch_size, None)
+        return self._loader(samples, self.eval_batch_size, None, limit)
 
     def make_sampler(self, samples: Samples, batch_size: int, seed: int | None) -> BatchSampler:
         """Return what deals the samples of a split out to batches, shuffled by the seed if there is one.
@@ -380,9 +382,11 @@ class DataModule(LightningDataModule, ABC):
         """
         return BatchSampler(len(samples), batch_size, seed=seed)
 
-    def _loader(self, samples: Samples, batch_size: int, seed: int | None) -> DataLoader[Batch]:
+    def _loader(
+        self, samples: Samples, batch_size: int, seed: int | None, limit: float | None = None
+    ) -> DataLoader[Batch]:
         sampler = self.make_sampler(samples, batch_size, seed)
-        sampler.rank, sampler.world_size = process()
+        sampler.rank, sampler.world_size, sampler.limit = rank(), size(), limit
         loader = make_loader(samples, sampler, self.num_workers, self.seed)
         self._loaders.append(loader)
         return loader

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDataLoaderIter
 
 from nnkit.batches import Batch, listed, not_finite
-from nnkit.data.sampler import BatchSampler
+from nnkit.data.sampler import BatchSampler, Draw
 from nnkit.errors import UserError
 from nnkit.machine import signals
 
@@ -66,6 +66,22 @@ class _Ahead(Iterator[Batch]):
         return [self._current, *islice(self._queue, count - 1)]
 
 
+class Shares(Dataset[Batch]):
+    """Samples that several processes share batch by batch; a placeholder has no samples of its own.
+
+    Args:
+        samples: The split.
+    """
+
+    def __init__(self, samples: Dataset[Batch]) -> None:
+        self.samples = samples
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        """Gather the samples of one draw; a placeholder has no `indices`, and counts for nothing."""
+        batch: Batch = self.samples[draw]
+        return batch._replace(indices=batch.indices[:0]) if draw.is_placeholder else batch
+
+
 def begin_worker(number: int) -> None:
     """Prepare a worker process: it ends with its parent, and signals that are meant for the run pass it by."""
     signals.end_with_parent_only()
@@ -82,7 +98,7 @@ def make_loader(samples: Dataset[Batch], sampler: BatchSampler, num_workers: int
     """
     # A generator of its own, or every iter() draws a seed from the global one and moves dropout.
     return Loader(
-        samples,
+        samples if sampler.world_size == 1 else Shares(samples),
         batch_size=None,
         sampler=sampler,
         num_workers=num_workers,

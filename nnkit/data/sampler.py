@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,22 +20,28 @@ class Draw(NamedTuple):
     Attributes:
         epoch: The epoch they are drawn in, or None outside training.
         indices: Sample numbers, (batch,) int64.
+        is_placeholder: Whether no sample of the batch is this process's own: it takes one of another's, to no effect.
     """
 
     epoch: int | None
     indices: Tensor
+    is_placeholder: bool = False
 
 
 class BatchSampler(Sampler[Draw]):
     """Yields one `Draw` a batch; shuffled by (seed, epoch) while training, in order otherwise.
 
+    Batches are those of all processes together, so that they are the same ones whatever the number of processes; each
+    process gets its share of every batch. Nothing is repeated, and outside training a process skips a batch that is too
+    small to give it a share.
+
     Args:
         num_samples: Samples in the split.
-        batch_size: Samples in a batch of this process.
+        batch_size: Samples in a batch of all processes together.
         seed: Seed of the shuffle, or None to keep the order.
         drop_last: Whether a last batch that is not full is left out.
         rank: This process's number among `world_size`.
-        world_size: Processes that share the split; each sees every `world_size`-th batch position.
+        world_size: Processes that share each batch.
     """
 
     def __init__(
@@ -57,11 +63,31 @@ class BatchSampler(Sampler[Draw]):
         self.epoch = 0
         # Whether every epoch is dealt as the first.
         self.repeats = False
+        # The first batches alone, a number or a share of all; None for all.
+        self.limit: float | None = None
         self._skip = 0
 
+    @property
+    def _sizes(self) -> Sequence[int]:
+        """Samples of each batch, whose order while training is that of `deal` only where all are of one size."""
+        full, rest = divmod(self.num_samples, self.batch_size)
+        return [self.batch_size] * full + ([rest] if rest and not self.drop_last else [])
+
     def __len__(self) -> int:
-        share = -(-self.num_samples // self.world_size)
-        return share // self.batch_size if self.drop_last else -(-share // self.batch_size)
+        sizes = self._limited(self._sizes)
+        if self.seed is not None or self.world_size == 1:
+            return len(sizes)
+        return sum(size > self._place(number) for number, size in enumerate(sizes))
+
+    def _limited(self, batches: Sequence[Any]) -> Sequence[Any]:
+        if self.limit is None:
+            return batches
+        most = int(len(batches) * self.limit) if isinstance(self.limit, float) else self.limit
+        return batches[:most]
+
+    def _place(self, number: int) -> int:
+        """Return which sample of a batch is the first of this process; single ones go to each process in turn."""
+        return (self.rank + number) % self.world_size
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch; Lightning calls this on the loader's sampler."""
@@ -72,24 +98,24 @@ class BatchSampler(Sampler[Draw]):
         self._skip = batches
 
     def deal(self) -> Sequence[Tensor]:
-        """Return the sample numbers of each batch that this process gets in this epoch, (batch,) int64."""
+        """Return the sample numbers of each batch of this epoch, of all processes together, (batch,) int64."""
         order = torch.arange(self.num_samples)
         if self.seed is not None:
             order = torch.randperm(self.num_samples, generator=private_generator(self.seed, self.epoch))
-        if self.world_size > 1:
-            # Every process gets the same number of samples: the order is continued from its start.
-            share = -(-self.num_samples // self.world_size)
-            order = order[torch.arange(share * self.world_size) % self.num_samples][
-                self.rank :: self.world_size
-            ]
         size = self.batch_size
-        return [order[batch * size : (batch + 1) * size] for batch in range(len(self))]
+        return [order[batch * size : (batch + 1) * size] for batch in range(len(self._sizes))]
 
     def __iter__(self) -> Iterator[Draw]:
         first, self._skip = self._skip, 0
         epoch = None if self.seed is None else self.epoch
-        for indices in self.deal()[first:]:
-            yield Draw(epoch, indices)
+        batches = self._limited(self.deal())
+        for number, indices in enumerate(batches[first:], first):
+            share = indices[self._place(number) :: self.world_size]
+            if len(share):
+                yield Draw(epoch, share)
+            elif epoch is not None:
+                # Every process takes every step.
+                yield Draw(epoch, indices[:1], is_placeholder=True)
 
 
 class LengthSampler(BatchSampler):
@@ -100,13 +126,13 @@ class LengthSampler(BatchSampler):
 
     Args:
         lengths: Length of each sample, at least 1, (n,) int64.
-        batch_size: Samples in a batch of this process; the longest ones may make up a smaller batch.
+        batch_size: Samples in a batch of all processes together; the longest ones may make up a smaller batch.
         max_tokens: Instead of batch_size: rows times the longest of them in a batch, at most; a longer sample is a
             batch by itself.
         seed: Seed of the shuffle, or None to sort by length.
         drawn: Where lengths change: returns those of an epoch, or with None those outside training.
         rank: This process's number among `world_size`.
-        world_size: Processes that share the split; each gets as many batches, at the same time of similar length.
+        world_size: Processes that share each batch.
     """
 
     def __init__(
@@ -128,25 +154,24 @@ class LengthSampler(BatchSampler):
             ends = _ends_within(lengths, max_tokens, 0.0 if seed is None else JITTER)
         self._places = list(pairwise([0, *ends])) if len(lengths) else []
 
-    def __len__(self) -> int:
-        return -(-len(self._places) // self.world_size)
+    @property
+    def _sizes(self) -> Sequence[int]:
+        return [end - start for start, end in self._places]
 
     def deal(self) -> Sequence[Tensor]:
-        """Return the sample numbers of each batch that this process gets in this epoch, (batch,) int64."""
+        """Return the sample numbers of each batch of this epoch, of all processes together, (batch,) int64."""
         if not self._places:
             return ()
         if self._drawn is not None:
             self.lengths = self._drawn(None if self.seed is None else self.epoch)
-        turns, keys = torch.arange(len(self)), self.lengths
+        turns, keys = torch.arange(len(self._places)), self.lengths
         if self.seed is not None:
             generator = private_generator(self.seed, self.epoch)
             spread = torch.rand(self.num_samples, generator=generator, dtype=torch.float64) * 2 - 1
             keys = self.lengths * (1 + JITTER * spread)
-            turns = torch.randperm(len(self), generator=generator)
+            turns = torch.randperm(len(self._places), generator=generator)
         order = keys.argsort(stable=True)
-        # Neighbours in length go to the processes at the same time, or all would wait for the longest.
-        mine = (turns * self.world_size + self.rank) % len(self._places)
-        return [order[slice(*self._places[number])] for number in mine.tolist()]
+        return [order[slice(*self._places[number])] for number in turns.tolist()]
 
 
 def _ends_within(lengths: Tensor, max_tokens: int, jitter: float) -> list[int]:

@@ -69,7 +69,11 @@ INJECTED: dict[str, tuple[str, ...] | None] = {
 
 
 # Values that nnkit replaces before it builds.
-OWN_VALUES = {"trainer.precision": "auto"}
+OWN_VALUES = {
+    "trainer.precision": ("auto",),
+    "trainer.strategy": ("auto", "ddp", "single"),
+    "trainer.num_nodes": ("auto",),
+}
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,7 @@ def _accept(
     arguments: dict[str, Any], problems: list[Problem], path: str, value: Any, parameter: "Parameter"
 ) -> None:
     """Add one argument as its hint wants it, or the problem with it."""
-    if path in OWN_VALUES and OWN_VALUES[path] == value:
+    if value in OWN_VALUES.get(path, ()):
         return
     # NaN passes every comparison that a constructor makes, and one weight that meets it is NaN as well.
     if not _is_finite(value) and _is_finite(parameter.default):

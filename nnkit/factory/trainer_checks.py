@@ -17,6 +17,9 @@ _OTHER_PROFILERS = ("pytorch", "xla")
 _MATMUL_PRECISIONS = ("highest", "high", "medium")
 # More than any machine has cores; a config from elsewhere may not ask for a million.
 _MAX_WORKERS = 1024
+# Processes that any machine may try out.
+_FEW = 8
+_STRATEGIES = ("auto", "ddp", "single")
 # Strategies of Lightning that copy this process instead of starting the command again.
 _COPIES = re.compile("spawn|fork|notebook")
 _MAX_TIME = re.compile(r"\d+:\d{2}:\d{2}:\d{2}")
@@ -106,20 +109,19 @@ def _devices(trainer: DictConfig) -> Iterator[Problem]:
         text = f"must be auto, a count, -1 for all, or a list of different numbers, not {numbers!r}"
         yield Problem("trainer.devices", text, "trainer.devices=1")
     elif not isinstance(numbers, list) and (count := int(numbers)) > (most := _most_devices(trainer)):
-        text = f"{count} processes are more than the {most} cores of this machine"
+        text = f"{count} processes are too many for the {os.cpu_count()} cores of this machine"
         yield Problem("trainer.devices", text, f"trainer.devices=1, or at most {most}")
 
 
 def _most_devices(trainer: DictConfig) -> float:
-    """Return how many processes may train together: a core each on the CPU; GPUs are counted where they are taken."""
-    wanted = trainer.get("accelerator")
-    on_cpu = wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available())
-    return os.cpu_count() or 1 if on_cpu else float("inf")
+    """Return how many processes may train together on the CPU; GPUs are counted where they are taken."""
+    if _on_gpu(trainer) or trainer.get("accelerator") == "mps":
+        return float("inf")
+    return max(os.cpu_count() or 1, _FEW)
 
 
 # Key -> (least, most, what it must be in words).
 _RANGES: dict[str, tuple[float, float, str]] = {
-    "num_nodes": (1, 1, "1, as one machine trains a run"),
     "accumulate_grad_batches": (1, float("inf"), "at least 1"),
     "gradient_clip_val": (0, float("inf"), "at least 0; null clips nothing"),
     "check_val_every_n_epoch": (1, float("inf"), "at least 1"),
@@ -178,12 +180,34 @@ def _own_keys(trainer: DictConfig) -> Iterator[Problem]:
     if trainer.get("barebones"):
         text = "switches off checkpoints, loggers and progress, without which there is no run"
         yield Problem("trainer.barebones", text, "leave it out")
-    strategy = trainer.get("strategy")
-    if isinstance(strategy, str) and _COPIES.search(strategy):
-        text = f"{strategy} copies this process, and a run in copies could neither be stopped nor resumed"
-        yield Problem("trainer.strategy", text, "trainer.strategy=auto")
+    yield from _strategy(trainer)
     threads = trainer.get("num_threads")
     if threads is not None and not _is_count(threads):
         yield Problem("trainer.num_threads", f"must be a whole number or null, not {threads!r}")
     if not isinstance(trainer.get("compile"), bool):
         yield Problem("trainer.compile", f"must be true or false, not {trainer.get('compile')!r}")
+
+
+def _strategy(trainer: DictConfig) -> Iterator[Problem]:
+    """Check how several processes train together."""
+    strategy, nodes = str(trainer.get("strategy")), trainer.get("num_nodes")
+    several = trainer.get("devices") not in (1, [0], "1")
+    if _COPIES.search(strategy):
+        text = f"{strategy} copies this process, and a run in copies could neither be stopped nor resumed"
+        yield Problem("trainer.strategy", text, "trainer.strategy=auto")
+    elif strategy not in _STRATEGIES:
+        text = f"must be {', '.join(_STRATEGIES[:-1])} or {_STRATEGIES[-1]}, not {strategy!r}"
+        yield Problem("trainer.strategy", text, hint(strategy, _STRATEGIES, "trainer.strategy={}"))
+    elif strategy == "single" and (several or nodes not in (1, "auto")):
+        yield Problem("trainer.strategy", "single is one device on one machine", "trainer.strategy=ddp")
+    if nodes != "auto" and not (_is_count(nodes) and nodes > 0):
+        text = f"must be a count of machines or auto, not {nodes!r}"
+        yield Problem("trainer.num_nodes", text, "trainer.num_nodes=1")
+    if trainer.get("sync_batchnorm") and not _on_gpu(trainer):
+        text = "torch computes the statistics of several processes on GPUs only"
+        yield Problem("trainer.sync_batchnorm", text, "trainer.sync_batchnorm=false")
+
+
+def _on_gpu(trainer: DictConfig) -> bool:
+    wanted = trainer.get("accelerator")
+    return wanted in ("gpu", "cuda") or (wanted == "auto" and torch.cuda.is_available())

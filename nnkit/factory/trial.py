@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
@@ -101,7 +102,9 @@ def try_trainer(node: Node) -> list[Problem]:
         arguments |= {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": None}
     with warnings.catch_warnings(), _quiet_lightning():
         warnings.simplefilter("ignore")
-        bare = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
+        bare: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
+        # Whatever has started this process: nnkit itself joins those that train together.
+        bare["plugins"] = [LightningEnvironment()]
         return construct(replace(node, arguments=arguments), **bare, enable_progress_bar=False)[1]
 
 

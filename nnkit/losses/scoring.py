@@ -1,6 +1,7 @@
 """How metrics use a loss: without what only helps training, and as a sum that does not depend on the batches."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -52,6 +53,40 @@ def total_weight(loss: nn.Module, target: Tensor) -> Tensor:
         weight: Tensor = own(target)
         return weight
     return number_of(target)
+
+
+def weights_of(loss: nn.Module, batches: Sequence[Sequence[Tensor] | None], count: int) -> list[list[float]]:
+    """Return what each mean in the loss of each batch divides by.
+
+    Args:
+        loss: The training loss.
+        batches: The targets of each mean; None for a batch that counts for nothing.
+        count: How many means there are.
+    """
+    nothing = [0.0] * count
+    return [
+        nothing if targets is None else [float(total_weight(loss, target)) for target in targets]
+        for targets in batches
+    ]
+
+
+def shares_of(
+    loss: nn.Module, weights: Sequence[float], divisors: Sequence[float] | None, times: int
+) -> list[float] | None:
+    """Return what each mean in the loss of a batch is multiplied by, so that means of several batches add up to one.
+
+    Args:
+        loss: The training loss.
+        weights: What each mean of the batch divides by.
+        divisors: What the means over all batches divide by; None where that is not known, and each batch counts alike.
+        times: How many losses the mean is taken of afterwards: by Lightning over batches, by DDP over processes.
+    """
+    if getattr(loss, "reduction", "mean") == "sum":
+        # Sums just add up.
+        return [float(times) if weight else 0.0 for weight in weights]
+    if divisors is None:
+        return None
+    return [times * own / whole if whole else 1.0 for own, whole in zip(weights, divisors, strict=True)]
 
 
 def number_of(target: Tensor) -> Tensor:

@@ -16,13 +16,15 @@ from nnkit.callbacks.checkpoint import Checkpointing
 from nnkit.callbacks.progress import Progress
 from nnkit.callbacks.record import Record, cut_after, plain_metrics
 from nnkit.callbacks.signals import Interrupted, StopSignal, leave_if_stopped
-from nnkit.callbacks.state import Origin, SaveState
+from nnkit.callbacks.state import Origin, SaveState, share_of
 from nnkit.callbacks.stopping import Ending
 from nnkit.checkpoint.formats import KEY
 from nnkit.checkpoint.manifest import Manifest
 from nnkit.checkpoint.plugin import StoreIO, position
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.data.locating import fingerprint_of, refuse_missing
+from nnkit.distributed import collectives
+from nnkit.distributed.group import group, together
 from nnkit.files import atomic
 from nnkit.files.layout import LOG, PROFILE, TESTS, TIMING
 from nnkit.files.paths import expand
@@ -75,36 +77,31 @@ def fit(
         EnvironmentFault: If something cannot be read or written, or a worker process died.
     """
     config, store, start = session.config, CheckpointStore(run.checkpoints), time.perf_counter()
+    _call_the_others(session, run, checkpoint)
     atomic.remove_temporaries(run.path)
     store.prepare()
     with ExitStack() as stack:
         stack.enter_context(signals.noted())
         stack.enter_context(logs.to_file(run.path / LOG))
         step = -1 if checkpoint is None else checkpoint[0].step
-        record, stopped = Record(run.path), False
+        record = Record(run.path)
         if checkpoint is None:
             record.cut_back(0)
         else:
-            state = checkpoint[1]
-            record.cut_back(state[KEY]["num_lines"], step)
-            stopped = state[KEY]["stopped"]
-            session.data.resume_at(*position(state))
-        session.data.repeats_epoch = bool(config.trainer.get("overfit_batches"))
+            record.cut_back(checkpoint[1][KEY]["num_lines"], step)
         cut_after(run.path / TIMING, step)
         loggers = make_loggers(session, run.path, step, record)
         for logger in loggers:
             stack.callback(logger.close)
-        io = StoreIO(store, partial(flush, loggers), checkpoint)
+        io = StoreIO(store, partial(flush, loggers), own_share(checkpoint))
         stack.callback(io.teardown)
         chosen = [one for one in build_all("callbacks", config) if show or not isinstance(one, Progress)]
-        ending = Ending(config.trainer.max_steps, stopped)
-        callbacks = [SaveState(_origin(session), record), record, *chosen, ending, StopSignal(), *extra]
-        validates = len(session.data.split("val")) > 0
-        trainer = make_trainer(config, run.path, callbacks, loggers, io=io, validates=validates)
-        path = None if checkpoint is None else str(store.directory / checkpoint[0].name)
+        trainer = trainer_of(
+            session, run, record, chosen=[*chosen, *extra], loggers=loggers, io=io, checkpoint=checkpoint
+        )
         try:
-            with explained():
-                trainer.fit(session.task, datamodule=session.data, ckpt_path=path, weights_only=True)
+            with together(group()), explained():
+                run_trainer(session, trainer, store, checkpoint)
                 io.flush()
                 _prune(trainer, store)
                 _keep_profile(trainer, run, show)
@@ -123,6 +120,59 @@ def fit(
                     status=status, end=now(), step=trainer.global_step, error=str(error).split("\n")[0]
                 )
             raise
+
+
+def _call_the_others(session: Session, run: Run, checkpoint: Loaded | None) -> None:
+    """Tell the processes that wait for it what is trained; they read it from here and from the run directory."""
+    if (found := group()) is not None:
+        found.channel.before_leaving = lambda text: run.update(
+            status="failed", end=now(), error=text.split("\n")[0]
+        )
+        found.channel.send(
+            run=str(run.path),
+            config=configs.to_yaml(session.config),
+            choices=dict(session.choices),
+            preprocessing=session.data.preprocessing,
+            repeats=session.data.repeats_epoch,
+            checkpoint=None if checkpoint is None else [checkpoint[0].name, checkpoint[0].sha256],
+            stopped=checkpoint is not None and checkpoint[1][KEY]["stopped"],
+        )
+
+
+def own_share(checkpoint: Loaded | None) -> Loaded | None:
+    """Return a checkpoint with what is this process's own in it."""
+    return checkpoint and (checkpoint[0], share_of(checkpoint[1], collectives.rank(), collectives.size()))
+
+
+def trainer_of(
+    session: Session,
+    run: Run,
+    record: Record,
+    *,
+    chosen: Sequence[Callback],
+    loggers: Sequence[Any],
+    io: StoreIO,
+    checkpoint: Loaded | None,
+) -> Trainer:
+    """Return the trainer of a run, its data put where they go on."""
+    config, data = session.config, session.data
+    stopped = False
+    if checkpoint is not None:
+        stopped = checkpoint[1][KEY]["stopped"]
+        data.resume_at(*position(checkpoint[1]))
+    data.repeats_epoch = bool(config.trainer.get("overfit_batches"))
+    ending = Ending(config.trainer.max_steps, stopped)
+    callbacks = [SaveState(_origin(session), record), record, *chosen, ending, StopSignal()]
+    validates = len(data.split("val")) > 0
+    return make_trainer(config, run.path, callbacks, list(loggers), data=data, io=io, validates=validates)
+
+
+def run_trainer(
+    session: Session, trainer: Trainer, store: CheckpointStore, checkpoint: Loaded | None
+) -> None:
+    """Train, from a checkpoint if there is one."""
+    path = None if checkpoint is None else str(store.directory / checkpoint[0].name)
+    trainer.fit(session.task, datamodule=session.data, ckpt_path=path, weights_only=True)
 
 
 def _keep_profile(trainer: Trainer, run: Run, show: bool) -> None:
@@ -148,6 +198,7 @@ def _origin(session: Session) -> Origin:
         choices=session.choices,
         preprocessing_sha256=atomic.sha256(atomic.canonical(session.data.preprocessing)),
         data_fingerprint=session.data.preprocessing.get("fingerprint"),
+        seed=session.config.seed,
     )
 
 
@@ -156,10 +207,12 @@ def _finish(
 ) -> Result:
     leave_if_stopped()
     best, store = None, CheckpointStore(run.checkpoints)
-    if store.holds_any():
-        best, state = store.load("best")
-        session.task.load_state_dict(state["state_dict"])
-    metrics = evaluate(session, run.path, [StopSignal()])
+    with together(group()):
+        if store.holds_any():
+            best, state = store.load("best")
+            # Where several processes test, those of the first are everybody's.
+            session.task.load_state_dict(state["state_dict"])
+        metrics = evaluate(session, run.path, [StopSignal()])
     record.write(trainer, "test", metrics)
     if best is not None and best.monitor is not None and best.score is not None:
         metrics = {**metrics, best.monitor: best.score}
@@ -199,7 +252,7 @@ def evaluate(session: Session, directory: Path, callbacks: Sequence[Callback] = 
     """
     if session.data.tested_on is None and len(session.data.split("test")) == 0:
         return {}
-    trainer = make_trainer(session.config, directory, list(callbacks), [])
+    trainer = make_trainer(session.config, directory, list(callbacks), [], data=session.data)
     with explained():
         trainer.test(session.task, datamodule=session.data, verbose=False)
     return plain_metrics(trainer)

@@ -15,12 +15,15 @@ from nnkit.checkpoint.formats import KEY
 from nnkit.checkpoint.plugin import reopen_epoch
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.config import Change, Composition
+from nnkit.distributed import collectives
+from nnkit.distributed.group import together
 from nnkit.errors import ConfigError, UserError
 from nnkit.files import atomic
 from nnkit.files.layout import CONFIG
 from nnkit.machine import signals
 from nnkit.runs import preflight
 from nnkit.runs.fit import Loaded, Result, fit
+from nnkit.runs.following import follow, in_processes, launched
 from nnkit.runs.run import Run, cpu_capability, find_run, now, start_record, versions
 from nnkit.runs.transfer import take_again
 from nnkit.ui import report
@@ -59,9 +62,12 @@ def resume(
         UserError: If there is no such run, it is finished, or another process trains it.
         EnvironmentFault: If it has checkpoints and none is valid.
     """
-    run = find_run(spec, Path(output_dir))
-    with run.locked():
-        return resume_held(run, words, allowed, show)
+    if (found := launched()) is not None and not found.leads:
+        return follow(found)
+    with together(found):
+        run = find_run(spec, Path(output_dir))
+        with run.locked():
+            return resume_held(run, words, allowed, show)
 
 
 def resume_held(
@@ -95,6 +101,22 @@ def resume_held(
     if problems:
         raise ConfigError([replace(problem, where=problem.where or "config.yaml") for problem in problems])
     newest = _lengthen(run, config, record, newest, changes)
+    return in_processes(
+        config, lambda: _go_on(run, composition, newest, changes, allowed=allowed, show=show, extra=extra)
+    )
+
+
+def _go_on(
+    run: Run,
+    composition: Composition,
+    newest: Loaded | None,
+    changes: Sequence[Change],
+    *,
+    allowed: Collection[str],
+    show: bool,
+    extra: Sequence[Callback],
+) -> Result:
+    config, record = composition.config, run.record()
     session = preflight.preflight_again(composition, run)
     if newest is not None:
         _check_weights(run, session, newest)
@@ -115,6 +137,7 @@ def resume_held(
             status="running",
             pid=entry["pid"],
             versions=entry["versions"],
+            processes=collectives.size(),
             cpu_capability=entry["cpu_capability"],
             end=None,
             error=None,
@@ -213,6 +236,12 @@ def _say(
         lines = [f"{where} holds no checkpoint: starting at step 0"]
     else:
         lines = [f"{where}: going on from {newest[0].name}, step {newest[0].step}"]
+        processes = len(newest[1][KEY].get("ranks") or [None])
+        if processes != collectives.size():
+            lines.append(
+                f"    exact: no, {processes} -> {collectives.size()} processes: losses agree to rounding, "
+                "dropout draws anew"
+            )
     lines += [f"    {one}" for one in changes]
     before, present = record.get("versions") or {}, versions()
     other = [

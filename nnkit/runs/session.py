@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as lightning
 import torch
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
+from lightning.pytorch.strategies import Strategy
 from typing_extensions import override
 
 from nnkit import config as configs
 from nnkit.checkpoint.plugin import StoreIO
 from nnkit.data.base import DataModule, Preprocessing
 from nnkit.data.locating import look_in
+from nnkit.distributed.group import group
+from nnkit.distributed.lightning import Joined, data_parallel
 from nnkit.errors import ConfigError, Problem
 from nnkit.factory import build, build_network, loss_target
 from nnkit.factory.class_weights import with_class_weights
@@ -160,6 +163,7 @@ def make_trainer(
     callbacks: list[Callback],
     loggers: list[Any],
     *,
+    data: DataModule,
     io: StoreIO | None = None,
     validates: bool = True,
 ) -> Trainer:
@@ -170,6 +174,7 @@ def make_trainer(
         directory: The run directory.
         callbacks: In the order in which they are called.
         loggers: Lightning loggers.
+        data: The data; several processes limit what they evaluate there, as each has its share of every batch.
         io: What writes checkpoints; None for a trainer that only tests.
         validates: Whether there is a validation split.
     """
@@ -178,9 +183,23 @@ def make_trainer(
     # `nnkit.callbacks.stopping` ends the run there: Lightning, told of it, resumes an epoch that is over.
     node.max_steps = -1
     plugins: list[Any] = [] if io is None else [io]
-    if SLURMEnvironment.detect():
-        # Lightning would write a checkpoint of its own and queue the job again; `auto_resume` does that exactly.
-        plugins.append(SLURMEnvironment(auto_requeue=False))
+    strategy: Strategy | str = "auto"
+    found = group()
+    if found is not None:
+        plugins.append(Joined(found.world))
+        node.num_nodes, strategy = found.world.num_nodes, data_parallel()
+        if not _is_list(node.devices):
+            node.devices = found.world.local_size
+        for name in ("val", "test"):
+            data.limits[name] = node[f"limit_{name}_batches"]
+            if data.limits[name]:
+                node[f"limit_{name}_batches"] = 1.0
+    else:
+        # Whatever has started this process, as SLURM, whose signals Lightning would answer in ways of its own.
+        plugins.append(LightningEnvironment())
+        # A run of several processes that one process tests, or goes on with.
+        node.num_nodes, node.devices = 1, alone(node)
+    configs.remove(node, "strategy")
     if not validates:
         node.limit_val_batches = 0
     if node.get("overfit_batches"):
@@ -193,6 +212,7 @@ def make_trainer(
     trainer: Trainer = build(
         node,
         "trainer",
+        strategy=strategy,
         callbacks=callbacks,
         logger=loggers or False,
         default_root_dir=str(directory),
@@ -209,10 +229,20 @@ def make_trainer(
     return trainer
 
 
-def build_all(group: str, config: DictConfig, **injected: Any) -> list[Any]:
+def alone(trainer: DictConfig) -> Any:
+    """Return the one device of a process that trains alone: the first of those that are listed."""
+    devices = trainer.devices
+    return [devices[0]] if _is_list(devices) else 1
+
+
+def _is_list(devices: Any) -> bool:
+    return isinstance(devices, Sequence) and not isinstance(devices, str)
+
+
+def build_all(of: str, config: DictConfig, **injected: Any) -> list[Any]:
     """Build every named node of a group of many (callbacks, loggers)."""
-    nodes = config.get(group) or {}
-    return [build(node, group, **injected) for node in nodes.values()]
+    nodes = config.get(of) or {}
+    return [build(node, of, **injected) for node in nodes.values()]
 
 
 # Lines of a report that are printed; the file has all.

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnkit import config as configs
+from nnkit.distributed import collectives
+from nnkit.distributed.group import together
 from nnkit.errors import Problem, UserError
 from nnkit.files import atomic
 from nnkit.files.layout import CONFIG, LOG, PREPROCESSING
 from nnkit.machine import signals
 from nnkit.runs.fit import Result, fit
+from nnkit.runs.following import follow, in_processes, launched
 from nnkit.runs.optimization import resolve_precision
 from nnkit.runs.preflight import preflight, sound
 from nnkit.runs.reopen import open_run
@@ -45,7 +48,14 @@ def train(
         ConfigError: If the config is wrong, with every mistake; nothing is written then.
         NnkitError: For everything else a user can mend.
     """
-    composition = sound(composition, problems)
+    if (found := launched()) is not None and not found.leads:
+        return follow(found)
+    with together(found):
+        composition = sound(composition, problems)
+    return in_processes(composition.config, lambda: _train(composition, show, extra))
+
+
+def _train(composition: Composition, show: bool, extra: Sequence[Callback]) -> Result:
     config = composition.config
     if (earlier := _earlier(config)) is not None:
         return _continue(earlier, composition, show, extra)
@@ -65,6 +75,7 @@ def train(
             overrides=list(composition.overrides),
             seed=config.seed,
             threads=config.trainer.num_threads,
+            processes=collectives.size(),
             precision=resolve_precision(config),
             data_fingerprint=learnt.get("fingerprint"),
             better=dict(session.task.better),

@@ -17,10 +17,11 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nnkit.batches import Batch, first_of
 from nnkit.data.loading import Loader
+from nnkit.distributed import collectives
 from nnkit.errors import UserError
-from nnkit.losses.scoring import Share, total_weight
+from nnkit.losses.scoring import Share, shares_of, weights_of
 from nnkit.network import Network
-from nnkit.tasks.pieces import over_processes, step_names
+from nnkit.tasks.pieces import step_names
 from nnkit.tasks.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ class Task(LightningModule, ABC):
 
     def over_processes(self, sums: Tensor) -> Tensor:
         """Add up sums over all processes that train together and have each seen batches of their own."""
-        return over_processes(sums, self.device)
+        return collectives.summed(sums)
 
     def losses(self, batch: Batch) -> tuple[list[Tensor], Totals]:
         """Return the means that `score` adds up, one for each of `targets`, and the totals as `score` does."""
@@ -238,13 +239,14 @@ class Task(LightningModule, ABC):
         return [batch.target]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Find the share of a batch in its accumulation window, which is read ahead for it.
+        """Find the share of a batch in what the step's means are taken over: its window's and all processes' batches.
 
-        Hugging Face's Trainer counts a window's tokens before its first batch in the same way.
+        The window is read ahead for it; Hugging Face's Trainer counts a window's tokens before its first batch in the
+        same way. DDP takes the mean of the processes' gradients, so each share is multiplied by their number.
         """
-        every = self.trainer.accumulate_grad_batches
+        every, processes = self.trainer.accumulate_grad_batches, collectives.size()
         self._shares = None
-        if every == 1:
+        if every == processes == 1:
             self.divisors = None
             return
         loader = self.trainer.train_dataloader
@@ -252,29 +254,22 @@ class Task(LightningModule, ABC):
         begins = batch_idx % every == 0
         # The last window of an epoch may be shorter.
         count = int(min(every, self.trainer.num_training_batches - batch_idx)) if begins else 1
-        weights = [
-            [float(total_weight(self.loss, target)) for target in self.targets(one)]
-            for one in loader.peek(count)
-        ]
+        targets = [self.targets(one) if len(one.indices) else None for one in loader.peek(count)]
+        weights = weights_of(self.loss, targets, len(self.targets(batch)))
         if begins:
-            self.divisors = [sum(column) for column in zip(*weights, strict=True)]
-        if getattr(self.loss, "reduction", "mean") == "sum":
-            # Lightning divides the loss by the number of batches; sums just add up.
-            self._shares = [float(every)] * len(weights[0])
-            return
-        # A window that an earlier release began, and that is resumed, has none.
-        if self.divisors is not None:
-            pairs = zip(weights[0], self.divisors, strict=True)
-            self._shares = [every * own / whole if whole else 1.0 for own, whole in pairs]
+            sums = [sum(column) for column in zip(*weights, strict=True)]
+            self.divisors = collectives.summed(torch.tensor(sums, dtype=torch.float64)).tolist()
+        self._shares = shares_of(self.loss, weights[0], self.divisors, every * processes)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss and add the batch to the totals."""
         means, totals = self.losses(batch)
         loss = reduce(torch.add, means)
         self.last_loss = loss.detach()
-        with torch.no_grad():
-            rows = [totals[name] for name in self.totals]
-            self.window += torch.stack([torch.stack(row) for row in zip(*rows, strict=True)])
+        if len(batch.indices):
+            with torch.no_grad():
+                rows = [totals[name] for name in self.totals]
+                self.window += torch.stack([torch.stack(row) for row in zip(*rows, strict=True)])
         if self._shares is None:
             return loss
         return reduce(torch.add, [mean * share for mean, share in zip(means, self._shares, strict=True)])
@@ -282,14 +277,14 @@ class Task(LightningModule, ABC):
     def read_window(self) -> dict[str, float]:
         """Return the means since the last reading and start anew; empty if there was no step."""
         self.epoch_totals += self.window
-        means = self._means(self.window)
+        means = self._means(self.over_processes(self.window))
         self.window.zero_()
         return means
 
     def read_epoch(self) -> dict[str, float]:
         """Return the means over the epoch so far and start anew."""
         self.epoch_totals += self.window
-        self.epoch_means = means = self._means(self.epoch_totals)
+        self.epoch_means = means = self._means(self.over_processes(self.epoch_totals))
         self.window.zero_()
         self.epoch_totals.zero_()
         return means
@@ -307,6 +302,10 @@ class Task(LightningModule, ABC):
         """Add a validation batch to the metrics."""
         self.evaluate(batch)
         self._measure(batch)
+
+    def on_validation_epoch_start(self) -> None:
+        """Evaluate with the buffers of the first process, such as the statistics of batch norm."""
+        collectives.from_first(self.network.buffers())
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics once, and let a plateau schedule follow the monitored one."""

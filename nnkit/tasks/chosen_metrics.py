@@ -2,12 +2,11 @@
 
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.utilities.distributed import gather_all_tensors
 
 from nnkit.tasks.pieces import nothing
 
@@ -31,8 +30,6 @@ class ChosenMetric:
 
     def __init__(self, metric: Metric, over: Over | None = None, num_classes: int = 0) -> None:
         self.metric = metric
-        # What torchmetrics collects from other processes must lie where these can be reached.
-        metric.dist_sync_fn = _gathered
         if hasattr(metric, "validate_args"):
             # The samples are examined when the data are prepared.
             metric.validate_args = False
@@ -79,10 +76,3 @@ def _seen(prediction: Tensor, target: Tensor) -> Tensor:
     else:
         counts = [part.sum(0) for part in (target > 0, prediction >= 0.5)]
     return torch.stack([*counts, torch.full_like(counts[0], len(target))]).double()
-
-
-def _gathered(value: Tensor, group: Any = None) -> list[Tensor]:
-    """Return a tensor of each process; NCCL reaches what lies on GPUs only."""
-    on_gpu = distributed.get_backend() == "nccl"
-    moved = value.to("cuda") if on_gpu else value
-    return [part.to(value.device) for part in gather_all_tensors(moved, group)]

@@ -27,21 +27,6 @@ def on_cpu(values: Sequence[Tensor]) -> Tensor:
     return torch.stack([value.detach().float() for value in values]).cpu().double()
 
 
-def over_processes(sums: Tensor, device: torch.device) -> Tensor:
-    """Add up sums over all processes that train together and have each seen batches of their own.
-
-    Args:
-        sums: Sums of this process.
-        device: Where the network is.
-    """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        # NCCL adds up what lies on GPUs only.
-        summed = sums.to(device)
-        torch.distributed.all_reduce(summed)
-        return summed.to(sums.device)
-    return sums
-
-
 def step_names(inputs: Tensor, length: int, data: Any, *, target: bool = False) -> list[str]:
     """Return the texts of tokens (1, length), or the numbers of steps that are no tokens: patches, windows."""
     if inputs.ndim != 2 or inputs.is_floating_point() or inputs.shape[1] != length or data is None:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from nnkit.distributed import collectives
 from nnkit.tasks.writing import Tokens, Vocabulary, Writing
 
 
@@ -43,10 +44,7 @@ class Translation(Writing):
 
     def _all_texts(self) -> tuple[list[str], list[list[str]]]:
         """Return answers and references of all processes that train together."""
-        if not torch.distributed.is_available() or not torch.distributed.is_initialized():
-            return self._answers, self._references
-        parts: list[Any] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(parts, (self._answers, self._references))
+        parts = collectives.gathered_by_all((self._answers, self._references))
         answers, references = zip(*parts, strict=True)
         return list(chain(*answers)), list(chain(*references))
 

@@ -24,6 +24,8 @@ _NOT_HERE = (
     "Starting from v1.9.0, `tensorboardX` has been removed",
     # A scaler that skips the first step looks like that; the schedule itself is right.
     "Detected call of `lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`",
+    # The task adds its metrics up over the processes before it logs them.
+    "when logging on epoch level in distributed setting",
     "`isinstance.treespec, LeafSpec.` is deprecated",
 )
 
@@ -103,6 +105,21 @@ def write(path: Path, records: Iterable[logging.LogRecord]) -> None:
     for record in records:
         handler.handle(record)
     handler.close()
+
+
+@contextmanager
+def off_the_terminal() -> Iterator[None]:
+    """Say nothing on the terminal: another process of the run says it."""
+    logger = logging.getLogger("nnkit")
+    handlers = [one for one in logger.handlers if isinstance(one, logging.StreamHandler)]
+    levels = [handler.level for handler in handlers]
+    for handler in handlers:
+        handler.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for handler, level in zip(handlers, levels, strict=True):
+            handler.setLevel(level)
 
 
 @contextmanager

@@ -54,11 +54,38 @@ def test_the_epoch_is_read_when_the_first_batch_is_drawn():
     assert next(iterator).epoch == 3
 
 
-@pytest.mark.parametrize("size", [100, 101, 103])
-def test_processes_share_a_split(size):
-    parts = [order(BatchSampler(size, 8, seed=1, rank=rank, world_size=4)) for rank in range(4)]
-    assert len({len(part) for part in parts}) == 1
-    assert set(torch.cat(parts).tolist()) == set(range(size))
+def shares(world_size, **options):
+    samplers = [BatchSampler(**options, rank=rank, world_size=world_size) for rank in range(world_size)]
+    return samplers, [list(sampler) for sampler in samplers]
+
+
+@pytest.mark.parametrize("size", [96, 97, 101])
+@pytest.mark.parametrize("world_size", [2, 3, 5])
+def test_processes_share_the_batches_that_one_would_have(size, world_size):
+    whole = [set(draw.indices.tolist()) for draw in BatchSampler(size, 8, seed=1)]
+    samplers, parts = shares(world_size, num_samples=size, batch_size=8, seed=1)
+    assert {len(sampler) for sampler in samplers} == {len(part) for part in parts} == {len(whole)}
+    for batch, draws in zip(whole, zip(*parts, strict=True), strict=True):
+        own = [draw.indices.tolist() for draw in draws if not draw.is_placeholder]
+        assert sorted(row for rows in own for row in rows) == sorted(batch)
+        assert max(map(len, own)) - min(map(len, own)) <= 1
+        # Every process takes every step.
+        assert all(len(draw.indices) == 1 for draw in draws if draw.is_placeholder)
+        assert len(own) == min(len(batch), world_size)
+
+
+@pytest.mark.parametrize("limit", [None, 3, 0.5])
+@pytest.mark.parametrize("size", [96, 97, 3])
+def test_processes_evaluate_each_sample_once(size, limit):
+    samplers, parts = shares(5, num_samples=size, batch_size=8)
+    for sampler in samplers:
+        sampler.limit = limit
+    parts = [list(sampler) for sampler in samplers]
+    assert [len(sampler) for sampler in samplers] == [len(part) for part in parts]
+    seen = [row for part in parts for draw in part for row in draw.indices.tolist()]
+    batches = -(-size // 8)
+    taken = {None: batches, 3: min(3, batches), 0.5: int(batches * 0.5)}[limit]
+    assert sorted(seen) == list(range(min(size, taken * 8)))
 
 
 def test_without_a_seed_the_order_is_kept_and_no_epoch_is_given():

@@ -1,6 +1,7 @@
 """`nnkit resume RUN|SWEEP [KEY=VALUE ...]`: continue a run, or a whole sweep, in its own directory, exactly."""
 
 from nnkit.cli.parser import Given
+from nnkit.cli.processes import in_processes
 from nnkit.cli.verbs import OUTPUT_DIR, RUN, Argument, Option, Verb
 from nnkit.errors import UserError
 
@@ -37,7 +38,7 @@ VERB = Verb(
 
 def run(given: Given) -> int:
     """Resume a run or a sweep, or prove that resuming a run is exact."""
-    from nnkit.sweep.directory import find_run_near, find_sweep
+    from nnkit.sweep.directory import find_sweep
 
     found = find_sweep(given.run, given.output_dir)
     if given.verify:
@@ -60,8 +61,12 @@ def run(given: Given) -> int:
         return resume_sweep(found, given.overrides, given.retry_failed)
     if given.retry_failed:
         raise UserError(f"--retry-failed belongs to a sweep, and {given.run} is none")
+    return in_processes(lambda: _resume(given))
+
+
+def _resume(given: Given) -> None:
     from nnkit.runs.resuming import resume
+    from nnkit.sweep.directory import find_run_near
 
     begun = find_run_near(given.run, given.output_dir)
     resume(str(begun.path), given.output_dir, given.overrides, given.allow)
-    return 0

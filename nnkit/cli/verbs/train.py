@@ -5,6 +5,7 @@ import sys
 
 from nnkit import config as configs
 from nnkit.cli.parser import Given
+from nnkit.cli.processes import in_processes
 from nnkit.cli.verbs import CONFIG_DIR, FORMS, OVERRIDES, Option, Verb
 from nnkit.errors import ConfigError, UserError
 
@@ -67,16 +68,20 @@ def run(given: Given) -> int:
         from nnkit.sweep.hydra_app import show
 
         return show(hydra, given.overrides, given.config_dir)
-    composition, problems = configs.examine(given.overrides, given.config_dir)
     if given.cfg:
+        composition, problems = configs.examine(given.overrides, given.config_dir)
         if problems or composition is None:
             raise ConfigError(problems)
         sys.stdout.write(configs.to_yaml(composition.config, resolve=given.resolve))
         return 0
+    return in_processes(lambda: _train(given))
+
+
+def _train(given: Given) -> None:
+    composition, problems = configs.examine(given.overrides, given.config_dir)
     from nnkit.runs.training import train
 
     train(composition, problems)
-    return 0
 
 
 def _for_hydra(given: Given) -> list[str]:

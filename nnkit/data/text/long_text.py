@@ -216,7 +216,7 @@ class LongText(CorpusData):
 
 @dataclass(kw_only=True, eq=False)
 class TextFile(NamedText, LongText):
-    """A text in files that a user names, each of which begins on a line of its own."""
+    """A text in files that a user names; each begins on a line of its own."""
 
 
 @dataclass(frozen=True)

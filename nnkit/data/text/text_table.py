@@ -172,7 +172,7 @@ class TextTable(TextOptions, LabelledTexts):
 
 
 def _separator_of(labels: Sequence[str | None]) -> str:
-    """Return what cuts cells into labels, some of which are in several cells; "" where each cell is one label."""
+    """Return what cuts cells into labels that several cells share; "" where each cell is one label."""
     different = dict.fromkeys(label for label in labels if label)
     for separator in SEPARATORS:
         parts = [part for cell in different for part in labels_in(cell, separator)]

@@ -1,0 +1,65 @@
+"""What processes that train together tell each other inside a training loop; alone, each function is its identity."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+
+def is_together() -> bool:
+    """Return whether several processes have joined, this one among them."""
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def rank() -> int:
+    """Return the number of this process, from 0."""
+    return distributed.get_rank() if is_together() else 0
+
+
+def size() -> int:
+    """Return how many processes train together."""
+    return distributed.get_world_size() if is_together() else 1
+
+
+def summed(sums: Tensor) -> Tensor:
+    """Return sums added up over all processes; those of this one are not changed."""
+    if not is_together():
+        return sums
+    total = sums.detach().clone()
+    distributed.all_reduce(total)
+    return total
+
+
+def most(*values: int) -> list[int]:
+    """Return the largest of each value over all processes: a flag that one of them has set is set for all."""
+    if not is_together():
+        return list(values)
+    flags = torch.tensor(values, dtype=torch.int64)
+    distributed.all_reduce(flags, op=distributed.ReduceOp.MAX)
+    return [int(flag) for flag in flags]
+
+
+def gathered(value: Any) -> list[Any] | None:
+    """Return a value of each process, in the order of their numbers, to the first of them; None to the others."""
+    if not is_together():
+        return [value]
+    values: list[Any] | None = [None] * size() if rank() == 0 else None
+    distributed.gather_object(value, values)
+    return values
+
+
+def gathered_by_all(value: Any) -> list[Any]:
+    """Return a value of each process, in the order of their numbers, to all of them."""
+    if not is_together():
+        return [value]
+    values: list[Any] = [None] * size()
+    distributed.all_gather_object(values, value)
+    return values
+
+
+def from_first(tensors: Iterable[Tensor]) -> None:
+    """Overwrite tensors with those of the first process."""
+    if is_together():
+        for tensor in tensors:
+            distributed.broadcast(tensor.detach(), 0)

@@ -1,0 +1,265 @@
+"""Join the processes that train one model together, start them where nothing else has, and leave together."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import IO, Any
+
+import torch
+from torch import distributed
+from torch._C._distributed_c10d import TCPStore
+
+from nnkit.distributed.channel import GRACE, Channel, PeerEnded, answer, call, listen
+from nnkit.distributed.world import STARTED, World
+from nnkit.errors import EnvironmentFault, NnkitError
+from nnkit.machine import signals
+
+# Seconds in which all processes must have come.
+JOINING = 300
+# Seconds that a collective may take: one process may draw, save or validate while the others wait.
+COLLECTIVE = 1800
+_LOOPBACK = "127.0.0.1"
+# Seconds in which a broken collective's reason has come over the channel.
+_REASON = 3.0
+_SAID = 2000
+
+
+class Group:
+    """The processes that train together.
+
+    Args:
+        world: The place of this one.
+        channel: Its lines to the others.
+        children: Those that this one has started.
+    """
+
+    def __init__(self, world: World, channel: Channel, children: _Children | None = None) -> None:
+        self.world = world
+        self.channel = channel
+        self._children = children
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process decides, writes and prints."""
+        return self.world.rank == 0
+
+    def failed(self, error: BaseException) -> NnkitError | None:
+        """Tell the others that this process ends, and return what is raised instead if one of them is the reason.
+
+        Args:
+            error: What ends this one.
+        """
+        own: NnkitError | None = None
+        if isinstance(error, PeerEnded):
+            own, code = error, error.exit_code
+        else:
+            # Sentences of our own come from here; anything else may be a collective that a peer has left.
+            known = isinstance(error, NnkitError | KeyboardInterrupt | SystemExit | signals.Stopped)
+            ended = None if known else self.channel.ended(_REASON)
+            if ended is None and not known and _is_broken(error):
+                text = f"another process of the run does not answer: {str(error).splitlines()[0][:200]}"
+                own = PeerEnded(f"{text}\n    the last checkpoint stands: try again with nnkit resume")
+            else:
+                own = None if ended is None else ended.error()
+            code = getattr(error if own is None else own, "exit_code", 1)
+            if isinstance(error, signals.Stopped):
+                code = 128 + error.number
+        self.channel.fail(str(own or error) or type(error).__name__, code)
+        return own
+
+    def close(self) -> None:
+        """End well: tell the others, and wait for those that this process has started."""
+        global _group
+        self.channel.close()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+        if self._children is not None:
+            self._children.end()
+        _group = None
+
+
+_group: Group | None = None
+
+
+def group() -> Group | None:
+    """Return the processes that have joined; None if this one trains alone."""
+    return _group
+
+
+def join(world: World) -> Group:
+    """Join the processes that torchrun, SLURM or nnkit has started; once in a process.
+
+    Args:
+        world: The place of this process.
+
+    Raises:
+        EnvironmentFault: If they do not all come.
+    """
+    global _group
+    if _group is None:
+        store = None
+        if world.launcher != "torchrun":
+            # torchrun has made one, and made it known.
+            leads = world.rank == 0
+            store = TCPStore(world.address, world.port, world.size, leads, timedelta(seconds=JOINING))
+            store.set(_here(world.rank), "1")
+        _group = Group(world, _meet(world, store))
+        if world.launcher != "nnkit":
+            atexit.register(_at_exit)
+    return _group
+
+
+def _here(rank: int) -> str:
+    """Return the key of the store that says that a process has begun."""
+    return f"here/{rank}"
+
+
+def _at_exit() -> None:
+    if _group is not None:
+        _group.close()
+
+
+def _meet(world: World, store: TCPStore | None) -> Channel:
+    """Make the process group, then the channel."""
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    known: dict[str, Any] = {"rank": world.rank, "world_size": world.size}
+    try:
+        distributed.init_process_group(
+            backend, store=store, timeout=timedelta(seconds=JOINING), **(known if store is not None else {})
+        )
+        distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=COLLECTIVE))
+        if world.rank == 0:
+            server = listen(_LOOPBACK if world.local_size == world.size else "")
+            token = secrets.token_hex(16)
+            distributed.broadcast_object_list([server.getsockname()[1], token], 0)
+            return answer(server, token, world.size - 1)
+        place: list[Any] = [None, None]
+        distributed.broadcast_object_list(place, 0)
+        address = _LOOPBACK if world.local_size == world.size else world.address
+        return call(address, place[0], place[1], world.rank)
+    except (RuntimeError, OSError) as error:
+        text = f"the {world.size} processes of the run have not met at {world.address}:{world.port}"
+        raise EnvironmentFault(f"{text}: {str(error).splitlines()[0][:200]}") from error
+
+
+class _Children:
+    """Processes that this one has started.
+
+    Args:
+        environments: The variables of each, beside those of this process.
+    """
+
+    def __init__(self, command: list[str], environments: Sequence[Mapping[str, str]]) -> None:
+        self._said: list[IO[bytes]] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
+        # A signal to the whole group, as Ctrl-C on a terminal, reaches them as well: they note it when they have begun.
+        with signals.held_back():
+            for environment in environments:
+                said = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+                self._said.append(said)
+                self._processes.append(
+                    subprocess.Popen(
+                        command,
+                        env={**os.environ, **environment},
+                        stdin=subprocess.DEVNULL,
+                        stdout=said,
+                        stderr=said,
+                    )
+                )
+
+    def check(self) -> None:
+        """Raise if one has ended before it has joined.
+
+        Raises:
+            EnvironmentFault: With the last it said.
+        """
+        for number, (process, said) in enumerate(zip(self._processes, self._said, strict=True), 1):
+            if process.poll() is None:
+                continue
+            said.seek(0)
+            last = said.read()[-_SAID:].decode(errors="replace").strip()
+            self.end(at_once=True)
+            raise EnvironmentFault(
+                f"process {number} of the run ended with exit code {process.returncode} before it had joined"
+                + (f"\n    {last}" if last else "")
+            )
+
+    def end(self, at_once: bool = False) -> None:
+        """Wait for all to end; those that do not are killed."""
+        late = time.monotonic() + (0 if at_once else GRACE)
+        for process in self._processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, late - time.monotonic()))
+            process.kill()
+            process.wait()
+        for said in self._said:
+            said.close()
+
+
+def start(size: int, module: str) -> Group:
+    """Start the others on this machine and join them as the first.
+
+    Args:
+        size: Processes in all.
+        module: What the others run, with `python -m`.
+
+    Raises:
+        EnvironmentFault: If one does not come.
+    """
+    global _group
+    store = TCPStore(_LOOPBACK, 0, size, True, timedelta(seconds=JOINING), wait_for_workers=False)
+    shared = {
+        STARTED: "1",
+        "WORLD_SIZE": str(size),
+        "LOCAL_WORLD_SIZE": str(size),
+        "MASTER_ADDR": _LOOPBACK,
+        "MASTER_PORT": str(store.port),
+        # As for every process that nnkit starts: nothing in the working directory takes the place of a library.
+        "PYTHONSAFEPATH": "1",
+    }
+    numbers = [str(number) for number in range(1, size)]
+    own = [{**shared, "RANK": number, "LOCAL_RANK": number} for number in numbers]
+    children = _Children([sys.executable, "-m", module], own)
+    while not store.check([_here(number) for number in range(1, size)]):
+        children.check()
+        time.sleep(0.02)
+    world = World(0, size, 0, size, 0, _LOOPBACK, store.port, "nnkit")
+    _group = Group(world, _meet(world, store), children)
+    return _group
+
+
+@contextmanager
+def together(found: Group | None) -> Iterator[None]:
+    """Let all processes end where this one does, and say why.
+
+    Args:
+        found: The processes; None if this one trains alone.
+
+    Raises:
+        PeerEnded: Instead of an error that follows from the end of another process.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if found is None:
+            raise
+        own = found.failed(error)
+        if own is None or own is error:
+            raise
+        raise own from error
+
+
+def _is_broken(error: BaseException) -> bool:
+    """Return whether an error comes from a collective."""
+    text = str(error)
+    words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Timed out waiting")
+    return isinstance(error, RuntimeError) and any(word in text for word in words)
