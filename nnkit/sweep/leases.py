@@ -269,7 +269,7 @@ class Leases:
             return BUSY
         watched.seconds += min(now - watched.looked, self.seconds * _LOOK)
         watched.looked = now
-        # Its owner goes by what it was told, should that have been changed since.
+        # Its owner goes by its own words, should the file have been changed since.
         promised = said.get("seconds")
         longest = max(self.seconds, promised) if isinstance(promised, int | float) else self.seconds
         return TAKEN if watched.seconds >= longest else BUSY

@@ -179,7 +179,7 @@ def define(
     jobs = options.launcher.n_jobs
     if jobs is None:
         count = options.sweeper.n_trials if search else sum(1 for _ in grid(space.axes))
-        jobs = max(1, min(_gpus() // gpus if gpus else cores(), count or 1))
+        jobs = max(1, min((_gpus() if gpus else cores()) // _devices_of(config), count or 1))
     if not jobs and config.trainer.num_threads is None:
         text = "is fixed when a sweep begins, and the machines of its workers are not known here"
         raise ConfigError([Problem("trainer.num_threads", text, "trainer.num_threads=4")])
@@ -189,7 +189,7 @@ def define(
         search=search,
         monitor=str(config.monitor),
         mode=mode_of(config),
-        num_threads=config.trainer.num_threads or max(1, cores() // jobs),
+        num_threads=config.trainer.num_threads or max(1, cores() // (jobs * _devices_of(config))),
         launcher=replace(options.launcher, n_jobs=jobs),
         sweeper=options.sweeper,
         config_dir=config_dir,
@@ -202,6 +202,11 @@ def _gpus_of(config: DictConfig) -> int:
     """Return the GPUs of each trial on this machine; 0 where trials use none, or there are none."""
     if str(config.trainer.accelerator) not in ("auto", "gpu", "cuda") or not _gpus():
         return 0
+    return _devices_of(config)
+
+
+def _devices_of(config: DictConfig) -> int:
+    """Return the processes of each trial on one machine."""
     given = config.trainer.devices
     return given if isinstance(given, int) and given > 0 else 1
 

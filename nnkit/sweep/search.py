@@ -280,7 +280,7 @@ class Search:
             raise UserError(
                 f"trial {lost[0]} is not in the study that {self._store.where} holds: was it replaced?"
             )
-        # Those that other processes have ended since are noted before the study is told.
+        # Those that other processes have ended since are noted before the study learns of this one.
         now = self.sweep.entries()
         for setting in self._settings:
             frozen = frozen_trials[setting.told_as]
