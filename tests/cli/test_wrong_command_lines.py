@@ -199,7 +199,10 @@ LINES = [
     ("trainer.gradient_clip_algorithm=foo", ["trainer.gradient_clip_algorithm: ", "'value', 'norm'"]),
     ("trainer.profiler=foo", ["trainer.profiler: ", "simple"]),
     ("trainer.strategy=foo", ["trainer.strategy: ", "ddp"]),
-    ("trainer.strategy=fsdp trainer.accelerator=cpu", ["trainer.strategy: ", "requires a GPU"]),
+    ("trainer.strategy=single trainer.devices=2", ["trainer.strategy: single is one device"]),
+    ("trainer.sync_batchnorm=true trainer.accelerator=cpu", ["trainer.sync_batchnorm: ", "on GPUs only"]),
+    ("trainer.num_nodes=0", ["trainer.num_nodes: must be a count of machines"]),
+    ("trainer.num_nodes=2", ["trainer.num_nodes: 2 machines train together where torchrun"]),
     (
         "trainer.val_check_interval={}",
         ["val_check_interval: must be a share from 0.0 to 1.0 or a count, not {}"],
@@ -210,8 +213,11 @@ LINES = [
     ),
     ("trainer.val_check_interval=00:15:00", ["must be a share from 0.0 to 1.0 or a count, not '00:15:00'"]),
     # more than this machine has
-    ("trainer.devices=300 trainer.accelerator=cpu", ["trainer.devices: 300 processes are more than the"]),
-    ("trainer.devices='300' trainer.accelerator=cpu", ["trainer.devices: 300 processes are more than the"]),
+    ("trainer.devices=300 trainer.accelerator=cpu", ["trainer.devices: 300 processes are too many for the"]),
+    (
+        "trainer.devices='300' trainer.accelerator=cpu",
+        ["trainer.devices: 300 processes are too many for the"],
+    ),
     ("trainer.num_nodes=3", ["trainer.num_nodes: must be 1, as one machine trains a run, not 3"]),
     # numbers that are none
     ("optimizer=sgd optimizer.momentum=nan", ["optimizer.momentum: must be finite, not nan"]),

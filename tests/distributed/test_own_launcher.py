@@ -1,0 +1,69 @@
+"""`trainer.devices=2` without a launcher: nnkit starts the other process, and one goes on where two were stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nnkit.distributed import group
+from nnkit.errors import EnvironmentFault
+
+WORDS = [
+    *["train", "model=gpt", "data=shakespeare", "model.dim=16", "model.num_layers=1", "data.block_size=16"],
+    *["trainer.max_steps=400", "trainer.limit_val_batches=2", "trainer.limit_test_batches=2", "logger=[]"],
+    *["trainer.accelerator=cpu", "trainer.devices=2", "trainer.num_threads=1", "name=x"],
+]
+
+
+def command(*words):
+    return subprocess.Popen(
+        [sys.executable, "-m", "nnkit", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def checkpoints():
+    return list(Path("outputs/x/checkpoints").glob("step-*[0-9].json"))
+
+
+@pytest.mark.slow
+def test_two_processes_are_stopped_and_one_goes_on(cli):
+    begun = command(*WORDS, "callbacks.checkpoint.every_n_steps=5")
+    late = time.monotonic() + 100
+    while not checkpoints() and time.monotonic() < late:
+        time.sleep(0.1)
+    assert json.loads(Path("outputs/x/run.json").read_text())["processes"] == 2
+    # As a terminal does: every process of the group.
+    os.killpg(begun.pid, signal.SIGINT)
+    said = begun.communicate(timeout=60)[0]
+    assert begun.returncode == 130, said
+    assert said.count("stopped by SIGINT") == 1
+    assert "continue with: nnkit resume" in said
+    assert Path("outputs/x/logs/rank-1.log").exists()
+    code, out, err = cli(
+        "resume", "x", "trainer.devices=1", "trainer.max_steps=60", "--allow", "trainer.max_steps"
+    )
+    assert code in (0, 2), err
+    if code == 2:
+        code, out, err = cli("resume", "x", "trainer.devices=1")
+    assert code == 0, err
+    assert "exact: no, 2 -> 1 processes" in out
+    assert cli("test", "x")[0] == 0
+
+
+def test_a_process_that_does_not_come_is_reported_with_what_it_said(tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text("raise ImportError('no such library')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(
+        EnvironmentFault, match=r"(?s)process 1 of the run ended with exit code 1.*no such library"
+    ):
+        group.start(2, "broken")
+    assert group.group() is None

@@ -1,0 +1,138 @@
+"""Where a process stands, as torchrun, SLURM and nnkit tell it; and what does not fit is refused."""
+
+import pytest
+import together
+
+from nnkit.distributed.world import World, first_of, read_world, unfit
+from nnkit.errors import UserError
+
+TORCHRUN = {
+    **{"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "1"},
+    **{"MASTER_ADDR": "node7", "MASTER_PORT": "29500"},
+}
+SLURM = {
+    **{
+        "SLURM_PROCID": "3",
+        "SLURM_NTASKS": "4",
+        "SLURM_LOCALID": "1",
+        "SLURM_NODEID": "1",
+        "SLURM_NNODES": "2",
+    },
+    **{"SLURM_JOB_ID": "2007", "SLURM_JOB_NODELIST": "node[07-08]", "SLURM_JOB_NAME": "train"},
+}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),
+        (TORCHRUN, World(3, 4, 1, 2, 1, "node7", 29500, "torchrun")),
+        ({**TORCHRUN, "NNKIT_STARTED": "1"}, World(3, 4, 1, 2, 1, "node7", 29500, "nnkit")),
+        (SLURM, World(3, 4, 1, 2, 1, "node07", 15007, "SLURM")),
+        ({**SLURM, "MASTER_ADDR": "head", "MASTER_PORT": "9"}, World(3, 4, 1, 2, 1, "head", 9, "SLURM")),
+        # What a batch script or a terminal has in which srun was not typed.
+        ({**SLURM, "SLURM_NTASKS": "1"}, None),
+        ({**SLURM, "SLURM_JOB_NAME": "bash"}, None),
+        # A step of fewer tasks than the job.
+        (
+            {**SLURM, "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1", "SLURM_PROCID": "1"},
+            World(1, 2, 1, 2, 1, "node07", 15007, "SLURM"),
+        ),
+    ],
+)
+def test_a_process_finds_its_place(environment, expected):
+    assert read_world(environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("machines", "first"),
+    [
+        ("localhost", "localhost"),
+        ("node7,node9", "node7"),
+        ("node[07-09,12],other[1-2]", "node07"),
+        ("gpu[3]-ib,gpu4-ib", "gpu3-ib"),
+    ],
+)
+def test_the_first_machine_of_a_list(machines, first):
+    assert first_of(machines) == first
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"MASTER_PORT": "here"}, "MASTER_PORT is 'here', no number"),
+        ({"LOCAL_RANK": None}, "LOCAL_RANK is not set"),
+    ],
+)
+def test_a_variable_that_is_missing_or_wrong_is_named(changes, said):
+    environment = {name: value for name, value in {**TORCHRUN, **changes}.items() if value is not None}
+    with pytest.raises(UserError, match=said):
+        read_world(environment)
+
+
+@pytest.mark.parametrize(
+    ("devices", "nodes", "fits"),
+    [(2, 2, True), ("auto", "auto", True), (-1, 2, True), (2, "auto", True), (1, 1, False), (4, 1, False)],
+)
+def test_a_config_asks_for_the_processes_that_were_started(devices, nodes, fits):
+    text = unfit(read_world(TORCHRUN), devices, nodes)
+    assert (text is None) == fits
+    if not fits:
+        assert "trainer.devices=2 trainer.num_nodes=2, or auto for both" in text
+
+
+def slurm(tasks, nodes):
+    """What srun sets for each task on this machine, which stands for all."""
+
+    def environment(rank, size, port):
+        each = tasks // nodes
+        return {
+            **{"SLURM_PROCID": rank, "SLURM_NTASKS": tasks, "SLURM_LOCALID": rank % each},
+            **{
+                "SLURM_NODEID": rank // each,
+                "SLURM_NNODES": nodes,
+                "SLURM_JOB_ID": 7,
+                "SLURM_JOB_NAME": "train",
+            },
+            **{"SLURM_JOB_NODELIST": "localhost", "MASTER_PORT": port},
+        }
+
+    return environment
+
+
+WORDS = [
+    *["train", "model=mlp", "data=iris", "trainer.max_steps=4", "trainer.accelerator=cpu"],
+    *["trainer.num_threads=1", "logger=[]", "name=run"],
+]
+
+
+@pytest.mark.parametrize(("devices", "nodes"), [(2, 1), (1, 2)])
+def test_the_tasks_of_srun_train_one_run(devices, nodes):
+    words = [*WORDS, f"trainer.devices={devices}", f"trainer.num_nodes={nodes}"]
+    ended = together.run(2, words, environment=slurm(2, nodes))
+    assert [one.code for one in ended] == [0, 0], ended[0].said
+    assert ended[0].said.count("test/loss") == 1
+    assert ended[1].said == ""
+
+
+def test_more_processes_than_the_config_asks_for_are_refused_and_nothing_is_written():
+    ended = together.run(2, WORDS)
+    assert [one.code for one in ended] == [2, 2]
+    assert "torchrun has started 2 processes" in ended[0].said
+    assert "trainer.devices=2" in ended[0].said
+    assert ended[1].said == ""
+    assert not together.Path("outputs").exists()
+
+
+def test_a_mistake_in_the_config_is_said_once():
+    ended = together.run(2, [*WORDS, "trainer.devices=2", "optimizer.lr=fast", "data.batch_siz=3"])
+    assert [one.code for one in ended] == [2, 2]
+    assert ended[0].said.count("optimizer.lr") == 1
+    assert "data.batch_siz" in ended[0].said
+    assert ended[1].said == ""
+
+
+def test_several_machines_need_a_launcher(cli):
+    code, _, err = cli(*WORDS, "trainer.num_nodes=2")
+    assert code == 2
+    assert "trainer.num_nodes: 2 machines train together where torchrun or srun" in err
