@@ -3,6 +3,7 @@
 python benchmarks/kill_loop.py --kills 200 --pairings 25
 python benchmarks/kill_loop.py --kills 200 --pairings 0
 python benchmarks/kill_loop.py --kills 50 --config "model=mlp data=digits data.max_epochs=8"
+python benchmarks/kill_loop.py --kills 100 --pairings 0 --processes 2
 python benchmarks/kill_loop.py --kills 200 --lightning
 
 Random pairings of a model with data it takes are trained, with workers, accumulation, EMA, Muon, bfloat16 and schedules
@@ -11,8 +12,10 @@ drawn for each (`pairings.py`); with --pairings 0 the four configs that stand be
 Every attempt is a process of its own that gets a real SIGKILL at an instant drawn evenly from what it is expected to
 take; a run is resumed until it ends. A mismatch is a run whose last or best checkpoint (weights, optimizer, schedulers,
 generators, counters, callbacks), metrics.jsonl or test metrics differ from those of the run that was never killed, in
-one bit of one number. An unreadable state is an attempt that does not go on from what a kill has left. With --lightning
-the same networks and data train on plain Lightning, as its documentation saves and resumes; only weights are compared.
+one bit of one number. An unreadable state is an attempt that does not go on from what a kill has left. With
+--processes 2 two processes train each run, and one of them, drawn anew for each attempt, is killed; the other must
+leave by itself. With --lightning the same networks and data train on plain Lightning, as its documentation saves and
+resumes; only weights are compared.
 Exit status 1 if nnkit has a mismatch or an unreadable state.
 """
 
@@ -25,6 +28,7 @@ import sys
 import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -84,7 +88,7 @@ def main() -> int:
     arguments = parse()
     # A plain kill of this process ends its children and its folder, too.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    kind = LightningRun if arguments.lightning else NnkitRun
+    kind = LightningRun if arguments.lightning else partial(NnkitRun, processes=arguments.processes)
     print(f"seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="kill-loop-") as directory:
         # The files of random pairings are written here.
@@ -128,6 +132,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--pairings", type=int, default=25, help="random pairings; 0: four fixed configs")
     parser.add_argument("--jobs", type=int, default=1, help="configs at a time")
+    parser.add_argument("--processes", type=int, default=1, help="that train each run together")
     parser.add_argument("--lightning", action="store_true", help="plain Lightning instead of nnkit")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the instants")
     return parser.parse_args()

@@ -21,6 +21,8 @@ PRELOADED = [
     "nnkit.runs.resuming",
     "nnkit.runs.training",
     "nnkit.runs.fit",
+    "nnkit.runs.following",
+    "nnkit.distributed.lightning",
     "nnkit.tasks.classification",
     "nnkit.data.datasets.digits",
     "nnkit.heads.linear",
