@@ -145,6 +145,8 @@ def _tried(node: Node, kind: str, num_outputs: int | None) -> Iterator[Problem]:
             yield from found
             if metric is None or found:
                 return
+            # Other processes of the run take no part in a trial.
+            metric.distributed_available_fn = lambda: False
             metric.update(*_dummies(kind, size))
             value = metric.compute()
     except (ValueError, TypeError, RuntimeError, IndexError, NotImplementedError) as error:
