@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -87,8 +88,16 @@ class NanGuard(Callback):
         self._batches.append(batch)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Keep the loss."""
-        self._losses.append(loss.detach())
+        """Keep the loss; of several processes one that is not finite spoils the gradients of all.
+
+        Its own gradients may be finite. So all see it in the step's gradients, which DDP has made the same.
+        """
+        kept = loss.detach()
+        self._losses.append(kept)
+        if collectives.is_together() and loss.requires_grad:
+            # torch has not typed it.
+            register: Any = loss.register_hook
+            register(lambda gradient: torch.where(kept.isfinite(), gradient, torch.nan))
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
@@ -96,8 +105,11 @@ class NanGuard(Callback):
         """Stop or skip if anything is not finite."""
         self._steps += 1
         self._in_step = False
-        # One process may have a loss that is not finite where no gradient is.
-        if not collectives.most(not torch.isfinite(self._total(trainer, optimizer)))[0]:
+        is_bad = not torch.isfinite(self._total(trainer, optimizer))
+        if _scaler(trainer) is not None or not isinstance(trainer.strategy, DDPStrategy):
+            # What is looked at differs between processes: with a scaler the losses alone.
+            is_bad = bool(collectives.most(is_bad)[0])
+        if not is_bad:
             return
         finding = self._triage(trainer, pl_module)
         if self.policy == "stop":

@@ -1,6 +1,6 @@
 """What processes that train together tell each other inside a training loop; alone, each function is its identity."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -29,6 +29,21 @@ def summed(sums: Tensor) -> Tensor:
     total = sums.detach().clone()
     distributed.all_reduce(total)
     return total
+
+
+def summed_later(sums: Tensor) -> Callable[[], Tensor]:
+    """Begin to add up sums over all processes, and return what waits for it and returns them."""
+    if not is_together():
+        return lambda: sums
+    total = sums.detach().clone()
+    work = distributed.all_reduce(total, async_op=True)
+
+    def wait() -> Tensor:
+        assert work is not None
+        work.wait()
+        return total
+
+    return wait
 
 
 def most(*values: int) -> list[int]:

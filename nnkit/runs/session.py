@@ -223,6 +223,9 @@ def make_trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+    if found is not None:
+        # Lightning asks before every batch whether SIGTERM has reached the first process. `StopSignal` asks for all.
+        trainer.fit_loop.epoch_loop.__dict__["_broadcast_sigterm_tensor"] = lambda: None
     if profiler is not None and io is not None:
         # Lightning sets it from outside the class, where types do not see it.
         trainer.__dict__["profiler"] = make_profiler(str(profiler))

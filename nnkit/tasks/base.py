@@ -101,7 +101,9 @@ class Task(LightningModule, ABC):
         self._told_of_nan = False
         # What the means in the loss of the present accumulation window divide by; None where nothing is accumulated.
         self.divisors: list[float] | None = None
-        self._shares: list[float] | None = None
+        # Waits for them, and what the present batch weighs by itself.
+        self._divisors_later: Callable[[], Tensor] | None = None
+        self._weights: list[float] | None = None
         # Loss of the last training batch, by itself.
         self.last_loss: Tensor | None = None
         # Metrics of the user's choice by name; no modules of the task, as their state is no part of a run's state.
@@ -239,13 +241,13 @@ class Task(LightningModule, ABC):
         return [batch.target]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Find the share of a batch in what the step's means are taken over: its window's and all processes' batches.
+        """Find what a batch weighs in what the step's means are taken over: its window's and all processes' batches.
 
         The window is read ahead for it; Hugging Face's Trainer counts a window's tokens before its first batch in the
         same way. DDP takes the mean of the processes' gradients, so each share is multiplied by their number.
         """
         every, processes = self.trainer.accumulate_grad_batches, collectives.size()
-        self._shares = None
+        self._weights = None
         if every == processes == 1:
             self.divisors = None
             return
@@ -258,8 +260,9 @@ class Task(LightningModule, ABC):
         weights = weights_of(self.loss, targets, len(self.targets(batch)))
         if begins:
             sums = [sum(column) for column in zip(*weights, strict=True)]
-            self.divisors = collectives.summed(torch.tensor(sums, dtype=torch.float64)).tolist()
-        self._shares = shares_of(self.loss, weights[0], self.divisors, every * processes)
+            # They are needed once the forward pass is done.
+            self._divisors_later = collectives.summed_later(torch.tensor(sums, dtype=torch.float64))
+        self._weights = weights[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss and add the batch to the totals."""
@@ -270,9 +273,18 @@ class Task(LightningModule, ABC):
             with torch.no_grad():
                 rows = [totals[name] for name in self.totals]
                 self.window += torch.stack([torch.stack(row) for row in zip(*rows, strict=True)])
-        if self._shares is None:
+        if (shares := self._shares()) is None:
             return loss
-        return reduce(torch.add, [mean * share for mean, share in zip(means, self._shares, strict=True)])
+        return reduce(torch.add, [mean * share for mean, share in zip(means, shares, strict=True)])
+
+    def _shares(self) -> list[float] | None:
+        """Return what each mean of the present batch is multiplied by; None where it counts as it is."""
+        if self._weights is None:
+            return None
+        if self._divisors_later is not None:
+            self.divisors, self._divisors_later = self._divisors_later().tolist(), None
+        times = self.trainer.accumulate_grad_batches * collectives.size()
+        return shares_of(self.loss, self._weights, self.divisors, times)
 
     def read_window(self) -> dict[str, float]:
         """Return the means since the last reading and start anew; empty if there was no step."""
