@@ -813,8 +813,8 @@ PROTECTIONS = (
     Protection(
         "23 sweep killed",
         "nnkit/sweep/trial.py",
-        "    _leave_with_parent()\n\n",
-        "\n",
+        "    _end_after(partial(_hear_beats, beats, request.definition.launcher.lease * LOST))\n",
+        "",
         "tests/sweep/test_sweep_running.py::test_a_sweep_that_is_killed_goes_on_and_ends_as_if_it_had_not_been",
     ),
     Protection(

@@ -63,6 +63,14 @@ def shown(url: str) -> str:
     return parsed.set(query=known).render_as_string(hide_password=True)
 
 
+def patient(url: str) -> URL:
+    """Return a URL whose server is not waited for without end where no packet comes back."""
+    parsed = make_url(url)
+    if parsed.get_driver_name() not in ("psycopg", "psycopg2") or "connect_timeout" in parsed.query:
+        return parsed
+    return parsed.update_query_dict({"connect_timeout": "10"})
+
+
 def check_storage(url: str | None) -> None:
     """Refuse a storage that cannot work, without connecting to it.
 
@@ -230,7 +238,7 @@ class LeaseTable:
     def __init__(self, path: Path, url: str, sweep: str) -> None:
         self.sweep = sweep
         self._patience = Patience(path, url, shown(url))
-        self._engine = sqlalchemy.create_engine(make_url(url), **ENGINE)
+        self._engine = sqlalchemy.create_engine(patient(url), **ENGINE)
         self._patience.do(lambda: self._table.metadata.create_all(self._engine))
 
     def hasty(self) -> LeaseTable:

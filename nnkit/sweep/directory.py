@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,17 +12,24 @@ from typing import Any, Literal
 
 from nnkit.errors import UserError
 from nnkit.files import atomic, locks
-from nnkit.files.json_limits import parse_json, read_json
-from nnkit.files.paths import check_file, expand
+from nnkit.files.json_limits import read_json
+from nnkit.files.paths import expand
 from nnkit.runs.run import Run, all_runs, cpu_capability, find_run, now, versions
 from nnkit.suggest import closest
+from nnkit.sweep.status import (
+    LEASES,
+    LOGS,
+    WORKERS,
+    numbers,
+    read_entries,
+    read_line,
+    read_status,
+    write_line,
+)
 from nnkit.sweep.trials import DONE, OVER, PLANNED, STARTED, Entry, Outcome, Trial
 
 SWEEP = "sweep.json"
 STATUS = "trials.jsonl"
-LOGS = "logs"
-# Who runs which trial, and a directory for each process that does.
-LEASES, WORKERS = "leases", "workers"
 # The study of a search, where no other storage is named.
 JOURNAL = "study.journal"
 _OWNER = ".pid"
@@ -32,6 +38,8 @@ _log = logging.getLogger("nnkit")
 BEGINNINGS = frozenset({locks.LOCK, _OWNER, JOURNAL, f"{JOURNAL}.lock", LEASES, WORKERS})
 # Where a sweep keeps leases and a study; the one option of a sweeper that a grid has as well.
 STORAGE = "hydra.sweeper.storage"
+# Seconds: at least, and for each worker.
+_PAUSE, _PAUSE_EACH = 1.0, 0.05
 # What a definition was written with.
 _FACTS = ("versions", "cpu_capability", "directory")
 
@@ -149,6 +157,8 @@ class Sweep:
         self.path = path
         self.status = path / status
         self.generation = generation
+        # Seconds between two looks at what others do: the files of many workers are much to look at for each of them.
+        self.pause = _PAUSE
 
     def is_one(self) -> bool:
         """Return whether the directory holds a sweep."""
@@ -202,7 +212,7 @@ class Sweep:
         Raises:
             EnvironmentFault: If it cannot be written.
         """
-        lines = [json.dumps(_line(trial, outcome, self.generation(trial.name))) for trial, outcome in pairs]
+        lines = [write_line(trial, outcome, self.generation(trial.name)) for trial, outcome in pairs]
         atomic.append_lines(self.status, lines)
         # That a trial was started its own directory says as well.
         if any(outcome.state != STARTED for _, outcome in pairs):
@@ -210,11 +220,11 @@ class Sweep:
 
     def repair(self) -> None:
         """Take away a line that a kill has torn, so that the next one does not run into it; warn of broken ones."""
-        whole = _read_status(self.status)
+        whole = read_status(self.status)
         kept = whole[: whole.rfind(b"\n") + 1]
         if kept != whole:
             atomic.write_atomic(self.status, kept)
-        broken = [number for number, line in enumerate(kept.splitlines(), 1) if _stated(line) is None]
+        broken = [number for number, line in enumerate(kept.splitlines(), 1) if read_line(line) is None]
         if broken:
             _log.warning(
                 "%s: %s of %d lines cannot be read, the first is line %d; trials are as the others say",
@@ -227,14 +237,16 @@ class Sweep:
 
     def size(self) -> int:
         """Return the bytes of all status files, which grow with whatever is noted in them."""
-        return sum(path.stat().st_size for path in self.files() if path.exists())
+        files = self.files()
+        self.pause = max(_PAUSE, _PAUSE_EACH * len(files))
+        return sum(path.stat().st_size for path in files if path.exists())
 
     def entries(self) -> dict[str, Entry]:
         """Return what the status files say of each trial, by name, in the order in which they were planned.
 
         Of two processes that ran a trial one after the other, that with the later lease knows how it stands.
         """
-        first, *others = map(_read_entries, self.files())
+        first, *others = map(read_entries, self.files())
         more: dict[str, tuple[int, Entry]] = {}
         for name, (generation, entry) in (pair for one in others for pair in one.items()):
             known = first if name in first else more
@@ -268,7 +280,7 @@ class Sweep:
         record = {} if entry.outcome.state in OVER | {PLANNED} else self.run_of(entry.trial).record()
         if record.get("status") != "done":
             return entry.outcome
-        return Outcome(DONE, "", _numbers(record.get("metrics")), record.get("step"))
+        return Outcome(DONE, "", numbers(record.get("metrics")), record.get("step"))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -287,67 +299,6 @@ class Sweep:
         return owner.read_text(encoding="utf-8") if owner.exists() else "?"
 
 
-def _read_status(path: Path) -> bytes:
-    """Return a status file; empty where there is none.
-
-    Raises:
-        UserError: If it is no file: in a directory from elsewhere, a pipe would be waited on for ever.
-    """
-    if not path.exists():
-        return b""
-    try:
-        check_file(path)
-    except ValueError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    return atomic.read(path)
-
-
-def _read_entries(path: Path) -> dict[str, tuple[int, Entry]]:
-    """Return what one status file says of each trial, and by which generation of its lease."""
-    found: dict[str, tuple[int, Entry]] = {}
-    for line in _read_status(path).splitlines():
-        stated = _stated(line)
-        # A kill can tear the last line; the trial is then as the line before says.
-        if stated is None:
-            continue
-        trial, outcome, generation = stated
-        before, entry = found.get(trial.name, (0, Entry(trial, outcome)))
-        entry.outcome = outcome
-        # A launcher that knows no leases goes on with what had one.
-        found[trial.name] = max(before, generation), entry
-    return found
-
-
-def _line(trial: Trial, outcome: Outcome, generation: int) -> dict[str, Any]:
-    said = {
-        "lease": generation or None,
-        "reason": outcome.reason or None,
-        "metrics": dict(outcome.metrics) or None,
-        "step": outcome.step,
-    }
-    known = {key: value for key, value in said.items() if value is not None}
-    return {"trial": trial.name, "words": trial.words, "state": outcome.state, **known, "time": now()}
-
-
-def _stated(line: bytes) -> tuple[Trial, Outcome, int] | None:
-    """Return a trial, its state and the generation of its lease; None for a line that cannot be read."""
-    try:
-        content = parse_json(line)
-        trial = Trial(str(content["trial"]), tuple(str(word) for word in content["words"]))
-        outcome = Outcome(
-            str(content["state"]),
-            str(content.get("reason", "")),
-            _numbers(content.get("metrics")),
-            content.get("step"),
-        )
-        generation = int(content.get("lease", 0))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
-    if Path(trial.name).name != trial.name or trial.name in (".", "..", LOGS, LEASES, WORKERS):
-        return None
-    return trial, outcome, generation
-
-
 def without_password(url: str | None) -> str | None:
     """Return the URL of a database as it may be written down; its driver finds the password where the user keeps it."""
     if url is None or "@" not in url:
@@ -355,12 +306,6 @@ def without_password(url: str | None) -> str | None:
     from sqlalchemy.engine import make_url
 
     return make_url(url)._replace(password=None).render_as_string(hide_password=False)
-
-
-def _numbers(value: object) -> dict[str, float]:
-    if not isinstance(value, Mapping):
-        return {}
-    return {str(name): float(one) for name, one in value.items() if isinstance(one, int | float)}
 
 
 def find_sweep(spec: str, output_dir: Path = Path("outputs")) -> Sweep | None:

@@ -148,7 +148,7 @@ class Display:
             max(0.0, usual - (now - self._running[name].since)) if seconds is None else seconds
             for name, seconds in left.items()
         ]
-        slots = max(1, min(self.slots or self._most, to_come + len(rest)))
+        slots = max(1, min(max(self.slots or 0, self._most), to_come + len(rest)))
         return max([(sum(rest) + to_come * usual) / slots, *rest])
 
     def _seconds_of_one(self, now: float, left: Mapping[str, float | None]) -> float | None:

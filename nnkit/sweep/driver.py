@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -24,8 +23,10 @@ from nnkit.sweep.plan import (
     find_place,
     has_validation,
     is_search,
+    on_this_machine,
     refuse_other_search,
     slots,
+    way_on,
 )
 from nnkit.sweep.pool import Pool
 from nnkit.sweep.space import Grid, Space, grid, read_options, read_space
@@ -38,10 +39,10 @@ if TYPE_CHECKING:
 
 # Between two checks of signals and the clock.
 _SECONDS = 0.5
-# Between two looks for trials while others have them all.
-_LOOK = 1.0
-# Which of several processes that end together writes the table.
-_RESULTS = "results"
+# Which of several processes that end together writes the table, and which writes the sweep's own files.
+_RESULTS, _DRIVER = "results", "driver"
+# A lease that is not stale after so many times its seconds is being renewed; it is looked at so often in them.
+_AS_LONG, _AS_OFTEN = 1.5, 10
 _log = logging.getLogger("nnkit")
 
 
@@ -127,7 +128,10 @@ def resume_sweep(found: Sweep, words: Sequence[str] = (), retry_failed: bool = F
 
         refuse_elsewhere(found.path, new.sweeper.storage)
     space = Space(new.words, read_space(new.axes).axes)
-    examine_trials(space, new.search, new.config_dir, here=new.launcher.n_jobs != 0)
+    config = examine_trials(space, new.search, new.config_dir)
+    if not new.launcher.n_jobs:
+        # It was begun for workers alone; whoever types this wants it to run here.
+        new = on_this_machine(new, config, None)
     return run(found, new, retry_failed)
 
 
@@ -144,6 +148,7 @@ def run(found: Sweep, definition: Definition, retry_failed: bool = False) -> int
     """
     _check_storage(definition.sweeper.storage)
     with found.locked(), joined(found, definition, apart=False) as (mine, leases):
+        _be_the_only_driver(mine, definition, leases)
         mine.repair()
         if retry_failed:
             for entry in mine.settled().values():
@@ -156,9 +161,30 @@ def run(found: Sweep, definition: Definition, retry_failed: bool = False) -> int
             trials = grid(read_space(definition.axes).axes)
             mine.note(*((trial, Outcome(PLANNED)) for trial in trials if trial.name not in entries))
         if definition.launcher.n_jobs == 0:
-            show(f"{shorten(found.path)} is run by: nnkit worker {shlex.quote(shorten(found.path))}")
+            show(f"{shorten(found.path)} is run by: {way_on(found.path, definition, 'worker')}")
             return 0
         return run_trials(mine, definition, searcher, leases)
+
+
+def _be_the_only_driver(found: Sweep, definition: Definition, leases: Leases) -> None:
+    """Take the lease of a sweep as a whole: its lock may not be seen by other machines.
+
+    Raises:
+        UserError: If a process on another machine has it, and shows that it lives.
+    """
+    seconds, warned = _AS_LONG * leases.seconds, False
+    until = time.monotonic() + seconds
+    while leases.take(_DRIVER) != TAKEN:
+        if time.monotonic() >= until:
+            beside = way_on(found.path, definition, "worker")
+            raise UserError(
+                f"{found.path} is being run on another machine\n    to take trials beside it: {beside}"
+            )
+        if not warned:
+            before = "on another machine, or before this one was started"
+            _log.warning("%s was run %s: up to %.0f s for a sign of life", found.path, before, seconds)
+        warned = True
+        time.sleep(min(_SECONDS, leases.seconds / _AS_OFTEN))
 
 
 def _check_storage(url: str | None) -> None:
@@ -228,8 +254,8 @@ class Driver:
         # Trials that are shown as they run here, and those of them whose lease could not be kept.
         self._mine: set[str] = set()
         self._late: set[str] = set()
-        # When trials are looked for again, after there was none to be had.
-        self._look_at = 0.0
+        # When trials are looked for again, after there was none to be had, and what others do.
+        self._look_at = self._others_at = 0.0
         # The password of a storage is none of the trials' business.
         storage = without_password(definition.sweeper.storage)
         self._told = replace(definition, sweeper=replace(definition.sweeper, storage=storage))
@@ -245,7 +271,7 @@ class Driver:
         try:
             # A signal ends the trials with this process; they can go on later.
             with signals.noted(before_leaving=self.display.close), Pool(slots(self.definition)) as pool:
-                self.leases.end = partial(self._end, pool)
+                self.leases.end, self.leases.renewal = partial(self._end, pool), pool.renewed
                 self._loop(pool)
         except EnvironmentFault as fault:
             raise EnvironmentFault(f"{fault}\n    {self._way_on()}") from fault
@@ -254,7 +280,7 @@ class Driver:
 
     def _way_on(self) -> str:
         verb = "resume" if self.sweep.status == self.sweep.path / STATUS else "worker"
-        return f"continue with: nnkit {verb} {shlex.quote(shorten(self.sweep.path))}"
+        return f"continue with: {way_on(self.sweep.path, self.definition, verb)}"
 
     def _loop(self, pool: Pool) -> None:
         from nnkit.callbacks.signals import Interrupted
@@ -269,7 +295,9 @@ class Driver:
                     time.sleep(_SECONDS)
                 for trial, said in pool.wait(_SECONDS):
                     self._take(pool, trial, said)
-                self._others.look(self._mine)
+                if time.monotonic() >= self._others_at:
+                    self._others.look(self._mine)
+                    self._others_at = time.monotonic() + self.sweep.pause
         except BaseException:
             # What has gone wrong is not the trials' fault: they save and stop.
             self.leases.hurry()
@@ -307,7 +335,7 @@ class Driver:
                 self.searcher.closed(trial)
             elif answer == TAKEN and self._is_left(trial):
                 return trial
-        self._look_at = time.monotonic() + _LOOK
+        self._look_at = time.monotonic() + self.sweep.pause
         return None
 
     def _is_left(self, trial: Trial) -> bool:
@@ -336,7 +364,7 @@ class Driver:
             return
         # What is offered next may depend on it.
         self._look_at = 0.0
-        if trial.name in self._late:
+        if trial.name in self._late or not self.leases.holds(trial.name):
             self._late.discard(trial.name)
             self._mine.discard(trial.name)
             said = Outcome(STOPPED, "its lease could not be renewed in time")

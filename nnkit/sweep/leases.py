@@ -29,7 +29,8 @@ from nnkit.errors import EnvironmentFault, UserError
 from nnkit.files import atomic, locks
 from nnkit.files.json_limits import parse_json
 from nnkit.files.paths import check_file
-from nnkit.sweep.directory import LEASES, STATUS, WORKERS, Definition, Sweep
+from nnkit.sweep.directory import STATUS, Definition, Sweep
+from nnkit.sweep.status import LEASES, WORKERS
 from nnkit.sweep.trials import PLANNED, Outcome, Trial
 
 # What came of an attempt to take a lease.
@@ -37,7 +38,7 @@ TAKEN, BUSY, CLOSED = "taken", "busy", "closed"
 _HELD, _FREE, _OVER = "held", "free", "over"
 # Parts of the time after which a lease is stale: between two beats; until an owner that cannot renew it asks its trial
 # to save and leave; until it ends the trial.
-_BEAT, _LATE, _LOST = 1 / 6, 1 / 2, 3 / 4
+_BEAT, _LATE, LOST = 1 / 6, 1 / 2, 3 / 4
 # What an observer counts at most between two looks: in a longer gap it has seen nothing, and no owner could renew.
 _LOOK = 1 / 3
 
@@ -129,6 +130,7 @@ class Leases:
         end: Called with the name of a trial whose lease cannot be kept, and whether it must end at once rather than
             save and leave; from another thread.
         clock: Returns seconds.
+        renewal: Called with the name of a trial whose lease was renewed; from another thread.
     """
 
     store: LeaseStore
@@ -138,6 +140,7 @@ class Leases:
     seconds: float
     end: Callable[[str, bool], None] = lambda name, at_once: None
     clock: Callable[[], float] = time.monotonic
+    renewal: Callable[[str], None] = lambda name: None
     _held: dict[str, _Held] = field(default_factory=dict)
     _watched: dict[str, _Watched] = field(default_factory=dict)
     _generations: dict[str, int] = field(default_factory=dict)
@@ -153,8 +156,9 @@ class Leases:
         return self._generations.get(name, 0)
 
     def holds(self, name: str) -> bool:
-        """Return whether this process has a lease."""
-        return name in self._held
+        """Return whether this process has a lease, and has renewed it in time."""
+        held = self._held.get(name)
+        return held is not None and self.clock() - held.renewed < self.seconds * LOST
 
     def take(self, name: str, again: bool = False) -> str:
         """Take a lease if nobody has it: one that is new, was given back, or is stale.
@@ -232,14 +236,15 @@ class Leases:
             return
         age = now - held.renewed
         try:
-            lost = age >= self.seconds * _LOST or self.beats.read(name, held.generation + 1) is not None
+            lost = age >= self.seconds * LOST or self.beats.read(name, held.generation + 1) is not None
             if not lost:
                 self.beats.replace(name, held.generation, self._text(_HELD, held.beat + 1))
                 held.beat, held.renewed = held.beat + 1, now
+                self.renewal(name)
                 return
         except EnvironmentFault:
             # It is tried again at the next beat.
-            lost = age >= self.seconds * _LOST
+            lost = age >= self.seconds * LOST
         if lost:
             del self._held[name]
         if lost or (age >= self.seconds * _LATE and not held.told):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -245,6 +246,14 @@ def _gpus() -> int:
     import torch
 
     return torch.cuda.device_count()
+
+
+def way_on(path: Path, definition: Definition, verb: str = "resume") -> str:
+    """Return the command that goes on with a sweep; a storage must be typed, whatever the sweep's file says."""
+    words = ["nnkit", verb, shorten(path)]
+    if definition.sweeper.storage is not None:
+        words.append(f"{STORAGE}={without_password(definition.sweeper.storage)}")
+    return shlex.join(words)
 
 
 def find_place(config: DictConfig, definition: Definition) -> tuple[Sweep, Definition]:

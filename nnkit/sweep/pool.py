@@ -44,11 +44,12 @@ def warm_up() -> None:
 
 @dataclass
 class _Job:
-    """A trial that runs; `connection` is None once it has nothing more to report."""
+    """A trial that runs; `connection` is None once it has nothing more to report; by `beats` it hears of its lease."""
 
     trial: Trial
     process: ForkServerProcess
     connection: Connection | None
+    beats: Connection
     gpus: tuple[int, ...] | None
     outcome: Outcome | None = None
     told_to_leave: bool = False
@@ -107,15 +108,20 @@ class Pool:
         from nnkit.sweep.trial import run_trial
 
         ours, theirs = multiprocessing.Pipe()
-        process = self._context.Process(target=run_trial, args=(theirs, request), name=request.trial.name)
+        heard, beats = multiprocessing.Pipe(duplex=False)
+        process = self._context.Process(
+            target=run_trial, args=(theirs, heard, request), name=request.trial.name
+        )
         try:
             process.start()
         except BaseException:
             ours.close()
+            beats.close()
             raise
         finally:
             theirs.close()
-        return _Job(request.trial, process, ours, request.gpus)
+            heard.close()
+        return _Job(request.trial, process, ours, beats, request.gpus)
 
     def wait(self, seconds: float) -> list[tuple[Trial, TrialReport | Outcome]]:
         """Wait until a trial reports or ends, and return what they said, in order for each trial.
@@ -152,6 +158,13 @@ class Pool:
                 with suppress(OSError):
                     job.process.terminate()
 
+    def renewed(self, name: str) -> None:
+        """Tell a trial that its lease was renewed; also from another thread."""
+        job = self._jobs.get(name)
+        if job is not None:
+            with suppress(OSError):
+                job.beats.send_bytes(b".")
+
     def end(self, name: str, at_once: bool) -> None:
         """Ask a trial to save its step and stop, or end it at once; also from another thread."""
         job = self._jobs.get(name)
@@ -186,6 +199,7 @@ class Pool:
             with suppress(OSError):
                 job.process.kill()
             job.process.join()
+            job.beats.close()
             if job.connection is not None:
                 job.connection.close()
         self._jobs.clear()
@@ -200,6 +214,7 @@ class Pool:
             job.outcome = Outcome(KILLED, "the server it was forked from was killed")
         if job.connection is not None:
             job.connection.close()
+        job.beats.close()
         job.process.close()
         del self._jobs[job.trial.name]
         self._free.append(job.gpus)

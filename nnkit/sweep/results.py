@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnkit.files import atomic
-from nnkit.sweep.directory import LOGS, Definition, Sweep
+from nnkit.sweep.directory import Definition, Sweep
+from nnkit.sweep.plan import way_on
 from nnkit.sweep.statistics import Summary, Verdict, best_first, summarize, verdict
+from nnkit.sweep.status import LOGS
 from nnkit.sweep.tabular import Column, compact, interval, plain_cell, short_names, show_columns, to_csv
 from nnkit.sweep.trials import DONE, FAILED, FOLD, OVER, PRUNED, REPEATED, SEED, Entry, count_states, values
 from nnkit.ui.report import number, shorten, show, table
@@ -296,12 +298,12 @@ def sentence(results: Results) -> str:
 
 
 def _next(results: Results) -> list[str]:
-    where = shlex.quote(shorten(results.sweep.path))
+    where, go_on = shlex.quote(shorten(results.sweep.path)), way_on(results.sweep.path, results.definition)
     lines = []
     if results.unfinished:
-        lines.append(f"nnkit resume {where}")
+        lines.append(go_on)
     if results.failed:
-        lines.append(f"nnkit resume {where} --retry-failed")
+        lines.append(f"{go_on} --retry-failed")
     lines.append(f"nnkit compare {where}")
     if results.best is not None:
         lines.append(f"nnkit test {shlex.quote(shorten(results.sweep.run_of(results.best.trial).path))}")

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nnkit.errors import UserError
 from nnkit.files import atomic
-from nnkit.sweep.database import ENGINE, Patience, check_storage, shown
+from nnkit.sweep.database import ENGINE, Patience, check_storage, patient, shown
 from nnkit.sweep.directory import JOURNAL
 from nnkit.sweep.study import Direction
 
@@ -134,7 +134,8 @@ class StudyStore:
     def _storage(self) -> BaseStorage:
         if self.journal is None:
             # Optuna fills in fields in braces.
-            url = str(self._url).replace("{", "{{").replace("}", "}}")
+            url = patient(str(self._url)).render_as_string(hide_password=False)
+            url = url.replace("{", "{{").replace("}", "}}")
             return RDBStorage(url, engine_kwargs=ENGINE)
         atomic.make_directory(self.path)
         if self.journal.is_symlink():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import multiprocessing
 import os
 import resource
 import signal
@@ -15,7 +14,8 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from nnkit.errors import NnkitError
 from nnkit.machine import signals
 from nnkit.runs.training import train
 from nnkit.sweep.directory import Request, Sweep
+from nnkit.sweep.leases import LOST
 from nnkit.sweep.space import num_bytes
 from nnkit.sweep.trials import (
     DONE,
@@ -102,10 +103,16 @@ class Reporter(Callback):
         return TrialReport(trainer.global_step, trainer.current_epoch + 1, total, self._metrics, validated)
 
 
-def run_trial(connection: Connection, request: Request) -> None:
-    """Run a trial in this process, which was made for it, and leave with its exit status."""
+def run_trial(connection: Connection, beats: Connection, request: Request) -> None:
+    """Run a trial in this process, which was made for it, and leave with its exit status.
+
+    Args:
+        connection: Where it reports to.
+        beats: From where it hears that its lease was renewed.
+        request: What to run.
+    """
     _settle_in(request)
-    _leave_with_parent()
+    _end_after(partial(_hear_beats, beats, request.definition.launcher.lease * LOST))
 
     def tell(report: TrialReport) -> bool:
         connection.send(report)
@@ -191,11 +198,11 @@ def _open_log(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
 
 
-def _leave_with_parent() -> None:
-    """End this process at once when that of the sweep has ended."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        _end_after(lambda: wait([parent.sentinel]))
+def _hear_beats(beats: Connection, seconds: float) -> None:
+    """Return when no beat has come for so long, as the lease may be another's then, or the worker is gone."""
+    with suppress(EOFError, OSError):
+        while beats.poll(seconds):
+            beats.recv_bytes()
 
 
 def _end_after(waits: Callable[[], Any]) -> None:

@@ -65,6 +65,8 @@ def asked(found: Sweep, words: Sequence[str]) -> Definition:
             f"    go on with it on one machine: nnkit resume {shorten(found.path)}"
         )
     options = read_options(words)
+    if options.launcher.n_jobs == 0:
+        raise UserError("hydra.launcher.n_jobs=0: a worker runs at least one trial at a time")
     others = [*options.words, *sorted(options.typed - {*_OWN})]
     if others:
         raise UserError(
@@ -81,19 +83,21 @@ def asked(found: Sweep, words: Sequence[str]) -> Definition:
 
 
 def go_where_it_began(found: Sweep) -> Sweep:
-    """Make the directory in which a sweep was begun the working directory, as paths in its words lead from there."""
-    began = found.facts().get("directory")
+    """Make the directory in which a sweep was begun the working directory, as paths in its words lead from there.
+
+    It must be one above the sweep: the file of a sweep from elsewhere could name any other.
+    """
+    began, path = found.facts().get("directory"), found.path.absolute()
     if not isinstance(began, str) or Path(began) == Path.cwd():
         return found
-    if not Path(began).is_dir():
+    if not Path(began).is_dir() or not path.is_relative_to(began):
         _log.warning(
-            "the sweep was begun in %s, which this machine does not have: relative paths lead from %s",
+            "the sweep was begun in %s, which is not above it here: relative paths lead from %s",
             *(began, Path.cwd()),
         )
         return found
-    path = found.path.absolute()
     os.chdir(began)
-    return Sweep(path.relative_to(began) if path.is_relative_to(began) else path)
+    return Sweep(path.relative_to(began))
 
 
 def say_what_differs(found: Sweep) -> None:

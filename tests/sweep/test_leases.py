@@ -1,13 +1,16 @@
 """Leases: one owner at a time, whatever is killed, paused or slow, and whatever the clocks of machines say."""
 
 import json
+import multiprocessing
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from nnkit.errors import EnvironmentFault, UserError
 from nnkit.files import locks
+from nnkit.sweep import driver, trial
 from nnkit.sweep import leases as module
 from nnkit.sweep.database import LeaseTable
 from nnkit.sweep.directory import Definition, Launcher, Sweep, Sweeper
@@ -16,6 +19,7 @@ from nnkit.sweep.trials import DONE, PLANNED, RAISED, STARTED, Outcome, Trial
 
 SECONDS = 60.0
 TRIAL = Trial("seed=1", ("seed=1",))
+GRID = Definition((), ("seed=1",), False, "val/loss", "min", 1, Launcher(lease=SECONDS))
 
 
 class Clock:
@@ -165,9 +169,8 @@ def test_the_longest_time_that_anybody_was_told_counts(process):
 
 def test_a_lease_of_a_process_of_this_machine_that_is_gone_is_free_at_once(tmp_path):
     sweep = Sweep(tmp_path)
-    asked = Definition((), ("seed=1",), False, "val/loss", "min", 1, Launcher(lease=SECONDS))
-    with joined(sweep, asked, apart=True) as (mine, other):
-        with joined(sweep, asked, apart=True) as (theirs, leases):
+    with joined(sweep, GRID, apart=True) as (mine, other):
+        with joined(sweep, GRID, apart=True) as (theirs, leases):
             assert leases.take("a") == leases.take("b") == TAKEN
             theirs.note((Trial("a", ()), Outcome(STARTED)))
             assert other.take("a") == BUSY
@@ -199,8 +202,7 @@ def test_a_directory_that_leads_elsewhere_is_refused(tmp_path):
     (tmp_path / "outside").mkdir()
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep/leases").symlink_to(tmp_path / "outside")
-    asked = Definition((), ("seed=1",), False, "val/loss", "min", 1)
-    with pytest.raises(UserError, match="is a link"), joined(Sweep(tmp_path / "sweep"), asked, apart=True):
+    with pytest.raises(UserError, match="is a link"), joined(Sweep(tmp_path / "sweep"), GRID, apart=True):
         pass
     assert list((tmp_path / "outside").iterdir()) == []
 
@@ -208,7 +210,7 @@ def test_a_directory_that_leads_elsewhere_is_refused(tmp_path):
 def test_the_later_lease_knows_how_a_trial_stands(tmp_path):
     def part(name, generation):
         (tmp_path / "workers" / name).mkdir(parents=True, exist_ok=True)
-        return Sweep(tmp_path, f"workers/{name}/trials.jsonl", lambda trial: generation)
+        return Sweep(tmp_path, f"workers/{name}/trials.jsonl", lambda name: generation)
 
     plan, early, late = Sweep(tmp_path), part("z", 1), part("a", 2)
     second = Trial("seed=2", ("seed=2",))
@@ -255,3 +257,54 @@ def test_no_password_is_written_down(tmp_path):
     assert "secret" not in Path(tmp_path / "sweep.json").read_text()
     kept = Sweep(tmp_path).definition().sweeper.storage
     assert kept == "postgresql+psycopg://me@host:5432/studies?sslmode=require"
+
+
+def test_a_trial_that_hears_nothing_of_its_lease_ends(tmp_path):
+    """As its worker is stopped, or waits for an answer of the network, and cannot end it."""
+    heard, beats = multiprocessing.Pipe(duplex=False)
+    begun = time.monotonic()
+    for _ in range(3):
+        beats.send_bytes(b".")
+    trial._hear_beats(heard, 0.2)
+    assert time.monotonic() - begun >= 0.2
+    heard, beats = multiprocessing.Pipe(duplex=False)
+    beats.close()
+    trial._hear_beats(heard, 60.0)
+
+
+def test_every_renewal_is_told_to_the_trial(process):
+    owner, _, _ = process("owner")
+    told = []
+    owner.renewal = told.append
+    owner.take("a")
+    owner.renew()
+    owner.renew()
+    assert told == ["a", "a"]
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_sweep_has_one_driver_also_where_its_lock_is_not_seen(process, tmp_path, alive, caplog):
+    (first, *_), (second, *_) = process("first"), process("second")
+    sweep, done = Sweep(tmp_path), threading.Event()
+    first.seconds = second.seconds = 0.6
+    first.clock = second.clock = time.monotonic
+    driver._be_the_only_driver(sweep, GRID, first)
+
+    def renew():
+        while not done.wait(0.05):
+            first.renew()
+
+    thread = threading.Thread(target=renew)
+    if alive:
+        thread.start()
+    try:
+        if alive:
+            with pytest.raises(UserError, match="is being run on another machine"):
+                driver._be_the_only_driver(sweep, GRID, second)
+        else:
+            driver._be_the_only_driver(sweep, GRID, second)
+    finally:
+        done.set()
+        if alive:
+            thread.join()
+    assert "was run on another machine" in caplog.text
