@@ -134,7 +134,7 @@ def unfit(world: World, devices: object, num_nodes: object) -> str | None:
         devices: `trainer.devices`; "auto" takes what was started.
         num_nodes: `trainer.num_nodes`; "auto" as well.
     """
-    wanted_devices = world.local_size if devices in ("auto", -1) else devices
+    wanted_devices = world.local_size if devices == "auto" else devices
     wanted_nodes = world.num_nodes if num_nodes == "auto" else num_nodes
     if (wanted_devices, wanted_nodes) == (world.local_size, world.num_nodes):
         return None

@@ -32,6 +32,8 @@ from nnkit.runs.session import Session, build_all, fix_arithmetic, make_session,
 from nnkit.ui import logs
 
 _log = logging.getLogger("nnkit")
+# What `trainer.devices` says for all there are.
+_ALL = ("auto", "-1")
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -52,7 +54,7 @@ def wanted(config: DictConfig) -> int:
         return 1
     devices = trainer.devices
     text = str(devices)
-    if text in ("auto", "-1"):
+    if text in _ALL:
         on_gpu = trainer.accelerator in ("auto", "gpu", "cuda")
         return max(1, torch.cuda.device_count() if on_gpu else 1)
     return text.count(",") + 1 if "," in text or "[" in text else int(text)
@@ -72,7 +74,7 @@ def in_processes(config: DictConfig, train: Callable[[], Result]) -> Result:
     found, trainer = group(), config.trainer
     is_own = found is None
     if found is not None:
-        devices = trainer.devices if trainer.devices == "auto" else wanted(config)
+        devices = "auto" if str(trainer.devices) in _ALL else wanted(config)
         if (text := unfit(found.world, devices, trainer.num_nodes)) is not None:
             raise ConfigError([Problem("trainer.devices", text)])
     elif trainer.num_nodes not in (1, "auto"):
@@ -113,6 +115,9 @@ def follow(found: Group) -> Result:
                 try:
                     with explained():
                         result = _train(job, run)
+                except NnkitError as error:
+                    _log.info("%s", error)
+                    raise
                 except Exception:
                     _log.exception("process %d of the run has ended", found.world.rank)
                     raise

@@ -109,7 +109,7 @@ def write(path: Path, records: Iterable[logging.LogRecord]) -> None:
 
 @contextmanager
 def off_the_terminal() -> Iterator[None]:
-    """Say nothing on the terminal: another process of the run says it."""
+    """Keep the terminal free of messages: another process of the run has the same ones."""
     logger = logging.getLogger("nnkit")
     handlers = [one for one in logger.handlers if isinstance(one, logging.StreamHandler)]
     levels = [handler.level for handler in handlers]

@@ -218,7 +218,6 @@ LINES = [
         "trainer.devices='300' trainer.accelerator=cpu",
         ["trainer.devices: 300 processes are too many for the"],
     ),
-    ("trainer.num_nodes=3", ["trainer.num_nodes: must be 1, as one machine trains a run, not 3"]),
     # numbers that are none
     ("optimizer=sgd optimizer.momentum=nan", ["optimizer.momentum: must be finite, not nan"]),
     ("scheduler.max_lr=nan", ["scheduler.max_lr: must be finite, not nan"]),
