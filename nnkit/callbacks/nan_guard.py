@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from nnkit.batches import listed
 from nnkit.callbacks.triage import Diagnosis, triage
 from nnkit.distributed import collectives
+from nnkit.distributed.sharded import local_rows
 from nnkit.errors import NnkitError
 from nnkit.tasks.base import Task
 
@@ -161,7 +162,10 @@ class NanGuard(Callback):
             # float16 that its factor made infinite.
             return torch.where(total.isinf(), 0.0, total) if losses[0].dtype == torch.float16 else total
         gradients = [
-            p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
+            local_rows(p.grad)
+            for group in optimizer.param_groups
+            for p in group["params"]
+            if p.grad is not None
         ]
         if gradients:
             total = total + torch.stack(torch._foreach_norm(gradients)).sum()

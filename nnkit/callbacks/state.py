@@ -17,6 +17,8 @@ from nnkit.checkpoint.formats import FORMAT, KEY
 from nnkit.checkpoint.plugin import in_window
 from nnkit.data.counted_random import private_generator
 from nnkit.distributed import collectives
+from nnkit.distributed.sharded import is_sharded
+from nnkit.distributed.sharded import share_of as share_like
 from nnkit.tasks.base import Task
 
 
@@ -60,6 +62,10 @@ class SaveState(Callback):
         if in_window(trainer):
             divisors = pl_module.divisors if isinstance(pl_module, Task) else None
             gradients = {name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None}
+        shared = {}
+        if is_sharded(pl_module):
+            # They are the mean of all processes already, each having its rows.
+            shared, gradients = {"gradients": gradients}, None
         own = {"generators": generator_states(), "gradients": gradients}
         ranks = gather_ranks(own, checkpoint["state_dict"])
         checkpoint[KEY] = {
@@ -72,6 +78,7 @@ class SaveState(Callback):
             "stopped": trainer.should_stop,
             "divisors": divisors,
             **own,
+            **shared,
             **({} if ranks is None else {"ranks": ranks}),
         }
 
@@ -97,9 +104,11 @@ class SaveState(Callback):
         else:
             set_generator_states(self._restored["generators"])
         gradients = self._restored["gradients"] or {}
+        if is_sharded(pl_module):
+            gradients = _mean_of_all(self._restored) or {}
         for name, parameter in pl_module.named_parameters():
             if name in gradients:
-                parameter.grad = gradients[name].to(parameter.device)
+                parameter.grad = share_like(gradients[name], parameter).to(parameter.device)
         for name, total in self._restored.get("totals", {}).items():
             getattr(pl_module, name).copy_(total)
         if isinstance(pl_module, Task):
@@ -142,14 +151,21 @@ def share_of(state: dict[str, Any], rank: int, size: int) -> dict[str, Any]:
         return state
     if len(ranks) == size:
         own = dict(ranks[rank])
+        own["gradients"] = own["gradients"] or state[KEY]["gradients"]
     else:
-        own = {"generators": None, "gradients": _mean([one["gradients"] for one in ranks])}
+        own = {"generators": None, "gradients": _mean_of_all(state[KEY])}
         own["totals"] = {
             name: torch.zeros_like(total) if rank else total
             for name, total in state["state_dict"].items()
             if name in _TOTALS
         }
     return {**state, KEY: {**state[KEY], **own}}
+
+
+def _mean_of_all(ours: Mapping[str, Any]) -> dict[str, Tensor] | None:
+    """Return the mean of the gradients of all processes; where they shared the weights, it is what was saved."""
+    own = _mean([one["gradients"] for one in ours.get("ranks") or ()])
+    return own or ours["gradients"]
 
 
 def _mean(gradients: Sequence[Mapping[str, Tensor] | None]) -> dict[str, Tensor] | None:

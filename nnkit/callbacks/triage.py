@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from nnkit.batches import Batch, listed, not_finite
 from nnkit.callbacks.state import generator_states, set_generator_states
+from nnkit.distributed.sharded import gathered, local_rows
 from nnkit.tasks.base import Task
 
 Cause = Literal["batch", "layer", "parameter", "gradient", "size", "unknown"]
@@ -48,13 +50,13 @@ def triage(
         gradients: Whether gradients must be finite; those of a loss scaler need not be.
     """
     batches = list(batches)
-    for batch in batches:
-        if (found := _look_at_batch(batch)) is not None:
-            return found
     watch = _Watch(task)
-    for batch in batches:
-        if (found := _forward(task, batch, watch, context)) is not None:
-            return found
+    # Processes that share the weights gather them together, whatever each of them has to look at.
+    with gathered(task):
+        looks = chain(map(_look_at_batch, batches), (_forward(task, one, watch, context) for one in batches))
+        found = next((one for one in looks if one is not None), None)
+    if found is not None:
+        return found
     if bad := [_name(name) for name, parameter in task.named_parameters() if not _finite(parameter)]:
         return Diagnosis("parameter", f"the parameter {bad[0]} is not finite{_and_more(len(bad))}")
     if gradients and (found := _look_at_gradients(task, watch.order)) is not None:
@@ -177,7 +179,8 @@ def _look_at_gradients(task: Task, order: Iterable[nn.Module]) -> Diagnosis | No
     # What no module that was called holds is taken in the order of its definition, farthest from the loss.
     found = set(called)
     ordered = [parameter for parameter in names if parameter not in found] + called
-    graded = [(names[one], one.grad) for one in reversed(ordered) if one.grad is not None]
+    rows = [(names[one], local_rows(one.grad)) for one in reversed(ordered) if one.grad is not None]
+    graded = [(name, gradient) for name, gradient in rows if gradient.numel()]
     bad = [name for name, gradient in graded if not _finite(gradient)]
     if bad:
         return Diagnosis("gradient", f"the gradient of {bad[0]} is not finite{_and_more(len(bad))}")
@@ -202,7 +205,7 @@ def _name(name: str) -> str:
 
 
 def _finite(value: Tensor) -> bool:
-    return bool(torch.isfinite(value).all())
+    return bool(torch.isfinite(local_rows(value)).all())
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -3,7 +3,8 @@
 Nothing in it is ever executed. A dictionary with plain text keys, a list, a text, a number, a boolean and None are
 themselves in JSON. Whatever JSON does not know is an object with one key that begins with ``$``:
 ``{"$tuple": [0.9, 0.999]}``, ``{"$dict": [[0, ...], [1, ...]]}`` for keys that are no texts, ``{"$tensor": NAME}`` for
-a tensor of the files beside the document.
+a tensor of the files beside the document, ``{"$shards": [NAME, ...], "shape": [...]}`` for one whose rows several
+processes have shared, each with a file of its own: the rows follow each other in this order.
 """
 
 import base64
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, NoReturn
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from nnkit.files.json_limits import check_cost, parse_json
 
@@ -75,7 +77,7 @@ _OUTLINE: dict[tuple[str, ...], tuple[type, ...]] = {
 _NUMPY_NUMBERS = 624
 
 
-def encode(state: Any) -> tuple[Any, dict[str, Tensor]]:
+def encode(state: Any, shards: dict[str, Tensor] | None = None) -> tuple[Any, dict[str, Tensor]]:
     """Take a state apart into plain JSON data and its tensors; no tensor is copied that is dense.
 
     A tensor that occurs twice is stored once. An order of dimensions other than the row-major one is kept, because a
@@ -83,6 +85,8 @@ def encode(state: Any) -> tuple[Any, dict[str, Tensor]]:
 
     Args:
         state: Nested dictionaries, lists, tuples and sets of plain values and tensors.
+        shards: Filled with the rows that this process has of tensors that several share, by the names that the JSON
+            data, the same ones in each process, refer to. None: the state must hold no such tensor.
 
     Returns:
         The JSON data, and the contiguous tensors by the names that it refers to.
@@ -90,7 +94,7 @@ def encode(state: Any) -> tuple[Any, dict[str, Tensor]]:
     Raises:
         ValueError: If a value is of any other kind, with its key.
     """
-    encoder = _Encoder()
+    encoder = _Encoder(shards)
     return encoder.encode(state, ()), encoder.tensors
 
 
@@ -107,6 +111,20 @@ def decode(document: Any, tensors: Mapping[str, Tensor]) -> Any:
     return state
 
 
+def dump_tensors(tensors: Mapping[str, Tensor]) -> bytes:
+    """Return a file of tensors.
+
+    Args:
+        tensors: From `encode`, on the CPU.
+
+    Raises:
+        ValueError: If they are more than what `load` accepts.
+    """
+    data = safetensors.torch.save(dict(tensors))
+    _check_header(data)
+    return data
+
+
 def dump(document: Any, tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
     """Return the files of a state by their suffix.
 
@@ -119,9 +137,7 @@ def dump(document: Any, tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
     """
     text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
     check_cost(text)
-    data = safetensors.torch.save(dict(tensors))
-    _check_header(data)
-    return {TENSORS: data, DOCUMENT: text}
+    return {TENSORS: dump_tensors(tensors), DOCUMENT: text}
 
 
 def load(document: bytes, shards: Mapping[str, bytes]) -> dict[str, Any]:
@@ -170,10 +186,15 @@ def _check_header(data: bytes) -> None:
 
 
 class _Encoder:
-    """Encodes one state; see `encode`."""
+    """Encodes one state; see `encode`.
 
-    def __init__(self) -> None:
+    Args:
+        shards: As for `encode`.
+    """
+
+    def __init__(self, shards: dict[str, Tensor] | None) -> None:
         self.tensors: dict[str, Tensor] = {}
+        self._shards = shards
         # Where a tensor lies and how it is laid out there -> its reference.
         self._references: dict[tuple[Any, ...], dict[str, Any]] = {}
         # By storage; kept alive, so that no other tensor gets the same place.
@@ -240,11 +261,21 @@ class _Encoder:
             self._owners.setdefault(place, tensor)
         return self._references[view]
 
+    def _sharded(self, value: DTensor, path: tuple[object, ...]) -> dict[str, Any]:
+        mesh, placements = value.device_mesh, value.placements
+        if self._shards is None or mesh.ndim != 1 or not placements[0].is_shard(0):
+            _refuse(path, f"a tensor shared among processes as {placements}")
+        # Named by its place alone: other processes may hold other tensors beside it.
+        names = [f"{'.'.join(map(str, path))}@{rank}" for rank in range(mesh.size())]
+        rows: Tensor = value.to_local()
+        self._shards[names[mesh.get_local_rank()]] = rows.detach().contiguous()
+        return {"$shards": names, "shape": list(value.shape)}
+
     _KINDS: ClassVar[dict[type, Callable[..., Any]]] = {
         **{int: _huge, float: _float, bytes: _bytes, torch.dtype: _dtype},
         **{list: _sequence, tuple: _sequence, set: _sequence},
         **{dict: _mapping, OrderedDict: _mapping, Counter: _mapping},
-        **{Tensor: _tensor, torch.nn.Parameter: _tensor},
+        **{Tensor: _tensor, torch.nn.Parameter: _tensor, DTensor: _sharded},
     }
 
 
@@ -291,7 +322,7 @@ class _Decoder:
 
     def _tagged(self, tag: str, value: dict[str, Any], depth: int) -> Any:
         content = value[tag]
-        if tag in ("$tensor", "$complex"):
+        if tag in ("$tensor", "$complex", "$shards"):
             return self._tensor(value)
         if tag == "$float":
             return float(content)
@@ -311,15 +342,29 @@ class _Decoder:
     def _tensor(self, reference: dict[str, Any]) -> Tensor:
         if "$complex" in reference:
             return torch.view_as_complex(self._tensor(reference["$complex"]))
-        name = reference["$tensor"]
+        if "$shards" in reference:
+            return self._joined(reference["$shards"], reference["shape"])
+        tensor = self._stored(reference["$tensor"])
+        stride = reference.get("stride")
+        return tensor if stride is None else _laid_out(tensor, stride)
+
+    def _joined(self, names: list[str], shape: list[int]) -> Tensor:
+        """Return a tensor from the rows of each process; no row may be mentioned twice, which would cost memory."""
+        if twice := [name for name in names if name in self.used]:
+            raise ValueError(f"its document mentions the rows {twice[0]!r} twice")
+        tensor = torch.cat([self._stored(name) for name in names])
+        if list(tensor.shape) != shape:
+            raise ValueError(f"the rows of {names[0]!r} make up {list(tensor.shape)}, not {shape}")
+        return tensor
+
+    def _stored(self, name: str) -> Tensor:
         if name not in self._tensors:
             raise ValueError(f"none of its files holds the tensor {name!r}")
         self.used.add(name)
         tensor = self._tensors[name]
         if tensor.dim() > MAX_DIMS:
             raise ValueError(f"the tensor {name!r} has {tensor.dim():,} dimensions")
-        stride = reference.get("stride")
-        return tensor if stride is None else _laid_out(tensor, stride)
+        return tensor
 
 
 def _row_major(shape: Sequence[int]) -> tuple[int, ...]:

@@ -1,22 +1,30 @@
 """Lightning's side of checkpoints: its I/O on top of the store, and where a run may be saved to continue exactly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Queue
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Trainer
-from torch import Tensor
+from torch import Tensor, distributed
 
-from nnkit.checkpoint.formats import dump, encode
-from nnkit.checkpoint.manifest import Manifest
+from nnkit.checkpoint.formats import TENSORS, dump, dump_tensors, encode
+from nnkit.checkpoint.manifest import File, Manifest
 from nnkit.checkpoint.store import CheckpointStore
+from nnkit.distributed import collectives
 from nnkit.errors import EnvironmentFault
 
-# What is saved, the name of the checkpoint, and the facts of its manifest.
-_Job = tuple[Any, dict[str, Tensor], str, dict[str, Any]] | None
+
+class _Job(NamedTuple):
+    """What is saved: the JSON data, its tensors, this process's rows of others; its name, and the manifest's facts."""
+
+    document: Any
+    tensors: dict[str, Tensor]
+    shards: dict[str, Tensor]
+    name: str
+    facts: dict[str, Any]
 
 
 class StoreIO(CheckpointIO):
@@ -24,6 +32,9 @@ class StoreIO(CheckpointIO):
 
     The training thread only copies the tensors; serialising, hashing and fsync happen in the thread. One checkpoint may
     wait while one is written: a disk slower than the interval slows training down instead of filling memory.
+
+    Where several processes share the tensors, each writes its rows into a file of its own; the first one waits for the
+    hashes of all, and then writes document and manifest.
 
     Args:
         store: Where the checkpoints go.
@@ -40,7 +51,9 @@ class StoreIO(CheckpointIO):
         self.store = store
         self._before_commit = before_commit
         self._loaded = loaded
-        self._jobs: Queue[_Job] = Queue(maxsize=1)
+        self._jobs: Queue[_Job | None] = Queue(maxsize=1)
+        # The threads of all processes talk beside the training.
+        self._writers: distributed.ProcessGroup | None = None
         self._thread: Thread | None = None
         self._failure: Exception | None = None
 
@@ -57,18 +70,23 @@ class StoreIO(CheckpointIO):
             EnvironmentFault: If an earlier write has failed, or the state holds what no checkpoint may hold.
         """
         self._raise_failure()
+        shards: dict[str, Tensor] = {}
         try:
-            document, tensors = encode(checkpoint)
+            document, tensors = encode(checkpoint, shards)
         except ValueError as error:
             raise EnvironmentFault(
                 f"the run keeps what could not be read back: {error}\n"
                 "    a scheduler, an optimizer or a callback of your own may keep plain data and tensors only"
             ) from error
-        snapshot = {name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}
+        if shards and self._writers is None:
+            self._writers = collectives.another_group()
+        if self._writers is not None and collectives.rank():
+            tensors = {}
         if self._thread is None:
             self._thread = Thread(target=self._write, name="nnkit-checkpoint", daemon=True)
             self._thread.start()
-        self._jobs.put((document, snapshot, Path(path).name, dict(storage_options or {})))
+        job = _Job(document, _copied(tensors), _copied(shards), Path(path).name, dict(storage_options or {}))
+        self._jobs.put(job)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
@@ -104,19 +122,45 @@ class StoreIO(CheckpointIO):
 
     def _write(self) -> None:
         while (job := self._jobs.get()) is not None:
-            document, tensors, name, facts = job
             try:
-                if self._failure is None:
-                    keep = facts.pop("keep")
-                    self._before_commit()
-                    self.store.commit(name, dump(document, tensors), **facts)
-                    self.store.settle(keep)
+                if self._writers is not None:
+                    self._write_together(job, self._writers)
+                elif self._failure is None:
+                    self._commit(job)
             # Whatever it is, it is raised on the training thread: a writer that died would hang the run.
             except Exception as error:
                 self._failure = error
             finally:
                 self._jobs.task_done()
         self._jobs.task_done()
+
+    def _commit(self, job: _Job, others: Sequence[File] = ()) -> None:
+        facts = dict(job.facts)
+        keep = facts.pop("keep")
+        self._before_commit()
+        self.store.commit(job.name, dump(job.document, job.tensors), others, **facts)
+        self.store.settle(keep)
+
+    def _write_together(self, job: _Job, group: distributed.ProcessGroup) -> None:
+        """Write the rows of this process; the first one commits what all have written, or says why one has not."""
+        files: tuple[File, ...] = ()
+        problem = self._failure
+        try:
+            if problem is None:
+                suffix = f".rank-{collectives.rank()}{TENSORS}"
+                files = self.store.write(job.name, {suffix: dump_tensors(job.shards)})
+        except Exception as error:
+            problem = error
+        said = collectives.gathered((files, None if problem is None else str(problem)), group)
+        if problem is not None:
+            raise problem
+        if said is None:
+            return
+        written = [file for files, _ in said for file in files]
+        if (told := next((text for _, text in said if text is not None), None)) is not None:
+            self.store.discard(job.name, written)
+            raise EnvironmentFault(told)
+        self._commit(job, written)
 
     def _raise_failure(self) -> None:
         if self._failure is None:
@@ -125,6 +169,10 @@ class StoreIO(CheckpointIO):
         if isinstance(failure, EnvironmentFault):
             raise EnvironmentFault(f"{failure}; the last good checkpoint stands") from failure
         raise failure
+
+
+def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
 def at_save_point(trainer: Trainer) -> bool:

@@ -1,7 +1,7 @@
 """The directory of checkpoints of a run: commit, choose, verify, prune."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -51,32 +51,62 @@ class CheckpointStore:
                 atomic.remove(path)
             self._write_index(manifests)
 
-    def commit(self, name: str, parts: Mapping[str, bytes], **facts: Any) -> Manifest:
+    def write(self, name: str, parts: Mapping[str, bytes]) -> tuple[File, ...]:
+        """Write files of a checkpoint, durably; those of all processes become one by `commit`.
+
+        Args:
+            name: Name of the checkpoint.
+            parts: The files by suffix, from `formats.dump`.
+
+        Raises:
+            WriteFault: If a write fails; none of the files is left then.
+        """
+        files = tuple(File(name + suffix, len(data), atomic.sha256(data)) for suffix, data in parts.items())
+        try:
+            for file, data in zip(files, parts.values(), strict=True):
+                atomic.write_atomic(self.directory / file.file, data)
+        except atomic.WriteFault:
+            self.discard(name, files)
+            raise
+        return files
+
+    def commit(
+        self, name: str, parts: Mapping[str, bytes], others: Sequence[File] = (), **facts: Any
+    ) -> Manifest:
         """Write the files of a checkpoint, then its manifest; the metrics log is made durable before that counts.
 
         Args:
             name: Name of the checkpoint.
             parts: Its files by suffix, from `formats.dump`.
+            others: What `write` has written of it, here and in other processes.
             facts: The manifest's step, epoch, batch, monitor, score and best.
 
         Raises:
             WriteFault: If a write fails; the earlier checkpoints stand.
         """
-        files = tuple(File(name + suffix, len(data), atomic.sha256(data)) for suffix, data in parts.items())
-        manifest = Manifest(name, files, **facts)
+        earlier = next((one for one in self._look()[0] if one.name == name), None)
+        written = tuple(others)
         try:
-            for file, data in zip(files, parts.values(), strict=True):
-                atomic.write_atomic(self.directory / file.file, data)
+            written += self.write(name, parts)
+            manifest = Manifest(name, written, **facts)
             atomic.sync_file(self.directory.parent / "metrics.jsonl")
             atomic.write_json(self._manifest_path(name), asdict(manifest))
         except atomic.WriteFault:
-            if not self._manifest_path(name).exists():
-                # No litter: large files without a manifest would fill what little space is left.
-                with suppress(atomic.WriteFault):
-                    self._remove_files(manifest)
+            self.discard(name, written)
             raise
+        for file in earlier.files if earlier else ():
+            # More processes may have saved this step before.
+            if file.file not in {one.file for one in written}:
+                atomic.remove(self.directory / file.file)
         self._committed = manifest
         return manifest
+
+    def discard(self, name: str, files: Sequence[File]) -> None:
+        """Delete files that will not become a checkpoint: they would fill what little space is left."""
+        if not self._manifest_path(name).exists():
+            with suppress(atomic.WriteFault):
+                for file in files:
+                    atomic.remove(self.directory / file.file)
 
     def settle(self, keep: int) -> None:
         """Name the best and the last checkpoint in the index, then delete what is neither best nor among the newest.

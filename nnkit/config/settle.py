@@ -23,6 +23,7 @@ _READ = (
     "num_threads",
     "matmul_precision",
     "compile",
+    "activation_checkpointing",
     "max_epochs",
     "max_steps",
     "accumulate_grad_batches",

@@ -55,13 +55,25 @@ def most(*values: int) -> list[int]:
     return [int(flag) for flag in flags]
 
 
-def gathered(value: Any) -> list[Any] | None:
-    """Return a value of each process, in the order of their numbers, to the first of them; None to the others."""
+def gathered(value: Any, group: distributed.ProcessGroup | None = None) -> list[Any] | None:
+    """Return a value of each process, in the order of their numbers, to the first of them; None to the others.
+
+    Args:
+        value: That of this process.
+        group: From `another_group`, in another thread than the one that trains.
+    """
     if not is_together():
         return [value]
     values: list[Any] | None = [None] * size() if rank() == 0 else None
-    distributed.gather_object(value, values)
+    distributed.gather_object(value, values, group=group)
     return values
+
+
+def another_group() -> distributed.ProcessGroup:
+    """Return a group of the same processes for a thread that talks beside the training; all must call this."""
+    group = distributed.new_group(backend="gloo")
+    assert isinstance(group, distributed.ProcessGroup)
+    return group
 
 
 def gathered_by_all(value: Any) -> list[Any]:

@@ -29,7 +29,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "metrics": ("fits", "better", "over"),
     "task": ("targets", "monitor"),
     "scheduler": ("interval",),
-    "trainer": ("num_threads", "matmul_precision", "compile"),
+    "trainer": ("num_threads", "matmul_precision", "compile", "activation_checkpointing"),
 }
 
 # Arguments that nnkit gives when it builds; None: the task's own affair.
@@ -71,7 +71,7 @@ INJECTED: dict[str, tuple[str, ...] | None] = {
 # Values that nnkit replaces before it builds.
 OWN_VALUES = {
     "trainer.precision": ("auto",),
-    "trainer.strategy": ("auto", "ddp", "single"),
+    "trainer.strategy": ("auto", "ddp", "fsdp", "single"),
     "trainer.num_nodes": ("auto",),
 }
 

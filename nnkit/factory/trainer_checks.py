@@ -19,9 +19,12 @@ _MATMUL_PRECISIONS = ("highest", "high", "medium")
 _MAX_WORKERS = 1024
 # Processes that any machine may try out.
 _FEW = 8
-_STRATEGIES = ("auto", "ddp", "single")
+_STRATEGIES = ("auto", "ddp", "fsdp", "single")
 # Strategies of Lightning that copy this process instead of starting the command again.
 _COPIES = re.compile("spawn|fork|notebook")
+# Optimizers whose fused step knows sharded parameters.
+_FUSED = (".Adam", ".AdamW")
+_AVERAGES = (".EMA", "WeightAveraging")
 _MAX_TIME = re.compile(r"\d+:\d{2}:\d{2}:\d{2}")
 
 
@@ -38,6 +41,7 @@ def trainer_problems(config: DictConfig) -> list[Problem]:
         *_ranges(trainer),
         *_own_keys(trainer),
         *_workers(config),
+        *_sharded(config),
     ]
     if not found:
         found += _limits(config)
@@ -184,8 +188,9 @@ def _own_keys(trainer: DictConfig) -> Iterator[Problem]:
     threads = trainer.get("num_threads")
     if threads is not None and not _is_count(threads):
         yield Problem("trainer.num_threads", f"must be a whole number or null, not {threads!r}")
-    if not isinstance(trainer.get("compile"), bool):
-        yield Problem("trainer.compile", f"must be true or false, not {trainer.get('compile')!r}")
+    for name in ("compile", "activation_checkpointing"):
+        if not isinstance(trainer.get(name), bool):
+            yield Problem(f"trainer.{name}", f"must be true or false, not {trainer.get(name)!r}")
 
 
 def _strategy(trainer: DictConfig) -> Iterator[Problem]:
@@ -206,6 +211,32 @@ def _strategy(trainer: DictConfig) -> Iterator[Problem]:
     if trainer.get("sync_batchnorm") and not _on_gpu(trainer):
         text = "torch computes the statistics of several processes on GPUs only"
         yield Problem("trainer.sync_batchnorm", text, "trainer.sync_batchnorm=false")
+
+
+def _sharded(config: DictConfig) -> Iterator[Problem]:
+    """Check what cannot be done with weights of which each process has a share."""
+    trainer = config.trainer
+    if str(trainer.get("strategy")) != "fsdp":
+        return
+    if trainer.get("precision") == "16-mixed":
+        text = "16-mixed scales the loss, which nnkit does not do where weights are shared"
+        yield Problem("trainer.precision", text, "trainer.precision=bf16-mixed")
+    if trainer.get("compile"):
+        text = "torch.compile does not see through the gathering of weights"
+        yield Problem("trainer.compile", text, "trainer.compile=false, or trainer.strategy=ddp")
+    if trainer.get("accelerator") == "mps":
+        yield Problem("trainer.strategy", "fsdp needs GPUs or a CPU", "trainer.strategy=auto")
+    for name, node in (config.get("callbacks") or {}).items():
+        if str(node.get("_target_")).endswith(_AVERAGES):
+            text = "the average would be another whole network in each process"
+            yield Problem(f"callbacks.{name}", text, f"leave {name} out, or trainer.strategy=ddp")
+    optimizer = config.get("optimizer") or {}
+    if str(optimizer.get("_target_")).endswith(".Muon"):
+        text = "Muon needs whole matrices, and fsdp leaves each process some rows of each"
+        yield Problem("optimizer", text, "optimizer=adamw, or trainer.strategy=ddp")
+    if optimizer.get("fused") and not str(optimizer.get("_target_")).endswith(_FUSED):
+        text = "torch has no fused step of this optimizer for weights that are shared"
+        yield Problem("optimizer.fused", text, "optimizer.fused=null")
 
 
 def _on_gpu(trainer: DictConfig) -> bool:

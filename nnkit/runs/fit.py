@@ -33,7 +33,7 @@ from nnkit.machine.faults import explained
 from nnkit.runs.reopen import open_run
 from nnkit.runs.run import Run, find_run, now
 from nnkit.runs.run_loggers import finish, flush, make_loggers
-from nnkit.runs.session import Kept, Session, build_all, head, make_trainer
+from nnkit.runs.session import Kept, Session, build_all, head, made_whole, make_trainer
 from nnkit.ui import logs, report
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def fit(
             with together(group()), explained():
                 run_trainer(session, trainer, store, checkpoint)
                 io.flush()
+                made_whole(session)
                 _prune(trainer, store)
                 _keep_profile(trainer, run, show)
                 seconds = time.perf_counter() - start

@@ -28,7 +28,14 @@ from nnkit.machine.faults import explained
 from nnkit.runs.fit import Loaded, Result, evaluate, own_share, run_trainer, trainer_of
 from nnkit.runs.reopen import open_run
 from nnkit.runs.run import Run
-from nnkit.runs.session import Session, build_all, fix_arithmetic, make_session, prepare_data
+from nnkit.runs.session import (
+    Session,
+    build_all,
+    fix_arithmetic,
+    made_whole,
+    make_session,
+    prepare_data,
+)
 from nnkit.ui import logs
 
 _log = logging.getLogger("nnkit")
@@ -138,6 +145,8 @@ def _train(job: Mapping[str, Any], run: Run) -> Result:
         session, run, Record(run.path), chosen=chosen, loggers=[], io=io, checkpoint=checkpoint
     )
     run_trainer(session, trainer, store, checkpoint)
+    io.flush()
+    made_whole(session)
     return Result(run, evaluate(session, run.path, [StopSignal()]), 0.0, session)
 
 

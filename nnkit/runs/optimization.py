@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from nnkit.distributed.sharded import is_sharded
 from nnkit.errors import ConfigError, Problem
 from nnkit.factory import build, target_class
 from nnkit.factory.metrics import mode_of
@@ -103,6 +104,9 @@ def make_optimizer(config: DictConfig, module: nn.Module) -> Optimizer:
     node = config.optimizer.copy()
     # The fused step is one kernel for all parameters. A loss scaler must see the gradients before it, so not there.
     other_kernels = node.get("differentiable") or node.get("foreach")
+    if is_sharded(module):
+        # Other optimizers have no fused step for what processes share.
+        other_kernels = other_kernels or not issubclass(target_class(node, "optimizer"), torch.optim.Adam)
     if (
         "fused" in node
         and node.fused is None
@@ -150,5 +154,6 @@ def resolve_precision(config: DictConfig) -> str:
     if precision != "auto":
         return precision
     if config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.get_device_capability()[0] >= 8 else "16-mixed"
+        older = "32-true" if config.trainer.strategy == "fsdp" else "16-mixed"
+        return "bf16-mixed" if torch.cuda.get_device_capability()[0] >= 8 else older
     return "32-true"

@@ -22,6 +22,13 @@ from nnkit.data.base import DataModule, Preprocessing
 from nnkit.data.locating import look_in
 from nnkit.distributed.group import group
 from nnkit.distributed.lightning import Joined, data_parallel
+from nnkit.distributed.sharded import (
+    FullySharded,
+    GatherToEvaluate,
+    checkpoint_activations,
+    is_sharded,
+    whole_state,
+)
 from nnkit.errors import ConfigError, Problem
 from nnkit.factory import build, build_network, loss_target
 from nnkit.factory.class_weights import with_class_weights
@@ -139,6 +146,10 @@ def make_session(config: DictConfig, choices: Mapping[str, Any], data: DataModul
     """Seed everything and build the task around a network with fresh weights."""
     lightning.seed_everything(config.seed, verbose=False)
     network = build_network(config)
+    if config.trainer.activation_checkpointing and not checkpoint_activations(network.body):
+        text = f"{type(network.body).__name__} has no list of layers (nn.ModuleList) to compute a second time"
+        problem = Problem("trainer.activation_checkpointing", text, "trainer.activation_checkpointing=false")
+        raise ConfigError([problem])
     if config.trainer.compile:
         network.compile()
     task: Task = build(
@@ -188,6 +199,11 @@ def make_trainer(
     if found is not None:
         plugins.append(Joined(found.world))
         node.num_nodes, strategy = found.world.num_nodes, data_parallel()
+        if node.strategy == "fsdp" and io is not None and found.world.size > 1:
+            strategy = FullySharded(node.precision)
+            callbacks = [GatherToEvaluate(), *callbacks]
+            # Gathered weights would be of a kind that cannot be trained.
+            configs.set_values(node, inference_mode=False)
         if not _is_list(node.devices):
             node.devices = found.world.local_size
         for name in ("val", "test"):
@@ -230,6 +246,14 @@ def make_trainer(
         # Lightning sets it from outside the class, where types do not see it.
         trainer.__dict__["profiler"] = make_profiler(str(profiler))
     return trainer
+
+
+def made_whole(session: Session) -> None:
+    """Give each process all weights after a training in which they have shared them; all must call this."""
+    if is_sharded(session.task):
+        state = whole_state(session.task)
+        session.task = make_session(session.config, session.choices, session.data).task
+        session.task.load_state_dict(state)
 
 
 def alone(trainer: DictConfig) -> Any:
