@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -258,13 +257,12 @@ def to_yaml(config: DictConfig, resolve: bool = False) -> str:
 
 
 def to_json(config: DictConfig) -> str:
-    """Return a config as one line that `from_yaml` reads, with its interpolations: JSON wherever that can hold it."""
-    content = plain(config)
+    """Return a config as text that `from_yaml` reads, with its interpolations: JSON wherever that can hold it."""
     try:
-        return json.dumps(content, allow_nan=False)
-    except ValueError:
-        # JSON has no infinity, and what Python writes in its place YAML takes for a text.
-        return str(yaml.safe_dump(content, default_flow_style=True, sort_keys=False, width=sys.maxsize))
+        return json.dumps(plain(config), allow_nan=False)
+    except (ValueError, TypeError):
+        # JSON has no infinity, which Python writes as YAML takes for a text, and no bytes.
+        return to_yaml(config)
 
 
 def load(path: Path) -> DictConfig:
