@@ -323,6 +323,21 @@ def _new_key(random: Random, keys: list[str], others: list[tuple[str, list[str]]
     return f"{above}.{random.choice(['x', '用户', '0', 'größe', '_x'])}"
 
 
+def first_of_each_key(chosen: list[tuple[str, ...]], count: int, seed: int) -> list[int]:
+    """Return the places of the mutations that are the first of their key, all new keys of one node counted as one.
+
+    Args:
+        chosen: Words of the configs.
+        count: Mutations that are looked through.
+        seed: Seed of their order.
+    """
+    found: dict[str, int] = {}
+    for number in range(count):
+        key = mutate(number, chosen[number % len(chosen)], seed).word.partition("=")[0]
+        found.setdefault(key.rpartition(".")[0] if key[0] == "+" else key.lstrip("~"), number)
+    return [*found.values()]
+
+
 def judge(mutation: Mutation) -> Verdict:
     """Run `check`, and the training where it passes, in a process of their own, and return what came of it."""
     start, place = time.monotonic(), tempfile.mkdtemp()
@@ -426,7 +441,9 @@ def main() -> int:
     parser.add_argument(
         "--into", type=Path, required=True, metavar="FOLDER", help="verdicts and files of the datasets"
     )
-    parser.add_argument("--few", action="store_true", help="change a config of each kind of data alone")
+    parser.add_argument(
+        "--few", action="store_true", help="change each key once, in a config of each kind of data"
+    )
     parser.add_argument("--again", action="store_true", help="run again those that fell")
     given = parser.parse_args()
     folder = given.into.absolute()
@@ -435,13 +452,14 @@ def main() -> int:
     torch.set_num_threads(1)
     verdicts = folder / "verdicts.jsonl"
     done = _done(verdicts)
-    wanted = [
-        number
-        for number in range(given.mutations)
-        if number not in done or (given.again and done[number]["kind"] not in GOOD)
-    ]
     with configs.loading_once():
         chosen = few_bases(folder) if given.few else bases(folder)
+        numbers = range(given.mutations)
+        wanted = [
+            number
+            for number in (first_of_each_key(chosen, len(numbers), given.seed) if given.few else numbers)
+            if number not in done or (given.again and done[number]["kind"] not in GOOD)
+        ]
         warm_up(chosen, folder)
         children = [
             _worker(chosen, wanted[job :: given.jobs], given.seed, verdicts) for job in range(given.jobs)
