@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from nnkit.checkpoint.store import CheckpointStore
 
 WORDS = [
-    *["train", "model=mlp", "data=digits", "data.subset=0.25", "data.batch_size=16", "trainer.max_epochs=3"],
+    *["train", "model=mlp", "data=digits", "data.subset=0.25", "data.batch_size=16", "trainer.max_epochs=2"],
     *["trainer.accelerator=cpu", "trainer.num_threads=1", "logger=[]", "trainer.log_every_n_steps=3"],
     *["model.dropout=0.3", "trainer.devices=2"],
 ]
