@@ -16,7 +16,8 @@ from typing import IO, Any
 
 import torch
 from torch import distributed
-from torch._C._distributed_c10d import TCPStore
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
+from torch.distributed.rendezvous import rendezvous
 
 from nnkit.distributed.channel import GRACE, Channel, PeerEnded, answer, call, listen
 from nnkit.distributed.world import STARTED, World
@@ -106,9 +107,12 @@ def join(world: World) -> Group:
     """
     global _group
     if _group is None:
-        store = None
-        if world.launcher != "torchrun":
-            # torchrun has made one, and made it known.
+        store: Store
+        if world.launcher == "torchrun":
+            store = PrefixStore(
+                _attempt(world), next(rendezvous("env://", timeout=timedelta(seconds=JOINING)))[0]
+            )
+        else:
             leads = world.rank == 0
             store = TCPStore(world.address, world.port, world.size, leads, timedelta(seconds=JOINING))
             store.set(_here(world.rank), "1")
@@ -116,6 +120,11 @@ def join(world: World) -> Group:
         if world.launcher != "nnkit":
             atexit.register(_at_exit)
     return _group
+
+
+def _attempt(world: World) -> str:
+    """Return what the keys of this attempt begin with: torchrun's store still holds the addresses of the one before."""
+    return f"nnkit/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{world.size}"
 
 
 def _here(rank: int) -> str:
@@ -128,13 +137,16 @@ def _at_exit() -> None:
         _group.close()
 
 
-def _meet(world: World, store: TCPStore | None) -> Channel:
+def _meet(world: World, store: Store) -> Channel:
     """Make the process group, then the channel."""
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    known: dict[str, Any] = {"rank": world.rank, "world_size": world.size}
     try:
         distributed.init_process_group(
-            backend, store=store, timeout=timedelta(seconds=JOINING), **(known if store is not None else {})
+            backend,
+            store=store,
+            rank=world.rank,
+            world_size=world.size,
+            timeout=timedelta(seconds=JOINING),
         )
         distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=COLLECTIVE))
         if world.rank == 0:
