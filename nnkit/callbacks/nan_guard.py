@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from nnkit.batches import listed
 from nnkit.callbacks.triage import Diagnosis, triage
 from nnkit.distributed import collectives
-from nnkit.distributed.sharded import local_rows
+from nnkit.distributed.sharded import FullySharded, local_rows
 from nnkit.errors import NnkitError
 from nnkit.tasks.base import Task
 
@@ -107,8 +107,10 @@ class NanGuard(Callback):
         self._steps += 1
         self._in_step = False
         is_bad = not torch.isfinite(self._total(trainer, optimizer))
-        if _scaler(trainer) is not None or not isinstance(trainer.strategy, DDPStrategy):
-            # What is looked at differs between processes: with a scaler the losses alone.
+        strategy = trainer.strategy
+        has_all = isinstance(strategy, DDPStrategy) and not isinstance(strategy, FullySharded)
+        if _scaler(trainer) is not None or not has_all:
+            # What is looked at differs between processes: with a scaler the losses alone, with FSDP some rows.
             is_bad = bool(collectives.most(is_bad)[0])
         if not is_bad:
             return

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import samples
 import together
+from test_ends import WORDS, at_step, spoil
 from test_equal_losses import QUICK, assert_close, history
 from torch import nn
 
@@ -129,7 +130,7 @@ def test_one_process_opens_what_two_have_saved(saved, cli):
     loss = next(row["test/loss"] for row in history("run") if row["split"] == "test")
     code, out, err = cli("test", "run")
     assert (code, f"{loss:.4f}" in out) == (0, True), err
-    code, _, err = cli("generate", "run", "--prompt", "def ", "--length", "8")
+    code, _, err = cli("generate", "run", "--prompt", "the ", "--length", "8")
     assert code == 0, err
 
 
@@ -156,6 +157,30 @@ def test_a_full_disk_of_one_process_ends_all_and_leaves_the_checkpoint_before():
     assert "Traceback" not in ended[0].said + ended[1].said
     assert [finding.problem for finding in store_of("run").inspect()] == [""]
     assert store_of("run").load()[0].step == 1
+
+
+def test_a_loss_that_is_not_finite_in_one_process_ends_all_with_its_sentence():
+    ended = together.run(2, [*WORDS, "name=run", "trainer.strategy=fsdp"], before=at_step(4, spoil))
+    assert [one.code for one in ended] == [1, 1], ended[0].said
+    assert "the loss or a gradient is not finite at step 4" in ended[0].said
+    assert ended[1].said == ""
+
+
+def rows_of_the_second_process(rank, trainer):
+    """Let some rows of one process's gradient be infinite, which the other process does not see."""
+    from nnkit.distributed.sharded import local_rows
+
+    task = trainer.lightning_module
+    if rank == 1:
+        task.on_after_backward = lambda: local_rows(task.network.head.linear.weight.grad).fill_(float("inf"))
+
+
+def test_a_gradient_that_is_not_finite_in_the_rows_of_one_process_is_skipped_by_all():
+    words = [*WORDS, "name=run", "trainer.strategy=fsdp", "callbacks.nan_guard.policy=skip"]
+    ended = together.run(2, [*words, "trainer.max_steps=6"], before=at_step(5, rows_of_the_second_process))
+    assert [one.code for one in ended] == [0, 0], ended[0].said
+    assert "step 5 is skipped" in Path("outputs/run/logs/rank-1.log").read_text()
+    assert "1 of 6 steps were skipped" in Path("outputs/run/train.log").read_text()
 
 
 def test_blocks_are_what_the_lists_of_a_body_hold():
