@@ -118,7 +118,12 @@ def make_directory(path: Path) -> None:
         make_directory(path.parent)
     with _explained(path, what="made"):
         if not path.is_dir():
-            os.mkdir(path)
+            try:
+                os.mkdir(path)
+            except FileExistsError:
+                # Another process may have made it just now.
+                if not path.is_dir():
+                    raise
         # Also if it is there: whoever made it may have been killed before this.
         _sync(path.parent, os.O_RDONLY)
 

@@ -222,7 +222,8 @@ def on_this_machine(definition: Definition, config: DictConfig, jobs: int | None
     """
     gpus = _gpus_of(config)
     if jobs is None:
-        jobs = max(1, _gpus() // gpus if gpus else cores() // definition.num_threads)
+        threads = definition.num_threads * _devices_of(config)
+        jobs = max(1, _gpus() // gpus if gpus else cores() // threads)
     return replace(definition, gpus=gpus, launcher=replace(definition.launcher, n_jobs=jobs))
 
 

@@ -78,7 +78,8 @@ def running(path, worker):
 def alone(tmp_path_factory):
     """The grid, run by one process."""
     folder = tmp_path_factory.mktemp("alone")
-    process = Warm(command, "train", "-m", *GRID, "name=grid", "hydra.launcher.n_jobs=1", cwd=folder)
+    words = ["train", "-m", *GRID, "name=grid", "hydra.launcher.n_jobs=1"]
+    process = Warm(command, *words, cwd=folder, out=folder / "said.txt")
     code, said = process.wait()
     assert code == 0, said
     return folder / "outputs/sweeps/grid"
