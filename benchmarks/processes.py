@@ -2,14 +2,17 @@
 
 python benchmarks/processes.py --only families
 python benchmarks/processes.py --only speed --rounds 9
+python benchmarks/processes.py --only figures
 
 Families: each trains once with one, two and three processes without dropout, and the losses of every step and the test
 are compared. What has batch norm is left out: its statistics are those of a process's share.
 
 Speed: two processes of one thread train a GPT with nnkit, everything on as it is by itself, and with a loop written by
 hand around torch's DDP, in turns within one pair of processes. Both have the same network, optimizer, batches and
-process group; the loop gets its batches from memory, logs nothing and saves nothing. Then pairs of processes that have
-imported everything join, and the seconds of that are taken.
+process group; the loop gets its batches from memory, logs nothing and saves nothing.
+
+Figures: what docs/scaling.md computes with. Seconds in which two processes join that have imported everything; of one
+agreement of the processes, which follows every step, the least of many; and how fast a checkpoint's file is written.
 """
 
 import argparse
@@ -38,6 +41,8 @@ import samples
 import together
 
 import nnkit
+from nnkit.distributed import collectives
+from nnkit.files import atomic
 from nnkit.runs.following import launched
 from nnkit.runs.session import make_session, prepare_data
 
@@ -72,6 +77,8 @@ SPEED = [
     *["trainer.num_threads=1", "trainer.accelerator=cpu", "trainer.limit_val_batches=1"],
     *["trainer.limit_test_batches=1", "optimizer.lr=1e-3", "scheduler=constant", "trainer.devices=2"],
 ]
+# Bytes of a file that is written to see how fast that is.
+_FILE = 2**27
 
 
 def families(steps: int) -> float:
@@ -115,24 +122,24 @@ def difference(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> floa
     )
 
 
-def in_pair(target: Callable[[Any], Any], *arguments: Any) -> Any:
-    """Call a function in two processes as torchrun starts them, copies of this one; return what the first returns."""
+def in_processes(size: int, target: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in processes as torchrun starts them, copies of this one; return what the first returns."""
     context, port = multiprocessing.get_context("fork"), together.free_port()
     answers = context.SimpleQueue()
 
     def run(rank: int) -> None:
-        os.environ.update({name: str(value) for name, value in together.torchrun(rank, 2, port).items()})
+        os.environ.update({name: str(value) for name, value in together.torchrun(rank, size, port).items()})
         torch.set_num_threads(1)
         answer = target(*arguments)
         if rank == 0:
             answers.put(answer)
 
-    pair = [context.Process(target=run, args=(rank,)) for rank in range(2)]
-    for process in pair:
+    started = [context.Process(target=run, args=(rank,)) for rank in range(size)]
+    for process in started:
         process.start()
-    for process in pair:
+    for process in started:
         process.join()
-    if any(process.exitcode for process in pair):
+    if any(process.exitcode for process in started):
         raise SystemExit("a process has failed")
     return answers.get()
 
@@ -204,12 +211,38 @@ def joining() -> float:
     return time.perf_counter() - start
 
 
+def agreeing(times: int) -> float:
+    """Return the least seconds in which all processes agree on four flags."""
+    launched()
+    least = math.inf
+    for _ in range(times):
+        start = time.perf_counter()
+        collectives.most(0, 0, 0, 0)
+        least = min(least, time.perf_counter() - start)
+    return least
+
+
+def figures(rounds: int) -> None:
+    """Print single figures."""
+    seconds = [in_processes(2, joining) for _ in range(rounds)]
+    print(f"joining: {statistics.median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f})")
+    for size in (2, 4, 8):
+        print(f"agreement of {size} processes: {in_processes(size, agreeing, 300) * 1e3:.2f} ms", flush=True)
+    block, rates = os.urandom(_FILE), []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        atomic.write_atomic(Path("file"), block)
+        atomic.sha256(block)
+        rates.append(_FILE / (time.perf_counter() - start) / 1e6)
+    print(f"a file written, flushed and hashed: {statistics.median(rates):.0f} MB/s")
+
+
 def main() -> int:
     """Print the tables; 1 if losses differ by more than rounding."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", choices=["families", "speed"], help="one part alone")
+    parser.add_argument("--only", choices=["families", "speed", "figures"], help="one part alone")
     parser.add_argument("--steps", type=int, default=5, help="of each family")
     parser.add_argument("--rounds", type=int, default=9, help="of the comparison of speeds")
     parser.add_argument("--round-steps", type=int, default=100, help="steps of a round")
@@ -218,16 +251,15 @@ def main() -> int:
     torch.set_num_threads(1)
     worst = 0.0
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        if given.only != "speed":
+        if given.only in (None, "families"):
             worst = families(given.steps)
-        if given.only != "families":
-            rates = in_pair(speed, given.rounds, given.round_steps, given.words)
+        if given.only in (None, "speed"):
+            rates = in_processes(2, speed, given.rounds, given.round_steps, given.words)
             ratios = [mine / bare for mine, bare in rates]
-            print(
-                f"nnkit / torch DDP: {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
-            )
-            seconds = [in_pair(joining) for _ in range(given.rounds)]
-            print(f"joining: {statistics.median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f})")
+            spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
+            print(f"nnkit / torch DDP: {statistics.median(ratios):.3f} ({spread})")
+        if given.only in (None, "figures"):
+            figures(given.rounds)
     return int(worst > 1e-6)
 
 
