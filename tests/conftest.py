@@ -103,6 +103,30 @@ def references_are_parsed_once():
         yield
 
 
+_judged = {}
+
+
+@pytest.fixture
+def a_config_is_judged_once(monkeypatch):
+    """A saved config is read, and looked through for mistakes, once for all tests that resume copies of its run."""
+    from copy import deepcopy
+
+    from nnkit.config import composition
+    from nnkit.runs import preflight
+
+    def once(function, key):
+        def call(given):
+            place = function.__name__, key(given)
+            if place not in _judged:
+                _judged[place] = function(given)
+            return deepcopy(_judged[place])
+
+        return call
+
+    monkeypatch.setattr(composition, "from_yaml", once(composition.from_yaml, str))
+    monkeypatch.setattr(preflight, "problems", once(preflight.problems, composition.Composition.to_yaml))
+
+
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
     """Every test has a working directory of its own and restores what a run sets for the whole process."""

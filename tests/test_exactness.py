@@ -1,5 +1,7 @@
 """Every point of a short run resumes exactly, for every model file and for everything that has a state."""
 
+from itertools import zip_longest
+
 import pytest
 import samples
 from exactness import assert_same_end, cut
@@ -14,7 +16,7 @@ from nnkit.runs import fit as fitting
 from nnkit.runs import preflight
 from nnkit.runs.resuming import resume
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("a_config_is_judged_once")]
 
 BASE = [
     "trainer.num_threads=1",
@@ -36,7 +38,8 @@ PICTURES = [
 MLP = [*PICTURES, "model=mlp", "model.hidden=[16]", "model.dropout=0.2"]
 CALLBACKS = "callbacks=[checkpoint,nan_guard,throughput,ema]"
 
-# What has a state of its own, or moves the points at which a run may be saved.
+# What moves the points at which a run may be saved, or has a state of its own, which some points show.
+STATES = ("plateau", "rate by epochs", "clipping and bf16", "nothing held out")
 FEATURES = {
     "plain": ["callbacks=[checkpoint]"],
     "accumulation": [CALLBACKS, "trainer.accumulate_grad_batches=2"],
@@ -64,6 +67,7 @@ FEATURES = {
     "worker processes": ["callbacks=[checkpoint]", "data.num_workers=1", "callbacks.checkpoint.every_n_steps=4"],
 }  # fmt: skip
 OPTIMIZERS = [name for name in catalog.options("optimizer") if not name.startswith("sgd_")]
+SCHEDULERS = catalog.options("scheduler")
 
 
 def resume_from_every_point(words, monkeypatch, at_least=4, chosen=list):
@@ -79,17 +83,23 @@ def resume_from_every_point(words, monkeypatch, at_least=4, chosen=list):
         assert_same_end(whole, stopped, f"{' '.join(words)}, from {manifest.name}")
 
 
-def one_inside_each_epoch(points):
-    """Choose a point inside the last of two epochs, and the first point of all."""
-    chosen = points[1], points[-1]
-    assert chosen[1].batch * 2 < points[0].batch < chosen[0].batch * 2
-    return chosen
+def one_of_each_sort(points):
+    """Choose a point inside either of two epochs, and the end of the first."""
+    middle = len(points) // 2
+    assert points[middle].batch * 2 == points[0].batch
+    return points[middle // 2], points[middle], points[-2]
 
 
 def inside_the_first_epoch(points):
     """Choose the point with the most still to come: a state is saved the same way at all, and FEATURES try all."""
     (first,) = (point for point in points if point.step == 4)
     return [first]
+
+
+def inside_the_last_epoch(points):
+    """Choose a point inside the second of two epochs: what was drawn for it and all that has been learnt is needed."""
+    assert points[0].batch < points[1].batch * 2 < points[0].batch * 2
+    return [points[1]]
 
 
 def _test_metrics(run):
@@ -100,28 +110,18 @@ def _test_metrics(run):
 def test_every_point_resumes_exactly(feature, monkeypatch):
     # Two epochs have points of every sort.
     words = [*MLP, *BASE, "trainer.max_epochs=2", *FEATURES[feature]]
-    resume_from_every_point(words, monkeypatch, at_least=3)
+    chosen = one_of_each_sort if feature in STATES else list
+    resume_from_every_point(words, monkeypatch, at_least=3, chosen=chosen)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimizer_resumes_exactly(optimizer, monkeypatch):
+@pytest.mark.parametrize(("optimizer", "scheduler"), [*zip_longest(OPTIMIZERS, SCHEDULERS)])
+def test_every_optimizer_and_schedule_resumes_exactly(optimizer, scheduler, monkeypatch):
+    """Each has a state of its own, and both are saved by Lightning in one way."""
     words = [
         *MLP,
         *BASE,
-        f"optimizer={optimizer}",
-        "callbacks=[checkpoint]",
-        "callbacks.checkpoint.every_n_steps=4",
-        "trainer.max_epochs=2",
-    ]
-    resume_from_every_point(words, monkeypatch, at_least=3, chosen=inside_the_first_epoch)
-
-
-@pytest.mark.parametrize("scheduler", catalog.options("scheduler"))
-def test_every_schedule_resumes_exactly(scheduler, monkeypatch):
-    words = [
-        *MLP,
-        *BASE,
-        f"scheduler={scheduler}",
+        f"optimizer={optimizer or 'adamw'}",
+        f"scheduler={scheduler or 'cosine'}",
         "callbacks=[checkpoint]",
         "callbacks.checkpoint.every_n_steps=4",
         "trainer.max_epochs=2",
@@ -163,7 +163,8 @@ def test_every_model_resumes_exactly_with_everything_on(model, kind, monkeypatch
     if "dropout" in composition.config.model:
         words.append("model.dropout=0.2")
     # What a model keeps is saved and restored by one piece of code; every point is tried with the smallest.
-    resume_from_every_point(words, monkeypatch, chosen=list if model == "mlp" else one_inside_each_epoch)
+    every = (model, kind) == ("mlp", "pictures")
+    resume_from_every_point(words, monkeypatch, chosen=list if every else inside_the_last_epoch)
 
 
 def test_a_longer_run_with_a_constant_rate_is_the_one_that_was_longer_from_the_start():

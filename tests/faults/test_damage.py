@@ -13,6 +13,8 @@ from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import EnvironmentFault
 from nnkit.runs.resuming import resume
 
+pytestmark = pytest.mark.usefixtures("a_config_is_judged_once")
+
 
 def edited(path, **values):
     """Return the JSON of a file, some values changed."""

@@ -16,7 +16,7 @@ from nnkit.checkpoint.store import CheckpointStore
 from nnkit.runs.resuming import resume, resume_held
 from nnkit.runs.run import Run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("a_config_is_judged_once")]
 
 WORDS = [
     "data=digits",
