@@ -199,7 +199,6 @@ class _Children:
                 continue
             said.seek(0)
             last = said.read()[-_SAID:].decode(errors="replace").strip()
-            self.end(at_once=True)
             raise EnvironmentFault(
                 f"process {number} of the run ended with exit code {process.returncode} before it had joined"
                 + (f"\n    {last}" if last else "")
@@ -241,11 +240,16 @@ def start(size: int, module: str) -> Group:
     numbers = [str(number) for number in range(1, size)]
     own = [{**shared, "RANK": number, "LOCAL_RANK": number} for number in numbers]
     children = _Children([sys.executable, "-m", module], own)
-    while not store.check([_here(number) for number in range(1, size)]):
-        children.check()
-        time.sleep(0.02)
-    world = World(0, size, 0, size, 0, _LOOPBACK, store.port, "nnkit")
-    _group = Group(world, _meet(world, store), children)
+    try:
+        while not store.check([_here(number) for number in range(1, size)]):
+            children.check()
+            time.sleep(0.02)
+        world = World(0, size, 0, size, 0, _LOOPBACK, store.port, "nnkit")
+        _group = Group(world, _meet(world, store), children)
+    except BaseException:
+        # A signal as well: nobody else would end them.
+        children.end(at_once=True)
+        raise
     return _group
 
 
