@@ -56,7 +56,7 @@ CASES = [
     ("lenet5_1998", "pictures", SINGLE, []),
     ("rnn", "texts", LENGTHS, []),
     ("lstm", "text", SINGLE, []),
-    ("lstm", "texts", TOKENS, ["data.max_tokens=90"]),
+    ("lstm", "texts", TOKENS, ["data.max_length=16", "data.max_tokens=90"]),
     ("bilstm", "texts", LENGTHS, ["loss.class_weights=balanced"]),
     ("gru", "series", SINGLE, []),
     ("transformer_encoder", "texts", LENGTHS, []),
