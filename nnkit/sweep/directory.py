@@ -157,7 +157,7 @@ class Sweep:
         self.path = path
         self.status = path / status
         self.generation = generation
-        # Seconds between two looks at what others do: the files of many workers are much to look at for each of them.
+        # Seconds between two readings of what others note: many workers have many files, and each of them reads all.
         self.pause = _PAUSE
 
     def is_one(self) -> bool:
