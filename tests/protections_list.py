@@ -77,7 +77,7 @@ PROTECTIONS = (
     ),
     Protection(
         "9 checkpoint of a newer release",
-        "nnkit/checkpoint/formats.py",
+        "nnkit/checkpoint/outline.py",
         'if ours["format"] > FORMAT:',
         "if False:",
         f"{OTHER}::test_a_checkpoint_of_a_newer_release_is_refused_by_name_and_the_older_one_used",

@@ -51,7 +51,7 @@ def triage(
     """
     batches = list(batches)
     watch = _Watch(task)
-    # Processes that share the weights gather them together, whatever each of them has to look at.
+    # Processes that share the weights gather them together, whatever each of them examines.
     with gathered(task):
         looks = chain(map(_look_at_batch, batches), (_forward(task, one, watch, context) for one in batches))
         found = next((one for one in looks if one is not None), None)

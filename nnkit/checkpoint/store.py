@@ -10,6 +10,7 @@ from typing import Any, Literal
 from nnkit.checkpoint import formats, old_formats
 from nnkit.checkpoint.formats import DOCUMENT, FORMAT, TENSORS
 from nnkit.checkpoint.manifest import OLD_SUFFIX, File, Finding, Manifest
+from nnkit.checkpoint.outline import check_outline, migrate
 from nnkit.errors import EnvironmentFault, UserError
 from nnkit.files import atomic
 from nnkit.files.json_limits import parse_json
@@ -188,8 +189,8 @@ class CheckpointStore:
             else:
                 document = parts.pop(manifest.name + DOCUMENT)
                 state = formats.load(document, parts)
-            state = formats.migrate(state)
-            formats.check_outline(state)
+            state = migrate(state)
+            check_outline(state)
             return state
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error

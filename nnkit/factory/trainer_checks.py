@@ -214,7 +214,7 @@ def _strategy(trainer: DictConfig) -> Iterator[Problem]:
 
 
 def _sharded(config: DictConfig) -> Iterator[Problem]:
-    """Check what cannot be done with weights of which each process has a share."""
+    """Check what cannot be done with weights that processes share."""
     trainer = config.trainer
     if str(trainer.get("strategy")) != "fsdp":
         return

@@ -3,7 +3,7 @@
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -21,7 +21,7 @@ from nnkit.distributed import collectives
 from nnkit.errors import UserError
 from nnkit.losses.scoring import Share, shares_of, weights_of
 from nnkit.network import Network
-from nnkit.tasks.pieces import step_names
+from nnkit.tasks.pieces import step_names, with_totals
 from nnkit.tasks.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -101,7 +101,6 @@ class Task(LightningModule, ABC):
         self._told_of_nan = False
         # What the means in the loss of the present accumulation window divide by; None where nothing is accumulated.
         self.divisors: list[float] | None = None
-        # Waits for them, and what the present batch weighs by itself.
         self._divisors_later: Callable[[], Tensor] | None = None
         self._weights: list[float] | None = None
         # Loss of the last training batch, by itself.
@@ -279,12 +278,10 @@ class Task(LightningModule, ABC):
 
     def _shares(self) -> list[float] | None:
         """Return what each mean of the present batch is multiplied by; None where it counts as it is."""
-        if self._weights is None:
-            return None
         if self._divisors_later is not None:
             self.divisors, self._divisors_later = self._divisors_later().tolist(), None
         times = self.trainer.accumulate_grad_batches * collectives.size()
-        return shares_of(self.loss, self._weights, self.divisors, times)
+        return self._weights and shares_of(self.loss, self._weights, self.divisors, times)
 
     def read_window(self) -> dict[str, float]:
         """Return the means since the last reading and start anew; empty if there was no step."""
@@ -354,12 +351,7 @@ class Task(LightningModule, ABC):
 
     def upgraded(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
         """Return a state with the totals of an earlier release in their present form."""
-        state = dict(state_dict)
-        for name in ("window", "epoch_totals"):
-            old = state.get(name)
-            if isinstance(old, Tensor) and old.shape == (len(self.totals) + 1,):
-                state[name] = self.convert_totals(old[:-1].double(), old[-1].double())
-        return state
+        return with_totals(state_dict, len(self.totals), self.convert_totals)
 
     def setup(self, stage: str) -> None:
         """Use totals of 32 bits on Apple's GPUs, which have no others."""
@@ -390,11 +382,8 @@ class Task(LightningModule, ABC):
         """Clip the gradients here, since Lightning refuses a fused optimizer under mixed precision."""
         if not gradient_clip_val:
             return
-        parameters: Iterable[Tensor] = self.network.parameters()
-        if gradient_clip_algorithm == "value":
-            clip_grad_value_(parameters, gradient_clip_val)
-        else:
-            clip_grad_norm_(parameters, gradient_clip_val)
+        clip = clip_grad_value_ if gradient_clip_algorithm == "value" else clip_grad_norm_
+        clip(self.network.parameters(), gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the state of a plateau schedule."""

@@ -1,6 +1,6 @@
 """Pieces that several tasks share: sums in 64 bits, over processes too, and names of steps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,24 @@ def nothing(*shape: int) -> Tensor:
 def on_cpu(values: Sequence[Tensor]) -> Tensor:
     """Return scalars of one device as a tensor (values,) to be added to sums of 64 bits."""
     return torch.stack([value.detach().float() for value in values]).cpu().double()
+
+
+def with_totals(
+    state: Mapping[str, Any], count: int, convert: Callable[[Tensor, Tensor], Tensor]
+) -> dict[str, Any]:
+    """Return the state of a task with the totals of an earlier release, if it has such, in their present form.
+
+    Args:
+        state: The state.
+        count: How many totals the task has.
+        convert: Makes totals of the sums, and of the one count that they were all over.
+    """
+    old = {name: state[name] for name in ("window", "epoch_totals") if isinstance(state.get(name), Tensor)}
+    return dict(state) | {
+        name: convert(total[:-1].double(), total[-1].double())
+        for name, total in old.items()
+        if total.shape == (count + 1,)
+    }
 
 
 def step_names(inputs: Tensor, length: int, data: Any, *, target: bool = False) -> list[str]:
