@@ -23,6 +23,8 @@ from nnkit.ui.terminal import printable
 
 # Exit code of a process whose peer was killed: nothing is wrong here, and the command may be given again.
 TRY_AGAIN = 75
+# Exit codes above it are those of a signal.
+SIGNALLED = 128
 # Seconds in which a process that waits in a collective leaves by itself once a peer has ended; gloo breaks such waits.
 GRACE = 10.0
 # Seconds in which the others must have called.

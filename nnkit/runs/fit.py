@@ -24,6 +24,7 @@ from nnkit.checkpoint.plugin import StoreIO, position
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.data.locating import fingerprint_of, refuse_missing
 from nnkit.distributed import collectives
+from nnkit.distributed.channel import SIGNALLED, PeerEnded
 from nnkit.distributed.group import group, together
 from nnkit.files import atomic
 from nnkit.files.layout import LOG, PROFILE, TESTS, TIMING
@@ -114,7 +115,10 @@ def fit(
             raise Interrupted(signalled.number, signalled.saved, where) from None
         except BaseException as error:
             session.data.on_exception(error)
-            status = "stopped" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
+            # A signal may have ended another process, before there was anything to save.
+            signalled = isinstance(error, PeerEnded) and error.exit_code > SIGNALLED
+            left = isinstance(error, KeyboardInterrupt | SystemExit)
+            status = "stopped" if left or signalled else "failed"
             # On a full disk this fails as well; the first error is the one to report.
             with suppress(atomic.WriteFault):
                 run.update(

@@ -27,6 +27,7 @@ from omegaconf import DictConfig
 from nnkit import config as configs
 from nnkit.callbacks.record import plain_metrics
 from nnkit.callbacks.signals import Interrupted
+from nnkit.distributed.channel import SIGNALLED, TRY_AGAIN, PeerEnded
 from nnkit.errors import NnkitError
 from nnkit.machine import signals
 from nnkit.runs.training import train
@@ -36,6 +37,7 @@ from nnkit.sweep.space import num_bytes
 from nnkit.sweep.trials import (
     DONE,
     EXITED,
+    KILLED,
     OUT_OF_MEMORY,
     OVER,
     PLANNED,
@@ -146,10 +148,18 @@ def _attempt(request: Request, reporter: Reporter) -> tuple[Outcome, int]:
             sys.stderr.write(f"nnkit: {printable(str(error))}\n")
         else:
             traceback.print_exc()
-        state = OUT_OF_MEMORY if _is_memory(error) else RAISED
-        return Outcome(state, _sentence(error)), getattr(error, "exit_code", 1)
+        return Outcome(_state_after(error), _sentence(error)), getattr(error, "exit_code", 1)
     state = PRUNED if reporter.pruned else DONE
     return Outcome(state, "", record.get("metrics") or {}, record.get("step")), 0
+
+
+def _state_after(error: BaseException) -> str:
+    """Return the state of a trial that an error has ended, be it that of another of its processes."""
+    if isinstance(error, PeerEnded) and error.exit_code > SIGNALLED:
+        return STOPPED
+    if isinstance(error, PeerEnded) and error.exit_code == TRY_AGAIN:
+        return KILLED
+    return OUT_OF_MEMORY if _is_memory(error) else RAISED
 
 
 def _train(request: Request, reporter: Reporter) -> dict[str, Any]:
