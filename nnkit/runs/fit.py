@@ -116,9 +116,9 @@ def fit(
         except BaseException as error:
             session.data.on_exception(error)
             # A signal may have ended another process, before there was anything to save.
-            signalled = isinstance(error, PeerEnded) and error.exit_code > SIGNALLED
+            by_signal = isinstance(error, PeerEnded) and error.exit_code > SIGNALLED
             left = isinstance(error, KeyboardInterrupt | SystemExit)
-            status = "stopped" if left or signalled else "failed"
+            status = "stopped" if left or by_signal else "failed"
             # On a full disk this fails as well; the first error is the one to report.
             with suppress(atomic.WriteFault):
                 run.update(
