@@ -103,7 +103,6 @@ class Task(LightningModule, ABC):
         self.divisors: list[float] | None = None
         self._divisors_later: Callable[[], Tensor] | None = None
         self._weights: list[float] | None = None
-        # Loss of the last training batch, by itself.
         self.last_loss: Tensor | None = None
         # Metrics of the user's choice by name; no modules of the task, as their state is no part of a run's state.
         self.chosen: dict[str, ChosenMetric] = {}
@@ -255,12 +254,11 @@ class Task(LightningModule, ABC):
         begins = batch_idx % every == 0
         # The last window of an epoch may be shorter.
         count = int(min(every, self.trainer.num_training_batches - batch_idx)) if begins else 1
-        targets = [self.targets(one) if len(one.indices) else None for one in loader.peek(count)]
-        weights = weights_of(self.loss, targets, len(self.targets(batch)))
+        window = [self.targets(one) if len(one.indices) else None for one in loader.peek(count)]
+        weights = weights_of(self.loss, window, len(self.targets(batch)))
         if begins:
-            sums = [sum(column) for column in zip(*weights, strict=True)]
-            # They are needed once the forward pass is done.
-            self._divisors_later = collectives.summed_later(torch.tensor(sums, dtype=torch.float64))
+            sums = torch.tensor([sum(column) for column in zip(*weights, strict=True)], dtype=torch.float64)
+            self._divisors_later = collectives.summed_later(sums)
         self._weights = weights[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -277,11 +275,13 @@ class Task(LightningModule, ABC):
         return reduce(torch.add, [mean * share for mean, share in zip(means, shares, strict=True)])
 
     def _shares(self) -> list[float] | None:
-        """Return what each mean of the present batch is multiplied by; None where it counts as it is."""
+        """Return what each mean of the present batch is multiplied by; None: by nothing."""
+        if self._weights is None:
+            return None
         if self._divisors_later is not None:
             self.divisors, self._divisors_later = self._divisors_later().tolist(), None
         times = self.trainer.accumulate_grad_batches * collectives.size()
-        return self._weights and shares_of(self.loss, self._weights, self.divisors, times)
+        return shares_of(self.loss, self._weights, self.divisors, times)
 
     def read_window(self) -> dict[str, float]:
         """Return the means since the last reading and start anew; empty if there was no step."""

@@ -184,9 +184,9 @@ def test_a_config_of_more_layers_than_can_be_built_is_refused_before_they_are(ho
         ("num_threads: 1", "num_threads: 100000", "trainer.num_threads: must be from 1 to 1024"),
         ("num_threads: 1", "num_threads: abc", "trainer.num_threads: must be a whole number"),
         ("num_workers: 0", "num_workers: 100000", "data.num_workers: must be at most 1024"),
-        ("devices: 1", "devices: 300", "trainer.devices: 300 processes are more than the"),
-        ("devices: 1", "devices: '300'", "trainer.devices: 300 processes are more than the"),
-        ("num_nodes: 1", "num_nodes: 3", "trainer.num_nodes: must be 1"),
+        ("devices: 1", "devices: 300", "trainer.devices: 300 processes are too many for the"),
+        ("devices: 1", "devices: '300'", "trainer.devices: 300 processes are too many for the"),
+        ("num_nodes: 1", "num_nodes: -3", "trainer.num_nodes: must be a count"),
     ],
 )
 def test_a_config_starts_no_army_of_threads_or_processes(hostile, refuses, old, new, said):

@@ -13,7 +13,7 @@ TAKEN = [
     ["trainer.devices=2"],
     ["trainer.devices='2'", "trainer.strategy=ddp"],
     ["trainer.devices=auto", "trainer.num_nodes=auto"],
-    ["trainer.devices=-1", "trainer.num_nodes=1"],
+    ["trainer.devices=auto", "trainer.num_nodes=1"],
     ["trainer.devices=2", "trainer.sync_batchnorm=false", "trainer.precision=32-true"],
     ["trainer.devices=2", "trainer.precision=bf16-mixed"],
     ["trainer.devices=2", "trainer.precision=bf16-true"],

@@ -95,8 +95,8 @@ def a_run(tmp_path_factory):
         write(path, data)
         proxy.promise(path.name)
 
-    def commit_and_promise(self, name, data, **facts):
-        manifest = commit(self, name, data, **facts)
+    def commit_and_promise(self, name, *files, **facts):
+        manifest = commit(self, name, *files, **facts)
         proxy.promise(facts["step"])
         return manifest
 
