@@ -102,7 +102,7 @@ class Task(LightningModule, ABC):
         # What the means in the loss of the present accumulation window divide by; None where nothing is accumulated.
         self.divisors: list[float] | None = None
         self._divisors_later: Callable[[], Tensor] | None = None
-        self._weights: list[float] | None = None
+        self._batch_weights: list[float] | None = None
         self.last_loss: Tensor | None = None
         # Metrics of the user's choice by name; no modules of the task, as their state is no part of a run's state.
         self.chosen: dict[str, ChosenMetric] = {}
@@ -245,7 +245,7 @@ class Task(LightningModule, ABC):
         same way. DDP takes the mean of the processes' gradients, so each share is multiplied by their number.
         """
         every, processes = self.trainer.accumulate_grad_batches, collectives.size()
-        self._weights = None
+        self._batch_weights = None
         if every == processes == 1:
             self.divisors = None
             return
@@ -259,7 +259,7 @@ class Task(LightningModule, ABC):
         if begins:
             sums = torch.tensor([sum(column) for column in zip(*weights, strict=True)], dtype=torch.float64)
             self._divisors_later = collectives.summed_later(sums)
-        self._weights = weights[0]
+        self._batch_weights = weights[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss and add the batch to the totals."""
@@ -276,12 +276,12 @@ class Task(LightningModule, ABC):
 
     def _shares(self) -> list[float] | None:
         """Return what each mean of the present batch is multiplied by; None: by nothing."""
-        if self._weights is None:
+        if self._batch_weights is None:
             return None
         if self._divisors_later is not None:
             self.divisors, self._divisors_later = self._divisors_later().tolist(), None
         times = self.trainer.accumulate_grad_batches * collectives.size()
-        return shares_of(self.loss, self._weights, self.divisors, times)
+        return shares_of(self.loss, self._batch_weights, self.divisors, times)
 
     def read_window(self) -> dict[str, float]:
         """Return the means since the last reading and start anew; empty if there was no step."""

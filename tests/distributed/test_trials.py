@@ -51,7 +51,8 @@ def test_a_trial_that_loses_a_process_has_failed_alone_and_is_begun_again_exactl
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.kill(pid, signal.SIGKILL)
-    assert sweep.wait() == 1
+    code, said = sweep.wait()
+    assert code == 1, said
     found = states("cut")
     assert (found["seed=1"].state, found["seed=2"].state) == ("killed", "done")
     assert "process 1 of the run has ended" in found["seed=1"].reason
