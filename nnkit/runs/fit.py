@@ -138,7 +138,6 @@ def _call_the_others(session: Session, run: Run, checkpoint: Loaded | None) -> N
             config=configs.to_yaml(session.config),
             choices=dict(session.choices),
             preprocessing=session.data.preprocessing,
-            repeats=session.data.repeats_epoch,
             checkpoint=None if checkpoint is None else [checkpoint[0].name, checkpoint[0].sha256],
             stopped=checkpoint is not None and checkpoint[1][KEY]["stopped"],
         )
@@ -212,12 +211,11 @@ def _finish(
 ) -> Result:
     leave_if_stopped()
     best, store = None, CheckpointStore(run.checkpoints)
-    with together(group()):
-        if store.holds_any():
-            best, state = store.load("best")
-            # Where several processes test, those of the first are everybody's.
-            session.task.load_state_dict(state["state_dict"])
-        metrics = evaluate(session, run.path, [StopSignal()])
+    if store.holds_any():
+        best, state = store.load("best")
+        # Where several processes test, those of the first are everybody's.
+        session.task.load_state_dict(state["state_dict"])
+    metrics = evaluate(session, run.path, [StopSignal()])
     record.write(trainer, "test", metrics)
     if best is not None and best.monitor is not None and best.score is not None:
         metrics = {**metrics, best.monitor: best.score}

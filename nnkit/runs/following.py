@@ -17,7 +17,6 @@ from nnkit.callbacks.signals import StopSignal
 from nnkit.checkpoint.formats import KEY
 from nnkit.checkpoint.plugin import StoreIO, reopen_epoch
 from nnkit.checkpoint.store import CheckpointStore
-from nnkit.distributed.channel import PeerEnded
 from nnkit.distributed.group import Group, group, join, start, together
 from nnkit.distributed.world import read_world, unfit
 from nnkit.errors import ConfigError, EnvironmentFault, NnkitError, Problem
@@ -187,10 +186,8 @@ def follow_as_command(found: Group) -> int:
     """
     try:
         follow(found)
-    except PeerEnded as error:
-        return error.exit_code
     except NnkitError as error:
-        # The first process has been told the sentence.
+        # The first process has the sentence.
         return error.exit_code
     found.close()
     return 0
