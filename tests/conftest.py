@@ -84,6 +84,19 @@ def signals_as_in_a_terminal():
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@pytest.fixture(autouse=True)
+def what_a_test_can_import_is_its_own():
+    """A module that a test writes and trusts is no other's: all of them call theirs `mine`."""
+    before = [*sys.path]
+    yield
+    own = {*sys.path} - {*before}
+    sys.path[:] = before
+    for name, module in [*sys.modules.items()] if own else []:
+        place = getattr(module, "__file__", None) or ""
+        if any(Path(place).is_relative_to(folder) for folder in own):
+            del sys.modules[name]
+
+
 @pytest.fixture(autouse=True, scope="session")
 def option_files_are_read_once():
     """Hydra takes longer for the same option files again and again than most tests for what they test."""
