@@ -13,7 +13,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import samples
 
 # Sizes of published networks, which are not made small by the words of `samples.small`.
-LARGE = ("gpt2", "bert_base", "transformer_base", "mlp_3b1b")
+LARGE = ("gpt2", "tinyllama", "bert_base", "transformer_base", "mlp_3b1b")
 OPTIMIZERS = ("adamw", "muon", "sgd", "rmsprop")
 SCHEDULERS = ("constant", "cosine", "onecycle", "plateau")
 # Epochs that give about 60 optimizer steps with the batches of `samples`.

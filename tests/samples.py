@@ -82,7 +82,7 @@ def library(folder: Path) -> Path:
 
 def small(model: str) -> list[str]:
     """Return what makes a model so small that it is trained in a moment, whatever its size."""
-    sizes = {"dim": 16, "num_heads": 2, "num_layers": 1}
+    sizes = {"dim": 16, "num_heads": 2, "num_kv_heads": 1, "num_layers": 1}
     given = catalog.read("model", model)
     if "num_heads" not in given:
         # Recurrent ones are compared over their layers as they are.

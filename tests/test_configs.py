@@ -110,7 +110,7 @@ def test_a_model_that_looks_ahead_is_refused_as_a_language_model(model):
     assert "looks ahead" in problems[0].text
 
 
-@pytest.mark.parametrize("model", ["bert_base", "gpt2", "transformer_base"])
+@pytest.mark.parametrize("model", ["bert_base", "gpt2", "tinyllama", "transformer_base"])
 def test_a_model_in_its_papers_size_is_walked_through_without_values(model):
     kind = next(kind for kind in ("sentences", "pairs", "text") if INPUTS[kind] in _takes(model))
     config = configs.compose([f"model={model}", *samples.words(kind)]).config

@@ -108,13 +108,11 @@ def _assemble(config: DictConfig) -> Network:
     (kind,) = config.model.embeds
     embed = build(config.model.embeds[kind], "embeds")
     body = build(config.model, "model", dim_in=embed.dim_out)
-    for name in getattr(target_class(config.head, "head"), "as_body", ()):
+    for name, attribute in getattr(target_class(config.head, "head"), "as_body", {}).items():
         # A config from before there was such a key keeps the head's default.
         if name in config.head and config.head[name] is None:
-            config.head[name] = getattr(body, name, None)
+            config.head[name] = getattr(body, attribute, None)
     if "tied" in config.head:
-        if config.head.tied is None:
-            config.head.tied = getattr(body, "ties_head", False)
         head = build(config.head, "head", dim_in=body.dim_out, tied_dim=embed.dim_out)
     else:
         head = build(config.head, "head", dim_in=body.dim_out)

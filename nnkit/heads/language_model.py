@@ -14,6 +14,7 @@ class LanguageModel(nn.Module):
     Args:
         dim_in: Width of the features.
         vocab_size: Tokens to choose from.
+        bias: Whether scores have a bias, where they are not tied.
         tied: Whether the vectors that tokens are read by score them as well, without a bias (Press and Wolf 2017,
             "Using the output embedding to improve language models").
         tied_dim: Width of those vectors; features of another width are projected to it.
@@ -24,16 +25,24 @@ class LanguageModel(nn.Module):
 
     # It wants the features of every step, not their summary.
     each_step: ClassVar[bool] = True
+    # Arguments that the body decides where the config leaves them null, by the body's attribute.
+    as_body: ClassVar[dict[str, str]] = {"bias": "head_bias", "tied": "ties_head"}
 
     def __init__(
-        self, dim_in: int, vocab_size: int, *, tied: bool | None = False, tied_dim: int | None = None
+        self,
+        dim_in: int,
+        vocab_size: int,
+        *,
+        bias: bool | None = True,
+        tied: bool | None = False,
+        tied_dim: int | None = None,
     ) -> None:
         super().__init__()
         check_positive("dim_in", dim_in)
         check_positive("vocab_size", vocab_size)
         self.tied = bool(tied)
         if not tied:
-            self.linear: nn.Module = nn.Linear(dim_in, vocab_size)
+            self.linear: nn.Module = nn.Linear(dim_in, vocab_size, bias=bool(bias))
         elif tied_dim is None or tied_dim == dim_in:
             self.linear = nn.Identity()
         else:

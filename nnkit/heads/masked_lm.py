@@ -32,8 +32,8 @@ class MaskedLM(nn.Module):
 
     # It wants the features of the masked steps, and their summary for `next_sentence`.
     each_step_and_summary: ClassVar[bool] = True
-    # Arguments that are the body's own where the config leaves them null.
-    as_body: ClassVar[tuple[str, ...]] = ("activation",)
+    # Arguments that the body decides where the config leaves them null, by the body's attribute.
+    as_body: ClassVar[dict[str, str]] = {"activation": "activation", "tied": "ties_head"}
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from nnkit.layers.checks import check_dropout, check_positive
 from nnkit.layers.dropout import dropout
 from nnkit.layers.positions import rotate
 
-# Keys and values of the steps read so far, (batch, heads, time, dim / heads) each.
+# Keys and values of the steps read so far, (batch, kv_heads, time, dim / heads) each.
 Cache = tuple[Tensor, Tensor]
 
 # Up to this number of keys, products of reduced precision make the written-out formula faster on a CPU.
@@ -76,18 +76,21 @@ class MultiHead(nn.Module):
         check_dropout(dropout)
         if dim % num_heads:
             raise ValueError(f"num_heads must divide dim, {dim}; {num_heads} does not")
-        self.num_heads, self.dropout = num_heads, dropout
+        self.num_heads, self.head_dim, self.dropout = num_heads, dim // num_heads, dropout
         self.record = False
         self.weights: Tensor | None = None
 
     def _split(self, vectors: Tensor) -> Tensor:
-        """Map (batch, time, dim) to (batch, heads, time, dim / heads)."""
-        return vectors.reshape(*vectors.shape[:2], self.num_heads, -1).transpose(1, 2)
+        """Map (batch, time, dim) to (batch, heads, time, dim / heads); fewer heads where there are fewer keys."""
+        return vectors.reshape(*vectors.shape[:2], -1, self.head_dim).transpose(1, 2)
 
     def _attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False
     ) -> Tensor:
         """Mix values in each head; map heads back to (batch, time, dim)."""
+        if key.shape[1] < self.num_heads:
+            # A head of keys and values serves the heads of queries that follow each other.
+            key, value = (part.repeat_interleave(self.num_heads // part.shape[1], 1) for part in (key, value))
         dropout_p = self.dropout if self.training else 0.0
         written_out = self.record or _is_faster_written_out(query, key.shape[2], dropout_p)
         allowed, causal = _allowed(query, key.shape[2], mask, causal, as_tensor=written_out)
@@ -105,15 +108,34 @@ class MultiHead(nn.Module):
 
 
 class SelfAttention(MultiHead):
-    """Attention of each step to the steps of its own sequence; arguments as `MultiHead`."""
+    """Attention of each step to the steps of its own sequence; further arguments as `MultiHead`.
+
+    Args:
+        num_kv_heads: Heads of keys and values, which divide `num_heads`; each serves as many heads of queries, so that
+            the cache of generation is smaller (Ainslie et al. 2023, "GQA: training generalized multi-query Transformer
+            models from multi-head checkpoints"). None: one for each head.
+        bias: Whether projections have one.
+    """
 
     is_cross = False
 
-    def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        *,
+        dropout: float = 0.0,
+        num_kv_heads: int | None = None,
+        bias: bool = True,
+    ) -> None:
         super().__init__(dim, num_heads, dropout=dropout)
+        if num_kv_heads is not None and (num_kv_heads < 1 or num_heads % num_kv_heads):
+            raise ValueError(f"num_kv_heads must divide num_heads, {num_heads}; {num_kv_heads} does not")
+        width = dim // num_heads * (num_kv_heads or num_heads)
+        self.widths = (dim, width, width)
         # W^Q, W^K and W^V of all heads in one matrix: one product instead of 3 * num_heads.
-        self.query_key_value = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
+        self.query_key_value = nn.Linear(dim, sum(self.widths), bias=bias)
+        self.out = nn.Linear(dim, dim, bias=bias)
 
     def forward(
         self,
@@ -136,8 +158,8 @@ class SelfAttention(MultiHead):
         Returns:
             The features, and the keys and values to continue with.
         """
-        query, key, value = self.query_key_value(features).chunk(3, dim=-1)  # (batch, time, dim) each
-        query, key, value = self._split(query), self._split(key), self._split(value)
+        parts = self.query_key_value(features).split(self.widths, dim=-1)  # (batch, time, dim or less) each
+        query, key, value = map(self._split, parts)
         if rotation is not None:
             query, key = rotate(query, rotation), rotate(key, rotation)
         if cache is not None:

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+# Of both papers.
+_BASE = 10_000.0
+
 
 def sinusoids(start: int, length: int, dim: int, like: Tensor) -> Tensor:
     """Return sines and cosines of falling frequencies (Vaswani et al. 2017, section 3.5).
@@ -22,7 +25,7 @@ def sinusoids(start: int, length: int, dim: int, like: Tensor) -> Tensor:
     return table[:, :dim].to(like.dtype)
 
 
-def rotations(start: int, length: int, dim: int, like: Tensor) -> tuple[Tensor, Tensor]:
+def rotations(start: int, length: int, dim: int, like: Tensor, base: float = _BASE) -> tuple[Tensor, Tensor]:
     """Return the cosines and sines that `rotate` rotates queries and keys by (Su et al. 2021, "RoFormer").
 
     Args:
@@ -30,11 +33,12 @@ def rotations(start: int, length: int, dim: int, like: Tensor) -> tuple[Tensor, 
         length: Steps.
         dim: Width of a head, an even number.
         like: Whose device and type the result has.
+        base: The slowest pair of places turns by about 1 / base at each step.
 
     Returns:
         Cosines and sines, (length, dim) each; the second half of the width repeats the first.
     """
-    angles = _angles(start, length, dim, like.device)
+    angles = _angles(start, length, dim, like.device, base)
     angles = torch.cat([angles, angles], dim=-1)  # (length, dim)
     return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 
@@ -64,8 +68,8 @@ def rotate(vectors: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     return vectors * cos + torch.cat([-second, first], dim=-1) * sin
 
 
-def _angles(start: int, length: int, dim: int, device: torch.device) -> Tensor:
-    """Return pos / 10000^(2i / dim) for each step pos and each pair of places i, (length, dim / 2)."""
-    frequencies = 10_000.0 ** (-torch.arange(0, dim, 2, device=device, dtype=torch.float32) / dim)
+def _angles(start: int, length: int, dim: int, device: torch.device, base: float = _BASE) -> Tensor:
+    """Return pos / base^(2i / dim) for each step pos and each pair of places i, (length, dim / 2)."""
+    frequencies = base ** (-torch.arange(0, dim, 2, device=device, dtype=torch.float32) / dim)
     steps = torch.arange(start, start + length, device=device, dtype=torch.float32)
     return steps[:, None] * frequencies

@@ -15,11 +15,13 @@ class SequenceBody(nn.Module, ABC):
         causal: Whether the features of step t never depend on steps after t.
         ties_head: Whether the family scores tokens with the vectors that it reads them by, unless the user says
             otherwise (Press and Wolf 2017, "Using the output embedding to improve language models").
+        head_bias: Whether a head of its own that scores tokens has a bias, unless the user says otherwise.
     """
 
     dim_out: int
     causal: bool
     ties_head: ClassVar[bool] = False
+    head_bias: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, features: Tensor, mask: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
@@ -42,10 +44,12 @@ class EncoderDecoder(nn.Module, ABC):
     Attributes:
         dim_out: Width of the features of each step that is written.
         ties_head: As for `SequenceBody`.
+        head_bias: As for `SequenceBody`.
     """
 
     dim_out: int
     ties_head: ClassVar[bool] = False
+    head_bias: ClassVar[bool] = True
 
     @abstractmethod
     def encode(self, source: Tensor, mask: Tensor | None = None) -> Tensor:

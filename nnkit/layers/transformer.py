@@ -1,6 +1,9 @@
 """The layers of a Transformer: attention and a feed-forward network, each with a residual connection."""
 
+import math
+
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nnkit.layers.activation import ActivationName, activation_layer
 from nnkit.layers.attention import Cache, CrossAttention, SelfAttention
@@ -27,6 +30,27 @@ class FeedForward(nn.Sequential):
         )
 
 
+class GatedFeedForward(nn.Module):
+    """SwiGLU(x) = (SiLU(x W) * x V) W_2, without biases (Shazeer 2020, "GLU variants improve Transformer", equation 6).
+
+    Args:
+        dim: Width of the features.
+        hidden: Width between the layers.
+    """
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        check_positive("hidden", hidden)
+        self.gate = nn.Linear(dim, hidden, bias=False)  # W
+        self.up = nn.Linear(dim, hidden, bias=False)  # V
+        self.down = nn.Linear(hidden, dim, bias=False)  # W_2
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (batch, time, dim) to (batch, time, dim)."""
+        mixed: Tensor = self.down(functional.silu(self.gate(features)) * self.up(features))
+        return mixed
+
+
 class TransformerLayer(nn.Module):
     """One layer of a Transformer: self-attention, attention to a memory if there is one, and a feed-forward network.
 
@@ -42,25 +66,27 @@ class TransformerLayer(nn.Module):
         norm_first: Whether pre-norm.
         dropout: Probability that a number of what is added to the residual is set to zero while training (section 5.4).
         eps: Added to the variance in each normalisation.
+        norm: The normalisation, `nn.LayerNorm` or `nn.RMSNorm`.
     """
 
     def __init__(
         self,
         dim: int,
         attention: SelfAttention,
-        feed_forward: FeedForward,
+        feed_forward: FeedForward | GatedFeedForward,
         *,
         memory_attention: CrossAttention | None = None,
         norm_first: bool = False,
         dropout: float = 0.0,
         eps: float = 1e-5,
+        norm: type[nn.LayerNorm] | type[nn.RMSNorm] = nn.LayerNorm,
     ) -> None:
         super().__init__()
-        self.attention, self.attention_norm = attention, nn.LayerNorm(dim, eps=eps)
+        self.attention, self.attention_norm = attention, norm(dim, eps=eps)
         self.memory_attention = memory_attention
         if memory_attention is not None:
-            self.memory_norm = nn.LayerNorm(dim, eps=eps)
-        self.feed_forward, self.feed_forward_norm = feed_forward, nn.LayerNorm(dim, eps=eps)
+            self.memory_norm = norm(dim, eps=eps)
+        self.feed_forward, self.feed_forward_norm = feed_forward, norm(dim, eps=eps)
         self.norm_first = norm_first
         self.dropout = Dropout(dropout)
 
@@ -110,6 +136,24 @@ class TransformerLayer(nn.Module):
             x = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
         assert own is not None
         return x, (own, of_memory)
+
+
+def draw_scaled(module: nn.Module, num_layers: int) -> None:
+    """Draw matrices as GPT-2 does (Radford et al. 2019, section 2.3); biases begin at zero.
+
+    The standard deviation is 0.02 (Radford et al. 2018, section 4.1), divided by sqrt(2 * num_layers) for weights that
+    lead back to the residual: that many outputs are added to it, and their sum keeps the size of one.
+
+    Args:
+        module: Its matrices and biases are changed in place, its normalisations are not.
+        num_layers: Layers of the residual.
+    """
+    back = ("attention.out.weight", "feed_forward.3.weight", "feed_forward.down.weight")
+    for name, parameter in module.named_parameters():
+        if parameter.ndim == 2:
+            nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * num_layers) if name.endswith(back) else 0.02)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)
 
 
 def draw_small(module: nn.Module) -> None:

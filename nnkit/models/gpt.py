@@ -1,6 +1,5 @@
 """GPT: a decoder of Transformer layers that predicts the next token."""
 
-import math
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -12,10 +11,7 @@ from nnkit.layers.checks import check_choice, check_dropout, check_positive
 from nnkit.layers.dropout import Dropout
 from nnkit.layers.positions import rotary_dim, rotations
 from nnkit.layers.sequence import SequenceBody, pool
-from nnkit.layers.transformer import FeedForward, TransformerLayer
-
-# Standard deviation of weights before training (Radford et al. 2018, section 4.1).
-_STD = 0.02
+from nnkit.layers.transformer import FeedForward, TransformerLayer, draw_scaled
 
 
 class GPT(SequenceBody):
@@ -78,16 +74,7 @@ class GPT(SequenceBody):
             for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(dim)
-        self._initialise(num_layers)
-
-    def _initialise(self, num_layers: int) -> None:
-        for name, parameter in self.named_parameters():
-            if parameter.ndim == 2:
-                # 2 * num_layers outputs are added to the residual; their sum keeps the size of one.
-                leads_back = name.endswith(("attention.out.weight", "feed_forward.3.weight"))
-                nn.init.normal_(parameter, std=_STD / math.sqrt(2 * num_layers) if leads_back else _STD)
-            elif name.endswith("bias"):
-                nn.init.zeros_(parameter)
+        draw_scaled(self, num_layers)
 
     def forward(self, features: Tensor, mask: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
         """Map features (batch, time, dim_in) to (batch, time, dim); see `SequenceBody`.

@@ -15,7 +15,7 @@ FACTS = {
     "num_classes": 10, "in_channels": 1, "height": 8, "width": 8, "num_features": 12, "vocab_size": 20,
     "window": 16, "num_channels": 2, "cardinalities": [],
 }  # fmt: skip
-SMALL = {"dim": 32, "num_heads": 2, "num_layers": 1}
+SMALL = {"dim": 32, "num_heads": 2, "num_kv_heads": 1, "hidden": 64, "num_layers": 1}
 # Those of the kinds of input that are told apart into classes.
 SHAPES = {"pictures": (1, 8, 8), "table": (12,), "tokens": (7,), "series": (16, 2)}
 
@@ -45,7 +45,7 @@ def assemble(name, kind, small=False):
     model = load("model", name)
     if small and "num_heads" in model:
         # Transformers come in sizes that are learnt in hours.
-        model = load("model", name, **SMALL)
+        model = load("model", name, **{key: size for key, size in SMALL.items() if key in model})
     parts = {"head": "classifier", "loss": "cross_entropy"}
     for entry in model.get("defaults", []):
         (key, option), *_ = entry.items()
