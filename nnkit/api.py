@@ -67,7 +67,7 @@ def train(what: Sequence[str] | Composition = (), show: bool = False, *, data: A
     from nnkit.runs.training import train as train_composition
 
     if isinstance(what, Composition):
-        composition = replace(what, config=what.config.copy())
+        composition = replace(what, config=configs.copy(what.config))
         if data is not None:
             configs.set_values(
                 composition.config.data, path=str(_kept(data, composition.choices.get("data")))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from nnkit import config as configs
 from nnkit.analysis.shapes import Layer, counting_saved, example_batch, looks_at_values, walk, without_values
 from nnkit.errors import UserError
 from nnkit.factory import build
@@ -81,7 +82,7 @@ def make_task(config: DictConfig, choices: dict[str, Any], device: str) -> Task:
 
 def _without_kernels(config: DictConfig, device: str) -> DictConfig:
     """Return a config that compiles nothing, holds nothing that only data tell and, without values, fuses no step."""
-    config = config.copy()
+    config = configs.copy(config)
     config.trainer.compile = False
     without_data(config)
     if device == "meta" and "fused" in config.optimizer:

@@ -18,6 +18,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
+from nnkit import config as configs
 from nnkit.analysis.dry_run import DryRun, make_task, pick_device
 from nnkit.analysis.shapes import example_batch
 from nnkit.batches import Batch
@@ -81,7 +82,7 @@ def measure_pace(
     """
     device = pick_device(config)
     if data.preprocessing:
-        config = config.copy()
+        config = configs.copy(config)
         config.trainer.compile = False
         task = make_session(config, choices, data).task.train().to(device)
         # What a task asks of its trainer where it is validated.

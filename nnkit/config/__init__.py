@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from nnkit.config.composition import (
         Composition,
         compose,
+        copy,
         examine,
         from_yaml,
         load,
@@ -27,6 +28,7 @@ __all__ = [
     "Composition",
     "change",
     "compose",
+    "copy",
     "differing",
     "examine",
     "flat",

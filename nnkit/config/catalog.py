@@ -18,7 +18,12 @@ NOT_GROUPS = frozenset({"hydra"})
 
 def conf_dir() -> Path:
     """Return the directory of our own YAML files: inside the wheel, or beside the package in a clone."""
-    packaged = Path(__file__).resolve().parents[1] / "conf"
+    return _conf_beside(__file__)
+
+
+@cache
+def _conf_beside(module: str) -> Path:
+    packaged = Path(module).resolve().parents[1] / "conf"
     return packaged if packaged.is_dir() else packaged.parent.parent / "conf"
 
 

@@ -2,10 +2,10 @@
 
 import io
 import json
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,8 +32,8 @@ from nnkit.files.paths import check_file, expand
 from nnkit.files.yaml_limits import MAX_BYTES, check_yaml
 from nnkit.suggest import hint
 
-# What option files came to inside `loading_once`, by the words that chose them.
-_LOADED: ContextVar[dict[Any, tuple[DictConfig, dict[str, Any]]] | None] = ContextVar("loaded", default=None)
+# What option files came to inside `loading_once`, pickled, by the words that chose them.
+_LOADED: ContextVar[dict[Any, bytes] | None] = ContextVar("loaded", default=None)
 
 
 @dataclass(frozen=True)
@@ -198,8 +198,9 @@ def _load(choices: Choices, config_dir: Path | None) -> tuple[DictConfig, dict[s
         return _load_files(lines, config_dir)
     key = (tuple(lines), config_dir, catalog.state_of_files(config_dir))
     if key not in loaded:
-        loaded[key] = _load_files(lines, config_dir)
-    return deepcopy(loaded[key])
+        loaded[key] = pickle.dumps(_load_files(lines, config_dir))
+    found: tuple[DictConfig, dict[str, Any]] = pickle.loads(loaded[key])
+    return found
 
 
 def _load_files(lines: list[str], config_dir: Path | None) -> tuple[DictConfig, dict[str, Any]]:
@@ -230,6 +231,13 @@ def plain(config: DictConfig) -> dict[str, Any]:
     content = OmegaConf.to_container(config, resolve=False)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
+
+
+def copy(config: DictConfig) -> DictConfig:
+    """Return a copy of a whole config; a node that belongs to one has a `copy` of its own."""
+    # Takes a third of the time of a deep copy, which is what OmegaConf makes.
+    copied: DictConfig = pickle.loads(pickle.dumps(config))
+    return copied
 
 
 def set_values(node: DictConfig, **values: Any) -> None:

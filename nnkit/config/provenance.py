@@ -113,8 +113,9 @@ def veil(config: DictConfig, problems: Iterable[Problem]) -> list[Problem]:
         config: With its interpolations.
         problems: As found.
     """
-    secrets = list(_secrets(config, ""))
-    return [_veiled(problem, secrets) for problem in problems]
+    found = list(problems)
+    secrets = list(_secrets(config, "")) if found else []
+    return [_veiled(problem, secrets) for problem in found]
 
 
 def _secrets(node: DictConfig | ListConfig, path: str) -> Iterator[tuple[str, str, str]]:

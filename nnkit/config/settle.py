@@ -83,11 +83,11 @@ def settle(
 def fill_in(config: DictConfig) -> None:
     """Give what nnkit itself reads of the trainer, where it was deleted or a file does not list it, its default."""
     defaults = catalog.shipped("trainer", "default")
-    with open_dict(config.trainer):
-        for name in _READ:
-            # `in` would deny a key whose value is still missing.
-            if name not in list(config.trainer.keys()):
-                config.trainer[name] = defaults[name]
+    trainer = config.trainer
+    with open_dict(trainer):
+        # `in` would deny a key whose value is still missing.
+        for name in sorted({*_READ} - {*trainer.keys()}, key=_READ.index):
+            trainer[name] = defaults[name]
 
 
 def _is_consequence(config: DictConfig, key: str, empty: Collection[str]) -> bool:
@@ -169,15 +169,16 @@ def _unresolved(node: DictConfig | ListConfig) -> Iterator[tuple[DictConfig | Li
     """Find values that refer to a key that does not exist, or that must be given and are not."""
     names: list[Any] = list(range(len(node))) if isinstance(node, ListConfig) else list(node.keys())
     for name in names:
-        key = str(node._get_full_key(name))
         if OmegaConf.is_missing(node, name):
+            key = str(node._get_full_key(name))
             yield node, name, Problem(key, "must be given", f"{key}=...")
         elif OmegaConf.is_interpolation(node, name):
             try:
                 node[name]
             # A resolver of Hydra's own (`${hydra:...}`) raises ValueError outside its application.
             except (OmegaConfBaseException, ValueError) as error:
-                yield node, name, Problem(key, f"cannot be filled in: {str(error).splitlines()[0]}")
+                text = f"cannot be filled in: {str(error).splitlines()[0]}"
+                yield node, name, Problem(str(node._get_full_key(name)), text)
         elif isinstance(child := node._get_node(name), DictConfig | ListConfig) and not child._is_none():
             yield from _unresolved(child)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from nnkit import config as configs
 from nnkit.errors import ConfigError, Problem
 from nnkit.factory.fence import RefusedError, resolve
 from nnkit.losses.class_weights import balanced
@@ -73,7 +74,7 @@ def with_class_weights(config: DictConfig, learnt: Mapping[str, Any]) -> DictCon
     """
     weights = resolved(config, learnt)
     if weights is not None:
-        config = config.copy()
+        config = configs.copy(config)
         config.loss[_NAME] = weights
     node: DictConfig = config.loss
     return node

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torchmetrics import Metric
 
+from nnkit import config as configs
 from nnkit.config import catalog
 from nnkit.errors import ConfigError, Problem
 from nnkit.factory.construct import build, target_class
@@ -192,7 +193,7 @@ def build_metrics(config: DictConfig, learnt: Mapping[str, Any]) -> dict[str, Ch
     if kind is None:
         raise ConfigError([Problem("metrics", "the task takes no metrics beside its own", "metrics=[]")])
     size = len(learnt["target"]["mean"] if kind == "values" else learnt["class_names"])
-    config = config.copy()
+    config = configs.copy(config)
     return {name: _build(config.metrics[name], kind, size) for name in names}
 
 

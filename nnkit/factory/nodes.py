@@ -6,7 +6,7 @@ import re
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -138,8 +138,8 @@ def target_of(node: object, key: str, group: str) -> type | Problem:
         return Problem(key, f"does not say which class it is ({TARGET})")
     try:
         # As text: the path itself may not be put together from other keys.
-        plain: Any = OmegaConf.to_container(node, resolve=False)
-        return resolve(plain[TARGET], group)
+        raw: Any = node._get_node(TARGET)
+        return resolve(raw._value(), group)
     except RefusedError as refusal:
         return Problem(f"{key}.{TARGET}", str(refusal), refusal.hint)
 
@@ -292,7 +292,8 @@ class Parameter:
     default: Any = None
 
 
-def signature(target: type) -> tuple[dict[str, Parameter], bool]:
+@lru_cache(maxsize=1024)
+def signature(target: type) -> tuple[Mapping[str, Parameter], bool]:
     """Return the arguments a class takes, those it passes on to its bases with ``**`` included.
 
     Args:

@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from nnkit import config as configs
 from nnkit.config import Composition, catalog
 from nnkit.config.keys import sources_of
 from nnkit.config.provenance import veil
@@ -33,7 +34,7 @@ _REFERENCE = "${data."
 
 def for_trial(config: DictConfig) -> DictConfig:
     """Return a copy of a composed config in which what only data tell is filled in as far as a trial needs it."""
-    config = config.copy()
+    config = configs.copy(config)
     OmegaConf.set_struct(config, False)
     for name, steps in (("total_steps", TRIAL_STEPS), ("steps_per_epoch", TRIAL_STEPS_PER_EPOCH)):
         if config.fit.get(name) is None:

@@ -85,8 +85,7 @@ def _limits(config: DictConfig) -> Iterator[Problem]:
             "trainer.max_epochs", "nothing ends the training", "trainer.max_epochs=, max_steps= or max_time="
         )
         return
-    raw = OmegaConf.to_yaml(config.scheduler)
-    if not counted and "fit.total_steps" in raw:
+    if not counted and "fit.total_steps" in OmegaConf.to_yaml(config.scheduler):
         text = "this schedule needs the number of steps, and only trainer.max_time ends the training"
         yield Problem("scheduler", text, "trainer.max_steps=..., or scheduler=constant")
 

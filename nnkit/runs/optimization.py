@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from nnkit import config as configs
 from nnkit.distributed.sharded import is_sharded
 from nnkit.errors import ConfigError, Problem
 from nnkit.factory import build, target_class
@@ -59,7 +60,7 @@ def check_optimizer(config: DictConfig, network: nn.Module, num_batches: int) ->
         ConfigError: If one cannot be made, or the schedule ends before the run does.
     """
     # Where a schedule is laid out over the steps of the run, their number is written into the config.
-    config = config.copy()
+    config = configs.copy(config)
     per_epoch, total = count_steps(config, num_batches)
     key = "optimizer"
     try:

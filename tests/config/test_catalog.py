@@ -9,11 +9,12 @@ from nnkit.config import catalog
 
 
 def test_the_wheels_own_folder_comes_before_the_clones(tmp_path, monkeypatch):
-    monkeypatch.setattr(catalog, "__file__", str(tmp_path / "nnkit" / "config" / "catalog.py"))
-    (tmp_path / "conf").mkdir()
-    assert catalog.conf_dir() == tmp_path / "conf"
-    (tmp_path / "nnkit" / "conf").mkdir(parents=True)
-    assert catalog.conf_dir() == tmp_path / "nnkit" / "conf"
+    clone, wheel = tmp_path / "clone", tmp_path / "wheel"
+    for root, folders in ((clone, ["conf"]), (wheel, ["conf", "nnkit/conf"])):
+        for folder in folders:
+            (root / folder).mkdir(parents=True)
+        monkeypatch.setattr(catalog, "__file__", str(root / "nnkit" / "config" / "catalog.py"))
+        assert catalog.conf_dir() == root / folders[-1]
 
 
 def test_our_own_folder_is_not_taken_for_a_users(monkeypatch):
