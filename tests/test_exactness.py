@@ -138,7 +138,16 @@ def sound(words):
 
 
 # A preset in another size has nothing that the model it is a preset of has not.
-SIZES = {"bert_base", "bert_tiny", "gpt2", "tinyllama", "transformer_base", "mlp_small"}
+SIZES = {
+    "bert_base",
+    "bert_tiny",
+    "gpt2",
+    "tinyllama",
+    "transformer_base",
+    "mlp_small",
+    "vit_tiny",
+    "vit_small",
+}
 # What a model does not take is refused; test_configs.py says with which words.
 TAKEN = [
     (model, kind)
