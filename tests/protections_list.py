@@ -659,7 +659,7 @@ PROTECTIONS = (
     Protection(
         "17 hostile files",
         "nnkit/checkpoint/formats.py",
-        "            _check_header(shard)\n",
+        "            check_header(shard, len(shard))\n",
         "",
         f"{HOSTILE}::test_a_header_that_lies_is_refused",
     ),

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from nnkit.files.json_limits import check_cost, parse_json
+from nnkit.files.tensor_files import check_header
 
 # 1: nnkit 0.1; torch.save.
 # 2: the length of metrics.jsonl, whether the run had been stopped, gradients inside an accumulation window, the data's
@@ -36,7 +37,6 @@ DOCUMENT = ".state.json"
 MAX_DEPTH = 64
 # torch's own limit.
 MAX_DIMS = 64
-_MAX_TENSORS = 50_000
 # Far below where Python refuses to parse an integer.
 _LARGE = 1 << 2_040
 _DTYPES = frozenset(
@@ -100,7 +100,7 @@ def dump_tensors(tensors: Mapping[str, Tensor]) -> bytes:
         ValueError: If they are more than what `load` accepts.
     """
     data = safetensors.torch.save(dict(tensors))
-    _check_header(data)
+    check_header(data, len(data))
     return data
 
 
@@ -132,7 +132,7 @@ def load(document: bytes, shards: Mapping[str, bytes]) -> dict[str, Any]:
     tensors: dict[str, Tensor] = {}
     try:
         for shard in shards.values():
-            _check_header(shard)
+            check_header(shard, len(shard))
             loaded = safetensors.torch.load(shard)
             if twice := tensors.keys() & loaded.keys():
                 raise ValueError(f"two of its files hold the tensor {min(twice)!r}")
@@ -147,21 +147,6 @@ def load(document: bytes, shards: Mapping[str, bytes]) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise ValueError(f"the checkpoint holds a {type(state).__name__}, not a dictionary")
     return state
-
-
-def _check_header(data: bytes) -> None:
-    """Bound the header of a safetensors file before it is parsed; the library compares its claims with the bytes.
-
-    Raises:
-        ValueError: If the header is longer than the file, or claims too many tensors or dimensions.
-    """
-    length = int.from_bytes(data[:8], "little")
-    if not 8 <= 8 + length <= len(data):
-        raise ValueError(f"a file of tensors has a header of {length:,} bytes and {len(data):,} bytes in all")
-    header = data[8 : 8 + length]
-    check_cost(header)
-    if header.count(b"{") > _MAX_TENSORS:
-        raise ValueError(f"it holds more than {_MAX_TENSORS:,} tensors")
 
 
 class _Encoder:

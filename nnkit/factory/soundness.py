@@ -107,7 +107,7 @@ def misfits(config: DictConfig, choices: Mapping[str, Any], nodes: Mapping[str, 
     """
     if target_for(config) is None:
         yield _loss_problem(config, choices)
-    yield from _lengths(config)
+    yield from length_problems(config)
     yield from metric_problems(config, choices, nodes, num_outputs(config))
     metrics = getattr(nodes["task"].target, "metrics", {}) if "task" in nodes else {}
     names = [f"val/{name}" for name in (*metrics, *(config.get("metrics") or {}))]
@@ -122,7 +122,7 @@ def misfits(config: DictConfig, choices: Mapping[str, Any], nodes: Mapping[str, 
             yield Problem(key, f"the task logs no {metric}", closest_metric(str(metric), names, key))
 
 
-def _lengths(config: DictConfig) -> Iterator[Problem]:
+def length_problems(config: DictConfig) -> Iterator[Problem]:
     """Hold what the data give at a time against what the model can read."""
     most = config.model.get("max_len")
     for name in _LENGTHS:

@@ -10,8 +10,6 @@ from nnkit.layers.activation import ActivationName, activation_layer
 from nnkit.layers.checks import check_positive
 from nnkit.layers.transformer import draw_small
 
-_EPS = 1e-12
-
 
 class MaskedLM(nn.Module):
     """BERT's two heads of pre-training (Devlin et al. 2019, section 3.1).
@@ -25,6 +23,7 @@ class MaskedLM(nn.Module):
         tied: Whether the vectors that tokens are read by score them as well, as in the paper.
         tied_dim: Width of those vectors.
         activation: Of the layer before the normalisation; None: GELU, as in the paper.
+        eps: Added to the variance in the normalisation; None: 1e-12, as in the published code.
 
     Raises:
         ValueError: If a number is below 1.
@@ -33,7 +32,7 @@ class MaskedLM(nn.Module):
     # It wants the features of the masked steps, and their summary for `next_sentence`.
     each_step_and_summary: ClassVar[bool] = True
     # Arguments that the body decides where the config leaves them null, by the body's attribute.
-    as_body: ClassVar[dict[str, str]] = {"activation": "activation", "tied": "ties_head"}
+    as_body: ClassVar[dict[str, str]] = {"activation": "activation", "eps": "eps", "tied": "ties_head"}
 
     def __init__(
         self,
@@ -43,6 +42,7 @@ class MaskedLM(nn.Module):
         tied: bool | None = True,
         tied_dim: int | None = None,
         activation: ActivationName | None = None,
+        eps: float | None = None,
     ) -> None:
         super().__init__()
         check_positive("dim_in", dim_in)
@@ -51,7 +51,7 @@ class MaskedLM(nn.Module):
         dim = tied_dim if tied and tied_dim is not None else dim_in
         self.transform = nn.Linear(dim_in, dim)
         self.activation = activation_layer(activation or "gelu")
-        self.norm = nn.LayerNorm(dim, eps=_EPS)
+        self.norm = nn.LayerNorm(dim, eps=1e-12 if eps is None else eps)
         self.vectors = None if tied else nn.Linear(dim, vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         self.follows = nn.Linear(dim_in, 2)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnkit.data.tokenizing import SPECIAL_TOKENS, BertTokenizer
+from nnkit.data.tokenizing import BertTokenizer
 from nnkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def fill(
     masked: Any = task
     pairs: Any = data
     tokenizer: BertTokenizer = pairs.learnt_tokenizer
-    mark = SPECIAL_TOKENS[tokenizer.mask_id]
+    mark = tokenizer.special[tokenizer.mask_id]
     if following is None and mark not in prompt:
         raise UserError(
             f"{run} finds masked words and does not write on, as it reads in both directions: write {mark} in the "

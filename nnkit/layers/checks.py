@@ -42,6 +42,12 @@ def check_dropout(dropout: float) -> None:
         raise ValueError(f"dropout must lie in [0, 1), not {dropout}")
 
 
+def check_eps(eps: float) -> None:
+    """Raise ValueError unless `eps`, which is added to a variance, is a positive number below 1."""
+    if not 0 < eps < 1:
+        raise ValueError(f"eps must lie in (0, 1), not {eps}")
+
+
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Raise ValueError unless `value` is one of `choices`.
 

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from nnkit.layers.activation import ActivationName, activation_layer
 from nnkit.layers.attention import Cache, CrossAttention, SelfAttention
-from nnkit.layers.checks import check_positive
+from nnkit.layers.checks import check_eps, check_positive
 from nnkit.layers.dropout import Dropout
 
 
@@ -82,6 +82,7 @@ class TransformerLayer(nn.Module):
         norm: type[nn.LayerNorm] | type[nn.RMSNorm] = nn.LayerNorm,
     ) -> None:
         super().__init__()
+        check_eps(eps)
         self.attention, self.attention_norm = attention, norm(dim, eps=eps)
         self.memory_attention = memory_attention
         if memory_attention is not None:

@@ -1,19 +1,16 @@
 """BERT: an encoder of Transformer layers that reads a text in both directions at once."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from nnkit.layers.activation import ActivationName
 from nnkit.layers.attention import SelfAttention
-from nnkit.layers.checks import check_dropout, check_positive
+from nnkit.layers.checks import check_choice, check_dropout, check_positive
 from nnkit.layers.dropout import Dropout
-from nnkit.layers.sequence import SequenceBody
+from nnkit.layers.sequence import SequenceBody, pool
 from nnkit.layers.transformer import FeedForward, TransformerLayer, draw_small
-
-# So small that it only keeps a division by zero away, as in the published code.
-_EPS = 1e-12
 
 
 class BERT(SequenceBody):
@@ -31,7 +28,11 @@ class BERT(SequenceBody):
         max_len: Steps that can be told apart, and the most that are read.
         dropout: Probability that a number is set to zero while training: of the normalised sum, of attention weights,
             and of what each layer adds (appendix A.2).
-        activation: Of the feed-forward networks, whose hidden width is four times `dim`, and of the masked-LM head.
+        hidden: Width inside the feed-forward networks; None: four times `dim`, as in the paper.
+        activation: Of the feed-forward networks, and of the masked-LM head.
+        pooling: What represents the whole: the "first" step through the pooler, or the "mean" over all steps, as models
+            of sentences have it (Reimers and Gurevych 2019, "Sentence-BERT", section 3), which need no pooler.
+        eps: Added to each variance; so small that it only keeps a division by zero away, as in the published code.
 
     Raises:
         ValueError: If a value is out of range.
@@ -49,28 +50,32 @@ class BERT(SequenceBody):
         num_heads: int = 4,
         max_len: int = 512,
         dropout: float = 0.1,
+        hidden: int | None = None,
         activation: ActivationName = "gelu",
+        pooling: Literal["first", "mean"] = "first",
+        eps: float = 1e-12,
     ) -> None:
         super().__init__()
         for name, value in (("dim", dim), ("num_layers", num_layers), ("max_len", max_len)):
             check_positive(name, value)
         check_dropout(dropout)
-        self.dim_out, self.max_len, self.activation = dim, max_len, activation
+        check_choice("pooling", pooling, ("first", "mean"))
+        self.dim_out, self.max_len, self.activation, self.eps = dim, max_len, activation, eps
         self.project = nn.Identity() if dim_in == dim else nn.Linear(dim_in, dim)
         self.positions = nn.Embedding(max_len, dim)
-        self.norm = nn.LayerNorm(dim, eps=_EPS)
+        self.norm = nn.LayerNorm(dim, eps=eps)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(
                 dim,
                 SelfAttention(dim, num_heads, dropout=dropout),
-                FeedForward(dim, 4 * dim, activation),  # the paper's feed-forward size, 4H
+                FeedForward(dim, 4 * dim if hidden is None else hidden, activation),
                 dropout=dropout,
-                eps=_EPS,
+                eps=eps,
             )
             for _ in range(num_layers)
         )
-        self.pooler = nn.Linear(dim, dim)
+        self.pooler = nn.Linear(dim, dim) if pooling == "first" else None
         draw_small(self)
 
     def forward(self, features: Tensor, mask: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
@@ -86,6 +91,8 @@ class BERT(SequenceBody):
         return x, None
 
     def summary(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return what the pooler makes of the first step, [CLS]: (batch, dim)."""
+        """Return what the pooler makes of the first step, [CLS], or the mean: (batch, dim)."""
+        if self.pooler is None:
+            return pool(features, mask, "mean")
         pooled: Tensor = self.pooler(features[:, 0])
         return pooled.tanh()

@@ -32,7 +32,9 @@ class GPT(SequenceBody):
             attention weights, and of what each layer adds.
         positions: "learned" vectors that are added, as in GPT-2, or "rotary": queries and keys rotated by an angle (Su
             et al. 2021).
-        activation: Of the feed-forward networks; their hidden width is four times `dim`.
+        hidden: Width inside the feed-forward networks; None: four times `dim`, as in the paper.
+        activation: Of the feed-forward networks.
+        eps: Added to each variance.
 
     Raises:
         ValueError: If a value is out of range.
@@ -51,7 +53,9 @@ class GPT(SequenceBody):
         max_len: int = 256,
         dropout: float = 0.0,
         positions: Literal["learned", "rotary"] = "learned",
+        hidden: int | None = None,
         activation: ActivationName = "gelu",
+        eps: float = 1e-5,
     ) -> None:
         super().__init__()
         for name, value in (("dim", dim), ("num_layers", num_layers), ("max_len", max_len)):
@@ -67,13 +71,14 @@ class GPT(SequenceBody):
             TransformerLayer(
                 dim,
                 SelfAttention(dim, num_heads, dropout=dropout),
-                FeedForward(dim, 4 * dim, activation),
+                FeedForward(dim, 4 * dim if hidden is None else hidden, activation),
                 norm_first=True,
                 dropout=dropout,
+                eps=eps,
             )
             for _ in range(num_layers)
         )
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, eps=eps)
         draw_scaled(self, num_layers)
 
     def forward(self, features: Tensor, mask: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:

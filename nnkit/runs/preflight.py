@@ -141,7 +141,7 @@ def preflight(composition: Composition) -> Ready:
         EnvironmentFault: If the machine does not suffice.
     """
     config = composition.config
-    source = check_machine(config)
+    source = check_machine(config, composition.typed_keys)
     fix_arithmetic(config)
     data = prepare(config, source, composition.typed_keys)
     num_batches = _check_splits(config, data)
@@ -183,7 +183,7 @@ def look(composition: Composition) -> Looked:
         NnkitError: As `preflight`.
     """
     config = composition.config
-    source = check_machine(config)
+    source = check_machine(config, composition.typed_keys)
     fix_arithmetic(config)
     prepared = settle_facts(config, source, composition.typed_keys, hold_typed=True)
     data = prepared or build(config.data, "data")
@@ -196,11 +196,12 @@ def look(composition: Composition) -> Looked:
     return Looked(data, prepared is not None, num_samples)
 
 
-def check_machine(config: DictConfig) -> Source | None:
-    """Refuse devices that are not here and an output directory that cannot be made, and find the run to start from.
+def check_machine(config: DictConfig, typed: Collection[str] = ()) -> Source | None:
+    """Refuse devices that are not here and an output directory that cannot be made, and find what to start from.
 
     Args:
-        config: A composed config.
+        config: A composed config; what a directory to start from decides is filled in.
+        typed: Keys that the user has set on the command line.
 
     Raises:
         UserError: If the directory is taken, or there is no run to start from.
@@ -208,7 +209,7 @@ def check_machine(config: DictConfig) -> Source | None:
     """
     check_devices(config)
     check_output(Path(config.output_dir), config.name)
-    return source_of(config)
+    return source_of(config, typed)
 
 
 def check_devices(config: DictConfig) -> None:

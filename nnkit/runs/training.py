@@ -107,6 +107,7 @@ def _continue(run: Run, composition: Composition, show: bool, extra: Sequence[Ca
     """
     saved = configs.load(run.path / CONFIG)
     changed = {change["key"] for note in run.resumptions() for change in note["changes"]}
+    settled = (run.record().get("init_from") or {}).get("settings", {})
     found = [
         one
         for one in configs.differing(configs.flat(saved), configs.flat(composition.config))
@@ -114,6 +115,7 @@ def _continue(run: Run, composition: Composition, show: bool, extra: Sequence[Ca
         if one.new is not None
         and one.key not in {*changed, "auto_resume", "name", "output_dir"}
         and not (saved.init_from is not None and comes_along(one.key))
+        and (one.key not in settled or one.key in composition.typed_keys)
     ]
     if found:
         lines = "\n    ".join(

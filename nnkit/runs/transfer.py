@@ -1,17 +1,25 @@
-"""Start from another run's weights: embed and body must fit, the head need not, and the vocabulary comes along."""
+"""Start from the weights of another run or of a directory of Hugging Face.
+
+Embed and body must fit, the head need not, and the vocabulary comes along; from a directory the model's size as well.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from nnkit import config as configs
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.data.base import DataModule, Preprocessing
 from nnkit.data.tokenizing import Tokenizer, tokenizer_from
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.factory import target_class
+from nnkit.factory.soundness import length_problems
+from nnkit.files.layout import CONFIG
+from nnkit.files.paths import expand
+from nnkit.hugging_face import Directory, Taken, is_directory
 from nnkit.network import Network
 from nnkit.runs.run import Run, find_run
 from nnkit.runs.session import Session, prepare_data
@@ -27,29 +35,146 @@ _LISTED = 10
 _NAMED = 4
 
 
-@dataclass(frozen=True)
-class Source:
-    """The run whose weights another one starts from.
+class Source(Protocol):
+    """What the weights of a new run come from.
 
     Attributes:
-        run: Its directory.
+        path: Its directory.
+        learnt: What belongs to the weights, as `DataModule.preprocessing` has it.
+    """
+
+    @property
+    def path(self) -> Path: ...  # noqa: D102
+
+    @property
+    def learnt(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+    def take(self, network: Network, *, with_head: bool) -> tuple[Taken, str, dict[str, Any]]:
+        """Return the weights for a network, what they are called, and plain data for the run's record.
+
+        Args:
+            network: It is not changed.
+            with_head: Whether those of the head may be taken over.
+        """
+
+
+@dataclass(frozen=True)
+class RunSource:
+    """Another run of nnkit, of which the best weights are taken.
+
+    Attributes:
+        run: The run.
         learnt: What its data module learnt.
     """
 
     run: Run
     learnt: Preprocessing
 
+    @property
+    def path(self) -> Path:
+        """Its directory."""
+        return self.run.path
 
-def source_of(config: DictConfig) -> Source | None:
-    """Return the run that `init_from` names; None if it names none.
+    def take(self, network: Network, *, with_head: bool) -> tuple[Taken, str, dict[str, Any]]:
+        """Return its best weights; see `Source.take`."""
+        manifest, checkpoint = CheckpointStore(self.run.checkpoints).load("best")
+        there = {
+            name.removeprefix(_PREFIX): tensor
+            for name, tensor in checkpoint["state_dict"].items()
+            if name.startswith(_PREFIX)
+        }
+        taken, fresh = _fitting(network, there, with_head, self.run)
+        record = {
+            "run": str(self.run.path.resolve()),
+            "checkpoint": manifest.name,
+            "sha256": manifest.sha256,
+        }
+        return Taken(taken, fresh, []), manifest.name, record
+
+
+@dataclass(frozen=True)
+class DirectorySource:
+    """A directory of Hugging Face.
+
+    Attributes:
+        directory: The directory.
+        head: The class of the run's head.
+        settings: Values of the config that it has decided, by their keys.
+    """
+
+    directory: Directory
+    head: str
+    settings: Mapping[str, Any]
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.directory.path
+
+    @property
+    def learnt(self) -> Preprocessing:
+        """Its tokenizer and its class names."""
+        return self.directory.learnt
+
+    def take(self, network: Network, *, with_head: bool) -> tuple[Taken, str, dict[str, Any]]:
+        """Return its weights; see `Source.take`."""
+        shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+        taken = self.directory.take(shapes, self.head, with_head=with_head)
+        kind, hashes = self.directory.family.model_type, self.directory.weights.hashes()
+        record = {
+            "directory": str(self.path.resolve()),
+            "model_type": kind,
+            "sha256": hashes,
+            "settings": dict(self.settings),
+            "left": taken.left,
+        }
+        return taken, kind, record
+
+
+def source_of(config: DictConfig, typed: Collection[str] = ()) -> Source | None:
+    """Return what `init_from` names, a run or a directory of Hugging Face; None if it names nothing.
+
+    Args:
+        config: A composed config; what a directory decides of the model is filled in.
+        typed: Keys that the user has set on the command line.
 
     Raises:
-        UserError: If there is no such run, or what its data module learnt cannot be read.
+        UserError: If there is no such thing, or what it holds cannot be read.
+        ConfigError: If a directory holds another model, or what was typed contradicts it.
     """
     if config.init_from is None:
         return None
+    path = expand(config.init_from)
+    if is_directory(path) and not (path / CONFIG).is_file():
+        return _settled(config, Directory(path), typed)
     run = find_run(config.init_from, Path(config.output_dir))
-    return Source(run, run.preprocessing())
+    return RunSource(run, run.preprocessing())
+
+
+def _settled(config: DictConfig, directory: Directory, typed: Collection[str]) -> DirectorySource:
+    """Write what a directory decides of the model into the config, unless the user wants it otherwise."""
+    where, family = report.shorten(directory.path), directory.family
+    if config.model.get("_target_") != family.target:
+        text = f"{config.model.get('_target_')} is another model than {where} holds, a {family.model_type}"
+        raise ConfigError([Problem("model", text, f"model={family.option}")])
+    settings, problems = {}, []
+    for key, value in {**directory.settings, **directory.free}.items():
+        group, _, name = key.partition(".")
+        # Most heads have no vectors that could be tied.
+        if group == "head" and name not in config.head:
+            continue
+        given = config[group].get(name)
+        if key in typed and given != value:
+            if key in directory.settings:
+                text = f"{given} was given, {where} has {value}"
+                problems.append(Problem(key, text, "leave it out: it comes along with the weights"))
+            continue
+        settings[key] = value
+        configs.set_values(config[group], **{name: value})
+    problems = problems or list(length_problems(config))
+    if problems:
+        raise ConfigError(problems)
+    return DirectorySource(directory, str(config.head.get("_target_")), settings)
 
 
 def prepare(config: DictConfig, source: Source | None, typed: Collection[str] = ()) -> DataModule:
@@ -69,7 +194,7 @@ def prepare(config: DictConfig, source: Source | None, typed: Collection[str] = 
     inherited: tuple[str, ...] = getattr(target_class(config.data, "data"), "inherited", ())
     missing = [key for key in inherited if key not in source.learnt]
     if missing:
-        where, what = report.shorten(source.run.path), missing[0].replace("_", " ")
+        where, what = report.shorten(source.path), missing[0].replace("_", " ")
         raise UserError(
             f"init_from: {where} has no {what} that could come along with "
             "its weights, and these data need one\n    name a run that was trained on data of the same kind"
@@ -117,48 +242,45 @@ def _check_vocabulary(data: DataModule, source: Source) -> None:
         if key.endswith("tokenizer") and learnt != source.learnt.get(key):
             name = key.replace("_", " ")
             raise UserError(
-                f"init_from: the {name} of {report.shorten(source.run.path)} is not that of these data: its weights "
+                f"init_from: the {name} of {report.shorten(source.path)} is not that of these data: its weights "
                 "would stand for other tokens"
             )
 
 
 def take_weights(session: Session, source: Source) -> dict[str, Any]:
-    """Load the best weights of a run into a network that was freshly built, and say what was taken.
+    """Load weights into a network that was freshly built, and say what was taken.
 
     Args:
         session: The parts of the new run; its network is changed in place.
         source: From `source_of`.
 
     Returns:
-        Plain data for the run's record: run, checkpoint, its hash, how many tensors were taken, which stay fresh.
+        Plain data for the run's record: where from, its hash, how many tensors were taken, which were left there and
+        which stay fresh.
 
     Raises:
-        UserError: If there is no checkpoint, or a tensor of embed or body is missing or has another shape.
+        UserError: If there are no weights, or a tensor of embed or body is missing or has another shape.
     """
-    manifest, checkpoint = CheckpointStore(source.run.checkpoints).load("best")
-    there = {
-        name.removeprefix(_PREFIX): tensor
-        for name, tensor in checkpoint["state_dict"].items()
-        if name.startswith(_PREFIX)
-    }
     # Of a head for other classes not even the shape means anything.
     same = source.learnt.get("class_names") == session.data.preprocessing.get("class_names")
     network = session.task.network
-    taken, fresh = _fitting(network, there, same, source.run)
-    network.load_state_dict({**network.state_dict(), **taken})
-    parts = ", ".join(dict.fromkeys(name.split(".")[0] for name in taken))
-    left = f"; fresh: {some_of(fresh, _NAMED)}" if fresh else ""
-    where = report.shorten(source.run.path)
-    report.console().print(
-        f"weights from {where}, {manifest.name}: {len(taken)} tensors taken ({parts}){left}", soft_wrap=True
+    taken, title, record = source.take(network, with_head=same)
+    # In place: the tensors of a large model would otherwise be there three times.
+    network.load_state_dict(taken.tensors, strict=False)
+    parts = ", ".join(dict.fromkeys(name.split(".")[0] for name in taken.tensors))
+    rest = "".join(
+        f"; {how}: {some_of(names, _NAMED)}"
+        for how, names in (("left", taken.left), ("fresh", taken.fresh))
+        if names
     )
-    return {
-        "run": str(source.run.path.resolve()),
-        "checkpoint": manifest.name,
-        "sha256": manifest.sha256,
-        "taken": len(taken),
-        "fresh": fresh,
-    }
+    where, console = report.shorten(source.path), report.console()
+    console.print(
+        f"weights from {where}, {title}: {len(taken.tensors)} tensors taken ({parts}){rest}", soft_wrap=True
+    )
+    if settings := record.get("settings"):
+        told = " ".join(f"{key}={value}" for key, value in settings.items())
+        console.print(f"    with them come {told}", soft_wrap=True)
+    return {**record, "taken": len(taken.tensors), "fresh": taken.fresh}
 
 
 def _fitting(
@@ -196,15 +318,15 @@ def take_again(session: Session, run: Run) -> None:
         UserError: If they are gone, or others by now.
     """
     begun = run.record().get("init_from") or {}
-    path = Path(str(begun.get("run", "")))
+    path = Path(str(begun.get("run") or begun.get("directory") or ""))
     lost = f"{report.shorten(run.path)} holds no checkpoint, and the weights that it began with"
     answer = "start a new run: nnkit train ... init_from=RUN"
     if not begun or not path.is_dir():
         raise UserError(f"{lost} are gone: {path if begun else 'its record names none'}\n    {answer}")
-    source = Source(Run(path), Run(path).preprocessing())
+    source: Source = RunSource(Run(path), Run(path).preprocessing())
+    if "directory" in begun:
+        source = DirectorySource(Directory(path), str(session.config.head.get("_target_")), begun["settings"])
     taken = take_weights(session, source)
     if taken["sha256"] != begun.get("sha256"):
-        raise UserError(
-            f"{lost}, {begun.get('checkpoint')} of {path}, are no longer its best ones, {taken['checkpoint']}\n"
-            f"    {answer}"
-        )
+        was, now = (one.get("checkpoint", "its files") for one in (begun, taken))
+        raise UserError(f"{lost}, {was} of {path}, are no longer its best ones, {now}\n    {answer}")

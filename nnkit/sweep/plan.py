@@ -121,7 +121,7 @@ def _examine(
     if not problems:
         if here:
             preflight.check_devices(composition.config)
-        source_of(composition.config)
+        source_of(composition.config, composition.typed_keys)
     return composition.config, problems
 
 

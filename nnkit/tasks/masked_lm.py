@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nnkit.batches import IGNORED, Batch, SentenceBatch
-from nnkit.data.tokenizing import SPECIAL_TOKENS, BertTokenizer
+from nnkit.data.tokenizing import BertTokenizer
 from nnkit.errors import UserError
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals
@@ -168,7 +168,7 @@ class MaskedLM(Task):
         logits, labels = logits.double().cpu(), labels.double().cpu()
         if not (torch.isfinite(logits).all() and torch.isfinite(labels).all()):
             raise UserError("the network's scores are not finite: it has diverged in training")
-        banned = [*range(len(SPECIAL_TOKENS)), *([] if tokenizer.unknown is None else [tokenizer.unknown])]
+        banned = [*tokenizer.special, *([] if tokenizer.unknown is None else [tokenizer.unknown])]
         logits[:, banned] = -torch.inf
         most = min(top_k, tokenizer.vocab_size - len(banned))
         ranked = logits.softmax(-1).topk(most, dim=-1)

@@ -30,7 +30,9 @@ def run(given: Given) -> int:
     from nnkit.runs.transfer import source_of
 
     composition = sound(*composed)
-    settle_facts(composition.config, source_of(composition.config), composition.typed_keys)
+    settle_facts(
+        composition.config, source_of(composition.config, composition.typed_keys), composition.typed_keys
+    )
     _print(composition, network_layers(composition.config))
     return 0
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from nnkit.batches import SentenceBatch
 from nnkit.data.base import Preprocessing, Samples, Split
@@ -152,7 +153,7 @@ class SentencePairs(CorpusData):
         Args:
             items: Texts; paths of files with one on each line (.csv and .jsonl: under text); "-" for standard input.
         """
-        mask = SPECIAL_TOKENS[self.learnt_tokenizer.mask_id]
+        mask = self.learnt_tokenizer.special[self.learnt_tokenizer.mask_id]
         for item in read_texts(items, TextFiles()):
             problem = item.problem
             if not problem and mask not in item.text:
@@ -175,7 +176,7 @@ class SentencePairs(CorpusData):
             raise UserError(
                 f"it has {count:,} tokens, special ones included, and the run was trained on at most {most}"
             )
-        words = batch.inputs > self.learnt_tokenizer.sep_id
+        words = ~torch.isin(batch.inputs, torch.tensor(list(self.learnt_tokenizer.special)))
         if any(not words[batch.segments == number].any() for number in range(len(texts))):
             raise UserError("there is nothing to read: the text has no words")
         return batch

@@ -12,7 +12,7 @@ from nnkit.data.base import Samples
 from nnkit.data.counted_random import uniform
 from nnkit.data.pairs.documents import EncodedDocuments
 from nnkit.data.sampler import Draw
-from nnkit.data.tokenizing import SPECIAL_TOKENS, BertTokenizer
+from nnkit.data.tokenizing import BertTokenizer
 
 # [CLS] first [SEP] second [SEP].
 NUM_SPECIAL = 3
@@ -186,7 +186,8 @@ def mask_tokens(
     np.put_along_axis(chosen, order, np.arange(words.shape[1]) < counts[:, None], axis=1)
     target = np.where(chosen, inputs, IGNORED)
     how = drawn[..., 1]
-    other = len(SPECIAL_TOKENS) + _below(drawn[..., 2], tokenizer.vocab_size - len(SPECIAL_TOKENS))
+    # Of a published vocabulary any token, as in the published code, which does not leave the special ones out.
+    other = tokenizer.first + _below(drawn[..., 2], tokenizer.vocab_size - tokenizer.first)
     shown = np.where(how < _AS_MASK, tokenizer.mask_id, np.where(how < _AS_MASK + _AS_OTHER, other, inputs))
     return np.where(chosen, shown, inputs), target
 

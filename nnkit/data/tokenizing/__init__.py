@@ -17,7 +17,7 @@ from nnkit.data.tokenizing.base import (
     pieces,
     quoted,
 )
-from nnkit.data.tokenizing.library import DEFAULT_VOCAB, LibraryTokenizer
+from nnkit.data.tokenizing.library import DEFAULT_VOCAB, LibraryTokenizer, Rules
 from nnkit.data.tokenizing.plain import Bytes, Characters
 from nnkit.errors import UserError
 
@@ -26,6 +26,7 @@ __all__ = [
     "SPECIAL_TOKENS",
     "BertTokenizer",
     "Reread",
+    "Rules",
     "Tokenizer",
     "TokenizerKind",
     "WithSpecialTokens",
@@ -127,7 +128,7 @@ def tokenizer_from(spec: dict[str, Any]) -> Tokenizer:
         inner = spec.get("of")
         if not isinstance(inner, dict) or inner.get("kind") == "marked":
             raise UserError("a tokenizer with special tokens has another one inside, and its spec holds none")
-        return BertTokenizer(tokenizer_from(inner))
+        return BertTokenizer.restore(tokenizer_from(inner), spec.get("ids"))
     if kind == "bytes":
         made: Tokenizer = Bytes()
     elif kind == "characters":

@@ -121,29 +121,36 @@ class WithSpecialTokens(Tokenizer):
     Args:
         inner: Encodes the text itself.
         special: The special tokens, in the order of their ids.
+        ids: Their ids where they belong to the inner tokenizer's vocabulary, as in published models; None: they come
+            before it.
+
+    Attributes:
+        special: The special tokens by their ids.
+        first: Id of the inner tokenizer's first token.
     """
 
-    def __init__(self, inner: Tokenizer, special: Sequence[str]) -> None:
-        self.inner, self.special = inner, special
-        self.vocab_size = inner.vocab_size + len(special)
-        self.unknown = None if inner.unknown is None else inner.unknown + len(special)
+    def __init__(self, inner: Tokenizer, special: Sequence[str], ids: Sequence[int] | None = None) -> None:
+        self.inner, self.first = inner, len(special) if ids is None else 0
+        self.special = dict(zip(range(len(special)) if ids is None else ids, special, strict=True))
+        self.vocab_size = inner.vocab_size + self.first
+        self.unknown = None if inner.unknown is None else inner.unknown + self.first
         self.normalises = inner.normalises
 
     def _encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        return [ids + np.int32(len(self.special)) for ids in self.inner._encode(texts)]
+        return [ids + np.int32(self.first) for ids in self.inner._encode(texts)]
 
     def encode(self, text: str) -> NDArray[np.int32]:
         """Return the token ids of a text, without special tokens."""
-        return self.inner.encode(text) + np.int32(len(self.special))
+        return self.inner.encode(text) + np.int32(self.first)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text, each special token as a word of its own."""
         parts: list[str] = []
-        for is_special, run in groupby(tokens, lambda token: token < len(self.special)):
+        for is_special, run in groupby(map(int, tokens), self.special.__contains__):
             if is_special:
                 parts += [self.special[token] for token in run]
             else:
-                parts.append(self.inner.decode([token - len(self.special) for token in run]))
+                parts.append(self.inner.decode([token - self.first for token in run]))
         return " ".join(parts)
 
     def _starts(self, text: str) -> NDArray[np.int64]:
@@ -154,8 +161,8 @@ class WithSpecialTokens(Tokenizer):
 
     def token_text(self, token: int) -> str:
         """Return the special token, or the inner tokenizer's text."""
-        special = len(self.special)
-        return self.special[token] if token < special else self.inner.token_text(token - special)
+        special = self.special.get(token)
+        return self.inner.token_text(token - self.first) if special is None else special
 
     def spec(self) -> dict[str, Any]:
         """Return the inner tokenizer's spec, which does not name the special tokens."""
@@ -170,6 +177,7 @@ class BertTokenizer(WithSpecialTokens):
 
     Args:
         inner: Encodes the text itself.
+        ids: As for `WithSpecialTokens`, in the order of `SPECIAL_TOKENS`.
 
     Attributes:
         cls_id: Id of [CLS], which begins a text.
@@ -177,19 +185,32 @@ class BertTokenizer(WithSpecialTokens):
         mask_id: Id of [MASK], which replaces a masked token.
     """
 
-    def __init__(self, inner: Tokenizer) -> None:
-        super().__init__(inner, SPECIAL_TOKENS)
-        self.cls_id, self.sep_id, self.mask_id = map(SPECIAL_TOKENS.index, ("[CLS]", "[SEP]", "[MASK]"))
+    def __init__(self, inner: Tokenizer, ids: Sequence[int] | None = None) -> None:
+        super().__init__(inner, SPECIAL_TOKENS, ids)
+        _, self.cls_id, self.sep_id, self.mask_id = self.special
 
     def encode_masked(self, text: str) -> NDArray[np.int32]:
         """Return the token ids of a text in which each [MASK] is a masked token."""
-        first, *others = map(self.encode, text.split(SPECIAL_TOKENS[self.mask_id]))
+        first, *others = map(self.encode, text.split(self.special[self.mask_id]))
         mask = np.array([self.mask_id], np.int32)
         return np.concatenate([first, *(row for ids in others for row in (mask, ids))])
 
     def _spec(self) -> dict[str, Any]:
         # "marked" is what the preprocessing.json of earlier releases has.
-        return {"kind": "marked", "of": self.inner.spec()}
+        spec: dict[str, Any] = {"kind": "marked", "of": self.inner.spec()}
+        return spec if self.first else spec | {"ids": list(self.special)}
+
+    @classmethod
+    def restore(cls, inner: Tokenizer, ids: Any) -> "BertTokenizer":
+        """Make it from the ids of its spec; a UserError if they are no ids."""
+        if ids is None:
+            return cls(inner)
+        known = isinstance(ids, list) and all(
+            type(token) is int and 0 <= token < inner.vocab_size for token in ids
+        )
+        if not known or not len(ids) == len({*ids}) == len(SPECIAL_TOKENS):
+            raise UserError(f"the ids of {', '.join(SPECIAL_TOKENS)} must be four tokens of the vocabulary")
+        return cls(inner, ids)
 
 
 def visible(text: str) -> str:

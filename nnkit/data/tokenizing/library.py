@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -64,8 +65,69 @@ _BY_SCRIPT: Final = "|".join(
         r"[^\w\s]+",
     )
 )
+_FALLBACK: Final = [f"<0x{byte:02X}>" for byte in range(256)]
+# The pattern of GPT-4's tokenizer, from which others are taken: endings, words, numbers, signs, and white space.
+_LIKE_GPT4: Final = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|NUMBERS| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
+    r"\s+(?!\S)|\s+"
+)
 # Share of the words of a vocabulary beyond which it is worth a warning that they are of such a script.
 _MUCH: Final = 0.1
+
+
+# What cuts a text into words before bpe, by the name that `Rules.words` has for it; the library knows GPT-2's itself.
+WORDS: Final = {
+    "gpt2": "",
+    # Of LLaMA 3, whose numbers are cut into three digits, and of Qwen 2.
+    "llama3": _LIKE_GPT4.replace("NUMBERS", r"\p{N}{1,3}"),
+    "qwen2": _LIKE_GPT4.replace("NUMBERS", r"\p{N}"),
+    # Nothing does: blanks are letters, and other characters without a token are bytes (Kudo and Richardson 2018).
+    "sentencepiece": "",
+}
+BLANK: Final = "\u2581"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a published tokenizer reads a text, as plain data; the defaults are those of the tokenizers learnt here.
+
+    Attributes:
+        lowercase: Of wordpiece: whether capital letters are read as small ones.
+        strip_accents: Of wordpiece: whether letters lose their accents; None: if they are made small.
+        chinese: Of wordpiece: whether each Chinese character is a word.
+        clean_text: Of wordpiece: whether control characters are left out, and all white space is blanks.
+        words: Of bpe: what cuts a text into words, one of `WORDS`.
+        prefix_space: Of bpe: whether a text begins with a blank, so that its first word is one like others.
+        ignore_merges: Of bpe: whether a word that is a token is that one, whatever its merges make of it.
+    """
+
+    lowercase: bool = False
+    strip_accents: bool | None = False
+    chinese: bool = True
+    clean_text: bool = True
+    words: str = "gpt2"
+    prefix_space: bool = False
+    ignore_merges: bool = False
+
+    @classmethod
+    def restore(cls, given: Any) -> "Rules":
+        """Make them from a spec's "rules"; a UserError if they are none."""
+        if isinstance(given, dict) and given.keys() <= asdict(cls()).keys():
+            rules = cls(**given)
+            kinds = {name: type(value) for name, value in asdict(rules).items()}
+            accents, words = kinds.pop("strip_accents"), kinds.pop("words")
+            flags = {*kinds.values()} == {bool} and accents in (bool, type(None))
+            if flags and words is str and rules.words in WORDS:
+                return rules
+        raise UserError(f"the tokenizer's rules are {', '.join(asdict(cls()))}, not {str(given)[:80]}")
+
+    def spec(self) -> dict[str, Any]:
+        """Return what differs from the defaults."""
+        standard = asdict(Rules())
+        return {name: value for name, value in asdict(self).items() if value != standard[name]}
+
+
+LEARNT: Final = Rules()
 
 
 class LibraryTokenizer(Tokenizer):
@@ -77,19 +139,26 @@ class LibraryTokenizer(Tokenizer):
         merges: For bpe: pairs of tokens, separated by a blank, in the order in which they are merged.
         by_script: For words: whether scripts without blanks between words are cut as well (Chinese, Japanese, Thai,
             Lao, Khmer, Burmese). Vocabularies of earlier releases hold whole sentences of them.
+        rules: Of wordpiece and bpe that come from a published model.
     """
 
     def __init__(
-        self, kind: str, vocabulary: list[str], merges: Sequence[str] = (), *, by_script: bool = True
+        self,
+        kind: str,
+        vocabulary: list[str],
+        merges: Sequence[str] = (),
+        *,
+        by_script: bool = True,
+        rules: Rules = LEARNT,
     ) -> None:
-        self._kind, self._by_script = kind, by_script
+        self._kind, self._by_script, self._rules = kind, by_script, rules
         self._vocabulary = vocabulary
         self._merges = list(merges)
         self.vocab_size = len(vocabulary)
         ids = {text: token for token, text in enumerate(vocabulary)}
         self.unknown = None if kind == "bpe" else ids[UNKNOWN]
         pairs = [tuple(merge.split(" ", 1)) for merge in self._merges]
-        self._library = _empty(kind, ids, pairs, by_script=by_script)
+        self._library = _empty(kind, ids, pairs, by_script=by_script, rules=rules)
 
     @classmethod
     def learn(cls, kind: str, texts: Iterable[str], max_vocab: int | None) -> "LibraryTokenizer":
@@ -118,11 +187,11 @@ class LibraryTokenizer(Tokenizer):
         kind, vocabulary = spec["kind"], strings_of(spec, "vocabulary")
         refuse_repeated(vocabulary)
         merges = strings_of(spec, "merges") if kind == "bpe" else []
-        known = set(vocabulary)
+        known, rules = set(vocabulary), Rules.restore(spec.get("rules", {}))
         if kind != "bpe" and UNKNOWN not in known:
             raise UserError(f"the tokenizer's vocabulary lacks {UNKNOWN}")
         if kind == "bpe":
-            lacking = set(_alphabet()) - known
+            lacking = set(_FALLBACK if rules.words == "sentencepiece" else _alphabet()) - known
             if lacking:
                 raise UserError(f"the tokenizer's vocabulary lacks {len(lacking)} of the 256 bytes")
             for merge in merges:
@@ -131,10 +200,12 @@ class LibraryTokenizer(Tokenizer):
                     raise UserError(
                         f"the tokenizer's merges hold {merge[:80]!r}, which does not join two of its tokens"
                     )
-        return cls(kind, vocabulary, merges, by_script=spec.get("by_script") is True)
+        return cls(kind, vocabulary, merges, by_script=spec.get("by_script") is True, rules=rules)
 
     def encode(self, text: str) -> NDArray[np.int32]:
-        """Encode a text; a long one in pieces, side by side."""
+        """Encode a text; a long one in pieces, side by side, unless each piece would begin with a blank of its own."""
+        if self._rules.prefix_space:
+            return super().encode(text)
         return np.concatenate(self._encode(list(pieces(self.cleaned(text), _PIECE))))
 
     def _encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
@@ -163,7 +234,10 @@ class LibraryTokenizer(Tokenizer):
 
     def token_text(self, token: int) -> str:
         """Return the text of the token; ## marks a part that continues a word."""
-        return visible(self.decode([token]) if self._kind == "bpe" else self._vocabulary[token])
+        text = self._vocabulary[token]
+        if self._rules.words == "sentencepiece":
+            return text.replace(BLANK, visible(" "))
+        return visible(self.decode([token]) if self._kind == "bpe" else text)
 
     def _spec(self) -> dict[str, Any]:
         spec: dict[str, Any] = {"kind": self._kind, "vocabulary": self._vocabulary}
@@ -171,7 +245,7 @@ class LibraryTokenizer(Tokenizer):
             spec["merges"] = self._merges
         elif self._kind == "words" and self._by_script:
             spec["by_script"] = True
-        return spec
+        return spec | ({"rules": rules} if (rules := self._rules.spec()) else {})
 
 
 @functools.cache
@@ -186,15 +260,25 @@ def _library() -> Any:
 
 
 def _empty(
-    kind: str, ids: dict[str, int], merges: list[tuple[str, ...]], *, by_script: bool = True
+    kind: str,
+    ids: dict[str, int],
+    merges: list[tuple[str, ...]],
+    *,
+    by_script: bool = True,
+    rules: Rules = LEARNT,
 ) -> "tokenizers.Tokenizer":
     """Return the library's tokenizer with the pre-tokenizer and decoder of its kind."""
+    if rules.words == "sentencepiece":
+        return _sentencepiece(ids, merges, rules)
     library = _library()
     cut, models = library.pre_tokenizers, library.models
     made: tokenizers.Tokenizer
     if kind == "bpe":
-        made = library.Tokenizer(models.BPE(vocab=ids, merges=merges))
-        made.pre_tokenizer = cut.ByteLevel(add_prefix_space=False)
+        made = library.Tokenizer(models.BPE(vocab=ids, merges=merges, ignore_merges=rules.ignore_merges))
+        pattern = WORDS[rules.words]
+        bytes_of = cut.ByteLevel(add_prefix_space=rules.prefix_space, use_regex=not pattern)
+        words = [cut.Split(library.Regex(pattern), behavior="isolated")] if pattern else []
+        made.pre_tokenizer = cut.Sequence([*words, bytes_of]) if words else bytes_of
         made.decoder = library.decoders.ByteLevel()
     elif kind == "words":
         made = library.Tokenizer(models.WordLevel(vocab=ids, unk_token=UNKNOWN))
@@ -202,8 +286,30 @@ def _empty(
         made.pre_tokenizer = cut.Split(pattern, behavior="removed", invert=True)
     else:
         made = library.Tokenizer(models.WordPiece(vocab=ids, unk_token=UNKNOWN))
-        made.normalizer = library.normalizers.BertNormalizer(strip_accents=False, lowercase=False)
+        made.normalizer = library.normalizers.BertNormalizer(
+            clean_text=rules.clean_text,
+            handle_chinese_chars=rules.chinese,
+            strip_accents=rules.strip_accents,
+            lowercase=rules.lowercase,
+        )
         made.pre_tokenizer = cut.BertPreTokenizer()
+    return made
+
+
+def _sentencepiece(
+    ids: dict[str, int], merges: list[tuple[str, ...]], rules: Rules
+) -> "tokenizers.Tokenizer":
+    """Return the library's tokenizer of a whole text, its blanks as a letter, with bytes for unknown characters."""
+    library = _library()
+    model = library.models.BPE(
+        vocab=ids, merges=merges, byte_fallback=True, ignore_merges=rules.ignore_merges
+    )
+    made: tokenizers.Tokenizer = library.Tokenizer(model)
+    first = [library.normalizers.Prepend(BLANK)] if rules.prefix_space else []
+    made.normalizer = library.normalizers.Sequence([*first, library.normalizers.Replace(" ", BLANK)])
+    decoders = library.decoders
+    parts = [decoders.Replace(BLANK, " "), decoders.ByteFallback(), decoders.Fuse()]
+    made.decoder = decoders.Sequence([*parts, *([decoders.Strip(" ", 1, 0)] if rules.prefix_space else [])])
     return made
 
 

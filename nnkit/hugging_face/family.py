@@ -1,0 +1,184 @@
+"""How a model type of Hugging Face and a model of ours correspond: options of the config, and names of weights.
+
+Each model type is a `Family` in a file of its own, read in both directions.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+# Names of activations: theirs -> ours; the first of several is the one that is written.
+ACTIVATIONS: Final = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+    "tanh": "tanh",
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """A key of config.json and the argument of our model that has its value.
+
+    Attributes:
+        theirs: The key.
+        ours: The argument.
+        default: What their library takes where the key is missing.
+        names: Their values and ours, where these are words.
+        is_free: Whether another value than the published one may be typed, as it changes no weight's meaning.
+        also: Further keys of theirs for which our model has this one argument.
+    """
+
+    theirs: str
+    ours: str
+    default: Any
+    names: Mapping[str, Any] | None = None
+    is_free: bool = False
+    also: tuple[str, ...] = ()
+
+    def read(self, config: Mapping[str, Any]) -> Any:
+        """Return our value; a ValueError if theirs is none that there could be."""
+        value = config.get(self.theirs, self.default)
+        if self.names is not None:
+            if not isinstance(value, str) or value not in self.names:
+                raise ValueError(f"{self.theirs} is {value!r}; what can be read is {', '.join(self.names)}")
+            return self.names[value]
+        if value is None and self.default is None:
+            return None
+        kind = type(self.default) if self.default is not None else int
+        # A whole number may stand for a fraction, such as a dropout of 0.
+        fits = type(value) is kind or (kind is float and type(value) is int)
+        if not fits or (kind is not bool and not 0 <= value < math.inf):
+            raise ValueError(f"{self.theirs} must be {_TITLES[kind]}, not {value!r}")
+        return kind(value)
+
+    def write(self, value: Any) -> dict[str, Any]:
+        """Return their keys for a value of ours."""
+        if self.names is not None:
+            known = [theirs for theirs, ours in self.names.items() if ours == value]
+            if not known:
+                raise ValueError(f"model.{self.ours}={value} has no name in {self.theirs}")
+            value = known[0]
+        return dict.fromkeys((self.theirs, *self.also), value)
+
+
+_TITLES: Final[dict[type, str]] = {int: "a whole number", float: "a number", bool: "true or false"}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Where a tensor of ours is found among theirs.
+
+    Attributes:
+        ours: Its name in our network; {} is a number, * the last part of the name, such as weight or bias.
+        theirs: The names of the tensors that make it up, one above the other; none: theirs has no such tensor, which
+            is as if it were zero.
+        is_transposed: Whether matrices of theirs have inputs as rows.
+    """
+
+    ours: str
+    theirs: tuple[str, ...]
+    is_transposed: bool = False
+
+    def match(self, name: str) -> tuple[str, ...] | None:
+        """Return the names of theirs for a name of ours; None if the rule is about others."""
+        pattern = re.escape(self.ours).replace(r"\{\}", r"(\d+)").replace(r"\*", r"(\w+)")
+        found = re.fullmatch(pattern, name)
+        if found is None:
+            return None
+        *numbers, last = found.groups() if "*" in self.ours else (*found.groups(), "")
+        return tuple(one.format(*numbers).replace("*", last) for one in self.theirs)
+
+    def join(self, parts: Sequence[Tensor], shape: torch.Size) -> Tensor:
+        """Return our tensor of theirs."""
+        if not parts:
+            return torch.zeros(shape)
+        whole = parts[0] if len(parts) == 1 else torch.cat(list(parts))
+        return whole.T if self.is_transposed and whole.ndim == 2 else whole
+
+    def split(self, name: str, tensor: Tensor) -> Iterator[Tensor]:
+        """Yield their tensors of ours; a ValueError if theirs has none."""
+        if not self.theirs:
+            if tensor.count_nonzero():
+                raise ValueError(f"{name} is not zero, and their model has no such tensor")
+            return
+        whole = tensor.T if self.is_transposed and tensor.ndim == 2 else tensor
+        yield from (part.contiguous() for part in whole.chunk(len(self.theirs)))
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head of ours in their models.
+
+    Attributes:
+        architecture: Their class that has it.
+        rules: Of its weights; the names of theirs are whole.
+        is_tied: Whether it may score with the vectors of the tokens, which `tie_word_embeddings` then tells.
+        copies: Names of theirs that repeat other tensors where it does.
+    """
+
+    architecture: str
+    rules: tuple[Rule, ...]
+    is_tied: bool = False
+    copies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Family:
+    """A model type of theirs and a model of ours.
+
+    Attributes:
+        model_type: As config.json names it.
+        target: Our class.
+        option: What `model=` names to get one.
+        architecture: Their class without a head.
+        prefix: What the names of the weights begin with in their classes with a head.
+        options: Of the model.
+        rules: Of the weights of embed and body, names of theirs without the prefix.
+        fixed: Keys of config.json that must have these values where they occur, as ours is no other model.
+        ours: Arguments of our model that have these values, as theirs has no other kind.
+        heads: By the class of ours.
+        tie_default: What `tie_word_embeddings` is where it is missing.
+        spare: What tensors of ours begin with that stay fresh where theirs are missing, and are left where ours are.
+        buffers: Regular expressions of names of theirs that are no weights.
+        outside: What names of theirs that belong to heads begin with, where others have no prefix.
+    """
+
+    model_type: str
+    target: str
+    option: str
+    architecture: str
+    prefix: str
+    options: tuple[Option, ...]
+    rules: tuple[Rule, ...]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    ours: Mapping[str, Any] = field(default_factory=dict)
+    heads: Mapping[str, Head] = field(default_factory=dict)
+    tie_default: bool = True
+    spare: tuple[str, ...] = ()
+    buffers: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ("cls.", "classifier.", "score.", "lm_head.", "qa_outputs.")
+
+    def find(self, name: str, head: str, prefix: str) -> tuple[Rule, tuple[str, ...]] | None:
+        """Return the rule of a tensor of ours, and the names of theirs; None if there is none.
+
+        Args:
+            name: In our network.
+            head: The class of our head.
+            prefix: What the names of theirs begin with, except those of heads.
+        """
+        for rule in self.rules:
+            if (names := rule.match(name)) is not None:
+                return rule, tuple(prefix + one for one in names)
+        for rule in self.heads[head].rules if head in self.heads else ():
+            if (names := rule.match(name)) is not None:
+                return rule, names
+        return None

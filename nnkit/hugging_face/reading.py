@@ -1,0 +1,211 @@
+"""A published model in a directory: what its config decides, its tokenizer, and its weights by our names."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from torch import Size, Tensor
+
+from nnkit.hugging_face.bert import BERT
+from nnkit.hugging_face.family import Family
+from nnkit.hugging_face.files import CONFIG, INDEX, WEIGHTS, Weights, read_object, refused, refusing
+from nnkit.hugging_face.gpt2 import GPT2
+from nnkit.hugging_face.vocabulary import read_tokenizer
+from nnkit.suggest import some_of
+
+FAMILIES: Final = (BERT, GPT2)
+
+# Where Sentence-Transformers says what represents a sentence.
+_POOLING: Final = Path("1_Pooling") / CONFIG
+# Names of classes that say nothing, which their library makes up.
+_UNNAMED: Final = "LABEL_"
+_LISTED: Final = 5
+_AGAIN: Final = "fetch the directory again, with all its files"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The weights that a network takes from a directory.
+
+    Attributes:
+        tensors: By their names in our network.
+        fresh: Tensors of the network that stay as they are.
+        left: Tensors of the directory that the network has no use for.
+    """
+
+    tensors: dict[str, Tensor]
+    fresh: list[str]
+    left: list[str]
+
+
+def is_directory(path: Path) -> bool:
+    """Return whether a path is a directory with a model of Hugging Face, or at least with files of one."""
+    names = (CONFIG, WEIGHTS, INDEX, "pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5")
+    return path.is_dir() and any((path / name).exists() for name in names)
+
+
+class Directory:
+    """A directory with config.json, weights in safetensors, and the files of a tokenizer.
+
+    Args:
+        path: The directory.
+
+    Attributes:
+        family: Its model type.
+        settings: Values of our config that the directory decides, by their dotted keys.
+        free: Values of our config that it proposes: others may be typed.
+        learnt: What a data module takes over, as `DataModule.preprocessing` has it: the tokenizer, the class names.
+        notes: Sentences on what was decided that could have been decided otherwise.
+
+    Raises:
+        ConfigError: If it is no such directory, of another model type, or a file of it cannot be trusted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not (path / CONFIG).exists():
+            raise refused(
+                path, f"has no {CONFIG}, so that nothing says which model its weights are of", _AGAIN
+            )
+        self.config = read_object(path / CONFIG)
+        self.family = self._family()
+        self.notes: list[str] = []
+        self.settings, self.free = self._options()
+        self.weights = Weights(path)
+        self.learnt: dict[str, Any] = {}
+        if (spec := read_tokenizer(path)) is not None:
+            self.learnt["tokenizer"] = spec
+        if names := self._class_names():
+            self.learnt["class_names"] = names
+
+    def _family(self) -> Family:
+        kind = self.config.get("model_type")
+        for family in FAMILIES:
+            if family.model_type == kind:
+                return family
+        known = ", ".join(family.model_type for family in FAMILIES)
+        raise refused(self.path / CONFIG, f"model_type is {str(kind)[:40]!r}; what can be read is {known}")
+
+    def _options(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the values that the config decides, and those that it proposes."""
+        settled: dict[str, Any] = {f"model.{name}": value for name, value in self.family.ours.items()}
+        free: dict[str, Any] = {}
+        for key, value in self.family.fixed.items():
+            if self.config.get(key, value) != value:
+                text = f"{key} is {self.config[key]!r}, and the model that can be read has {value!r}"
+                raise refused(self.path / CONFIG, text)
+        if "quantization_config" in self.config:
+            raise refused(
+                self.path / CONFIG, "its weights are quantized, and only floating-point ones are read"
+            )
+        for option in self.family.options:
+            try:
+                value = option.read(self.config)
+            except ValueError as error:
+                raise refused(self.path / CONFIG, str(error)) from error
+            (free if option.is_free else settled)[f"model.{option.ours}"] = value
+            others = {key: self.config[key] for key in option.also if self.config.get(key, value) != value}
+            if others:
+                told = ", ".join(f"{key} {other}" for key, other in others.items())
+                self.notes.append(
+                    f"model.{option.ours}={value} is {option.theirs}; {told} there is of the same argument here"
+                )
+        tied = self.config.get("tie_word_embeddings", self.family.tie_default)
+        settled["head.tied"] = bool(tied)
+        if (path := self.path / _POOLING).exists() and read_object(path).get(
+            "pooling_mode_mean_tokens"
+        ) is True:
+            free["model.pooling"] = "mean"
+        return settled, free
+
+    def _class_names(self) -> list[str] | None:
+        names = self.config.get("id2label")
+        if not isinstance(names, dict):
+            return None
+        found = [names.get(str(number)) for number in range(len(names))]
+        if not all(isinstance(name, str) and not name.startswith(_UNNAMED) for name in found):
+            return None
+        return [str(name) for name in found]
+
+    def take(self, shapes: Mapping[str, Size], head: str, *, with_head: bool) -> Taken:
+        """Return the weights of a network.
+
+        Args:
+            shapes: Of the tensors of the network by name.
+            head: The class of its head.
+            with_head: Whether the head is to be taken over where the directory has it.
+
+        Raises:
+            ConfigError: If a tensor of embed or body is missing, has another shape, or has no place in the network.
+        """
+        plan, fresh, wrong = {}, [], []
+        for name, shape in shapes.items():
+            found = self.family.find(name, head, self._prefix)
+            is_head = name.startswith("head.")
+            lacking = [] if found is None else [one for one in found[1] if one not in self._names]
+            if found is not None and not lacking and (with_head or not is_head):
+                plan[name] = found
+            elif is_head or (lacking and name.startswith(self.family.spare)):
+                fresh.append(name)
+            else:
+                wrong.append(
+                    f"{name} {tuple(shape)}: {', '.join(lacking) or 'nothing like it'} is missing there"
+                )
+        used = {theirs for _, names in plan.values() for theirs in names}
+        self._refuse(wrong + [f"{name}: it has no place here" for name in self._strangers(used)])
+        loaded = self.weights.load(self._names[one] for one in used)
+        tensors = {}
+        for name, (rule, theirs) in plan.items():
+            with refusing(self.path):
+                tensors[name] = rule.join([loaded[self._names[one]] for one in theirs], shapes[name])
+            if tensors[name].shape != shapes[name]:
+                wrong.append(f"{name}: {tuple(tensors[name].shape)} there, {tuple(shapes[name])} here")
+        self._refuse(wrong)
+        copies = (
+            self.family.heads[head].copies if head in self.family.heads and self.settings["head.tied"] else ()
+        )
+        return Taken(tensors, fresh, [name for name in self._names if name not in {*used, *copies}])
+
+    def _refuse(self, wrong: list[str]) -> None:
+        if wrong:
+            text = some_of(wrong, _LISTED, "\n    ")
+            raise refused(
+                self.path, f"its weights do not fit its {CONFIG} and its tokenizer\n    {text}", _AGAIN
+            )
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """The weights of the directory: the names that they have today, and those that the files have."""
+        ignored = re.compile(
+            "|".join(f"({re.escape(self._prefix)})?{one}" for one in self.family.buffers) or "$^"
+        )
+        # What normalisations call their weights in directories of before 2020.
+        return {
+            re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name)): name
+            for name in self.weights.shapes
+            if not ignored.fullmatch(name)
+        }
+
+    @cached_property
+    def _prefix(self) -> str:
+        """What the names of embed and body begin with: nothing where the directory is of a model without a head."""
+        has_prefix = any(name.startswith(self.family.prefix) for name in self.weights.shapes)
+        return self.family.prefix if has_prefix else ""
+
+    def _strangers(self, used: Collection[str]) -> list[str]:
+        """Return the weights of embed and body that have no place in ours: the directory holds another model."""
+        spare = [
+            self._prefix + name.split("*")[0]
+            for rule in self.family.rules
+            if rule.ours.startswith(self.family.spare)
+            for name in rule.theirs
+        ]
+        other = tuple(spare) if self._prefix else (*spare, *self.family.outside)
+        return [
+            name
+            for name in self._names
+            if name not in used and name.startswith(self._prefix) and not name.startswith(other)
+        ]

@@ -1,0 +1,229 @@
+"""Tokenizers of directories: tokenizer.json, vocab.txt, or vocab.json with merges.txt, and the spec of ours.
+
+What is read is the vocabulary, the merges, and the few options that are data. A tokenizer whose steps are others than
+those that nnkit knows is refused, as its token ids would differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from nnkit.data.tokenizing import SPECIAL_TOKENS, Rules, tokenizer_from
+from nnkit.data.tokenizing.library import BLANK, UNKNOWN, WORDS
+from nnkit.errors import UserError
+from nnkit.files.json_limits import MAX_BYTES
+from nnkit.files.paths import check_file
+from nnkit.hugging_face.files import read_object, refused, refusing
+
+FILE: Final = "tokenizer.json"
+OPTIONS: Final = "tokenizer_config.json"
+_VOCAB_TEXT, _VOCAB_JSON, _MERGES = "vocab.txt", "vocab.json", "merges.txt"
+_SENTENCEPIECE: Final = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+# The longest word that wordpiece cuts, in characters.
+_LONGEST: Final = 100
+
+
+def read_tokenizer(folder: Path) -> dict[str, Any] | None:
+    """Return the spec of the tokenizer of a directory, for `nnkit.data.tokenizing.tokenizer_from`; None without one.
+
+    Raises:
+        ConfigError: If it cannot be read, or is of another kind.
+    """
+    options = read_object(folder / OPTIONS) if (folder / OPTIONS).exists() else {}
+    if (path := folder / FILE).exists():
+        content = read_object(path)
+        with refusing(path):
+            spec = _spec_of(content)
+    elif (path := folder / _VOCAB_TEXT).exists():
+        with refusing(path):
+            spec = _from_text(_lines(path), options)
+    elif (path := folder / _VOCAB_JSON).exists():
+        with refusing(path):
+            spec = _bpe(_in_order(read_object(path)), _merge_lines(folder), Rules())
+    else:
+        if found := [name for name in _SENTENCEPIECE if (folder / name).exists()]:
+            hint = (
+                'write tokenizer.json beside it: python -c "from transformers import AutoTokenizer; '
+                f"AutoTokenizer.from_pretrained('{folder}').save_pretrained('{folder}')\""
+            )
+            raise refused(folder, f"has {found[0]} without {FILE}, and that is not read", hint)
+        return None
+    try:
+        tokenizer_from(spec)
+    except UserError as error:
+        raise refused(path, str(error)) from error
+    return spec
+
+
+def _lines(path: Path) -> list[str]:
+    check_file(path, MAX_BYTES)
+    return path.read_text("utf-8").removesuffix("\n").split("\n")
+
+
+def _merge_lines(folder: Path) -> list[str]:
+    path = folder / _MERGES
+    if not path.exists():
+        raise ValueError(f"bpe needs {_MERGES} beside it")
+    lines = _lines(path)
+    return lines[1:] if lines[0].startswith("#version") else lines
+
+
+def _from_text(vocabulary: list[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec of BERT's vocab.txt; where nothing says otherwise, capital letters are read as small ones."""
+    rules = Rules(
+        lowercase=options.get("do_lower_case", True) is not False,
+        strip_accents=options.get("strip_accents"),
+        chinese=options.get("tokenize_chinese_chars", True) is not False,
+    )
+    return _wordpiece([line.removesuffix("\r") for line in vocabulary], rules)
+
+
+def _in_order(ids: Any, added: Any = ()) -> list[str]:
+    """Return the tokens in the order of their ids, which must be 0, 1, 2 and so on."""
+    if not isinstance(ids, dict) or not isinstance(added, list | tuple):
+        raise ValueError("its vocabulary must give each token an id")
+    ids = dict(ids)
+    for token in added:
+        if not isinstance(token, dict) or not isinstance(token.get("content"), str):
+            raise ValueError("its added_tokens must have a content and an id")
+        ids[token["content"]] = token.get("id")
+    if not all(type(number) is int for number in ids.values()):
+        raise ValueError("the ids of its tokens must be whole numbers")
+    tokens = sorted(ids, key=ids.__getitem__)
+    if [ids[token] for token in tokens] != list(range(len(tokens))):
+        raise ValueError("the ids of its tokens leave numbers out, or give one twice")
+    return tokens
+
+
+def _spec_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec of what tokenizer.json holds; a ValueError if it is of another kind."""
+    model = content.get("model")
+    if not isinstance(model, dict):
+        raise ValueError("it has no model")
+    kind = model.get("type") or ("BPE" if "merges" in model else None)
+    vocabulary = _in_order(model.get("vocab"), content.get("added_tokens") or ())
+    if kind == "WordPiece":
+        _expect(model, continuing_subword_prefix="##", unk_token=UNKNOWN, max_input_chars_per_word=_LONGEST)
+        return _wordpiece(vocabulary, _bert_rules(content))
+    if kind == "BPE":
+        _expect(model, dropout=None, continuing_subword_prefix=(None, ""), end_of_word_suffix=(None, ""))
+        merges = [
+            " ".join(merge) if isinstance(merge, list) and len(merge) == 2 else merge
+            for merge in model.get("merges") or ()
+        ]
+        return _bpe(vocabulary, merges, _bpe_rules(content, model))
+    raise ValueError(f"its model is {kind}; what can be read is WordPiece and BPE")
+
+
+def _expect(node: Mapping[str, Any], **expected: Any) -> None:
+    """Raise a ValueError where an option that is there has another value than those expected."""
+    for name, values in expected.items():
+        allowed = values if isinstance(values, tuple) else (values,)
+        if name in node and node[name] not in allowed:
+            raise ValueError(f"{name} is {node[name]!r}; what can be read is {allowed[0]!r}")
+
+
+def _types(node: Any) -> list[dict[str, Any]]:
+    """Return the steps of a normalizer or pre-tokenizer, those of a sequence one by one."""
+    if node is None:
+        return []
+    if not isinstance(node, dict):
+        raise ValueError(f"{str(node)[:40]!r} is no step of a tokenizer")
+    parts = next((node[name] for name in ("normalizers", "pretokenizers") if name in node), None)
+    if node.get("type") != "Sequence" or not isinstance(parts, list):
+        return [node]
+    if not all(isinstance(part, dict) for part in parts):
+        raise ValueError("its sequence of steps holds something else")
+    return parts
+
+
+def _steps(content: Mapping[str, Any]) -> str:
+    names = [
+        f"{name} {' + '.join(str(step.get('type')) for step in _types(content.get(name))) or 'null'}"
+        for name in ("normalizer", "pre_tokenizer")
+    ]
+    return " and ".join(names)
+
+
+def _bert_rules(content: Mapping[str, Any]) -> Rules:
+    normalizers, cuts = _types(content.get("normalizer")), _types(content.get("pre_tokenizer"))
+    if [step.get("type") for step in (*normalizers, *cuts)] != ["BertNormalizer", "BertPreTokenizer"]:
+        raise ValueError(
+            f"its steps are {_steps(content)}; of WordPiece only BertNormalizer with BertPreTokenizer can be read"
+        )
+    (step,) = normalizers
+    return Rules.restore(
+        {
+            "lowercase": step.get("lowercase", True),
+            "strip_accents": step.get("strip_accents"),
+            "chinese": step.get("handle_chinese_chars", True),
+            "clean_text": step.get("clean_text", True),
+        }
+    )
+
+
+def _bpe_rules(content: Mapping[str, Any], model: Mapping[str, Any]) -> Rules:
+    normalizers, cuts = _types(content.get("normalizer")), _types(content.get("pre_tokenizer"))
+    given: dict[str, Any] = {"ignore_merges": model.get("ignore_merges") or False}
+    kinds = [step.get("type") for step in cuts]
+    if not normalizers and kinds in (["ByteLevel"], ["Split", "ByteLevel"]):
+        given["prefix_space"] = cuts[-1].get("add_prefix_space", True)
+        return Rules.restore(given | {"words": _words(cuts)})
+    if model.get("byte_fallback") is True:
+        first, rest = _blank_steps(normalizers, cuts)
+        if rest == []:
+            return Rules.restore(given | {"words": "sentencepiece", "prefix_space": first})
+    raise ValueError(
+        f"its steps are {_steps(content)}; of BPE only byte-level ones can be read, "
+        "and those of LLaMA with byte_fallback"
+    )
+
+
+def _words(cuts: list[dict[str, Any]]) -> str:
+    """Return the name in `WORDS` of what cuts a text into words."""
+    if len(cuts) == 1:
+        _expect(cuts[0], use_regex=True)
+        return "gpt2"
+    split, last = cuts
+    _expect(last, use_regex=False)
+    _expect(split, behavior="Isolated", invert=False)
+    pattern = split.get("pattern")
+    text = pattern.get("Regex") if isinstance(pattern, dict) else None
+    known = [name for name, regex in WORDS.items() if regex and regex == text]
+    if not known:
+        names = ", ".join(name for name, regex in WORDS.items() if regex)
+        raise ValueError(
+            f"it cuts words by {str(text)[:60]!r}; the patterns that can be read are those of {names}"
+        )
+    return known[0]
+
+
+def _blank_steps(
+    normalizers: list[dict[str, Any]], cuts: list[dict[str, Any]]
+) -> tuple[bool, list[dict[str, Any]] | None]:
+    """Return whether a text begins with a blank, and the steps left where blanks become letters; None: they do not."""
+    if not cuts and normalizers and normalizers[-1].get("type") == "Replace":
+        *first, replace = normalizers
+        if replace.get("pattern") == {"String": " "} and replace.get("content") == BLANK:
+            return bool(first), [
+                step for step in first if (step.get("type"), step.get("prepend")) != ("Prepend", BLANK)
+            ]
+    return False, None
+
+
+def _wordpiece(vocabulary: list[str], rules: Rules) -> dict[str, Any]:
+    """Return the spec of wordpiece, with BERT's special tokens where the vocabulary has them."""
+    inner: dict[str, Any] = {"kind": "wordpiece", "vocabulary": vocabulary}
+    if changed := rules.spec():
+        inner["rules"] = changed
+    ids = {token: number for number, token in enumerate(vocabulary)}
+    if not set(SPECIAL_TOKENS) <= ids.keys():
+        return inner
+    return {"kind": "marked", "of": inner, "ids": [ids[token] for token in SPECIAL_TOKENS]}
+
+
+def _bpe(vocabulary: list[str], merges: list[Any], rules: Rules) -> dict[str, Any]:
+    spec: dict[str, Any] = {"kind": "bpe", "vocabulary": vocabulary, "merges": merges}
+    return spec | ({"rules": changed} if (changed := rules.spec()) else {})
