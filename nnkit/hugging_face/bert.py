@@ -15,7 +15,7 @@ BERT = Family(
         Option("hidden_size", "dim", 768),
         Option("num_hidden_layers", "num_layers", 12),
         Option("num_attention_heads", "num_heads", 12),
-        Option("intermediate_size", "hidden", 3072),
+        Option("intermediate_size", "hidden", 3072, per_dim=4),
         Option("max_position_embeddings", "max_len", 512),
         Option("hidden_act", "activation", "gelu", names=ACTIVATIONS),
         Option("layer_norm_eps", "eps", 1e-12),
@@ -55,9 +55,13 @@ BERT = Family(
             ),
             is_tied=True,
             copies=(f"{_PREDICTIONS}decoder.weight", f"{_PREDICTIONS}decoder.bias"),
+            untied={f"{_PREDICTIONS}bias": f"{_PREDICTIONS}decoder.bias"},
+            as_body=("activation", "eps"),
         ),
         "nnkit.heads.classifier.Classifier": Head(
-            "BertForSequenceClassification", (Rule("head.linear.*", ("classifier.*",)),)
+            "BertForSequenceClassification",
+            (Rule("head.linear.*", ("classifier.*",)),),
+            without=("activation",),
         ),
     },
     # `BertForMaskedLM` has no pooler, and a mean over all steps needs none.

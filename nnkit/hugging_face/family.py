@@ -35,6 +35,7 @@ class Option:
         names: Their values and ours, where these are words.
         is_free: Whether another value than the published one may be typed, as it changes no weight's meaning.
         also: Further keys of theirs for which our model has this one argument.
+        per_dim: How many times `dim` our argument is where it is null; 0: null stays null.
     """
 
     theirs: str
@@ -43,6 +44,7 @@ class Option:
     names: Mapping[str, Any] | None = None
     is_free: bool = False
     also: tuple[str, ...] = ()
+    per_dim: int = 0
 
     def read(self, config: Mapping[str, Any]) -> Any:
         """Return our value; a ValueError if theirs is none that there could be."""
@@ -123,12 +125,18 @@ class Head:
         rules: Of its weights; the names of theirs are whole.
         is_tied: Whether it may score with the vectors of the tokens, which `tie_word_embeddings` then tells.
         copies: Names of theirs that repeat other tensors where it does.
+        untied: Names of theirs, and the second names that count instead where it does not.
+        as_body: Arguments of ours that are the body's own in theirs.
+        without: Arguments of ours that theirs has nothing like.
     """
 
     architecture: str
     rules: tuple[Rule, ...]
     is_tied: bool = False
     copies: tuple[str, ...] = ()
+    untied: Mapping[str, str] = field(default_factory=dict)
+    as_body: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ FAMILIES: Final = (BERT, GPT2)
 # Where Sentence-Transformers says what represents a sentence.
 _POOLING: Final = Path("1_Pooling") / CONFIG
 # Names of classes that say nothing, which their library makes up.
-_UNNAMED: Final = "LABEL_"
+UNNAMED: Final = "LABEL_"
 _LISTED: Final = 5
 _AGAIN: Final = "fetch the directory again, with all its files"
 
@@ -126,7 +126,7 @@ class Directory:
         if not isinstance(names, dict):
             return None
         found = [names.get(str(number)) for number in range(len(names))]
-        if not all(isinstance(name, str) and not name.startswith(_UNNAMED) for name in found):
+        if not all(isinstance(name, str) and not name.startswith(UNNAMED) for name in found):
             return None
         return [str(name) for name in found]
 
@@ -183,11 +183,14 @@ class Directory:
             "|".join(f"({re.escape(self._prefix)})?{one}" for one in self.family.buffers) or "$^"
         )
         # What normalisations call their weights in directories of before 2020.
-        return {
+        names = {
             re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name)): name
             for name in self.weights.shapes
             if not ignored.fullmatch(name)
         }
+        for head in self.family.heads.values() if not self.settings["head.tied"] else ():
+            names |= {first: names.pop(second) for first, second in head.untied.items() if second in names}
+        return names
 
     @cached_property
     def _prefix(self) -> str:

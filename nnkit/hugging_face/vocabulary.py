@@ -6,12 +6,13 @@ those that nnkit knows is refused, as its token ids would differ.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from nnkit.data.tokenizing import SPECIAL_TOKENS, Rules, tokenizer_from
-from nnkit.data.tokenizing.library import BLANK, UNKNOWN, WORDS
+from nnkit.data.tokenizing import SPECIAL_TOKENS, BertTokenizer, Rules, tokenizer_from
+from nnkit.data.tokenizing.library import BLANK, BY_SCRIPT, UNKNOWN, WORDS, LibraryTokenizer, byte_letters
 from nnkit.errors import UserError
 from nnkit.files.json_limits import MAX_BYTES
 from nnkit.files.paths import check_file
@@ -20,6 +21,14 @@ from nnkit.hugging_face.files import read_object, refused, refusing
 FILE: Final = "tokenizer.json"
 OPTIONS: Final = "tokenizer_config.json"
 _VOCAB_TEXT, _VOCAB_JSON, _MERGES = "vocab.txt", "vocab.json", "merges.txt"
+# What a tokenizer learnt here does first: line ends become line feeds, and a letter with its accents one character.
+_CLEANED: Final = [
+    {"type": "Replace", "pattern": {"Regex": "\\r\\n?"}, "content": "\n"},
+    {"type": "NFC"},
+]
+# Each character is a token.
+_EACH: Final = {"type": "Split", "pattern": {"Regex": "[\\s\\S]"}, "behavior": "Isolated", "invert": False}
+_UNK_CHARACTER: Final = "<unk>"
 _SENTENCEPIECE: Final = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 # The longest word that wordpiece cuts, in characters.
 _LONGEST: Final = 100
@@ -35,7 +44,7 @@ def read_tokenizer(folder: Path) -> dict[str, Any] | None:
     if (path := folder / FILE).exists():
         content = read_object(path)
         with refusing(path):
-            spec = _spec_of(content)
+            spec = _cleaned(content)
     elif (path := folder / _VOCAB_TEXT).exists():
         with refusing(path):
             spec = _from_text(_lines(path), options)
@@ -97,6 +106,15 @@ def _in_order(ids: Any, added: Any = ()) -> list[str]:
     return tokens
 
 
+def _cleaned(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec of what tokenizer.json holds, with the form in which texts are read."""
+    steps = _types(content.get("normalizer"))
+    if steps[: len(_CLEANED)] != _CLEANED:
+        return _spec_of(content)
+    rest = steps[len(_CLEANED) :]
+    return _spec_of({**content, "normalizer": {"type": "Sequence", "normalizers": rest}}) | {"form": "NFC"}
+
+
 def _spec_of(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the spec of what tokenizer.json holds; a ValueError if it is of another kind."""
     model = content.get("model")
@@ -114,7 +132,24 @@ def _spec_of(content: Mapping[str, Any]) -> dict[str, Any]:
             for merge in model.get("merges") or ()
         ]
         return _bpe(vocabulary, merges, _bpe_rules(content, model))
+    if kind == "WordLevel":
+        return _whole_words(vocabulary, content)
     raise ValueError(f"its model is {kind}; what can be read is WordPiece and BPE")
+
+
+def _whole_words(vocabulary: list[str], content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec of characters or words, as `write_tokenizer` writes them."""
+    cuts = _types(content.get("pre_tokenizer"))
+    if not _types(content.get("normalizer")) and len(cuts) == 1:
+        if cuts[0] == _EACH:
+            with_unknown = vocabulary[:1] == [_UNK_CHARACTER]
+            letters = "".join(vocabulary[with_unknown:])
+            return {"kind": "characters", "vocabulary": letters, "with_unknown": with_unknown}
+        if cuts[0].get("pattern") == {"Regex": BY_SCRIPT}:
+            return {"kind": "words", "vocabulary": vocabulary, "by_script": True}
+    raise ValueError(
+        f"its steps are {_steps(content)}; of WordLevel only those that nnkit writes can be read"
+    )
 
 
 def _expect(node: Mapping[str, Any], **expected: Any) -> None:
@@ -227,3 +262,85 @@ def _wordpiece(vocabulary: list[str], rules: Rules) -> dict[str, Any]:
 def _bpe(vocabulary: list[str], merges: list[Any], rules: Rules) -> dict[str, Any]:
     spec: dict[str, Any] = {"kind": "bpe", "vocabulary": vocabulary, "merges": merges}
     return spec | ({"rules": changed} if (changed := rules.spec()) else {})
+
+
+def write_tokenizer(spec: dict[str, Any], max_length: int | None) -> dict[str, bytes]:
+    """Return tokenizer.json and tokenizer_config.json by name, from the spec of a tokenizer.
+
+    Args:
+        spec: From `nnkit.data.tokenizing.Tokenizer.spec`.
+        max_length: Tokens that the model reads at most; None: any number.
+    """
+    tokenizer = tokenizer_from(spec)
+    inner = spec["of"] if spec["kind"] == "marked" else spec
+    document = _document(inner)
+    special: dict[str, int] = {}
+    if isinstance(tokenizer, BertTokenizer):
+        special = {name: number for number, name in tokenizer.special.items()}
+        if tokenizer.first:
+            shifted = {
+                token: number + tokenizer.first for token, number in document["model"]["vocab"].items()
+            }
+            document["model"]["vocab"] = special | shifted
+        document["post_processor"] = _around(special)
+    vocabulary = document["model"]["vocab"]
+    if (unknown := document["model"].get("unk_token")) in vocabulary:
+        special[unknown] = vocabulary[unknown]
+    if inner.get("form") == "NFC":
+        steps = [*_CLEANED, *_types(document["normalizer"])]
+        document["normalizer"] = {"type": "Sequence", "normalizers": steps}
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False) | {"special": True}
+    ordered = sorted(special.items(), key=lambda one: one[1])
+    document["added_tokens"] = [{"id": number, "content": name, **flags} for name, number in ordered]
+    options = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    if max_length is not None:
+        options["model_max_length"] = max_length
+    options |= {f"{name[1:-1].lower()}_token": name for name in special if name in _NAMED}
+    return {
+        FILE: json.dumps(document, ensure_ascii=False).encode(),
+        OPTIONS: json.dumps(options, indent=2).encode(),
+    }
+
+
+_NAMED: Final = (*SPECIAL_TOKENS, UNKNOWN, _UNK_CHARACTER)
+
+
+def _document(inner: dict[str, Any]) -> dict[str, Any]:
+    """Return what tokenizer.json holds for a tokenizer without special tokens."""
+    tokenizer = tokenizer_from(inner)
+    if isinstance(tokenizer, LibraryTokenizer):
+        return tokenizer.document()
+    whole = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "normalizer": None,
+        "post_processor": None,
+    }
+    if inner["kind"] == "bytes":
+        return LibraryTokenizer("bpe", byte_letters()).document()
+    tokens = [*([_UNK_CHARACTER] if inner["with_unknown"] else []), *inner["vocabulary"]]
+    # The library wants an unknown token to be named, whether there is one or not.
+    vocab = {token: number for number, token in enumerate(tokens)}
+    model = {"type": "WordLevel", "vocab": vocab, "unk_token": _UNK_CHARACTER}
+    return whole | {"pre_tokenizer": _EACH, "decoder": {"type": "Fuse"}, "model": model}
+
+
+def _around(special: Mapping[str, int]) -> dict[str, Any]:
+    """Return the step that puts [CLS] before and [SEP] behind each text of a pair."""
+    begin, end = "[CLS]", "[SEP]"
+
+    def token(name: str, segment: int) -> dict[str, Any]:
+        return {"SpecialToken": {"id": name, "type_id": segment}}
+
+    def text(name: str, segment: int) -> dict[str, Any]:
+        return {"Sequence": {"id": name, "type_id": segment}}
+
+    single = [token(begin, 0), text("A", 0), token(end, 0)]
+    tokens = {name: {"id": name, "ids": [special[name]], "tokens": [name]} for name in (begin, end)}
+    return {
+        "type": "TemplateProcessing",
+        "single": single,
+        "pair": [*single, text("B", 1), token(end, 1)],
+        "special_tokens": tokens,
+    }

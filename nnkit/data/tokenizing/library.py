@@ -50,7 +50,7 @@ _SCRIPTS: Final = {
 _TOUCHING: Final = re.compile(f"[{_UNSPACED}\u3000-\u3020\uff01-\uff65]")
 # Words, runs of signs, and line breaks, which a language model learns as well.
 _BLANK_SEPARATED: Final = r"\n|\w+|[^\w\s]+"
-_BY_SCRIPT: Final = "|".join(
+BY_SCRIPT: Final = "|".join(
     (
         r"\n",
         # Each is a word of its own, as for BERT (Devlin et al. 2019; tokenize_chinese_chars of its code).
@@ -239,6 +239,11 @@ class LibraryTokenizer(Tokenizer):
             return text.replace(BLANK, visible(" "))
         return visible(self.decode([token]) if self._kind == "bpe" else text)
 
+    def document(self) -> dict[str, Any]:
+        """Return what the library would write as tokenizer.json."""
+        content: dict[str, Any] = json.loads(self._library.to_str())
+        return content
+
     def _spec(self) -> dict[str, Any]:
         spec: dict[str, Any] = {"kind": self._kind, "vocabulary": self._vocabulary}
         if self._kind == "bpe":
@@ -282,7 +287,7 @@ def _empty(
         made.decoder = library.decoders.ByteLevel()
     elif kind == "words":
         made = library.Tokenizer(models.WordLevel(vocab=ids, unk_token=UNKNOWN))
-        pattern = library.Regex(_BY_SCRIPT if by_script else _BLANK_SEPARATED)
+        pattern = library.Regex(BY_SCRIPT if by_script else _BLANK_SEPARATED)
         made.pre_tokenizer = cut.Split(pattern, behavior="removed", invert=True)
     else:
         made = library.Tokenizer(models.WordPiece(vocab=ids, unk_token=UNKNOWN))
@@ -335,6 +340,13 @@ def _trainer(kind: str, size: int, texts: Iterable[str]) -> Any:
 def _alphabet() -> list[str]:
     alphabet: list[str] = _library().pre_tokenizers.ByteLevel.alphabet()
     return sorted(alphabet)
+
+
+def byte_letters() -> list[str]:
+    """Return the letter that byte-level bpe has for each byte, as GPT-2's `bytes_to_unicode`."""
+    shown = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    beyond = iter(range(0x100, 0x200))
+    return [chr(byte if byte in shown else next(beyond)) for byte in range(256)]
 
 
 def _merges_of(library: "tokenizers.Tokenizer") -> list[str]:

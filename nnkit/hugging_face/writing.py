@@ -1,0 +1,160 @@
+"""A trained network as a directory of Hugging Face."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors.torch
+from torch import Tensor
+
+from nnkit.errors import ConfigError, Problem, UserError
+from nnkit.files import atomic
+from nnkit.hugging_face.family import Family, Head
+from nnkit.hugging_face.files import CONFIG, WEIGHTS
+from nnkit.hugging_face.reading import FAMILIES, UNNAMED
+from nnkit.hugging_face.vocabulary import write_tokenizer
+
+# Sentence-Transformers' own files, for a text that is represented by a mean.
+_MODULES: Final = [
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+]
+
+
+def write_directory(
+    path: Path,
+    *,
+    model: Mapping[str, Any],
+    head: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    preprocessing: Mapping[str, Any],
+) -> list[str]:
+    """Write a network as config.json, model.safetensors and the files of its tokenizer.
+
+    Args:
+        path: The directory, which is made.
+        model: The config of the model, resolved, as plain data.
+        head: The config of the head, resolved, as plain data.
+        state: The weights of the network by name.
+        preprocessing: What the data module learnt: the tokenizer and the class names, where there are some.
+
+    Returns:
+        Sentences on what their library does otherwise.
+
+    Raises:
+        ConfigError: If their library has no such model; nothing is written then.
+        UserError: If the directory is there already.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(
+            f"{path} is there already, and nothing is written over it\n    name another directory"
+        )
+    family, kind = _family_of(model), str(head.get("_target_"))
+    found = family.heads.get(kind)
+    # A mean is what Sentence-Transformers adds to their model without a head.
+    is_mean = model.get("pooling") == "mean"
+    architecture = family.architecture if found is None or is_mean else found.architecture
+    prefix = "" if architecture == family.architecture else family.prefix
+    tensors, problems = _tensors(family, kind, state, prefix)
+    problems = [*_unlike(family, model), *_unlike_head(family, found, model, head), *problems]
+    if problems:
+        raise ConfigError(problems)
+    config = _config(family, model, head) | {"architectures": [architecture]}
+    config |= _sizes(state, preprocessing)
+    for first, second in found.untied.items() if found is not None and not head.get("tied") else ():
+        tensors[second] = tensors[first].clone()
+    files = {WEIGHTS: safetensors.torch.save(tensors, {"format": "pt"})}
+    if (spec := preprocessing.get("tokenizer")) is not None:
+        files |= write_tokenizer(spec, model.get("max_len"))
+    if is_mean:
+        pooling = {"word_embedding_dimension": model["dim"], "pooling_mode_mean_tokens": True}
+        files |= {"modules.json": _json(_MODULES), f"1_Pooling/{CONFIG}": _json(pooling)}
+    # The config last: a directory without it is none.
+    for name, content in {**files, CONFIG: _json(config)}.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_atomic(path / name, content)
+    if is_mean and found is not None:
+        return [
+            f"transformers has no {found.architecture} over a mean: it reads a {architecture}, without the head"
+        ]
+    return []
+
+
+def _tensors(
+    family: Family, head: str, state: Mapping[str, Tensor], prefix: str
+) -> tuple[dict[str, Tensor], list[Problem]]:
+    """Return the tensors of theirs for all of ours, and a problem for each of ours that has none."""
+    tensors: dict[str, Tensor] = {}
+    problems = []
+    for name, tensor in state.items():
+        try:
+            found = family.find(name, head, prefix)
+            if found is None:
+                raise ValueError(f"{family.model_type} has no tensor like {name}, {tuple(tensor.shape)}")
+            rule, names = found
+            tensors |= zip(names, rule.split(name, tensor.detach().cpu()), strict=True)
+        except ValueError as error:
+            problems.append(Problem(name.partition(".")[0], str(error)))
+    return tensors, problems
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, indent=2, ensure_ascii=False).encode()
+
+
+def _family_of(model: Mapping[str, Any]) -> Family:
+    for family in FAMILIES:
+        if family.target == model.get("_target_"):
+            return family
+    known = ", ".join(family.option for family in FAMILIES)
+    text = f"transformers has no counterpart of {model.get('_target_')}"
+    raise ConfigError([Problem("model", text, f"models that have one: {known}")])
+
+
+def _unlike(family: Family, model: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what of the model theirs has no other kind of."""
+    for name, value in family.ours.items():
+        if model.get(name, value) != value:
+            yield Problem(f"model.{name}", f"{family.model_type} has {value} only, and this is {model[name]}")
+
+
+def _unlike_head(
+    family: Family, found: Head | None, model: Mapping[str, Any], head: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """Yield what of the head theirs has no other kind of."""
+    if found is None:
+        known = ", ".join(name.rpartition(".")[2] for name in family.heads)
+        yield Problem("head", f"{family.model_type} has no {head.get('_target_')}; it has {known}")
+        return
+    for name in found.as_body:
+        if head.get(name) not in (None, model.get(name)):
+            yield Problem(
+                f"head.{name}", f"{head[name]} is not that of the model, and theirs has one for both"
+            )
+    for name in found.without:
+        if head.get(name) is not None:
+            yield Problem(f"head.{name}", f"their {found.architecture} has none, and this is {head[name]}")
+
+
+def _config(family: Family, model: Mapping[str, Any], head: Mapping[str, Any]) -> dict[str, Any]:
+    config: dict[str, Any] = {"model_type": family.model_type, "dtype": "float32", **family.fixed}
+    for option in family.options:
+        value = model.get(option.ours)
+        if value is None and option.per_dim:
+            value = option.per_dim * model["dim"]
+        config |= option.write(value)
+    config["tie_word_embeddings"] = bool(head.get("tied", False))
+    return config
+
+
+def _sizes(state: Mapping[str, Tensor], preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what config.json says of the vocabulary and of the classes."""
+    sizes: dict[str, Any] = {}
+    if (vectors := state.get("embed.vectors.weight")) is not None:
+        sizes["vocab_size"] = len(vectors)
+    if (scores := state.get("head.linear.bias")) is not None and len(scores) != sizes.get("vocab_size"):
+        names = preprocessing.get("class_names") or [f"{UNNAMED}{number}" for number in range(len(scores))]
+        sizes["id2label"] = {str(number): name for number, name in enumerate(names)}
+        sizes["label2id"] = {name: number for number, name in enumerate(names)}
+    return sizes
