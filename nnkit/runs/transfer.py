@@ -60,7 +60,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class RunSource:
-    """Another run of nnkit, of which the best weights are taken.
+    """Another run of nnkit, whose best weights are taken.
 
     Attributes:
         run: The run.
