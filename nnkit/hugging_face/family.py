@@ -5,7 +5,7 @@ Each model type is a `Family` in a file of its own, read in both directions.
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -81,14 +81,15 @@ class Rule:
 
     Attributes:
         ours: Its name in our network; {} is a number, * the last part of the name, such as weight or bias.
-        theirs: The names of the tensors that make it up, one above the other; none: theirs has no such tensor, which
-            is as if it were zero.
+        theirs: The names of the tensors that make it up, one above the other.
         is_transposed: Whether matrices of theirs have inputs as rows.
+        is_first_square: Whether the first of several has as many rows as columns, and the others share the rest.
     """
 
     ours: str
     theirs: tuple[str, ...]
     is_transposed: bool = False
+    is_first_square: bool = False
 
     def match(self, name: str) -> tuple[str, ...] | None:
         """Return the names of theirs for a name of ours; None if the rule is about others."""
@@ -99,21 +100,19 @@ class Rule:
         *numbers, last = found.groups() if "*" in self.ours else (*found.groups(), "")
         return tuple(one.format(*numbers).replace("*", last) for one in self.theirs)
 
-    def join(self, parts: Sequence[Tensor], shape: torch.Size) -> Tensor:
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
         """Return our tensor of theirs."""
-        if not parts:
-            return torch.zeros(shape)
         whole = parts[0] if len(parts) == 1 else torch.cat(list(parts))
         return whole.T if self.is_transposed and whole.ndim == 2 else whole
 
-    def split(self, name: str, tensor: Tensor) -> Iterator[Tensor]:
-        """Yield their tensors of ours; a ValueError if theirs has none."""
-        if not self.theirs:
-            if tensor.count_nonzero():
-                raise ValueError(f"{name} is not zero, and their model has no such tensor")
-            return
+    def split(self, tensor: Tensor) -> list[Tensor]:
+        """Return their tensors of ours."""
         whole = tensor.T if self.is_transposed and tensor.ndim == 2 else tensor
-        yield from (part.contiguous() for part in whole.chunk(len(self.theirs)))
+        first, count = len(whole) // len(self.theirs), len(self.theirs) - 1
+        if self.is_first_square:
+            first = whole.shape[1]
+        sizes = [first, *[(len(whole) - first) // max(count, 1)] * count]
+        return [part.contiguous() for part in torch.split(whole, sizes)]
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ class Family:
         options: Of the model.
         rules: Of the weights of embed and body, names of theirs without the prefix.
         fixed: Keys of config.json that must have these values where they occur, as ours is no other model.
-        ours: Arguments of our model that have these values, as theirs has no other kind.
+        ours: Keys of our config that have these values, as theirs has no other kind.
         heads: By the class of ours.
         tie_default: What `tie_word_embeddings` is where it is missing.
         spare: What tensors of ours begin with that stay fresh where theirs are missing, and are left where ours are.

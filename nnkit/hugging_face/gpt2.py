@@ -26,7 +26,7 @@ GPT2 = Family(
         "reorder_and_upcast_attn": False,
         "add_cross_attention": False,
     },
-    ours={"positions": "learned"},
+    ours={"model.positions": "learned", "head.bias": False},
     rules=(
         Rule("embed.vectors.weight", ("wte.weight",)),
         Rule("body.positions.weight", ("wpe.weight",)),
@@ -42,7 +42,7 @@ GPT2 = Family(
     heads={
         "nnkit.heads.language_model.LanguageModel": Head(
             "GPT2LMHeadModel",
-            (Rule("head.linear.weight", ("lm_head.weight",)), Rule("head.linear.bias", ())),
+            (Rule("head.linear.weight", ("lm_head.weight",)),),
             is_tied=True,
             copies=("lm_head.weight",),
         ),

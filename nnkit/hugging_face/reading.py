@@ -91,7 +91,7 @@ class Directory:
 
     def _options(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the values that the config decides, and those that it proposes."""
-        settled: dict[str, Any] = {f"model.{name}": value for name, value in self.family.ours.items()}
+        settled: dict[str, Any] = dict(self.family.ours)
         free: dict[str, Any] = {}
         for key, value in self.family.fixed.items():
             if self.config.get(key, value) != value:
@@ -160,7 +160,7 @@ class Directory:
         tensors = {}
         for name, (rule, theirs) in plan.items():
             with refusing(self.path):
-                tensors[name] = rule.join([loaded[self._names[one]] for one in theirs], shapes[name])
+                tensors[name] = rule.join([loaded[self._names[one]] for one in theirs])
             if tensors[name].shape != shapes[name]:
                 wrong.append(f"{name}: {tuple(tensors[name].shape)} there, {tuple(shapes[name])} here")
         self._refuse(wrong)

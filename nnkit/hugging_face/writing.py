@@ -88,14 +88,12 @@ def _tensors(
     tensors: dict[str, Tensor] = {}
     problems = []
     for name, tensor in state.items():
-        try:
-            found = family.find(name, head, prefix)
-            if found is None:
-                raise ValueError(f"{family.model_type} has no tensor like {name}, {tuple(tensor.shape)}")
+        if (found := family.find(name, head, prefix)) is None:
+            text = f"{family.model_type} has no tensor like {name}, {tuple(tensor.shape)}"
+            problems.append(Problem(name.partition(".")[0], text))
+        else:
             rule, names = found
-            tensors |= zip(names, rule.split(name, tensor.detach().cpu()), strict=True)
-        except ValueError as error:
-            problems.append(Problem(name.partition(".")[0], str(error)))
+            tensors |= zip(names, rule.split(tensor.detach().cpu()), strict=True)
     return tensors, problems
 
 
@@ -113,10 +111,11 @@ def _family_of(model: Mapping[str, Any]) -> Family:
 
 
 def _unlike(family: Family, model: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what of the model theirs has no other kind of."""
-    for name, value in family.ours.items():
-        if model.get(name, value) != value:
-            yield Problem(f"model.{name}", f"{family.model_type} has {value} only, and this is {model[name]}")
+    """Yield what of the model theirs has no other kind of; what of the head, its tensors tell."""
+    for key, value in family.ours.items():
+        name = key.removeprefix("model.")
+        if name != key and model.get(name, value) != value:
+            yield Problem(key, f"{family.model_type} has {value} only, and this is {model[name]}")
 
 
 def _unlike_head(
