@@ -84,7 +84,9 @@ def small(model: str) -> list[str]:
     """Return what makes a model so small that it is trained in a moment, whatever its size."""
     sizes = {"dim": 16, "num_heads": 2, "num_kv_heads": 1, "num_layers": 1}
     given = catalog.read("model", model)
-    if "num_heads" not in given:
+    if "depths" in given:
+        sizes = {"depths": "[1,1]", "channels": "[8,8]"}
+    elif "num_heads" not in given:
         # Recurrent ones are compared over their layers as they are.
         sizes = {"dim": 32}
     return [f"model.{name}={size}" for name, size in sizes.items() if name in given]

@@ -147,6 +147,9 @@ SIZES = {
     "mlp_small",
     "vit_tiny",
     "vit_small",
+    "resnet32",
+    "resnet34",
+    "resnet56",
 }
 # What a model does not take is refused; test_configs.py says with which words.
 TAKEN = [

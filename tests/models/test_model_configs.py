@@ -16,6 +16,7 @@ FACTS = {
     "window": 16, "num_channels": 2, "cardinalities": [],
 }  # fmt: skip
 SMALL = {"dim": 32, "num_heads": 2, "num_kv_heads": 1, "hidden": 64, "num_layers": 1}
+FEW_MAPS = {"depths": [1, 1], "channels": [16, 16]}
 # Those of the kinds of input that are told apart into classes.
 SHAPES = {"pictures": (1, 8, 8), "table": (12,), "tokens": (7,), "series": (16, 2)}
 
@@ -46,6 +47,8 @@ def assemble(name, kind, small=False):
     if small and "num_heads" in model:
         # Transformers come in sizes that are learnt in hours.
         model = load("model", name, **{key: size for key, size in SMALL.items() if key in model})
+    elif small and "depths" in model:
+        model = load("model", name, **FEW_MAPS)
     parts = {"head": "classifier", "loss": "cross_entropy"}
     for entry in model.get("defaults", []):
         (key, option), *_ = entry.items()
