@@ -54,11 +54,19 @@ class DryRun:
         layers: The network's layers.
         inputs: Shape of a batch.
         memory: What the step needs.
+        frozen: Bytes of the parameters that are not trained.
     """
 
     layers: list[Layer]
     inputs: tuple[int, ...]
     memory: Memory
+    frozen: int = 0
+
+    @property
+    def saved(self) -> int:
+        """Bytes of gradients and of the optimizer's state that would come on top if nothing were frozen."""
+        trained = self.memory.gradients
+        return self.frozen + round(self.frozen * self.memory.optimizer / trained) if trained else self.frozen
 
 
 def make_task(config: DictConfig, choices: dict[str, Any], device: str) -> Task:
@@ -124,7 +132,8 @@ def _dry_run_on(device: str, config: DictConfig, choices: dict[str, Any], num_ba
         optimizer=sum(_bytes(value) for value in _state_tensors(optimizer)),
         activations=max(kept, _bytes(batch.inputs)),
     )
-    return DryRun(layers, tuple(batch.inputs.shape), memory)
+    frozen = [p for p in task.network.parameters() if not p.requires_grad]
+    return DryRun(layers, tuple(batch.inputs.shape), memory, sum(map(_bytes, frozen)))
 
 
 def _score(task: Task, batch: Any, output: tuple[int, ...]) -> Tensor:

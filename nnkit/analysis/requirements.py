@@ -63,7 +63,6 @@ def examine(composition: Composition) -> list[Requirement]:
     # A batch holds all samples at most.
     size, config.data.batch_size = config.data.batch_size, min(config.data.batch_size, num_samples)
     found = dry_run(config, composition.choices, math.ceil(num_samples / config.data.batch_size))
-    parameters = sum(layer.trainable for layer in found.layers)
     device = f"{pick_device(config)}, {resolve_precision(config)}, {config.trainer.num_threads} threads"
     memory, fits = _memory(composition, found)
     return [
@@ -75,7 +74,7 @@ def examine(composition: Composition) -> list[Requirement]:
         Requirement(
             "metrics", ", ".join(directions(config)), f"the best {config.monitor} is the {_best(config)}"
         ),
-        Requirement("parameters", f"{parameters:,} trained"),
+        _parameters(found),
         Requirement("device", device),
         *_shared_batch(config),
         memory,
@@ -87,6 +86,16 @@ def examine(composition: Composition) -> list[Requirement]:
         ),
         _disk(composition, found, num_samples),
     ]
+
+
+def _parameters(found: DryRun) -> Requirement:
+    trained, frozen = (
+        sum(getattr(layer, kind) for layer in found.layers) for kind in ("trainable", "frozen")
+    )
+    if not frozen:
+        return Requirement("parameters", f"{trained:,} trained")
+    note = f"saves {format_bytes(found.saved)} of gradients and optimizer state"
+    return Requirement("parameters", f"{trained:,} trained, {frozen:,} frozen", note)
 
 
 def _shared_batch(config: DictConfig) -> Iterator[Requirement]:
@@ -165,7 +174,9 @@ def why_made_up(config: DictConfig) -> str:
 
 def _disk(composition: Composition, found: DryRun, num_samples: int) -> Requirement:
     config = composition.config
-    one = found.memory.parameters + found.memory.optimizer
+    # The checkpoint of an adapter names the weights beneath it.
+    beneath = found.frozen if config.get("adapter") is not None else 0
+    one = found.memory.parameters - beneath + found.memory.optimizer
     kept = [node.keep_last for node in (config.get("callbacks") or {}).values() if "keep_last" in node]
     if not kept:
         return Requirement("disk", "no checkpoints are kept (callbacks=[checkpoint] keeps them)")

@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from nnkit.callbacks.record import Record
+from nnkit.checkpoint.base import Base
 from nnkit.checkpoint.formats import FORMAT, KEY
 from nnkit.checkpoint.plugin import in_window
 from nnkit.data.counted_random import private_generator
@@ -32,6 +33,7 @@ class Origin:
         preprocessing_sha256: Hash of what the data module learnt.
         data_fingerprint: Hash of the data; None where the data have none.
         seed: Seed of the run.
+        base: What its adapter rests on; None where it has none.
     """
 
     config: Callable[[], str]
@@ -39,6 +41,7 @@ class Origin:
     preprocessing_sha256: str
     data_fingerprint: str | None
     seed: int = 0
+    base: Base | None = None
 
 
 class SaveState(Callback):
@@ -80,6 +83,7 @@ class SaveState(Callback):
             **own,
             **shared,
             **({} if ranks is None else {"ranks": ranks}),
+            **({} if self.origin.base is None else {"base": self.origin.base.spec()}),
         }
 
     def on_load_checkpoint(

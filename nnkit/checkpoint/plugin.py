@@ -10,6 +10,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Trainer
 from torch import Tensor, distributed
 
+from nnkit.checkpoint.base import Base
 from nnkit.checkpoint.formats import TENSORS, dump, dump_tensors, encode
 from nnkit.checkpoint.manifest import File, Manifest
 from nnkit.checkpoint.store import CheckpointStore
@@ -70,6 +71,8 @@ class StoreIO(CheckpointIO):
             EnvironmentFault: If an earlier write has failed, or the state holds what no checkpoint may hold.
         """
         self._raise_failure()
+        if (base := Base.of(checkpoint)) is not None:
+            checkpoint = base.left_out(checkpoint)
         shards: dict[str, Tensor] = {}
         try:
             document, tensors = encode(checkpoint, shards)

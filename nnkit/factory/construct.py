@@ -1,7 +1,6 @@
 """From config nodes to objects: checked, fenced, constructed, and frozen where the config says so."""
 
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 from omegaconf import DictConfig
@@ -9,12 +8,13 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from nnkit.adapters.base import Adapter
+from nnkit.adapters.names import is_named, unknown
 from nnkit.errors import ConfigError, EnvironmentFault, Problem
 from nnkit.factory.nodes import blame, nodes_of, read_node, target_of
 from nnkit.factory.trainer_checks import trainer_problems
 from nnkit.machine.memory import bounded, shortage
 from nnkit.network import Network
-from nnkit.suggest import closest, some_of
 
 
 def refuse_untrusted(config: DictConfig) -> None:
@@ -87,9 +87,9 @@ def _key(node: DictConfig, group: str) -> str:
 
 
 def build_network(config: DictConfig) -> Network:
-    """Build the embed of the data's kind, the body and the head, in that order, with fresh weights.
+    """Build the embed of the data's kind, the body and the head, in that order, with fresh weights, then the adapter.
 
-    Parameters that `freeze` names do not ask for a gradient.
+    Parameters that the adapter or `freeze` keep as they are do not ask for a gradient.
 
     Args:
         config: A composed config with the facts about the data filled in.
@@ -100,6 +100,9 @@ def build_network(config: DictConfig) -> Network:
     """
     with bounded():
         network = _assemble(config)
+    if config.get("adapter") is not None:
+        adapter: Adapter = build(config.adapter, "adapter")
+        adapter.adapt(network)
     freeze(network, config.get("freeze") or ())
     return network
 
@@ -122,9 +125,6 @@ def _assemble(config: DictConfig) -> Network:
         raise ConfigError([blame(error, "head", config.head)]) from error
 
 
-_LISTED = 12
-
-
 def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
     """Take parameters out of training.
 
@@ -137,39 +137,19 @@ def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
         ConfigError: If one of them names nothing, or nothing is left to train.
     """
     parameters = dict(network.named_parameters())
-    named = {pattern: [name for name in parameters if _names(pattern, name)] for pattern in patterns}
+    named = {pattern: [name for name in parameters if is_named(pattern, name)] for pattern in patterns}
     problems = [
-        Problem("freeze", f"{pattern!r} names no parameter", _answer(pattern, list(parameters)))
-        for pattern, found in named.items()
-        if not found
+        unknown("freeze", pattern, parameters, "parameter") for pattern, found in named.items() if not found
     ]
     frozen = {name for found in named.values() for name in found}
-    if not problems and len(frozen) == len(parameters):
+    left = [name for name, one in parameters.items() if one.requires_grad and name not in frozen]
+    if not problems and not left:
         text = f"all {len(parameters)} parameters are frozen: nothing is left to train"
         problems.append(Problem("freeze", text, "leave out what is to be trained, such as the head"))
     if problems:
         raise ConfigError(problems)
     for name in frozen:
         parameters[name].requires_grad_(False)
-
-
-def _names(pattern: str, name: str) -> bool:
-    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
-
-
-def _answer(pattern: str, names: Sequence[str]) -> str:
-    parts = list(dict.fromkeys(part for name in names for part in _parts(name)))
-    near = closest(pattern, parts)
-    if near:
-        return f"did you mean {near[0]}?"
-    # The shallow ones first, as most of what is frozen is a whole part.
-    parts.sort(key=lambda part: part.count("."))
-    return f"there is: {some_of(parts, _LISTED)}"
-
-
-def _parts(name: str) -> list[str]:
-    steps = name.split(".")
-    return [".".join(steps[:count]) for count in range(1, len(steps) + 1)]
 
 
 def refuse_misfits(optimizer: Optimizer) -> None:

@@ -32,6 +32,7 @@ BASES = {
     "model": ("torch.nn", "Module"),
     "embeds": ("torch.nn", "Module"),
     "head": ("torch.nn", "Module"),
+    "adapter": ("nnkit.adapters.base", "Adapter"),
     "loss": ("torch.nn", "Module"),
     "optimizer": ("torch.optim", "Optimizer"),
     "scheduler": ("torch.optim.lr_scheduler", "LRScheduler"),

@@ -37,6 +37,7 @@ INJECTED: dict[str, tuple[str, ...] | None] = {
     "model": ("dim_in",),
     "head": ("dim_in", "tied_dim"),
     "optimizer": ("params",),
+    "adapter": (),
     "scheduler": ("optimizer", "mode", "last_epoch"),
     "task": None,
     "logger": ("save_dir",),
@@ -116,6 +117,8 @@ def nodes_of(config: DictConfig) -> Iterator[tuple[str, str, Any]]:
             embeds = config.model.get("embeds")
             for kind in map(str, embeds if isinstance(embeds, DictConfig) else ()):
                 yield f"model.embeds.{kind}", "embeds", embeds[kind]
+    if config.get("adapter") is not None:
+        yield "adapter", "adapter", config.adapter
     for group in ("callbacks", "logger", "metrics"):
         for name, node in (config.get(group) or {}).items():
             yield f"{group}.{name}", group, node

@@ -165,6 +165,11 @@ def plain_problems(config: DictConfig) -> Iterator[Problem]:
         yield Problem("auto_resume", "needs a name to find the run by", "name=... auto_resume=true")
     if config.init_from is not None and not isinstance(config.init_from, str):
         yield Problem("init_from", f"must be a run, not {config.init_from!r}")
+    if config.get("adapter") is not None and config.init_from is None:
+        text = "adapts weights that were trained before, and none are given: fresh ones would stay as they were drawn"
+        yield Problem(
+            "adapter", text, "init_from=RUN names the run to start from; without adapter= all is trained"
+        )
     parts = OmegaConf.to_container(config.freeze) if OmegaConf.is_list(config.freeze) else config.freeze
     are_names = isinstance(parts, list) and all(isinstance(part, str) and part for part in parts)
     if parts is not None and not are_names:

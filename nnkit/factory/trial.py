@@ -61,7 +61,7 @@ def try_all(
         if "scheduler" in nodes:
             problems += construct(nodes["scheduler"], optimizer=optimizer)[1]
         for node in nodes.values():
-            if node.group in ("data", "callbacks"):
+            if node.group in ("data", "callbacks", "adapter"):
                 problems += construct(node)[1]
         problems += _try_rest(partial, optimizer)
     return problems
@@ -72,6 +72,7 @@ def _try_rest(partial: Iterable[Node], optimizer: Optimizer) -> list[Problem]:
     injected: dict[str, dict[str, Any]] = {
         "data": {},
         "callbacks": {},
+        "adapter": {},
         "optimizer": {"params": [nn.Parameter(torch.zeros(2, 2))]},
         "scheduler": {"optimizer": optimizer},
     }

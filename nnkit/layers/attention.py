@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from nnkit.layers.checks import check_dropout, check_positive
 from nnkit.layers.dropout import dropout
+from nnkit.layers.packed import PackedLinear
 from nnkit.layers.positions import rotate
 
 # Keys and values of the steps read so far, (batch, kv_heads, time, dim / heads) each.
@@ -134,7 +135,8 @@ class SelfAttention(MultiHead):
         width = dim // num_heads * (num_kv_heads or num_heads)
         self.widths = (dim, width, width)
         # W^Q, W^K and W^V of all heads in one matrix: one product instead of 3 * num_heads.
-        self.query_key_value = nn.Linear(dim, sum(self.widths), bias=bias)
+        names = ("query", "key", "value")
+        self.query_key_value = PackedLinear(dim, dict(zip(names, self.widths, strict=True)), bias=bias)
         self.out = nn.Linear(dim, dim, bias=bias)
 
     def forward(
@@ -180,7 +182,7 @@ class CrossAttention(MultiHead):
     def __init__(self, dim: int, num_heads: int, memory_dim: int, *, dropout: float = 0.0) -> None:
         super().__init__(dim, num_heads, dropout=dropout)
         self.query = nn.Linear(dim, dim)
-        self.key_value = nn.Linear(memory_dim, 2 * dim)
+        self.key_value = PackedLinear(memory_dim, {"key": dim, "value": dim})
         self.out = nn.Linear(dim, dim)
 
     def forward(

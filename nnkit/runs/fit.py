@@ -138,6 +138,7 @@ def _call_the_others(session: Session, run: Run, checkpoint: Loaded | None) -> N
             config=configs.to_yaml(session.config),
             choices=dict(session.choices),
             preprocessing=session.data.preprocessing,
+            base=None if session.base is None else session.base.spec(),
             checkpoint=None if checkpoint is None else [checkpoint[0].name, checkpoint[0].sha256],
             stopped=checkpoint is not None and checkpoint[1][KEY]["stopped"],
         )
@@ -203,6 +204,7 @@ def _origin(session: Session) -> Origin:
         preprocessing_sha256=atomic.sha256(atomic.canonical(session.data.preprocessing)),
         data_fingerprint=session.data.preprocessing.get("fingerprint"),
         seed=session.config.seed,
+        base=session.base,
     )
 
 
@@ -213,8 +215,9 @@ def _finish(
     best, store = None, CheckpointStore(run.checkpoints)
     if store.holds_any():
         best, state = store.load("best")
-        # Where several processes test, those of the first are everybody's.
-        session.task.load_state_dict(state["state_dict"])
+        # Where several processes test, those of the first are everybody's. Beneath an adapter nothing has changed.
+        beneath = session.task.state_dict() if session.base is not None else {}
+        session.task.load_state_dict({**beneath, **state["state_dict"]})
     metrics = evaluate(session, run.path, [StopSignal()])
     record.write(trainer, "test", metrics)
     if best is not None and best.monitor is not None and best.score is not None:

@@ -14,6 +14,7 @@ from nnkit import config as configs
 from nnkit.callbacks.progress import Progress
 from nnkit.callbacks.record import Record
 from nnkit.callbacks.signals import StopSignal
+from nnkit.checkpoint.base import Base
 from nnkit.checkpoint.formats import KEY
 from nnkit.checkpoint.plugin import StoreIO, reopen_epoch
 from nnkit.checkpoint.store import CheckpointStore
@@ -24,6 +25,7 @@ from nnkit.factory import refuse_untrusted
 from nnkit.files.layout import LOGS
 from nnkit.machine import signals
 from nnkit.machine.faults import explained
+from nnkit.runs.base import completed
 from nnkit.runs.fit import Loaded, Result, evaluate, own_share, run_trainer, trainer_of
 from nnkit.runs.reopen import open_run
 from nnkit.runs.run import Run
@@ -137,7 +139,7 @@ def follow(found: Group) -> Result:
 def _train(job: Mapping[str, Any], run: Run) -> Result:
     session = _session_of(job, run)
     store = CheckpointStore(run.checkpoints)
-    checkpoint = None if job["checkpoint"] is None else _checkpoint_of(store, job)
+    checkpoint = None if job["checkpoint"] is None else _checkpoint_of(run, store, job)
     io = StoreIO(store, lambda: None, own_share(checkpoint))
     chosen = [one for one in build_all("callbacks", session.config) if not isinstance(one, Progress)]
     trainer = trainer_of(
@@ -155,10 +157,12 @@ def _session_of(job: Mapping[str, Any], run: Run) -> Session:
     refuse_untrusted(config)
     fix_arithmetic(config)
     data = prepare_data(config, job["preprocessing"], directory=run.directory())
-    return make_session(config, job["choices"], data)
+    session = make_session(config, job["choices"], data)
+    session.base = None if job["base"] is None else Base.parse(job["base"])
+    return session
 
 
-def _checkpoint_of(store: CheckpointStore, job: Mapping[str, Any]) -> Loaded:
+def _checkpoint_of(run: Run, store: CheckpointStore, job: Mapping[str, Any]) -> Loaded:
     """Read the checkpoint that the first process goes on from.
 
     Raises:
@@ -171,7 +175,7 @@ def _checkpoint_of(store: CheckpointStore, job: Mapping[str, Any]) -> Loaded:
             f"{store.directory / name} is not what the first process of the run sees there\n"
             "    all machines must see the same run directory: type output_dir=DIR on a disk that they share"
         )
-    state = store.state(found)
+    state = completed(run, found, store.state(found))
     if state[KEY]["stopped"] and not job["stopped"]:
         reopen_epoch(state)
         state[KEY]["stopped"] = False

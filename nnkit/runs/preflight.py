@@ -149,7 +149,9 @@ def preflight(composition: Composition) -> Ready:
     session = make_session(config, composition.choices, data)
     check_optimizer(config, session.task.network, num_batches)
     taken = None if source is None else take_weights(session, source)
-    check_space(config, sum(p.numel() * p.element_size() for p in session.task.parameters()))
+    beneath = frozenset() if session.base is None else frozenset(session.base.names)
+    kept = [one for name, one in session.task.named_parameters() if name not in beneath]
+    check_space(config, sum(one.numel() * one.element_size() for one in kept))
     return Ready(session, taken)
 
 

@@ -9,10 +9,10 @@ import torch
 
 from nnkit import config as configs
 from nnkit.checkpoint.manifest import Manifest
-from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import UserError
 from nnkit.factory import build_network, refuse_untrusted
 from nnkit.files.layout import CONFIG
+from nnkit.runs.base import load_state
 from nnkit.runs.run import Run
 from nnkit.runs.session import Session, fix_arithmetic, make_session, prepare_data
 
@@ -48,7 +48,7 @@ def open_run(run: Run, which: Literal["last", "best"] = "best") -> Opened:
     # Compiling pays over a training run, not over a few batches.
     config.trainer.compile = False
     data = prepare_data(config, run.preprocessing(), directory=run.directory())
-    manifest, checkpoint = CheckpointStore(run.checkpoints).load(which)
+    manifest, checkpoint = load_state(run, which)
     weights = checkpoint.get("state_dict", {})
     wrong = _misfits(config, weights)
     if not wrong:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnkit import config as configs
 from nnkit import factory
+from nnkit.checkpoint.base import Base
 from nnkit.checkpoint.formats import KEY
 from nnkit.checkpoint.plugin import reopen_epoch
 from nnkit.checkpoint.store import CheckpointStore
@@ -23,6 +24,7 @@ from nnkit.files import atomic
 from nnkit.files.layout import CONFIG
 from nnkit.machine import signals
 from nnkit.runs import preflight
+from nnkit.runs.base import load_state
 from nnkit.runs.fit import Loaded, Result, fit
 from nnkit.runs.following import follow, in_processes, launched
 from nnkit.runs.run import Run, cpu_capability, find_run, now, start_record, versions
@@ -93,8 +95,7 @@ def resume_held(
     record = run.record()
     config = configs.load(run.path / CONFIG)
     factory.refuse_untrusted(config)
-    store = CheckpointStore(run.checkpoints)
-    newest = store.load("last") if store.holds_any() else None
+    newest = load_state(run, "last") if CheckpointStore(run.checkpoints).holds_any() else None
     choices = run.choices() or (newest[1][KEY]["choices"] if newest else {})
     if newest is not None:
         check_belongs(run, config, newest)
@@ -123,6 +124,7 @@ def _go_on(
     session = preflight.preflight_again(composition, run)
     if newest is not None:
         _check_weights(run, session, newest)
+        session.base = Base.of(newest[1])
     elif config.init_from is not None:
         take_again(session, run)
     with signals.noted():

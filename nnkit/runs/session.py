@@ -17,6 +17,7 @@ from lightning.pytorch.strategies import Strategy
 from typing_extensions import override
 
 from nnkit import config as configs
+from nnkit.checkpoint.base import Base
 from nnkit.checkpoint.plugin import StoreIO
 from nnkit.data.base import DataModule, Preprocessing
 from nnkit.data.locating import look_in
@@ -57,12 +58,14 @@ class Session:
         choices: The option chosen in each group.
         data: Prepared data.
         task: The Lightning module.
+        base: What its adapter rests on, which checkpoints do not hold; None where they hold all weights.
     """
 
     config: DictConfig
     choices: Mapping[str, Any]
     data: DataModule
     task: Task
+    base: Base | None = None
 
 
 def fix_arithmetic(config: DictConfig) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnkit import config as configs
 from nnkit.distributed import collectives
@@ -80,7 +81,7 @@ def _train(composition: Composition, show: bool, extra: Sequence[Callback]) -> R
             data_fingerprint=learnt.get("fingerprint"),
             better=dict(session.task.better),
             parameters=sum(p.numel() for p in session.task.network.parameters() if p.requires_grad),
-            init_from=ready.taken,
+            init_from=_beside(ready.taken, run),
             **{name: learnt[name] for name in ("class_names", "class_counts") if name in learnt},
         )
         # Last, as a directory with a config is a run that can be resumed.
@@ -90,6 +91,13 @@ def _train(composition: Composition, show: bool, extra: Sequence[Callback]) -> R
         if "${oc.env:" not in text:
             logs.write(run.path / LOG, said)
         return fit(session, run, None, show, extra)
+
+
+def _beside(taken: dict[str, Any] | None, run: Run) -> dict[str, Any] | None:
+    """Return what was taken from another run, and where that one lies as seen from this one."""
+    if taken is None:
+        return None
+    return {**taken, "beside": os.path.relpath(taken.get("run") or taken["directory"], run.path.resolve())}
 
 
 def _earlier(config: DictConfig) -> Run | None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nnkit import config as configs
-from nnkit.checkpoint.store import CheckpointStore
+from nnkit.adapters.lora import is_added
+from nnkit.checkpoint.base import Base
 from nnkit.data.base import DataModule, Preprocessing
 from nnkit.data.tokenizing import Tokenizer, tokenizer_from
 from nnkit.errors import ConfigError, Problem, UserError
@@ -21,6 +22,7 @@ from nnkit.files.layout import CONFIG
 from nnkit.files.paths import expand
 from nnkit.hugging_face import Directory, Taken, is_directory
 from nnkit.network import Network
+from nnkit.runs.base import PREFIX, digest, shapes_of, weights_of
 from nnkit.runs.run import Run, find_run
 from nnkit.runs.session import Session, prepare_data
 from nnkit.suggest import some_of
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from torch import Tensor
 
-_PREFIX = "network."
 _LISTED = 10
 _NAMED = 4
 
@@ -76,13 +77,8 @@ class RunSource:
         return self.run.path
 
     def take(self, network: Network, *, with_head: bool) -> tuple[Taken, str, dict[str, Any]]:
-        """Return its best weights; see `Source.take`."""
-        manifest, checkpoint = CheckpointStore(self.run.checkpoints).load("best")
-        there = {
-            name.removeprefix(_PREFIX): tensor
-            for name, tensor in checkpoint["state_dict"].items()
-            if name.startswith(_PREFIX)
-        }
+        """Return its best weights, an adapter folded into those that it adapts; see `Source.take`."""
+        manifest, there = weights_of(self.run)
         taken, fresh = _fitting(network, there, with_head, self.run)
         record = {
             "run": str(self.run.path.resolve()),
@@ -118,8 +114,7 @@ class DirectorySource:
 
     def take(self, network: Network, *, with_head: bool) -> tuple[Taken, str, dict[str, Any]]:
         """Return its weights; see `Source.take`."""
-        shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
-        taken = self.directory.take(shapes, self.head, with_head=with_head)
+        taken = self.directory.take(shapes_of(network), self.head, with_head=with_head)
         kind, hashes = self.directory.family.model_type, self.directory.weights.hashes()
         record = {
             "directory": str(self.path.resolve()),
@@ -250,6 +245,8 @@ def _check_vocabulary(data: DataModule, source: Source) -> None:
 def take_weights(session: Session, source: Source) -> dict[str, Any]:
     """Load weights into a network that was freshly built, and say what was taken.
 
+    An adapter rests on them: they become the base of the session.
+
     Args:
         session: The parts of the new run; its network is changed in place.
         source: From `source_of`.
@@ -267,6 +264,10 @@ def take_weights(session: Session, source: Source) -> dict[str, Any]:
     taken, title, record = source.take(network, with_head=same)
     # In place: the tensors of a large model would otherwise be there three times.
     network.load_state_dict(taken.tensors, strict=False)
+    if session.config.get("adapter") is not None:
+        frozen = [name for name, one in network.named_parameters() if not one.requires_grad]
+        names = tuple(f"{PREFIX}{name}" for name in frozen if name in taken.tensors)
+        session.base = Base(str(source.path.resolve()), title, digest(record["sha256"]), names)
     parts = ", ".join(dict.fromkeys(name.split(".")[0] for name in taken.tensors))
     rest = "".join(
         f"; {how}: {some_of(names, _NAMED)}"
@@ -293,14 +294,18 @@ def _fitting(
         for name, tensor in here.items()
         if name in there and there[name].shape == tensor.shape and (with_head or not name.startswith("head."))
     }
-    wrong = [name for name in {**here, **there} if not name.startswith("head.") and name not in taken]
+    wrong = [
+        name
+        for name in {**here, **there}
+        if not name.startswith("head.") and name not in taken and not is_added(name)
+    ]
     if wrong:
         lines = [f"{name}: {_shape(there, name)} there, {_shape(here, name)} here" for name in wrong]
         text = some_of(lines, _LISTED, "\n    ")
         raise UserError(
             f"init_from: the weights of {report.shorten(run.path)} do not fit this model\n    {text}"
         )
-    return taken, [name for name in here if name not in taken]
+    return taken, [name for name in here if name not in taken and not is_added(name)]
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> str:

@@ -129,7 +129,8 @@ def shorten(config: DictConfig, num_steps: int) -> int:
             name: node for name, node in (config.get("callbacks") or {}).items() if name not in _SILENT
         },
         logger={},
-        init_from=None,
+        # The weights beneath an adapter are those of the run; any others are as good as trained ones.
+        init_from=config.init_from if config.get("adapter") is not None else None,
         name=None,
     )
     checkpointing = [node for node in config.callbacks.values() if "keep_last" in node]
@@ -196,7 +197,9 @@ def _traces(path: Path) -> dict[int, list[list[str]]]:
 def _probe(path: Path, run: Run, config: DictConfig) -> Path:
     path.mkdir()
     atomic.write_json(path / PREPROCESSING, run.preprocessing())
-    atomic.write_json(path / "run.json", {"status": "running", "choices": run.choices(), "parameters": 0})
+    begun = run.record().get("init_from")
+    facts = {"status": "running", "choices": run.choices(), "parameters": 0, "init_from": begun}
+    atomic.write_json(path / "run.json", facts)
     atomic.write_atomic(path / CONFIG, configs.to_yaml(config).encode())
     return path
 

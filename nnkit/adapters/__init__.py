@@ -1,0 +1,1 @@
+"""Lightweight fine-tuning: a few parameters are trained beside pre-trained weights that stay as they are."""
