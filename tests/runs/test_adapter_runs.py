@@ -4,11 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
+from omegaconf import OmegaConf
 
 import nnkit
 from nnkit.checkpoint.formats import KEY
 from nnkit.checkpoint.store import CheckpointStore
+from nnkit.hugging_face import write_directory
 from nnkit.runs.reopen import open_run
 from nnkit.runs.resuming import resume
 from nnkit.runs.run import Run
@@ -162,3 +165,31 @@ def test_check_counts_what_is_frozen_and_what_that_saves(cli, runs, monkeypatch)
     # AdamW keeps two numbers for each, beside a gradient.
     assert f"{trained} trained, {body} frozen" in out
     assert "saves 1.1 KiB of gradients and optimizer state" in out
+
+
+def test_a_directory_of_hugging_face_is_a_base_too(cli):
+    lines = [f"{'good fine nice' if row % 2 else 'bad poor sad'} {row},{row % 2}" for row in range(24)]
+    Path("texts.csv").write_text("\n".join(["text,label", *lines]))
+    size = ["model.dim=8", "model.num_layers=1", "model.num_heads=2", "model.max_len=256"]
+    words = ["data=text_csv", "data.path=texts.csv", "data.tokenizer=wordpiece", "model=bert", *QUICK[3:]]
+    words += ["trainer.max_steps=2", "scheduler=constant", "callbacks=[checkpoint]"]
+    opened = open_run(nnkit.train([*words, *size]).run).session
+    config = OmegaConf.to_container(opened.config, resolve=True)
+    state = opened.task.network.state_dict()
+    learnt = opened.data.preprocessing
+    write_directory(
+        Path("bert"), model=config["model"], head=config["head"], state=state, preprocessing=learnt
+    )
+    mine = nnkit.train([*words, "init_from=bert", "adapter=lora", "name=mine"]).run
+    saved = CheckpointStore(mine.checkpoints).load("best")[1]
+    assert {name for name in saved["state_dict"] if name not in TOTALS and "lora" not in name} == HEAD
+    after = weights(mine)
+    assert all(
+        torch.equal(after[f"network.{name}"], tensor) for name, tensor in state.items() if "head" not in name
+    )
+    resume("mine", words=["trainer.max_steps=3"], show=False)
+    tensors = safetensors.torch.load_file("bert/model.safetensors")
+    tensors["bert.pooler.dense.bias"] += 1
+    safetensors.torch.save_file(tensors, "bert/model.safetensors")
+    code, _, err = cli("test", "mine")
+    assert (code, "has changed: its SHA-256 is" in err) == (2, True), err
