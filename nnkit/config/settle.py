@@ -198,6 +198,10 @@ def _is_length(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_decay(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+
+
 # Key -> (whether it must be there, what it must be, in words).
 _OWN_KEYS: dict[str, tuple[bool, _Test, str]] = {
     "model.embeds": (True, OmegaConf.is_dict, "a mapping from kinds of input to embeds"),
@@ -208,6 +212,7 @@ _OWN_KEYS: dict[str, tuple[bool, _Test, str]] = {
     "loss.takes": (False, _is_names, "a list out of index, one_hot, real and multi"),
     "task.targets": (False, _is_names, "a list out of index, one_hot, real and multi"),
     "task.monitor": (False, _is_text, "the name of a metric"),
+    "optimizer.layer_decay": (False, _is_decay, "above 0 and at most 1, or null for one rate"),
     "scheduler.interval": (False, lambda value: value in ("step", "epoch"), "step or epoch"),
 }
 

@@ -28,6 +28,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "loss": ("takes",),
     "metrics": ("fits", "better", "over"),
     "task": ("targets", "monitor"),
+    "optimizer": ("layer_decay",),
     "scheduler": ("interval",),
     "trainer": ("num_threads", "matmul_precision", "compile", "activation_checkpointing"),
 }

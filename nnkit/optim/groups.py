@@ -1,12 +1,16 @@
 """Which parameters weight decay applies to, and which are matrices inside a body."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 
 def param_groups(
-    module: nn.Module, weight_decay: float, matrices_of: nn.Module | None = None
+    module: nn.Module,
+    weight_decay: float,
+    matrices_of: nn.Module | None = None,
+    scales: Mapping[nn.Parameter, float] | None = None,
 ) -> list[dict[str, Any]]:
     """Split a module's parameters into those that decay and those that do not.
 
@@ -18,6 +22,8 @@ def param_groups(
         weight_decay: Decay of the weights.
         matrices_of: A part of the module whose weights of two dimensions, embeddings left out, make up a group of
             their own; groups say with `matrices` which they are then. None: no such group.
+        scales: What the rate of each parameter is multiplied by; each factor has groups of its own, which name it
+            `lr_scale`. None: one rate for all.
 
     Returns:
         Groups for a torch optimizer, those that would be empty left out; parameters that are frozen are in none.
@@ -37,7 +43,17 @@ def param_groups(
     if matrices_of is not None:
         for number, group in enumerate(groups):
             group["matrices"] = number == 0
+    if scales is not None:
+        groups = [part for group in groups for part in _by_scale(group, scales)]
     return [group for group in groups if group["params"]]
+
+
+def _by_scale(group: dict[str, Any], scales: Mapping[nn.Parameter, float]) -> list[dict[str, Any]]:
+    """Return the group in parts, that of the smallest rate first."""
+    return [
+        {**group, "params": [p for p in group["params"] if scales[p] == scale], "lr_scale": scale}
+        for scale in sorted({scales[p] for p in group["params"]})
+    ]
 
 
 def _matrices(module: nn.Module) -> set[nn.Parameter]:

@@ -15,6 +15,7 @@ from nnkit.errors import ConfigError, Problem
 from nnkit.factory import build, target_class
 from nnkit.factory.metrics import mode_of
 from nnkit.optim.groups import param_groups
+from nnkit.optim.layer_decay import rate_scales, scale_rates
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -118,9 +119,19 @@ def make_optimizer(config: DictConfig, module: nn.Module) -> Optimizer:
     # Some optimizers move the matrices of the body in a way of their own.
     apart = getattr(target_class(node, "optimizer"), "wants_matrices", False)
     matrices_of = module.get_submodule("body") if apart else None
-    groups = param_groups(module, float(node.get("weight_decay") or 0.0), matrices_of)
+    scales = None if node.get("layer_decay") is None else _scales(module, node.layer_decay)
+    groups = param_groups(module, float(node.get("weight_decay") or 0.0), matrices_of, scales)
     optimizer: Optimizer = build(node, "optimizer", params=groups)
+    if scales is not None:
+        scale_rates(optimizer)
     return optimizer
+
+
+def _scales(network: nn.Module, decay: float) -> dict[nn.Parameter, float]:
+    try:
+        return rate_scales(network, network.get_submodule("body"), decay)
+    except ValueError as error:
+        raise ConfigError([Problem("optimizer.layer_decay", str(error), "leave it out")]) from error
 
 
 def make_scheduler(

@@ -44,7 +44,7 @@ def target(node):
 
 
 def arguments(node):
-    return {key: value for key, value in node.items() if key not in ("_target_", "interval")}
+    return {key: value for key, value in node.items() if key not in ("_target_", "interval", "layer_decay")}
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
