@@ -15,6 +15,13 @@ import pytest
 
 # What takes seconds to import is imported where it is used: not by the process that only deals the tests out.
 _MAX_PROCESSES = 4
+_LONGEST = (
+    "tests/test_one_key.py::test_no_changed_key",
+    "tests/distributed/test_torchrun.py",
+    "tests/sweep/test_sweep_workers.py",
+    "tests/sweep/test_sweep_running.py",
+    "tests/sweep/test_sweep_launchers.py",
+)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -39,8 +46,8 @@ def pytest_collectstart(collector):
 
 
 def pytest_collection_modifyitems(items):
-    """The longest test begins first: at the end nothing would run beside it."""
-    items.sort(key=lambda item: item.name != "test_no_changed_key_ends_in_a_traceback_or_is_found_too_late")
+    """The longest tests, most of which wait for processes, begin first: at the end nothing would run beside them."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -67,6 +74,14 @@ def what_is_installed_is_looked_up_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "entry_points", cache(registry.entry_points))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_waits_for_the_disk():
+    """A process that is killed loses nothing of what it wrote; tests of power cuts look at what was flushed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
         yield
 
 

@@ -27,8 +27,10 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+import omegaconf.base
 import samples
 import torch
+from lightning.fabric.utilities import registry
 from lightning.pytorch import Callback
 from test_every_pair import TYPED, own_vocabularies
 
@@ -187,6 +189,10 @@ def prepare(folder: Path) -> None:
     documentation.library_folder = lambda: library
     # A minute of compiling shows nothing.
     nnkit.network.Network.compile = lambda network: None
+    # These take longer than what is looked at, and every process would ask them the same.
+    registry.entry_points = cache(registry.entry_points)
+    omegaconf.base.parse = cache(omegaconf.base.parse)
+    os.fsync = lambda descriptor: None
     # One step is measured where `nnkit check` takes a second and more.
     nnkit.analysis.timing.measure_pace = partial(nnkit.analysis.timing.measure_pace, budget=0)
 

@@ -7,8 +7,10 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from contextlib import suppress
-from itertools import count
+from itertools import count, pairwise
+from multiprocessing import forkserver, util
 from pathlib import Path
 
 from nnkit.machine import signals
@@ -23,7 +25,31 @@ def context():
     return multiprocessing.get_context("forkserver")
 
 
+_spawn = util.spawnv_passfds
+_MOST_FILES = 4096
+
+
+def _fork(path, arguments, descriptors):
+    """Start what `multiprocessing` starts: its server as a copy of this process, which has imported what it would."""
+    code = arguments[-1]
+    if "multiprocessing.forkserver" not in code:
+        return _spawn(path, arguments, descriptors)
+    if pid := os.fork():
+        return pid
+    try:
+        for low, high in pairwise([2, *sorted(descriptors), _MOST_FILES]):
+            os.closerange(low + 1, high)
+        # This process holds it while it starts the server.
+        forkserver._forkserver._lock = threading.Lock()
+        # What is done there beside importing is done anew.
+        sys.modules.pop("nnkit.sweep.preload", None)
+        exec(code, {})
+    finally:
+        os._exit(0)
+
+
 def _begin(function, arguments, folder, environment, out, err):
+    util.spawnv_passfds = _fork
     os.setsid()
     # The server ignores them.
     for number in (*signals.STOPS, *signals.SAVES):
@@ -44,6 +70,14 @@ def command(*words):
     from nnkit.cli import main
 
     return main([str(word) for word in words])
+
+
+def typed(*words):
+    """Run a command line that takes signals and streams over for good, as one that was typed does."""
+    from nnkit.cli import main
+
+    sys.argv = ["nnkit", *[str(word) for word in words]]
+    return main()
 
 
 class Warm:

@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import samples
+from warm import Warm, typed
 
 from nnkit.distributed import group
 from nnkit.errors import EnvironmentFault
@@ -27,16 +26,6 @@ WORDS = [
 ]
 
 
-def command(*words):
-    return subprocess.Popen(
-        [sys.executable, "-m", "nnkit", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def checkpoints():
     return list(Path("outputs/x/checkpoints").glob("step-*[0-9].json"))
 
@@ -49,14 +38,14 @@ def test_two_processes_are_stopped_and_one_goes_on(cli):
         "trainer.max_steps=100000",
         "callbacks.checkpoint.every_n_steps=5",
     ]
-    begun = command("train", *words)
+    begun = Warm(typed, "train", *words)
     late = time.monotonic() + 300
     while not checkpoints() and begun.poll() is None and time.monotonic() < late:
         time.sleep(0.1)
     # As a terminal does: every process of the group.
     os.killpg(begun.pid, signal.SIGINT)
-    said = begun.communicate(timeout=60)[0]
-    assert begun.returncode == 130, said
+    code, said = begun.wait(60)
+    assert code == 130, said
     assert said.count("stopped by SIGINT") == 1
     assert "continue with: nnkit resume" in said
     record = json.loads(Path("outputs/x/run.json").read_text())

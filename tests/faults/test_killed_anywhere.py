@@ -1,6 +1,7 @@
 """FAULTS classes 1, 2 and 5: SIGKILL at every kind of place, Ctrl-C and SIGTERM; nothing is lost or done twice."""
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -69,24 +70,27 @@ def killed_at(tmp_path):
     return train
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A run directory in which nothing has been trained yet: killed right after its start."""
+    folder = tmp_path_factory.mktemp("begun")
+    run = nnkit.train([*WORDS, "trainer.max_steps=1", "name=killed", f"output_dir={folder}"]).run
+    for path in [
+        *run.checkpoints.iterdir(),
+        *(run.path / "tensorboard").iterdir(),
+        run.path / "metrics.jsonl",
+    ]:
+        path.unlink()
+    config = (run.path / "config.yaml").read_text().replace("max_steps: 1\n", "max_steps: -1\n")
+    (run.path / "config.yaml").write_text(config.replace(str(folder), "outputs"))
+    run.update(status="running")
+    return run
+
+
 @pytest.fixture
-def fresh():
-    """Return a run directory in which nothing has been trained yet: killed right after its start."""
-
-    def make(name):
-        run = nnkit.train([*WORDS, "trainer.max_steps=1", f"name={name}"]).run
-        for path in [
-            *run.checkpoints.iterdir(),
-            *(run.path / "tensorboard").iterdir(),
-            run.path / "metrics.jsonl",
-        ]:
-            path.unlink()
-        config = (run.path / "config.yaml").read_text().replace("max_steps: 1\n", "max_steps: -1\n")
-        (run.path / "config.yaml").write_text(config)
-        run.update(status="running")
-        return run
-
-    return make
+def fresh(begun):
+    """A copy of it, for one test."""
+    return Run(Path(shutil.copytree(begun.path, "outputs/killed")))
 
 
 PLACES = {
@@ -115,7 +119,7 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_kill_there_changes_nothing(place, killed_at, fresh, whole, records):
-    run = fresh("killed")
+    run = fresh
     killed_at(run, *PLACES[place])
     assert run.status() == "killed"
     resume("killed", show=False)
@@ -129,7 +133,7 @@ def records_of(run, records, split):
 
 
 def test_three_kills_inside_one_epoch_and_one_in_each_other(killed_at, fresh, whole):
-    run = fresh("killed")
+    run = fresh
     for count in (1, 2, 2, 4, 5):
         killed_at(run, "on_train_batch_end", count)
     assert len(run.resumptions()) == 5
@@ -141,7 +145,7 @@ def test_three_kills_inside_one_epoch_and_one_in_each_other(killed_at, fresh, wh
 def test_tensorboard_shows_each_point_once(place, killed_at, fresh, whole):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = fresh("killed")
+    run = fresh
     killed_at(run, *place)
     # TensorBoard reads its files in the order of the seconds in which they were begun.
     time.sleep(1.1)
@@ -169,7 +173,7 @@ class Signal(Callback):
 
 
 def test_the_step_in_which_a_signal_comes_is_finished_and_saved(fresh):
-    run = fresh("mine")
+    run = fresh
     config = (
         (run.path / "config.yaml").read_text().replace("    every_n_steps: 1\n", "    every_n_steps: null\n")
     )

@@ -57,4 +57,4 @@ def test_a_full_disk_behind_the_log_costs_no_training():
 
 
 def test_a_mistake_ends_with_2_though_nobody_is_told():
-    assert run_closed("2>&-", "train", "data=iris", "model=nosuch") == 2
+    assert run_closed("2>&-", "nosuch") == 2

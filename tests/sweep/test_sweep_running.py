@@ -157,7 +157,7 @@ def is_alive(pid):
         return False
 
 
-LONG = [*QUICK, "trainer.max_epochs=24", "callbacks.checkpoint.every_n_steps=3", "seed=1,2,3"]
+LONG = [*QUICK, "trainer.max_epochs=16", "callbacks.checkpoint.every_n_steps=3", "seed=1,2,3"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
