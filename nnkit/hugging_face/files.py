@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from nnkit.errors import ConfigError, Problem
+from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.files.json_limits import read_json
 from nnkit.files.paths import check_file
 from nnkit.files.tensor_files import LENGTH_BYTES, check_header
@@ -41,6 +41,10 @@ def refusing(path: Path) -> Iterator[None]:
     """Turn what goes wrong while a file is read into a refusal of it."""
     try:
         yield
+    except ConfigError:
+        raise
+    except UserError as error:
+        raise refused(path, str(error)) from error
     # The library's own errors tell which claim of a header is false; torch answers a few of its claims.
     except (OSError, ValueError, SafetensorError, RuntimeError, OverflowError) as error:
         raise refused(path, f"cannot be read: {error or type(error).__name__}") from error

@@ -7,13 +7,12 @@ those that nnkit knows is refused, as its token ids would differ.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from nnkit.data.tokenizing import SPECIAL_TOKENS, BertTokenizer, Rules, tokenizer_from
 from nnkit.data.tokenizing.library import BLANK, BY_SCRIPT, UNKNOWN, WORDS, LibraryTokenizer, byte_letters
-from nnkit.errors import UserError
 from nnkit.files.json_limits import MAX_BYTES
 from nnkit.files.paths import check_file
 from nnkit.hugging_face.files import read_object, refused, refusing
@@ -44,10 +43,12 @@ def read_tokenizer(folder: Path) -> dict[str, Any] | None:
     if (path := folder / FILE).exists():
         content = read_object(path)
         with refusing(path):
-            spec = _cleaned(content)
+            spec = _spec_of(content)
     elif (path := folder / _VOCAB_TEXT).exists():
         with refusing(path):
-            spec = _from_text(_lines(path), options)
+            rules = _text_rules(options)
+            words = [line.removesuffix("\r") for line in _lines(path)]
+            spec = _with_special(words, lambda tokens: _wordpiece(tokens, rules))
     elif (path := folder / _VOCAB_JSON).exists():
         with refusing(path):
             spec = _bpe(_in_order(read_object(path)), _merge_lines(folder), Rules())
@@ -59,10 +60,8 @@ def read_tokenizer(folder: Path) -> dict[str, Any] | None:
             )
             raise refused(folder, f"has {found[0]} without {FILE}, and that is not read", hint)
         return None
-    try:
+    with refusing(path):
         tokenizer_from(spec)
-    except UserError as error:
-        raise refused(path, str(error)) from error
     return spec
 
 
@@ -79,14 +78,15 @@ def _merge_lines(folder: Path) -> list[str]:
     return lines[1:] if lines[0].startswith("#version") else lines
 
 
-def _from_text(vocabulary: list[str], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the spec of BERT's vocab.txt; where nothing says otherwise, capital letters are read as small ones."""
-    rules = Rules(
-        lowercase=options.get("do_lower_case", True) is not False,
-        strip_accents=options.get("strip_accents"),
-        chinese=options.get("tokenize_chinese_chars", True) is not False,
+def _text_rules(options: Mapping[str, Any]) -> Rules:
+    """Return the rules of BERT's vocab.txt; where nothing says otherwise, capital letters are read as small ones."""
+    return Rules.restore(
+        {
+            "lowercase": options.get("do_lower_case", True),
+            "strip_accents": options.get("strip_accents"),
+            "chinese": options.get("tokenize_chinese_chars", True),
+        }
     )
-    return _wordpiece([line.removesuffix("\r") for line in vocabulary], rules)
 
 
 def _in_order(ids: Any, added: Any = ()) -> list[str]:
@@ -106,29 +106,30 @@ def _in_order(ids: Any, added: Any = ()) -> list[str]:
     return tokens
 
 
-def _cleaned(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the spec of what tokenizer.json holds, with the form in which texts are read."""
-    steps = _types(content.get("normalizer"))
-    if steps[: len(_CLEANED)] != _CLEANED:
-        return _spec_of(content)
-    rest = steps[len(_CLEANED) :]
-    return _spec_of({**content, "normalizer": {"type": "Sequence", "normalizers": rest}}) | {"form": "NFC"}
-
-
 def _spec_of(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the spec of what tokenizer.json holds; a ValueError if it is of another kind."""
-    model = content.get("model")
+    model, steps = content.get("model"), _types(content.get("normalizer"))
     if not isinstance(model, dict):
         raise ValueError("it has no model")
-    kind = model.get("type") or ("BPE" if "merges" in model else None)
     vocabulary = _in_order(model.get("vocab"), content.get("added_tokens") or ())
+    if steps[: len(_CLEANED)] != _CLEANED:
+        return _with_special(vocabulary, lambda tokens: _plain_spec(content, model, tokens))
+    rest = {**content, "normalizer": {"type": "Sequence", "normalizers": steps[len(_CLEANED) :]}}
+    return _with_special(vocabulary, lambda tokens: _plain_spec(rest, model, tokens) | {"form": "NFC"})
+
+
+def _plain_spec(
+    content: Mapping[str, Any], model: Mapping[str, Any], vocabulary: list[str]
+) -> dict[str, Any]:
+    """Return the spec of a vocabulary without special tokens."""
+    kind = model.get("type") or ("BPE" if "merges" in model else None)
     if kind == "WordPiece":
         _expect(model, continuing_subword_prefix="##", unk_token=UNKNOWN, max_input_chars_per_word=_LONGEST)
         return _wordpiece(vocabulary, _bert_rules(content))
     if kind == "BPE":
         _expect(model, dropout=None, continuing_subword_prefix=(None, ""), end_of_word_suffix=(None, ""))
         merges = [
-            " ".join(merge) if isinstance(merge, list) and len(merge) == 2 else merge
+            " ".join(map(str, merge)) if isinstance(merge, list) and len(merge) == 2 else merge
             for merge in model.get("merges") or ()
         ]
         return _bpe(vocabulary, merges, _bpe_rules(content, model))
@@ -248,15 +249,19 @@ def _blank_steps(
     return False, None
 
 
+def _with_special(vocabulary: list[str], make: Callable[[list[str]], dict[str, Any]]) -> dict[str, Any]:
+    """Return the spec of a tokenizer, with BERT's special tokens where the vocabulary has them."""
+    count = len(SPECIAL_TOKENS)
+    if tuple(vocabulary[:count]) == SPECIAL_TOKENS:
+        return {"kind": "marked", "of": make(vocabulary[count:])}
+    if not {*SPECIAL_TOKENS} <= {*vocabulary}:
+        return make(vocabulary)
+    return {"kind": "marked", "of": make(vocabulary), "ids": [*map(vocabulary.index, SPECIAL_TOKENS)]}
+
+
 def _wordpiece(vocabulary: list[str], rules: Rules) -> dict[str, Any]:
-    """Return the spec of wordpiece, with BERT's special tokens where the vocabulary has them."""
-    inner: dict[str, Any] = {"kind": "wordpiece", "vocabulary": vocabulary}
-    if changed := rules.spec():
-        inner["rules"] = changed
-    ids = {token: number for number, token in enumerate(vocabulary)}
-    if not set(SPECIAL_TOKENS) <= ids.keys():
-        return inner
-    return {"kind": "marked", "of": inner, "ids": [ids[token] for token in SPECIAL_TOKENS]}
+    spec = {"kind": "wordpiece", "vocabulary": vocabulary}
+    return spec | ({"rules": changed} if (changed := rules.spec()) else {})
 
 
 def _bpe(vocabulary: list[str], merges: list[Any], rules: Rules) -> dict[str, Any]:
