@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from torch import Size, Tensor
 
+from nnkit.data.tokenizing import tokenizer_from
 from nnkit.hugging_face.bert import BERT
 from nnkit.hugging_face.family import Family
 from nnkit.hugging_face.files import CONFIG, INDEX, WEIGHTS, Weights, read_object, refused, refusing
@@ -77,6 +78,7 @@ class Directory:
         self.weights = Weights(path)
         self.learnt: dict[str, Any] = {}
         if (spec := read_tokenizer(path)) is not None:
+            self._check_size(tokenizer_from(spec).vocab_size)
             self.learnt["tokenizer"] = spec
         if names := self._class_names():
             self.learnt["class_names"] = names
@@ -120,6 +122,13 @@ class Directory:
         ) is True:
             free["model.pooling"] = "mean"
         return settled, free
+
+    def _check_size(self, num_tokens: int) -> None:
+        """Refuse a vocabulary of another size than that of the vectors, whose ids would mean other tokens."""
+        size = self.config.get("vocab_size", num_tokens)
+        if size != num_tokens:
+            text = f"its tokenizer has {num_tokens:,} tokens, and vocab_size in {CONFIG} is {size}"
+            raise refused(self.path, text, "the tokenizer that the model was trained with has as many")
 
     def _class_names(self) -> list[str] | None:
         names = self.config.get("id2label")
