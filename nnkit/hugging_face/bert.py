@@ -15,7 +15,7 @@ BERT = Family(
         Option("hidden_size", "dim", 768),
         Option("num_hidden_layers", "num_layers", 12),
         Option("num_attention_heads", "num_heads", 12),
-        Option("intermediate_size", "hidden", 3072, per_dim=4),
+        Option("intermediate_size", "hidden", 3072, unset=lambda model: 4 * model["dim"]),
         Option("max_position_embeddings", "max_len", 512),
         Option("hidden_act", "activation", "gelu", names=ACTIVATIONS),
         Option("layer_norm_eps", "eps", 1e-12),
@@ -66,5 +66,6 @@ BERT = Family(
     },
     # `BertForMaskedLM` has no pooler, and a mean over all steps needs none.
     spare=("body.pooler.",),
+    left=("pooler.",),
     buffers=(r"embeddings\.position_ids",),
 )

@@ -5,7 +5,7 @@ Each model type is a `Family` in a file of its own, read in both directions.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -35,7 +35,7 @@ class Option:
         names: Their values and ours, where these are words.
         is_free: Whether another value than the published one may be typed, as it changes no weight's meaning.
         also: Further keys of theirs for which our model has this one argument.
-        per_dim: How many times `dim` our argument is where it is null; 0: null stays null.
+        unset: Returns the value of our argument from those of the model where it is null.
     """
 
     theirs: str
@@ -44,7 +44,7 @@ class Option:
     names: Mapping[str, Any] | None = None
     is_free: bool = False
     also: tuple[str, ...] = ()
-    per_dim: int = 0
+    unset: Callable[[Mapping[str, Any]], Any] | None = None
 
     def read(self, config: Mapping[str, Any]) -> Any:
         """Return our value; a ValueError if theirs is none that there could be."""
@@ -58,21 +58,34 @@ class Option:
         kind = type(self.default) if self.default is not None else int
         # A whole number may stand for a fraction, such as a dropout of 0.
         fits = type(value) is kind or (kind is float and type(value) is int)
-        if not fits or (kind is not bool and not 0 <= value < math.inf):
+        numbers = value if kind is list and fits else [value]
+        if not fits or (kind is not bool and not all(_is_number(one, kind) for one in numbers)):
             raise ValueError(f"{self.theirs} must be {_TITLES[kind]}, not {value!r}")
         return kind(value)
 
-    def write(self, value: Any) -> dict[str, Any]:
-        """Return their keys for a value of ours."""
+    def write(self, model: Mapping[str, Any]) -> dict[str, Any]:
+        """Return their keys for the arguments of our model; a ValueError if they have no such value."""
+        value = model.get(self.ours)
+        if value is None and self.unset is not None:
+            value = self.unset(model)
         if self.names is not None:
             known = [theirs for theirs, ours in self.names.items() if ours == value]
             if not known:
-                raise ValueError(f"model.{self.ours}={value} has no name in {self.theirs}")
+                raise ValueError(f"{value} has no name in {self.theirs}")
             value = known[0]
         return dict.fromkeys((self.theirs, *self.also), value)
 
 
-_TITLES: Final[dict[type, str]] = {int: "a whole number", float: "a number", bool: "true or false"}
+def _is_number(value: Any, kind: type) -> bool:
+    return type(value) in ((int, float) if kind is float else (int,)) and 0 <= value < math.inf
+
+
+_TITLES: Final[dict[type, str]] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list of whole numbers",
+}
 
 
 @dataclass(frozen=True)
@@ -84,12 +97,14 @@ class Rule:
         theirs: The names of the tensors that make it up, one above the other.
         is_transposed: Whether matrices of theirs have inputs as rows.
         is_first_square: Whether the first of several has as many rows as columns, and the others share the rest.
+        shape: Returns the shape of theirs from ours and the arguments of our model, where it is another.
     """
 
     ours: str
     theirs: tuple[str, ...]
     is_transposed: bool = False
     is_first_square: bool = False
+    shape: Callable[[Tensor, Mapping[str, Any]], tuple[int, ...]] | None = None
 
     def match(self, name: str) -> tuple[str, ...] | None:
         """Return the names of theirs for a name of ours; None if the rule is about others."""
@@ -100,18 +115,23 @@ class Rule:
         *numbers, last = found.groups() if "*" in self.ours else (*found.groups(), "")
         return tuple(one.format(*numbers).replace("*", last) for one in self.theirs)
 
-    def join(self, parts: Sequence[Tensor]) -> Tensor:
-        """Return our tensor of theirs."""
+    def join(self, parts: Sequence[Tensor], shape: torch.Size) -> Tensor:
+        """Return our tensor of theirs; it has our shape if theirs only lists the same numbers in another one."""
         whole = parts[0] if len(parts) == 1 else torch.cat(list(parts))
+        if self.shape is not None and whole.numel() == shape.numel():
+            return whole.reshape(shape)
         return whole.T if self.is_transposed and whole.ndim == 2 else whole
 
-    def split(self, tensor: Tensor) -> list[Tensor]:
+    def split(self, tensor: Tensor, model: Mapping[str, Any]) -> list[Tensor]:
         """Return their tensors of ours."""
+        if self.shape is not None:
+            return [tensor.reshape(self.shape(tensor, model)).contiguous()]
         whole = tensor.T if self.is_transposed and tensor.ndim == 2 else tensor
-        first, count = len(whole) // len(self.theirs), len(self.theirs) - 1
-        if self.is_first_square:
-            first = whole.shape[1]
-        sizes = [first, *[(len(whole) - first) // max(count, 1)] * count]
+        if len(self.theirs) == 1:
+            return [whole.contiguous()]
+        count = len(self.theirs) - 1
+        first = whole.shape[1] if self.is_first_square else len(whole) // (count + 1)
+        sizes = [first, *[(len(whole) - first) // count] * count]
         return [part.contiguous() for part in torch.split(whole, sizes)]
 
 
@@ -153,8 +173,11 @@ class Family:
         fixed: Keys of config.json that must have these values where they occur, as ours is no other model.
         ours: Keys of our config that have these values, as theirs has no other kind.
         heads: By the class of ours.
+        derived: Returns keys of config.json that follow from the arguments of our model.
+        sizes: Keys of config.json and of our data that must have the same value.
         tie_default: What `tie_word_embeddings` is where it is missing.
-        spare: What tensors of ours begin with that stay fresh where theirs are missing, and are left where ours are.
+        spare: What tensors of ours begin with that stay fresh where theirs are missing.
+        left: What tensors of theirs begin with that are left where ours has no place for them, without the prefix.
         buffers: Regular expressions of names of theirs that are no weights.
         outside: What names of theirs that belong to heads begin with, where others have no prefix.
     """
@@ -169,8 +192,11 @@ class Family:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     ours: Mapping[str, Any] = field(default_factory=dict)
     heads: Mapping[str, Head] = field(default_factory=dict)
+    derived: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda model: {}
+    sizes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tie_default: bool = True
     spare: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
     buffers: tuple[str, ...] = ()
     outside: tuple[str, ...] = ("cls.", "classifier.", "score.", "lm_head.", "qa_outputs.")
 

@@ -14,10 +14,13 @@ from nnkit.hugging_face.bert import BERT
 from nnkit.hugging_face.family import Family
 from nnkit.hugging_face.files import CONFIG, INDEX, WEIGHTS, Weights, read_object, refused, refusing
 from nnkit.hugging_face.gpt2 import GPT2
+from nnkit.hugging_face.llama import LLAMA
+from nnkit.hugging_face.resnet import RESNET
+from nnkit.hugging_face.vit import VIT
 from nnkit.hugging_face.vocabulary import read_tokenizer
 from nnkit.suggest import some_of
 
-FAMILIES: Final = (BERT, GPT2)
+FAMILIES: Final = (BERT, GPT2, LLAMA, VIT, RESNET)
 
 # Where Sentence-Transformers says what represents a sentence.
 _POOLING: Final = Path("1_Pooling") / CONFIG
@@ -58,6 +61,7 @@ class Directory:
         family: Its model type.
         settings: Values of our config that the directory decides, by their dotted keys.
         free: Values of our config that it proposes: others may be typed.
+        sizes: Values of our config that the data must have.
         learnt: What a data module takes over, as `DataModule.preprocessing` has it: the tokenizer, the class names.
         notes: Sentences on what was decided that could have been decided otherwise.
 
@@ -75,6 +79,7 @@ class Directory:
         self.family = self._family()
         self.notes: list[str] = []
         self.settings, self.free = self._options()
+        self.sizes = self._sizes()
         self.weights = Weights(path)
         self.learnt: dict[str, Any] = {}
         if (spec := read_tokenizer(path)) is not None:
@@ -93,35 +98,43 @@ class Directory:
 
     def _options(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the values that the config decides, and those that it proposes."""
+        # Options of the positions stand in an object of their own since 2025.
+        nested = self.config.get("rope_parameters")
+        config = {**(nested if isinstance(nested, dict) else {}), **self.config}
         settled: dict[str, Any] = dict(self.family.ours)
         free: dict[str, Any] = {}
-        for key, value in self.family.fixed.items():
-            if self.config.get(key, value) != value:
-                text = f"{key} is {self.config[key]!r}, and the model that can be read has {value!r}"
+        for option in self.family.options:
+            with refusing(self.path / CONFIG):
+                value = option.read(config)
+            (free if option.is_free else settled)[f"model.{option.ours}"] = value
+            others = [f"{key} {config[key]}" for key in option.also if config.get(key, value) != value]
+            if others:
+                text = f"model.{option.ours}={value} is {option.theirs}; {', '.join(others)} are of the same argument"
+                self.notes.append(text)
+        model = {key.removeprefix("model."): value for key, value in {**settled, **free}.items()}
+        for key, value in {**self.family.fixed, **self.family.derived(model)}.items():
+            if config.get(key) not in (None, value):
+                text = f"{key} is {config[key]!r}, and the model that can be read has {value!r}"
                 raise refused(self.path / CONFIG, text)
-        if "quantization_config" in self.config:
+        if "quantization_config" in config:
             raise refused(
                 self.path / CONFIG, "its weights are quantized, and only floating-point ones are read"
             )
-        for option in self.family.options:
-            try:
-                value = option.read(self.config)
-            except ValueError as error:
-                raise refused(self.path / CONFIG, str(error)) from error
-            (free if option.is_free else settled)[f"model.{option.ours}"] = value
-            others = {key: self.config[key] for key in option.also if self.config.get(key, value) != value}
-            if others:
-                told = ", ".join(f"{key} {other}" for key, other in others.items())
-                self.notes.append(
-                    f"model.{option.ours}={value} is {option.theirs}; {told} there is of the same argument here"
-                )
-        tied = self.config.get("tie_word_embeddings", self.family.tie_default)
-        settled["head.tied"] = bool(tied)
+        settled["head.tied"] = bool(config.get("tie_word_embeddings", self.family.tie_default))
         if (path := self.path / _POOLING).exists() and read_object(path).get(
             "pooling_mode_mean_tokens"
         ) is True:
             free["model.pooling"] = "mean"
         return settled, free
+
+    def _sizes(self) -> dict[str, int]:
+        """Return what the data must be like, by keys of our config."""
+        return {
+            key: self.config[theirs]
+            for theirs, keys in self.family.sizes.items()
+            for key in keys
+            if isinstance(self.config.get(theirs), int)
+        }
 
     def _check_size(self, num_tokens: int) -> None:
         """Refuse a vocabulary of another size than that of the vectors, whose ids would mean other tokens."""
@@ -169,7 +182,7 @@ class Directory:
         tensors = {}
         for name, (rule, theirs) in plan.items():
             with refusing(self.path):
-                tensors[name] = rule.join([loaded[self._names[one]] for one in theirs])
+                tensors[name] = rule.join([loaded[self._names[one]] for one in theirs], shapes[name])
             if tensors[name].shape != shapes[name]:
                 wrong.append(f"{name}: {tuple(tensors[name].shape)} there, {tuple(shapes[name])} here")
         self._refuse(wrong)
@@ -209,12 +222,7 @@ class Directory:
 
     def _strangers(self, used: Collection[str]) -> list[str]:
         """Return the weights of embed and body that have no place in ours: the directory holds another model."""
-        spare = [
-            self._prefix + name.split("*")[0]
-            for rule in self.family.rules
-            if rule.ours.startswith(self.family.spare)
-            for name in rule.theirs
-        ]
+        spare = [self._prefix + name for name in self.family.left]
         other = tuple(spare) if self._prefix else (*spare, *self.family.outside)
         return [
             name

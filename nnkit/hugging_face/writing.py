@@ -1,7 +1,7 @@
 """A trained network as a directory of Hugging Face."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,8 @@ from nnkit.hugging_face.files import CONFIG, WEIGHTS
 from nnkit.hugging_face.reading import FAMILIES, UNNAMED
 from nnkit.hugging_face.vocabulary import write_tokenizer
 
+# How pictures are scaled before they are read.
+_PICTURES: Final = "preprocessor_config.json"
 # Sentence-Transformers' own files, for a text that is represented by a mean.
 _MODULES: Final = [
     {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
@@ -27,6 +29,7 @@ def write_directory(
     *,
     model: Mapping[str, Any],
     head: Mapping[str, Any],
+    data: Mapping[str, Any],
     state: Mapping[str, Tensor],
     preprocessing: Mapping[str, Any],
 ) -> list[str]:
@@ -36,8 +39,10 @@ def write_directory(
         path: The directory, which is made.
         model: The config of the model, resolved, as plain data.
         head: The config of the head, resolved, as plain data.
+        data: The config of the data, resolved, as plain data: the size of pictures.
         state: The weights of the network by name.
-        preprocessing: What the data module learnt: the tokenizer and the class names, where there are some.
+        preprocessing: What the data module learnt: the tokenizer, the class names, and the means and deviations of
+            pictures, where there are some.
 
     Returns:
         Sentences on what their library does otherwise.
@@ -56,17 +61,23 @@ def write_directory(
     is_mean = model.get("pooling") == "mean"
     architecture = family.architecture if found is None or is_mean else found.architecture
     prefix = "" if architecture == family.architecture else family.prefix
-    tensors, problems = _tensors(family, kind, state, prefix)
-    problems = [*_unlike(family, model), *_unlike_head(family, found, model, head), *problems]
+    tensors, problems = _tensors(family, model, kind, state, prefix)
+    config, unlike = _config(family, model, head, data)
+    problems = [*_unlike(family, model), *_unlike_head(family, found, model, head), *unlike, *problems]
     if problems:
         raise ConfigError(problems)
-    config = _config(family, model, head) | {"architectures": [architecture]}
-    config |= _sizes(state, preprocessing)
+    config |= {"architectures": [architecture]}
+    if (vectors := state.get("embed.vectors.weight")) is not None:
+        config["vocab_size"] = len(vectors)
+    if found is not None and not found.is_tied:
+        config |= _classes(preprocessing.get("class_names"), len(state["head.linear.bias"]))
     for first, second in found.untied.items() if found is not None and not head.get("tied") else ():
         tensors[second] = tensors[first].clone()
     files = {WEIGHTS: safetensors.torch.save(tensors, {"format": "pt"})}
     if (spec := preprocessing.get("tokenizer")) is not None:
         files |= write_tokenizer(spec, model.get("max_len"))
+    if "mean" in preprocessing:
+        files[_PICTURES] = _json(_scaling(data, preprocessing))
     if is_mean:
         pooling = {"word_embedding_dimension": model["dim"], "pooling_mode_mean_tokens": True}
         files |= {"modules.json": _json(_MODULES), f"1_Pooling/{CONFIG}": _json(pooling)}
@@ -82,7 +93,7 @@ def write_directory(
 
 
 def _tensors(
-    family: Family, head: str, state: Mapping[str, Tensor], prefix: str
+    family: Family, model: Mapping[str, Any], head: str, state: Mapping[str, Tensor], prefix: str
 ) -> tuple[dict[str, Tensor], list[Problem]]:
     """Return the tensors of theirs for all of ours, and a problem for each of ours that has none."""
     tensors: dict[str, Tensor] = {}
@@ -93,7 +104,7 @@ def _tensors(
             problems.append(Problem(name.partition(".")[0], text))
         else:
             rule, names = found
-            tensors |= zip(names, rule.split(tensor.detach().cpu()), strict=True)
+            tensors |= zip(names, rule.split(tensor.detach().cpu(), model), strict=True)
     return tensors, problems
 
 
@@ -136,24 +147,46 @@ def _unlike_head(
             yield Problem(f"head.{name}", f"their {found.architecture} has none, and this is {head[name]}")
 
 
-def _config(family: Family, model: Mapping[str, Any], head: Mapping[str, Any]) -> dict[str, Any]:
+def _config(
+    family: Family, model: Mapping[str, Any], head: Mapping[str, Any], data: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Return what config.json says of the model, and a problem for each value that theirs cannot have."""
     config: dict[str, Any] = {"model_type": family.model_type, "dtype": "float32", **family.fixed}
+    problems = []
     for option in family.options:
-        value = model.get(option.ours)
-        if value is None and option.per_dim:
-            value = option.per_dim * model["dim"]
-        config |= option.write(value)
+        try:
+            config |= option.write(model)
+        except ValueError as error:
+            problems.append(Problem(f"model.{option.ours}", str(error)))
+    for theirs, keys in family.sizes.items():
+        values = {data.get(key.removeprefix("data.")) for key in keys}
+        if len(values) > 1:
+            problems.append(
+                Problem(keys[0], f"{theirs} is one number in theirs, and these data have {values}")
+            )
+        config[theirs] = values.pop()
+    config |= family.derived(model)
     config["tie_word_embeddings"] = bool(head.get("tied", False))
-    return config
+    return config, problems
 
 
-def _sizes(state: Mapping[str, Tensor], preprocessing: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what config.json says of the vocabulary and of the classes."""
-    sizes: dict[str, Any] = {}
-    if (vectors := state.get("embed.vectors.weight")) is not None:
-        sizes["vocab_size"] = len(vectors)
-    if (scores := state.get("head.linear.bias")) is not None and len(scores) != sizes.get("vocab_size"):
-        names = preprocessing.get("class_names") or [f"{UNNAMED}{number}" for number in range(len(scores))]
-        sizes["id2label"] = {str(number): name for number, name in enumerate(names)}
-        sizes["label2id"] = {name: number for number, name in enumerate(names)}
-    return sizes
+def _classes(names: Sequence[str] | None, count: int) -> dict[str, Any]:
+    named = names or [f"{UNNAMED}{number}" for number in range(count)]
+    return {
+        "id2label": {str(number): name for number, name in enumerate(named)},
+        "label2id": {name: number for number, name in enumerate(named)},
+    }
+
+
+def _scaling(data: Mapping[str, Any], preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what their image processors are told: the size, and how pixels are scaled."""
+    return {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": data.get("height"), "width": data.get("width")},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": preprocessing["mean"],
+        "image_std": preprocessing["std"],
+    }

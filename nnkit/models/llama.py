@@ -68,7 +68,7 @@ class Llama(SequenceBody):
             if not 0 < number < float("inf"):
                 raise ValueError(f"{name} must be a positive number, not {number}")
         if hidden is None:
-            hidden = -(-8 * dim // (3 * _MULTIPLE)) * _MULTIPLE
+            hidden = default_hidden(dim)
         self.dim_out, self.max_len, self.rotary_base = dim, max_len, rotary_base
         self.project = nn.Identity() if dim_in == dim else nn.Linear(dim_in, dim, bias=False)
         self.dropout = Dropout(dropout)
@@ -108,3 +108,8 @@ class Llama(SequenceBody):
     def summary(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the features of the last step, (batch, dim): the only one that attends to the whole sequence."""
         return pool(features, mask, "last")
+
+
+def default_hidden(dim: int) -> int:
+    """Return the width inside a gated feed-forward network that has as many weights as one of 4 `dim`, rounded up."""
+    return -(-8 * dim // (3 * _MULTIPLE)) * _MULTIPLE

@@ -166,10 +166,36 @@ def _settled(config: DictConfig, directory: Directory, typed: Collection[str]) -
             continue
         settings[key] = value
         configs.set_values(config[group], **{name: value})
+    options = {key: value for key, value in directory.sizes.items() if not _is_fact(config, key)}
+    for key, value in options.items():
+        name = key.partition(".")[2]
+        if key in typed and config.data.get(name) != value:
+            text = f"{config.data.get(name)} was given, {where} reads {value}"
+            problems.append(Problem(key, text, "leave it out: it comes along with the weights"))
+        settings[key] = value
+        configs.set_values(config.data, **{name: value})
     problems = problems or list(length_problems(config))
     if problems:
         raise ConfigError(problems)
     return DirectorySource(directory, str(config.head.get("_target_")), settings)
+
+
+def _is_fact(config: DictConfig, key: str) -> bool:
+    """Return whether a key of the data is what they are, and cannot be chosen."""
+    name = key.partition(".")[2]
+    return name not in config.data or name in getattr(target_class(config.data, "data"), "fact_names", ())
+
+
+def _check_sizes(config: DictConfig, source: Source) -> None:
+    """Refuse data of another size than the weights read."""
+    sizes = source.directory.sizes if isinstance(source, DirectorySource) else {}
+    found = [
+        Problem(key, f"the data have {given}, {report.shorten(source.path)} reads {value}")
+        for key, value in sizes.items()
+        if (given := config.data.get(key.partition(".")[2], value)) != value
+    ]
+    if found:
+        raise ConfigError(found)
 
 
 def prepare(config: DictConfig, source: Source | None, typed: Collection[str] = ()) -> DataModule:
@@ -197,6 +223,7 @@ def prepare(config: DictConfig, source: Source | None, typed: Collection[str] = 
     _adopt(config.data, {key: tokenizer_from(source.learnt[key]) for key in inherited}, typed)
     data = prepare_data(config, pretrained={key: source.learnt[key] for key in inherited})
     _check_vocabulary(data, source)
+    _check_sizes(config, source)
     return data
 
 

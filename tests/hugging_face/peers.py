@@ -16,6 +16,14 @@ BERT |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "vocab
 GPT2 = {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_inner": 40, "n_positions": 20, "vocab_size": 30}
 GPT2 |= {"layer_norm_epsilon": 1e-6, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 
+LLAMA = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+LLAMA |= {"intermediate_size": 40, "max_position_embeddings": 20, "vocab_size": 30, "rms_norm_eps": 1e-4}
+LLAMA |= {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}}
+VIT = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 96}
+VIT |= {"image_size": 28, "patch_size": 7, "num_channels": 1, "num_labels": 10, "hidden_act": "relu"}
+RESNET = {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 2], "layer_type": "basic"}
+RESNET |= {"num_channels": 1, "num_labels": 10}
+
 
 def peer(name, seed=0, **options):
     """Return a model of theirs by the name of its class, every number of it drawn."""
@@ -25,11 +33,15 @@ def peer(name, seed=0, **options):
     kind = getattr(transformers, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = kind(kind.config_class(**options, attn_implementation="eager")).eval()
+        attention = {} if name.startswith("ResNet") else {"attn_implementation": "eager"}
+        model = kind(kind.config_class(**options, **attention)).eval()
     # Biases and gains begin at 0 and 1, where a mistake in them would not be seen.
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
+        for name, statistic in model.named_buffers():
+            if "running" in name:
+                statistic.add_(torch.rand_like(statistic))
     return model
 
 
@@ -59,7 +71,7 @@ def written(folder, built, config, preprocessing=None):
 
     plain = OmegaConf.to_container(config, resolve=True)
     state = built.state_dict()
-    parts = {"model": plain["model"], "head": plain["head"]}
+    parts = {group: plain[group] for group in ("model", "head", "data")}
     return write_directory(Path(folder), **parts, state=state, preprocessing=preprocessing or {})
 
 
