@@ -73,23 +73,34 @@ def write_directory(
         config |= _classes(preprocessing.get("class_names"), len(state["head.linear.bias"]))
     for first, second in found.untied.items() if found is not None and not head.get("tied") else ():
         tensors[second] = tensors[first].clone()
-    files = {WEIGHTS: safetensors.torch.save(tensors, {"format": "pt"})}
-    if (spec := preprocessing.get("tokenizer")) is not None:
-        files |= write_tokenizer(spec, model.get("max_len"))
-    if "mean" in preprocessing:
-        files[_PICTURES] = _json(_scaling(data, preprocessing))
-    if is_mean:
-        pooling = {"word_embedding_dimension": model["dim"], "pooling_mode_mean_tokens": True}
-        files |= {"modules.json": _json(_MODULES), f"1_Pooling/{CONFIG}": _json(pooling)}
+    files = {
+        WEIGHTS: safetensors.torch.save(tensors, {"format": "pt"}),
+        **_beside(model, data, preprocessing),
+    }
     # The config last: a directory without it is none.
     for name, content in {**files, CONFIG: _json(config)}.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         atomic.write_atomic(path / name, content)
-    if is_mean and found is not None:
-        return [
-            f"transformers has no {found.architecture} over a mean: it reads a {architecture}, without the head"
-        ]
-    return []
+    if not is_mean or found is None:
+        return []
+    return [
+        f"transformers has no {found.architecture} over a mean: it reads a {architecture}, without the head"
+    ]
+
+
+def _beside(
+    model: Mapping[str, Any], data: Mapping[str, Any], preprocessing: Mapping[str, Any]
+) -> dict[str, bytes]:
+    """Return the files beside config and weights: how texts and pictures are read, and what represents a text."""
+    files: dict[str, bytes] = {}
+    if (spec := preprocessing.get("tokenizer")) is not None:
+        files |= write_tokenizer(spec, model.get("max_len"))
+    if "mean" in preprocessing:
+        files[_PICTURES] = _json(_scaling(data, preprocessing))
+    if model.get("pooling") == "mean":
+        pooling = {"word_embedding_dimension": model["dim"], "pooling_mode_mean_tokens": True}
+        files |= {"modules.json": _json(_MODULES), f"1_Pooling/{CONFIG}": _json(pooling)}
+    return files
 
 
 def _tensors(
