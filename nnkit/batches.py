@@ -34,6 +34,28 @@ class ImageBatch(NamedTuple):
         return (self.inputs,)
 
 
+class MixedBatch(NamedTuple):
+    """Images that are each a mixture of two, for training (Zhang et al. 2018, "mixup").
+
+    Attributes:
+        inputs: Mixed pixels, as of `ImageBatch`.
+        target: Class index of the image with the larger share, (batch,) int64.
+        second: Class index of the other one, (batch,) int64; the targets in another order.
+        share: The larger share, (batch,) float32, the same number throughout the batch.
+        indices: As of `ImageBatch`, of the images with the larger share.
+    """
+
+    inputs: Tensor
+    target: Tensor
+    second: Tensor
+    share: Tensor
+    indices: Tensor
+
+    def network_inputs(self) -> tuple[Tensor, ...]:
+        """Return what a network is called with; see `Network.forward`."""
+        return (self.inputs,)
+
+
 class TableBatch(NamedTuple):
     """Rows of a table with one target each.
 
@@ -188,6 +210,7 @@ class SentenceBatch(NamedTuple):
 
 Batch = (
     ImageBatch
+    | MixedBatch
     | TableBatch
     | CategoricalBatch
     | TextBatch

@@ -532,7 +532,7 @@ PROTECTIONS = (
     ),
     Protection(
         "13 bad data",
-        "nnkit/data/pictures/idx.py",
+        "nnkit/data/pictures/published.py",
         "    if outside:\n",
         "    if False:\n",
         "tests/faults/test_bad_data.py::test_labels_of_picture_files_out_of_range_are_counted",

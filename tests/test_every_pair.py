@@ -58,6 +58,22 @@ def idx_files(data):
     return [f"data={data}", "data.root=idx", "data.verify=false"]
 
 
+def cifar(data, record):
+    folder = Path(data)
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for name in (
+        *(f"data_batch_{number}.bin" for number in range(1, 6)),
+        "test_batch.bin",
+        "train.bin",
+        "test.bin",
+    ):
+        records = generator.integers(0, 256, (60, record), dtype=np.uint8)
+        records[:, record - 3073] = np.arange(60) % 10
+        (folder / name).write_bytes(records.tobytes())
+    return [f"data={data}", f"data.root={data}", "data.verify=false"]
+
+
 def image_folder():
     # Ten classes, as a model that has codes for digits takes no other number.
     for label in range(10):
@@ -120,6 +136,8 @@ def cmudict():
 TYPED = {
     "mnist": lambda: idx_files("mnist"),
     "fashion_mnist": lambda: idx_files("fashion_mnist"),
+    "cifar10": lambda: cifar("cifar10", 3073),
+    "cifar100": lambda: cifar("cifar100", 3074),
     "image_folder": image_folder,
     "table": table,
     "texts": lambda: samples.words("texts"),
@@ -168,6 +186,8 @@ def refused_with(model, data):
     kind, tasks = content["kind"], content["tasks"]
     if kind not in catalog.read("model", model)["embeds"]:
         return [f"models that take {kind}", f"data that {model} takes"]
+    if data == "cifar100" and model == "lenet5_1998":
+        return ["num_classes must be 10, the digits that there are codes for"]
     if tasks == ["language_modeling"] and model in LOOK_AHEAD:
         return ["looks ahead"]
     return ["serves classification"] if tasks == ["regression"] and model in CLASSIFIERS else []

@@ -34,6 +34,8 @@ PICTURES = [
     "data.batch_size=64",
     "data.augment.shift=1",
     "data.augment.rotate=10",
+    "data.augment.cutout=2",
+    "data.augment.mixup=0.4",
 ]
 MLP = [*PICTURES, "model=mlp", "model.hidden=[16]", "model.dropout=0.2"]
 CALLBACKS = "callbacks=[checkpoint,nan_guard,throughput,ema]"

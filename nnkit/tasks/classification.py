@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from nnkit.batches import Batch
+from nnkit.batches import Batch, MixedBatch
 from nnkit.errors import UserError
 from nnkit.losses.scoring import at_least_32_bits, evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals
@@ -67,10 +67,15 @@ class Classification(Task):
         return target
 
     def score(self, batch: Batch) -> tuple[Tensor, Totals]:
-        """Return the loss, and what loss and accuracy add up."""
+        """Return the loss, and what loss and accuracy add up; the larger share of a mixed image is its class."""
         outputs = self.network(*batch.network_inputs())
         target = self._target(outputs, batch.target)
         loss: Tensor = self.loss(outputs, target)
+        if isinstance(batch, MixedBatch):
+            # Of a loss that is linear in its target, such as cross-entropy, this is the loss of the mixed target, and
+            # the squared error has the same gradient. Both means divide by the same: the targets change places.
+            larger = batch.share[0]
+            loss = larger * loss + (1 - larger) * self.loss(outputs, self._target(outputs, batch.second))
         with torch.no_grad():
             right = outputs.argmax(-1) == batch.target
             share = training_share(self.loss, loss, target)

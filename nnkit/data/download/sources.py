@@ -24,6 +24,8 @@ SYSTEM_FOLDERS = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets")
 class DataFile(NamedTuple):
     """One file of a dataset, which may also be held as gzip under its name with .gz.
 
+    A name that ends in .gz itself is an archive that is published, and believed, as it is packed.
+
     Attributes:
         name: Its usual name, uncompressed.
         size: Bytes it has, uncompressed.
@@ -127,20 +129,24 @@ def locate(published: Published, root: Path) -> dict[str, Path]:
     paths = {file.name: present(root, file.name) for file in published.files}
     missing = [name for name, candidates in paths.items() if not candidates]
     if missing:
+        packed = "" if missing[0].endswith(".gz") else " (each may also end in .gz)"
         raise UserError(
-            f"data.root: {root} lacks {', '.join(missing)} (each may also end in .gz). "
+            f"data.root: {root} lacks {', '.join(missing)}{packed}. "
             f"Leave data.root out to have {published.title} fetched."
         )
     return {name: candidates[0] for name, candidates in paths.items()}
 
 
-def read_content(path: Path, limit: int | Callable[[bytes], int], head_bytes: int = 16) -> bytes:
+def read_content(
+    path: Path, limit: int | Callable[[bytes], int], head_bytes: int = 16, *, unpacks: bool = True
+) -> bytes:
     """Read a file, unpacking gzip on the way, without ever holding more than a bound.
 
     Args:
         path: The file; gzip is recognised by its first bytes.
         limit: Bytes it may have, or a function that reads this from its first bytes.
         head_bytes: How many first bytes that function is shown.
+        unpacks: Whether gzip is unpacked.
 
     Returns:
         The uncompressed bytes.
@@ -150,7 +156,7 @@ def read_content(path: Path, limit: int | Callable[[bytes], int], head_bytes: in
         OSError: If it cannot be read.
     """
     with path.open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
+        packed = unpacks and raw.read(2) == b"\x1f\x8b"
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
             content = bytearray(file.read(head_bytes))
@@ -163,6 +169,11 @@ def read_content(path: Path, limit: int | Callable[[bytes], int], head_bytes: in
     if len(content) > bound:
         raise ValueError(f"it has more than the {bound:,} bytes expected")
     return bytes(content)
+
+
+def read_verified(file: DataFile, path: Path) -> bytes:
+    """Read a copy of a published file; see `read_content` and `verified`."""
+    return verified(file, read_content(path, file.size, unpacks=not file.name.endswith(".gz")))
 
 
 def verified(file: DataFile, content: bytes) -> bytes:
@@ -194,7 +205,7 @@ def own_copy(
     """
     try:
         if limit is None:
-            return verified(file, read_content(path, file.size))
+            return read_verified(file, path)
         return read_content(path, limit, head_bytes)
     except ValueError as error:
         if limit is not None:
@@ -228,7 +239,7 @@ def _search(
             reasons.append(f"no {file.name}")
         for path in paths:
             try:
-                found[file.name] = verified(file, read_content(path, file.size))
+                found[file.name] = read_verified(file, path)
                 break
             except (ValueError, OSError) as error:
                 reasons.append(f"{path.name}: {error}")
@@ -251,7 +262,7 @@ def _download(
             with explained(path, file.size), replacing(path) as temporary:
                 # Some bytes more than the content: gzip's own, where nothing could be compressed.
                 download(address, temporary, file.size + 4096)
-                content = verified(file, read_content(temporary, file.size))
+                content = read_verified(file, temporary)
             found[file.name] = content
         except (FetchError, ValueError) as error:
             tried.append(f"{address}: {error}")
@@ -280,7 +291,9 @@ def _unpack(
 
 def _explanation(published: Published, home: Path, found: dict[str, bytes], tried: list[str]) -> str:
     names = "\n".join(
-        f"  {file.name}.gz (or without .gz; SHA-256 uncompressed {file.sha256})"
+        f"  {file.name} (SHA-256 {file.sha256})"
+        if file.name.endswith(".gz")
+        else f"  {file.name}.gz (or without .gz; SHA-256 uncompressed {file.sha256})"
         for file in _missing(published, found)
     )
     return (

@@ -16,13 +16,18 @@ from nnkit.data.counted_random import coarse_uniform
 class Augment:
     """Random changes of training pictures.
 
-    A sample gets the same change in the same epoch whatever batch it is in: resuming needs nothing saved.
+    A sample gets the same change in the same epoch whatever batch it is in, and is mixed with the same other one of the
+    same batch: resuming needs nothing saved.
 
     Attributes:
         shift: Moves by up to so many pixels each way; black comes in at the border.
         crop: The same for photographs: the border is mirrored, not black (the usual padded random crop).
         flip: Mirrors left and right, half of the time.
         rotate: Turns by up to so many degrees either way.
+        cutout: Covers a square of so many pixels a side with the mean colour; its centre is anywhere in the picture
+            (DeVries and Taylor 2017, "Improved regularization of convolutional neural networks with cutout").
+        mixup: Mixes pictures of a batch in pairs, by one share drawn from Beta(mixup, mixup) (Zhang et al. 2018,
+            "mixup: Beyond empirical risk minimization", equation 2).
 
     Raises:
         ValueError: If a value is out of range.
@@ -32,9 +37,11 @@ class Augment:
     crop: int = 0
     flip: bool = False
     rotate: float = 0.0
+    cutout: int = 0
+    mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("shift", "crop"):
+        for name in ("shift", "crop", "cutout"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise ValueError(f"augment.{name} must be a whole number of pixels from 0, not {value}")
@@ -44,6 +51,12 @@ class Augment:
             raise ValueError(f"augment.rotate must be a number of degrees, not {self.rotate}")
         if not 0 <= self.rotate <= 180:
             raise ValueError(f"augment.rotate must lie in [0, 180] degrees, not {self.rotate}")
+        if (
+            isinstance(self.mixup, bool)
+            or not isinstance(self.mixup, int | float)
+            or not 0 <= self.mixup < math.inf
+        ):
+            raise ValueError(f"augment.mixup must be a number from 0, such as 0.2, not {self.mixup}")
 
     @classmethod
     def of(cls, options: dict[str, Any] | None) -> "Augment | None":
@@ -66,12 +79,12 @@ class Augment:
         return None if augment == cls() else augment
 
     def check_size(self, height: int, width: int) -> None:
-        """Refuse moves that would leave nothing of the smallest side.
+        """Refuse moves and squares that would leave nothing of the smallest side.
 
         Raises:
-            ValueError: If shift or crop is not smaller than both sides.
+            ValueError: If shift, crop or cutout is not smaller than both sides.
         """
-        for name, value in (("shift", self.shift), ("crop", self.crop)):
+        for name, value in (("shift", self.shift), ("crop", self.crop), ("cutout", self.cutout)):
             if value >= min(height, width):
                 raise ValueError(
                     f"augment.{name} must be smaller than the pictures of {height}x{width}, not {value}"
@@ -101,6 +114,44 @@ class Augment:
         if self.crop:
             pixels = _move(_mirror(pixels, self.crop), self.crop, drawn[4], drawn[5])
         return pixels
+
+    def cover(self, inputs: Tensor, seed: int, epoch: int, index: Tensor) -> None:
+        """Cover a square of each picture with zeros, which is the mean colour once pictures are normalised.
+
+        Args:
+            inputs: Normalised pictures, (batch, channels, height, width) float32; changed in place.
+            seed: As for `__call__`.
+            epoch: As for `__call__`.
+            index: As for `__call__`.
+        """
+        if not self.cutout:
+            return
+        drawn = torch.from_numpy(coarse_uniform(seed, epoch, index.numpy())[6:8])
+        sides = []
+        for centre, size in zip(drawn, inputs.shape[2:], strict=True):
+            first = (centre * size).long() - self.cutout // 2  # (batch,)
+            place = torch.arange(size) - first[:, None]  # (batch, size)
+            sides.append((place >= 0) & (place < self.cutout))
+        down, right = sides
+        inputs.masked_fill_(down[:, None, :, None] & right[:, None, None, :], 0.0)
+
+    def pairing(self, seed: int, epoch: int, index: Tensor) -> tuple[float, Tensor] | None:
+        """Return how to mix a batch; None: not at all.
+
+        Args:
+            seed: As for `__call__`.
+            epoch: As for `__call__`.
+            index: As for `__call__`. The first of them tells the batch from the others of its epoch.
+
+        Returns:
+            The share of a picture, at least a half, and the place of the one that it is mixed with, (batch,) int64.
+        """
+        if not self.mixup:
+            return None
+        generator = np.random.default_rng([seed % 2**64, epoch, int(index[0])])
+        share = float(generator.beta(self.mixup, self.mixup))
+        # Shares a and 1 - a mix the same pairs.
+        return max(share, 1 - share), torch.from_numpy(generator.permutation(len(index)))
 
 
 def _move(padded: Tensor, margin: int, down: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> Tensor:

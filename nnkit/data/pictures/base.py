@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nnkit.batches import ImageBatch, listed
+from nnkit.batches import ImageBatch, MixedBatch, listed
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.pictures.augment import Augment
 from nnkit.data.pictures.image_files import PictureError, quiet, warn_if_unlike
@@ -68,13 +68,22 @@ class PictureSamples(Samples):
     def __len__(self) -> int:
         return len(self._targets if self.rows is None else self.rows)
 
-    def __getitem__(self, draw: Draw) -> ImageBatch:
+    def __getitem__(self, draw: Draw) -> ImageBatch | MixedBatch:
         rows = draw.indices if self.rows is None else self.rows.index_select(0, draw.indices)
-        pixels = self._gather(rows)
-        if self._augment is not None and draw.epoch is not None:
-            pixels = self._augment(pixels, self._seed, draw.epoch, draw.indices)
-        inputs = pixels.to(torch.float32).mul_(self._scale).add_(self._offset)
-        return ImageBatch(inputs, self._targets.index_select(0, rows), draw.indices)
+        pixels, target = self._gather(rows), self._targets.index_select(0, rows)
+        if self._augment is None or draw.epoch is None:
+            return ImageBatch(self._normalised(pixels), target, draw.indices)
+        drawn = self._seed, draw.epoch, draw.indices
+        inputs = self._normalised(self._augment(pixels, *drawn))
+        self._augment.cover(inputs, *drawn)
+        if (pairing := self._augment.pairing(*drawn)) is None:
+            return ImageBatch(inputs, target, draw.indices)
+        share, other = pairing
+        mixed = inputs.mul(share).add_(inputs[other], alpha=1 - share)
+        return MixedBatch(mixed, target, target[other], torch.full((len(rows),), share), draw.indices)
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        return pixels.to(torch.float32).mul_(self._scale).add_(self._offset)
 
     def targets(self) -> Tensor:
         """Return the class of each picture."""

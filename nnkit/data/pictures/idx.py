@@ -1,34 +1,18 @@
 """The IDX format (LeCun's MNIST page), and datasets published as four IDX files: pictures and labels of two parts."""
 
-import hashlib
 import math
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import torch
 
-from nnkit.data.cache import cache_dir, commit, new_array, open_arrays, prepared
-from nnkit.data.download.sources import (
-    DataFile,
-    Published,
-    collect,
-    fingerprint,
-    locate,
-    own_copy,
-)
-from nnkit.data.pictures.base import PictureData, PictureSet, picture_statistics
+from nnkit.data.download.sources import DataFile, collect, own_copy
+from nnkit.data.pictures.published import Bytes, Part, PublishedPictures
 from nnkit.errors import UserError
-from nnkit.files.paths import expand
-
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 SIDE = 28
-NUM_CLASSES = 10
-_CHUNK = 2000
-_NUM_TRAIN = 60_000
 # The only type MNIST-like data use: unsigned byte.
 _UNSIGNED_BYTE = 8
 _MAX_DIMENSIONS = 3
@@ -100,108 +84,33 @@ def four_files(hashes: tuple[str, str, str, str]) -> tuple[DataFile, ...]:
 
 
 @dataclass(kw_only=True, eq=False)
-class IdxPictures(PictureData):
-    """Base of MNIST and its relatives: grey pictures of 28x28 in 10 classes.
+class IdxPictures(PublishedPictures):
+    """Base of MNIST and its relatives: grey pictures of 28x28 in 10 classes, in four files, plain or .gz."""
 
-    Attributes:
-        root: Folder with the four files, plain or .gz; None: cache, system folders, mirrors, package index.
-        verify: Whether files in `root` must be the published ones; False admits others of the same format.
-
-    Raises:
-        ValueError: If an option is out of range.
-    """
-
-    root: str | None = None
-    verify: bool = True
     val_fraction: float = 1 / 12
-    test_fraction: float = field(default=0.0, init=False)
 
     shape = (1, SIDE, SIDE)
-    published: ClassVar[Published]
-    class_names: ClassVar[tuple[str, ...]]
+    num_train: ClassVar[int] = 60_000
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.root is None and not self.verify:
-            raise ValueError("verify can be false only where root names a folder")
-
-    def open(self) -> PictureSet:
-        """Open the prepared arrays, prepared from the four files if need be."""
-        folder, key, paths = self._where()
-        opened = prepared(folder, key, lambda: self._prepare_arrays(folder, key, paths))
-        arrays, num_train = opened.arrays, opened.facts["num_train"]
-        return PictureSet(
-            title=self.published.title,
-            pixels=torch.from_numpy(arrays["pixels"]),
-            targets=torch.from_numpy(arrays["targets"]),
-            statistics=torch.from_numpy(arrays["statistics"]),
-            class_names=list(self.class_names),
-            fingerprint=opened.facts["fingerprint"],
-            parts={
-                "train": torch.arange(num_train),
-                "test": torch.arange(num_train, len(arrays["targets"])),
-            },
-        )
-
-    def num_train_samples(self) -> int:
-        """Return the number of training pictures; from what is published where it is not here yet."""
-        folder, key, paths = self._where()
-        if self.preprocessing or paths is not None or open_arrays(folder, key) is not None:
-            return super().num_train_samples()
-        return round((_NUM_TRAIN - round(_NUM_TRAIN * self.val_fraction)) * (self.subset or 1.0))
-
-    def _where(self) -> tuple[Path, Any, dict[str, Path] | None]:
-        """Return the folder of the prepared arrays, what they depend on, and the user's own files."""
-        home = cache_dir() / self.published.folder
-        if self.root is None:
-            return home / "prepared", self.published.fingerprint, None
-        root = expand(self.root)
-        paths = locate(self.published, root)
-        statuses = [(path.resolve(), path.stat()) for path in paths.values()]
-        stamps = [[str(path), status.st_size, status.st_mtime_ns] for path, status in statuses]
-        own = fingerprint([str(root.resolve()), str(self.verify)])[:16]
-        return home / f"prepared-{own}", stamps, paths
-
-    def _prepare_arrays(self, folder: Path, key: Any, paths: dict[str, Path] | None) -> None:
+    def read_parts(self, paths: dict[str, Path] | None) -> tuple[list[Part], list[bytes]]:
+        """Read the four files."""
         if paths is None:
-            contents = collect(self.published)
-            hashes = [file.sha256 for file in self.published.files]
+            found = collect(self.published)
+            contents = [found[file.name] for file in self.published.files]
         else:
             limit = (None, 0) if self.verify else (declared_size, HEADER_BYTES)
-            contents = {file.name: own_copy(file, paths[file.name], *limit) for file in self.published.files}
-            hashes = [hashlib.sha256(content).hexdigest() for content in contents.values()]
-        parsed = [_parse(file.name, contents.pop(file.name)) for file in self.published.files]
-        train_pictures, train_labels, test_pictures, test_labels = parsed
-        _check_part(train_pictures, train_labels, f"{self.published.title}'s training part")
-        _check_part(test_pictures, test_labels, f"{self.published.title}'s test part")
-        num_all = len(train_pictures) + len(test_pictures)
-        statistics = []
-        with new_array(folder, "pixels", (num_all, 1, SIDE, SIDE), "u1") as pixels:
-            pixels[: len(train_pictures), 0] = train_pictures
-            pixels[len(train_pictures) :, 0] = test_pictures
-            for start in range(0, num_all, _CHUNK):
-                statistics.append(picture_statistics(pixels[start : start + _CHUNK]))
-        facts = {"num_train": len(train_pictures), "fingerprint": fingerprint(hashes)}
-        targets = np.concatenate([train_labels, test_labels]).astype(np.int64)
-        commit(folder, key, facts, {"targets": targets, "statistics": np.concatenate(statistics)})
-
-
-def _check_part(pictures: Bytes, labels: Bytes, origin: str) -> None:
-    if pictures.shape[1:] != (SIDE, SIDE):
-        size = "x".join(map(str, pictures.shape[1:])) or "no size"
-        raise UserError(f"{origin} has pictures of {size}, not of {SIDE}x{SIDE}")
-    if labels.ndim != 1:
-        raise UserError(f"{origin} has labels of {labels.ndim} dimensions, not of one")
-    if len(pictures) == 0:
-        raise UserError(f"{origin} holds no pictures")
-    if len(labels) != len(pictures):
-        raise UserError(f"{origin} holds {len(pictures):,} pictures but {len(labels):,} labels")
-    outside = int((labels >= NUM_CLASSES).sum())
-    if outside:
-        raise UserError(
-            f"{outside:,} of {len(labels):,} labels of {origin} lie outside 0 to {NUM_CLASSES - 1}; "
-            f"the largest is {int(labels.max())}"
-        )
+            contents = [own_copy(file, paths[file.name], *limit) for file in self.published.files]
+        arrays = [
+            _parse(file.name, content) for file, content in zip(self.published.files, contents, strict=True)
+        ]
+        for pictures, part in zip(arrays[::2], ("training", "test"), strict=True):
+            if pictures.shape[1:] != (SIDE, SIDE):
+                size = "x".join(map(str, pictures.shape[1:])) or "no size"
+                raise UserError(
+                    f"{self.published.title}'s {part} part has pictures of {size}, not of {SIDE}x{SIDE}"
+                )
+        train_pictures, train_labels, test_pictures, test_labels = arrays
+        return [(train_pictures[:, None], train_labels), (test_pictures[:, None], test_labels)], contents
 
 
 def _parse(name: str, content: bytes) -> Bytes:

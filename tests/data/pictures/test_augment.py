@@ -74,6 +74,41 @@ def test_a_rotation_turns_the_way_and_as_far_as_it_should():
     assert abs(angles.mean()) < 10
 
 
+def test_a_cutout_covers_a_square_with_its_centre_anywhere():
+    pixels = torch.ones(400, 2, 9, 11)
+    Augment(cutout=4).cover(pixels, 0, 0, torch.arange(400))
+    assert torch.equal(pixels[:, 0], pixels[:, 1])
+    centres = set()
+    for covered in pixels[:, 0] == 0:
+        rows, columns = covered.any(1).nonzero().flatten(), covered.any(0).nonzero().flatten()
+        assert covered[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+        # Where it is cut off, it ends at the border.
+        centre = []
+        for places, size in ((rows, 9), (columns, 11)):
+            first, last = int(places[0]), int(places[-1])
+            assert last - first == 3 or first == 0 or last == size - 1
+            centre.append(last - 1 if first == 0 else first + 2)
+        centres.add(tuple(centre))
+    assert {row for row, _ in centres} == set(range(9))
+    assert {column for _, column in centres} == set(range(11))
+
+
+def test_a_pairing_depends_on_seed_epoch_and_batch_and_its_shares_are_betas():
+    augment, index = Augment(mixup=0.4), torch.arange(30, 38)
+    share, other = augment.pairing(3, 5, index)
+    again, same = augment.pairing(3, 5, index)
+    assert (again, same.tolist()) == (share, other.tolist())
+    assert sorted(other.tolist()) == list(range(8))
+    for drawn in ((4, 5, index), (3, 6, index), (3, 5, index.flip(0))):
+        assert augment.pairing(*drawn)[0] != share
+    shares = torch.tensor([augment.pairing(-1, epoch, index)[0] for epoch in range(4000)])
+    assert shares.min() >= 0.5
+    squares = (shares**2 + (1 - shares) ** 2) / 2
+    # E[x^2] = (a + 1) / (2 (2 a + 1))
+    assert squares.mean().item() == pytest.approx(1.4 / (2 * 1.8), abs=0.01)
+    assert Augment(shift=1).pairing(3, 5, index) is None
+
+
 def test_the_change_depends_on_seed_epoch_and_index_alone():
     pixels = pictures()
     whole = ALL(pixels, 5, 7, torch.arange(40))
@@ -107,13 +142,17 @@ def test_nothing_switched_on_is_no_augmentation(options):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shfit": 1}, "augment knows shift, crop, flip, rotate, not shfit"),
+        ({"shfit": 1}, "augment knows shift, crop, flip, rotate, cutout, mixup, not shfit"),
         ({"shift": -1}, "augment.shift must be a whole number of pixels from 0, not -1"),
         ({"shift": 0.5}, "augment.shift"),
         ({"crop": True}, "augment.crop"),
         ({"flip": 1}, "augment.flip must be true or false, not 1"),
         ({"rotate": 200}, r"augment.rotate must lie in \[0, 180\] degrees, not 200"),
         ({"rotate": "x"}, "augment.rotate must be a number of degrees, not x"),
+        ({"cutout": 0.5}, "augment.cutout must be a whole number of pixels from 0, not 0.5"),
+        ({"mixup": -1}, "augment.mixup must be a number from 0, such as 0.2, not -1"),
+        ({"mixup": True}, "augment.mixup must be a number from 0"),
+        ({"mixup": float("inf")}, "augment.mixup must be a number from 0"),
     ],
 )
 def test_options_out_of_range_are_named(options, message):

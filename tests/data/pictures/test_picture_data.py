@@ -11,6 +11,8 @@ from nnkit.data.pictures.base import PictureData, PictureSamples, PictureSet, pi
 from nnkit.data.pictures.image_files import load, to_array
 from nnkit.data.sampler import Draw
 from nnkit.errors import UserError
+from nnkit.losses.cross_entropy import CrossEntropy
+from nnkit.tasks.classification import Classification
 
 PIXELS = torch.randint(0, 256, (60, 3, 8, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.arange(60) % 3
@@ -64,6 +66,46 @@ def test_a_split_is_a_view_of_the_whole_by_rows():
     inputs, target, index = batch(samples, [1])
     torch.testing.assert_close(inputs[0], PIXELS[40] / 255)
     assert (target.tolist(), index.tolist()) == ([1], [1])
+
+
+def test_mixed_pictures_are_sums_of_two_and_keep_both_classes():
+    augment, index = Augment(mixup=1.0, cutout=3, flip=True), list(range(20, 32))
+    mixed = PictureSamples(PIXELS, TARGETS, [0.5] * 3, [0.3] * 3, augment=augment, seed=4)
+    alone = PictureSamples(
+        PIXELS, TARGETS, [0.5] * 3, [0.3] * 3, augment=Augment(cutout=3, flip=True), seed=4
+    )
+    share, other = augment.pairing(4, 2, torch.tensor(index))
+    one, plain = batch(mixed, index, epoch=2), batch(alone, index, epoch=2)
+    torch.testing.assert_close(one.inputs, share * plain.inputs + (1 - share) * plain.inputs[other])
+    assert torch.equal(one.target, plain.target) and torch.equal(one.second, plain.target[other])
+    assert one.share.tolist() == pytest.approx([share] * 12)
+    assert one.indices.tolist() == index
+    # Pictures that are evaluated are themselves.
+    assert batch(mixed, index)._fields == ("inputs", "target", "indices")
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 5.0]])
+def test_the_loss_of_mixed_pictures_is_that_of_mixed_targets(weights):
+    samples = PictureSamples(PIXELS, TARGETS, [0.5] * 3, [0.3] * 3, augment=Augment(mixup=1.0), seed=4)
+    one = batch(samples, list(range(12)), epoch=2)
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 3))
+    task = Classification(
+        3, network=network, loss=CrossEntropy(class_weights=weights), target="index",
+        make_optimizer=None, make_scheduler=None,
+    )  # fmt: skip
+    loss, totals = task.score(one)
+    soft = torch.zeros(12, 3)
+    for row in range(12):
+        soft[row, one.target[row]] += one.share[row]
+        soft[row, one.second[row]] += 1 - one.share[row]
+    weight = torch.tensor(weights or [1.0] * 3)
+    each = -(soft * weight * network(one.inputs).log_softmax(1)).sum(1)
+    expected = each.sum() / weight[one.target].sum()
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(totals["loss"][0] / totals["loss"][1], expected.detach())
+    right = (network(one.inputs).argmax(1) == one.target).float().mean()
+    torch.testing.assert_close((totals["accuracy"][0] / totals["accuracy"][1]).float(), right)
 
 
 def test_only_training_pictures_are_changed():
