@@ -1,10 +1,12 @@
 """A network is an embed, a body and a head; nobody else knows all three."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from nnkit.layers.sequence import EncoderDecoder, SequenceBody
+from nnkit.layers.sequence import EncoderDecoder, SequenceBody, pool
+
+Pooling = Literal["summary", "first", "last", "mean", "max"]
 
 
 class Encoded(NamedTuple):
@@ -79,6 +81,39 @@ class Network(nn.Module):
         if getattr(head, "each_step_and_summary", False):
             return self._scores(features, where), head.next_sentence(summary)
         return head(summary)
+
+    def vectors(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        second: Tensor | None = None,
+        pooling: Pooling = "summary",
+    ) -> Tensor:
+        """Map inputs (batch, ...) to one vector each, (batch, dim): what the head would read.
+
+        Args:
+            inputs: As for `forward`.
+            mask: As for `forward`.
+            second: As for `forward`; of an encoder-decoder it is not read.
+            pooling: What of a sequence's features is returned: the body's own "summary" (the class token, the last
+                step or a mean, as the family has it; of an encoder-decoder the mean), the "first" or the "last" step,
+                or the "mean" or the "max" over all steps.
+
+        Raises:
+            ValueError: If the body gives one vector and no sequence, and it is to be pooled otherwise.
+        """
+        body = self.body
+        if isinstance(body, EncoderDecoder):
+            memory = body.encode(self.embed(inputs), mask)
+            return pool(memory, mask, "mean" if pooling == "summary" else pooling)
+        features = self.embed(inputs) if second is None else self.embed(inputs, second)
+        if not isinstance(body, SequenceBody):
+            if pooling != "summary":
+                raise ValueError(f"{type(body).__name__} gives one vector: there are no steps to pool")
+            vectors: Tensor = body(features)
+            return vectors
+        features, _ = body(features, mask)
+        return body.summary(features, mask) if pooling == "summary" else pool(features, mask, pooling)
 
     def _embedded_target(self, tokens: Tensor) -> Tensor:
         embed: Any = self.embed

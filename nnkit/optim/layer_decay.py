@@ -25,9 +25,7 @@ def rate_scales(network: nn.Module, body: nn.Module, decay: float) -> dict[nn.Pa
     """
     layers = layers_of(body)
     if not layers:
-        raise ValueError(
-            f"{type(body).__name__} has no layers, from one to the next of which a rate could fall"
-        )
+        raise ValueError(f"{type(body).__name__} has no layers, between which a rate could fall")
     number = {parameter: place for place, layer in enumerate(layers, 1) for parameter in layer}
     top = len(layers) + 1
     scales = {parameter: 1.0 for parameter in network.parameters()}

@@ -14,6 +14,7 @@ VERBS = {
     "doctor": "what is in a run directory, is it sound, what to type next",
     "test": "test the best checkpoint of a run",
     "predict": "apply a run to pictures, tables, texts or series",
+    "embed": "vectors of texts, pictures or rows, and the nearest of each",
     "generate": "let a run write on from a prompt, or one text from another",
     "summary": "layers, shapes and parameters of a network",
     "check": "is this config sound? shapes, memory, time, disk",

@@ -59,7 +59,7 @@ def run(given: Given) -> int:
     from nnkit.runs.run import find_run
 
     found = find_run(given.run, given.output_dir)
-    with _destination(given.output) as open_file:
+    with destination(given.output) as open_file:
         from nnkit.runs.reopen import open_run
 
         session = open_run(found).session
@@ -72,7 +72,7 @@ def _predict(session: Session, given: Given, output: Output | Shown) -> int:
     """Predict, write, and return how many items could not be read."""
     from nnkit.inference.prediction import Scores, predict_batches
 
-    scores, complaints, num_good = Scores(session.task), _Complaints(), 0
+    scores, complaints, num_good = Scores(session.task), Complaints(), 0
     keep = [name for name in (given.keep or "").split(",") if name]
     batches = predict_batches(
         session.task, session.data, given.items, top_k=given.top_k, keep=keep, scores=scores
@@ -128,7 +128,8 @@ class _Stdout:
         sys.stdout.write(str(data, "utf-8"))
 
 
-def _destination(path: Path | None) -> AbstractContextManager[Callable[[], Destination]]:
+def destination(path: Path | None) -> AbstractContextManager[Callable[[], Destination]]:
+    """Return what opens a file, or standard output, where no path is given."""
     if path is None:
         return nullcontext(_Stdout)
     from nnkit.inference.output import atomic_file
@@ -136,7 +137,7 @@ def _destination(path: Path | None) -> AbstractContextManager[Callable[[], Desti
     return atomic_file(path)
 
 
-class _Complaints:
+class Complaints:
     """Items that cannot be read, counted, and the first ones named on standard error."""
 
     def __init__(self) -> None:
