@@ -67,6 +67,8 @@ def _outputs(network, inputs):
 REGRESSIONS = [(model, "diabetes") for model, data in pairs() if data == "table"]
 
 
+# What is read back is its own config each time.
+@pytest.mark.usefixtures("a_config_is_judged_once")
 @pytest.mark.parametrize(("model", "data"), [*pairs(), *REGRESSIONS])
 def test_each_model_trains_saves_loads_and_tests(model, data):
     chosen = ["data=diabetes"] if data == "diabetes" else samples.words(data)
@@ -148,9 +150,8 @@ def test_each_loss_trains_or_is_refused_with_a_reason(loss):
 
 
 @pytest.mark.parametrize("optimizer", options("optimizer"))
-@pytest.mark.parametrize("scheduler", ["constant", "onecycle"])
-def test_each_optimizer_lowers_the_loss_with_a_constant_and_a_moving_rate(optimizer, scheduler):
-    words = ["data=iris", f"optimizer={optimizer}", f"scheduler={scheduler}", "trainer.max_epochs=15"]
+def test_each_optimizer_lowers_the_loss_with_a_rate_and_a_momentum_that_move(optimizer):
+    words = ["data=iris", f"optimizer={optimizer}", "scheduler=onecycle", "trainer.max_epochs=15"]
     result = nnkit.train([*words, "logger=[]", "callbacks=[checkpoint]"])
     rows = [
         line for line in (result.run.path / "metrics.jsonl").read_text().splitlines() if '"epoch"' in line
@@ -162,10 +163,10 @@ def test_each_optimizer_lowers_the_loss_with_a_constant_and_a_moving_rate(optimi
 @pytest.mark.parametrize("scheduler", options("scheduler"))
 def test_each_schedule_is_saved_and_restored(scheduler):
     result = nnkit.train(
-        ["data=digits", "model=mlp", f"scheduler={scheduler}", "trainer.max_epochs=2", *QUICK[1:]]
+        ["data=iris", "data.val_fraction=0.2", f"scheduler={scheduler}", "trainer.max_epochs=2", *QUICK[1:]]
     )
     manifest, checkpoint = CheckpointStore(result.run.checkpoints).load("last")
-    assert manifest.step == result.run.record()["step"] == 80
+    assert manifest.step == result.run.record()["step"] == 12
     states = checkpoint["lr_schedulers"] or [checkpoint["plateau"]]
     assert "last_epoch" in states[0]
 

@@ -7,8 +7,10 @@ import pytest
 from exactness import assert_same_end, cut
 from lightning.pytorch import callbacks
 
-import nnkit
+from nnkit import config as configs
 from nnkit.checkpoint.store import CheckpointStore
+from nnkit.runs import preflight
+from nnkit.runs.run import Run
 
 WORDS = ["data=iris", "model=mlp", "model.hidden=[4]", "trainer.max_epochs=3", "trainer.num_threads=1"]
 WORDS += [
@@ -57,12 +59,12 @@ def test_a_callback_that_works_keeps_a_resume_exact(cli, name):
         pytest.importorskip("psutil", reason="needs nnkit[psutil]")
     code, out, err = cli("train", *WORDS, word(name), "name=whole")
     assert code == 0, err
-    whole = nnkit.load("whole").run
+    whole = Run(Path("outputs/whole"))
     middle = CheckpointStore(whole.checkpoints).manifests()[1]
     cut(whole, middle, "outputs/killed")
     code, _, err = cli("resume", "killed")
     assert code == 0, err
-    resumed = nnkit.load("killed").run
+    resumed = Run(Path("outputs/killed"))
     if name != "Timer":
         assert_same_end(whole, resumed)
     else:
@@ -73,18 +75,22 @@ def test_a_callback_that_works_keeps_a_resume_exact(cli, name):
 
 
 @pytest.mark.parametrize(("name", "answer"), REFUSED)
-def test_the_others_are_refused_with_what_to_use_instead(cli, name, answer):
-    folder = Path("conf/callbacks")
+def test_the_others_are_refused_with_what_to_use_instead(name, answer):
+    named = re.findall(r"`([^`]*)`", answer)[:1] or [answer.split(":")[0]]
+    said = "\n".join(map(str, preflight.problems(configs.compose([*WORDS, word(name)]))))
+    assert f"not {name}" in said
+    assert named[0].removeprefix("+") in said
+
+
+def test_one_in_a_file_of_the_user_s_is_refused_by_every_verb(cli):
+    name, folder = REFUSED[0][0], Path("conf/callbacks")
     folder.mkdir(parents=True)
     lines = "".join(f"  {key}: {value}\n" for key, value in node(name).items())
     (folder / "mine.yaml").write_text(f"x:\n{lines}")
-    named = re.findall(r"`([^`]*)`", answer)[:1] or [answer.split(":")[0]]
-    for words in ([word(name)], ["+callbacks=mine"]):
-        for verb in ("check", "train"):
-            code, out, err = cli(verb, *WORDS, *words)
-            assert code == 2, (out, err)
-            assert f"not {name}" in err
-            assert named[0].removeprefix("+") in err
+    for verb in ("check", "train"):
+        code, out, err = cli(verb, *WORDS, "+callbacks=mine")
+        assert code == 2, (out, err)
+        assert f"not {name}" in err
     assert not Path("outputs").exists()
 
 

@@ -1,7 +1,7 @@
 """What a disk may hold after a power cut: operations are performed, and each state they may leave is kept."""
 
 import os
-import shutil
+from functools import cache
 from itertools import chain, combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -56,15 +56,18 @@ class Cut(NamedTuple):
     promises: tuple
 
     def restore(self, root, target):
-        """Write it into an empty directory."""
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
-        for path in sorted(self.disk):
-            copy = target / path.relative_to(root)
-            if self.disk[path] is None:
-                copy.mkdir()
+        """Let a directory hold this and nothing else."""
+        wanted = {target / path.relative_to(root): content for path, content in self.disk.items()}
+        target.mkdir(exist_ok=True)
+        # To remove a directory takes longer than to write the files that stand in it.
+        for path in sorted(target.rglob("*"), reverse=True):
+            if path not in wanted:
+                path.rmdir() if path.is_dir() else path.unlink()
+        for path in sorted(wanted):
+            if wanted[path] is None:
+                path.mkdir(exist_ok=True)
             else:
-                copy.write_bytes(self.disk[path])
+                path.write_bytes(wanted[path])
 
 
 class PoweredOs(WatchedOs):
@@ -123,8 +126,8 @@ class PoweredOs(WatchedOs):
 
     def _find_parents(self, path):
         """Directories that were made by something else survive."""
-        for parent in path.parents:
-            if self.root in parent.parents and parent not in self._names:
+        for parent in _above(path, self.root):
+            if parent not in self._names:
                 self._safe[parent] = self._names[parent] = _node(parent)
 
     def _rename(self, change):
@@ -157,7 +160,13 @@ class PoweredOs(WatchedOs):
                     self.cuts.append(Cut(disk, self._promises))
 
     def _is_reached(self, path, names):
-        return all(parent in names for parent in path.parents if self.root in parent.parents)
+        return all(parent in names for parent in _above(path, self.root))
+
+
+@cache
+def _above(path, root):
+    """Return the directories that a path lies in, below a root."""
+    return [parent for parent in path.parents if root in parent.parents]
 
 
 def _node(path):

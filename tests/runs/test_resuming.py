@@ -204,9 +204,14 @@ def test_auto_resume_without_a_name_is_a_mistake(cli):
 
 
 @pytest.mark.parametrize(
-    "left", [[], [".lock"], [".lock", "preprocessing.json", "run.json", "config.yaml.tmp"]]
+    ("left", "extra"),
+    [
+        ([], []),
+        ([".lock"], ["auto_resume=true"]),
+        ([".lock", "preprocessing.json", "run.json", "config.yaml.tmp"], []),
+        ([".lock", "preprocessing.json", "run.json", "config.yaml.tmp"], ["auto_resume=true"]),
+    ],
 )
-@pytest.mark.parametrize("extra", [[], ["auto_resume=true"]])
 def test_a_start_that_was_killed_leaves_no_name_taken(cli, left, extra):
     Path("outputs/mine").mkdir(parents=True)
     for name in left:

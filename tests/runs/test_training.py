@@ -130,9 +130,10 @@ def test_equal_commands_give_equal_weights_and_another_seed_others():
         assert_same(weights(first)["state_dict"], weights(third)["state_dict"])
 
 
-@pytest.mark.parametrize("step", [1, 7, 13, 20, 26])
+# Inside and at the end of epochs and of windows; test_exactness.py resumes with everything else that has a state.
 @pytest.mark.parametrize(
-    "extra", [[], ["trainer.accumulate_grad_batches=2"], ["scheduler=plateau"], ["+callbacks=ema"]]
+    ("step", "extra"),
+    [(1, []), (13, []), (26, []), *((step, ["trainer.accumulate_grad_batches=2"]) for step in (7, 20))],
 )
 def test_a_run_stopped_by_ctrl_c_goes_on_exactly(records, step, extra):
     whole = nnkit.train([*SMALL, "name=whole", *extra]).run

@@ -145,7 +145,8 @@ def test_durations(seconds, text):
     ],
 )
 def test_a_deleted_key_has_its_default(cli, word):
-    code, out, err = cli("check", "model=lstm", *samples.words("texts"), "data.max_length=24", word)
+    words = ["model=lstm", *samples.small("lstm"), *samples.words("texts"), "data.max_length=24"]
+    code, out, err = cli("check", *words, word)
     assert code == 0, err
     assert "run, about" in out
 
