@@ -24,6 +24,8 @@ FAMILIES: Final = (BERT, GPT2, LLAMA, VIT, RESNET)
 
 # Where Sentence-Transformers says what represents a sentence.
 _POOLING: Final = Path("1_Pooling") / CONFIG
+# How pictures are scaled before they are read.
+PICTURES: Final = "preprocessor_config.json"
 # Names of classes that say nothing, which their library makes up.
 UNNAMED: Final = "LABEL_"
 _LISTED: Final = 5
@@ -85,6 +87,12 @@ class Directory:
         if (spec := read_tokenizer(path)) is not None:
             self._check_size(tokenizer_from(spec).vocab_size)
             self.learnt["tokenizer"] = spec
+        if self.family.sizes and (path / PICTURES).exists():
+            scaling = read_object(path / PICTURES)
+            self.notes.append(
+                f"its pictures had image_mean {scaling.get('image_mean')} and image_std {scaling.get('image_std')} "
+                "taken away; those here have the mean and deviation of the new training pictures"
+            )
         if names := self._class_names():
             self.learnt["class_names"] = names
 

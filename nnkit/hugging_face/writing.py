@@ -12,11 +12,9 @@ from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.files import atomic
 from nnkit.hugging_face.family import Family, Head
 from nnkit.hugging_face.files import CONFIG, WEIGHTS
-from nnkit.hugging_face.reading import FAMILIES, UNNAMED
+from nnkit.hugging_face.reading import FAMILIES, PICTURES, UNNAMED
 from nnkit.hugging_face.vocabulary import write_tokenizer
 
-# How pictures are scaled before they are read.
-_PICTURES: Final = "preprocessor_config.json"
 # Sentence-Transformers' own files, for a text that is represented by a mean.
 _MODULES: Final = [
     {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
@@ -96,7 +94,7 @@ def _beside(
     if (spec := preprocessing.get("tokenizer")) is not None:
         files |= write_tokenizer(spec, model.get("max_len"))
     if "mean" in preprocessing:
-        files[_PICTURES] = _json(_scaling(data, preprocessing))
+        files[PICTURES] = _json(_scaling(data, preprocessing))
     if model.get("pooling") == "mean":
         pooling = {"word_embedding_dimension": model["dim"], "pooling_mode_mean_tokens": True}
         files |= {"modules.json": _json(_MODULES), f"1_Pooling/{CONFIG}": _json(pooling)}

@@ -122,6 +122,7 @@ class DirectorySource:
             "sha256": hashes,
             "settings": dict(self.settings),
             "left": taken.left,
+            "notes": self.directory.notes,
         }
         return taken, kind, record
 
@@ -307,6 +308,8 @@ def take_weights(session: Session, source: Source) -> dict[str, Any]:
     )
     if settings := record.get("settings"):
         told = " ".join(f"{key}={value}" for key, value in settings.items())
+        for note in record["notes"]:
+            console.print(f"    {note}", soft_wrap=True)
         console.print(f"    with them come {told}", soft_wrap=True)
     return {**record, "taken": len(taken.tensors), "fresh": taken.fresh}
 
@@ -355,8 +358,9 @@ def take_again(session: Session, run: Run) -> None:
     answer = "start a new run: nnkit train ... init_from=RUN"
     if not begun or not path.is_dir():
         raise UserError(f"{lost} are gone: {path if begun else 'its record names none'}\n    {answer}")
-    source: Source = RunSource(Run(path), Run(path).preprocessing())
-    if "directory" in begun:
+    if "run" in begun:
+        source: Source = RunSource(Run(path), Run(path).preprocessing())
+    else:
         source = DirectorySource(Directory(path), str(session.config.head.get("_target_")), begun["settings"])
     taken = take_weights(session, source)
     if taken["sha256"] != begun.get("sha256"):
