@@ -25,6 +25,7 @@ KILLED = "tests/faults/test_killed_anywhere.py"
 SHARING = "tests/faults/test_sharing.py"
 OTHER = "tests/faults/test_other_checkpoints.py"
 HOSTILE = "tests/attacks/test_hostile_files.py"
+MODELS = "tests/attacks/test_hostile_models.py::test_a_directory_from_elsewhere_is_refused_in_a_sentence"
 PROTECTIONS = (
     Protection(
         "1 kill: generators restored",
@@ -655,6 +656,41 @@ PROTECTIONS = (
         "        _check_archive(data)\n",
         "",
         "tests/attacks/test_hostile_checkpoints.py::test_a_compressed_bomb_is_refused_before_it_is_unpacked",
+    ),
+    Protection(
+        "17 code in a directory",
+        "nnkit/hugging_face/files.py",
+        "    if code:\n",
+        "    if False:\n",
+        f"{MODELS}[code]",
+    ),
+    Protection(
+        "17 hostile files",
+        "nnkit/hugging_face/files.py",
+        "            check_header(start, size)\n",
+        "",
+        f"{MODELS}[long header]",
+    ),
+    Protection(
+        "17 paths that lead out",
+        "nnkit/hugging_face/files.py",
+        'if not isinstance(place, str) or place != Path(place).name or place in ("", ".", ".."):',
+        "if not isinstance(place, str):",
+        f"{MODELS}[a shard above]",
+    ),
+    Protection(
+        "17 hostile files",
+        "nnkit/hugging_face/files.py",
+        "                    if not found[name].sum().isfinite() and not found[name].isfinite().all():\n",
+        "                    if False:\n",
+        f"{MODELS}[no numbers]",
+    ),
+    Protection(
+        "17 hostile files",
+        "nnkit/hugging_face/reading.py",
+        "        if size != num_tokens:\n",
+        "        if False:\n",
+        f"{MODELS}[a smaller vocabulary]",
     ),
     Protection(
         "17 hostile files",

@@ -164,7 +164,7 @@ def plain_problems(config: DictConfig) -> Iterator[Problem]:
     elif config.auto_resume and config.name is None:
         yield Problem("auto_resume", "needs a name to find the run by", "name=... auto_resume=true")
     if config.init_from is not None and not isinstance(config.init_from, str):
-        yield Problem("init_from", f"must be a run, not {config.init_from!r}")
+        yield Problem("init_from", f"must be a run or a directory, not {config.init_from!r}")
     if config.get("adapter") is not None and config.init_from is None:
         text = "adapts weights that were trained before, and none are given: fresh ones would stay as they were drawn"
         yield Problem(

@@ -114,7 +114,7 @@ class Weights:
             return refused(self.folder, f"has neither {WEIGHTS} nor {INDEX}, so no weights")
         code = (
             "import sys, torch, safetensors.torch as s; s.save_file({name: tensor.clone() for path in sys.argv[2:] "
-            "for name, tensor in torch.load(path, map_location='cpu', weights_only=True).items()}, sys.argv[1])"
+            'for name, tensor in torch.load(path, map_location="cpu", weights_only=True).items()}, sys.argv[1])'
         )
         words = ["python", "-c", code, str(self.folder / WEIGHTS), *map(str, found)]
         text = f"{found[0].name} is a pickle, a program that could do anything; {WEIGHTS} holds tensors only"

@@ -106,7 +106,7 @@ class Directory:
 
     def _options(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the values that the config decides, and those that it proposes."""
-        # Options of the positions stand in an object of their own since 2025.
+        # Since 2025 the options of the positions have an object of their own.
         nested = self.config.get("rope_parameters")
         config = {**(nested if isinstance(nested, dict) else {}), **self.config}
         settled: dict[str, Any] = dict(self.family.ours)

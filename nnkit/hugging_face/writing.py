@@ -188,7 +188,7 @@ def _classes(names: Sequence[str] | None, count: int) -> dict[str, Any]:
 
 
 def _scaling(data: Mapping[str, Any], preprocessing: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what their image processors are told: the size, and how pixels are scaled."""
+    """Return the options of their image processors: the size, and how pixels are scaled."""
     return {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,

@@ -5,6 +5,8 @@ import torch
 from hugging_face.peers import BERT, GPT2, LLAMA, RESNET, VIT, network, peer, saved, written
 from torch.nn.functional import cross_entropy
 
+from nnkit.errors import ConfigError
+
 TOKENS = [
     "data=langid",
     "data.vocab_size=30",
@@ -152,3 +154,27 @@ def test_a_mean_over_all_steps_is_written_for_sentence_transformers_and_its_head
     assert config.model.pooling == "mean" and not taken.fresh and not taken.left
     for key, tensor in ours.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[key]), key
+
+
+def test_a_masked_lm_without_a_pooler_leaves_ours_fresh(tmp_path):
+    theirs = peer("BertForMaskedLM", **BERT)
+    ours, _, taken = network(saved(theirs, tmp_path), PAIRS)
+    assert not taken.left
+    assert taken.fresh == [
+        f"{part}.{kind}" for part in ("body.pooler", "head.follows") for kind in ("weight", "bias")
+    ]
+    inputs, mask, segments = given()
+    logits = theirs(inputs, attention_mask=mask.long(), token_type_ids=segments).logits
+    close(ours(inputs, mask, segments)[0][mask], logits[mask])
+
+
+def test_what_their_library_has_no_model_for_is_refused_and_nothing_is_written(tmp_path):
+    ours, config, _ = network(saved(peer("GPT2LMHeadModel", **GPT2), tmp_path / "first"), TEXT)
+    config.model.positions = "rotary"
+    config.head._target_ = "nnkit.heads.classifier.Classifier"
+    with pytest.raises(ConfigError, match=r"model\.positions: .*learned[^?]*head: gpt2 has no"):
+        written(tmp_path / "second", ours, config)
+    config.model._target_ = "nnkit.models.mlp.MLP"
+    with pytest.raises(ConfigError, match=r"no counterpart of nnkit\.models\.mlp\.MLP"):
+        written(tmp_path / "second", ours, config)
+    assert not (tmp_path / "second").exists()
