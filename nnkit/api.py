@@ -64,16 +64,22 @@ def train(what: Sequence[str] | Composition = (), show: bool = False, *, data: A
         ConfigError: If the config is wrong, with every mistake; nothing is written then.
         NnkitError: For what else can be mended, such as data that cannot be had or a loss that diverges.
     """
+    from nnkit.distributed.group import together
+    from nnkit.runs.following import launched
     from nnkit.runs.training import train as train_composition
 
-    if isinstance(what, Composition):
-        composition = replace(what, config=configs.copy(what.config))
-        if data is not None:
-            configs.set_values(
-                composition.config.data, path=str(_kept(data, composition.choices.get("data")))
-            )
-        return train_composition(composition, show=show)
-    composed, problems = configs.examine(what if data is None else _with_data(what, data))
+    # Before anything else: the sooner processes have met, the sooner one hears of the end of another.
+    if (found := launched()) is not None and not found.leads:
+        return train_composition(None, show=show)
+    composed: Composition | None
+    problems: list[Problem] = []
+    with together(found):
+        if isinstance(what, Composition):
+            composed = replace(what, config=configs.copy(what.config))
+            if data is not None:
+                configs.set_values(composed.config.data, path=str(_kept(data, composed.choices.get("data"))))
+        else:
+            composed, problems = configs.examine(what if data is None else _with_data(what, data))
     return train_composition(composed, problems, show=show)
 
 

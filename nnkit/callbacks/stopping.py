@@ -60,17 +60,18 @@ class Ending(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """End at once what is over already."""
-        if self.stopped or self._reached(trainer):
+        if self.stopped or self.is_reached(trainer):
             self._end(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Ask for the regular stop, with validation, on the last step."""
-        if self._reached(trainer):
+        if self.is_reached(trainer):
             self._end(trainer)
 
-    def _reached(self, trainer: Trainer) -> bool:
+    def is_reached(self, trainer: Trainer) -> bool:
+        """Return whether all steps were made."""
         return 0 < self.max_steps <= trainer.global_step
 
     def _end(self, trainer: Trainer) -> None:

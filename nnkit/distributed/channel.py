@@ -27,8 +27,10 @@ TRY_AGAIN = 75
 SIGNALLED = 128
 # Seconds in which a process that waits in a collective leaves by itself once a peer has ended; gloo breaks such waits.
 GRACE = 10.0
-# Seconds in which the others must have called.
-_CALLS = 120.0
+# Seconds in which all processes must have come.
+JOINING = 300
+# Seconds in which one that answers does so, and between two looks for whether the others still live.
+_HELLO, _GLANCE = 20.0, 0.02
 
 
 class PeerEnded(NnkitError):
@@ -77,7 +79,6 @@ class Line:
     """
 
     def __init__(self, connection: socket.socket, peer: int) -> None:
-        connection.settimeout(None)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._connection = connection
         self._file = connection.makefile("r", encoding="utf-8", newline="\n")
@@ -112,25 +113,28 @@ class Line:
 class Channel:
     """The lines of this process: to all others from the first process, to the first one from any other.
 
-    A thread listens on each line. Where a peer ends before it has taken its leave, the waiting main thread has `GRACE`
-    seconds to notice; after that the process leaves by itself, as it may wait for what will never come.
+    A thread listens on each line. Where a peer ends before it has taken its leave, the main thread has `GRACE` seconds
+    to notice, and to end what it does; after that the process leaves by itself, as it may wait for what never comes.
 
     Args:
-        lines: Connected lines.
         says: Whether this process, the first, tells the user why it leaves.
     """
 
-    def __init__(self, lines: list[Line], says: bool) -> None:
-        self._lines = lines
+    def __init__(self, says: bool) -> None:
+        self._lines: list[Line] = []
         self._says = says
         self._messages: queue.Queue[dict[str, Any]] = queue.Queue()
         self._changed = threading.Condition()
         self._ended: Ended | None = None
         self._closing = False
+        self._is_over = False
         # Called before the process leaves by itself, with the reason.
         self.before_leaving: Callable[[str], None] = lambda text: None
-        for line in lines:
-            threading.Thread(target=self._listen, args=(line,), name="nnkit-peer", daemon=True).start()
+
+    def add(self, line: Line) -> None:
+        """Listen on a line, too."""
+        self._lines.append(line)
+        threading.Thread(target=self._listen, args=(line,), name="nnkit-peer", daemon=True).start()
 
     def send(self, **message: Any) -> None:
         """Send a message to every peer."""
@@ -167,6 +171,10 @@ class Channel:
         for line in self._lines:
             line.close()
 
+    def over(self) -> None:
+        """Let the process live on: it waits for no peer any more."""
+        self._is_over = True
+
     def _listen(self, line: Line) -> None:
         left_well = False
         while (message := line.read()) is not None:
@@ -196,7 +204,7 @@ class Channel:
 
     def _leave(self, ended: Ended) -> None:
         time.sleep(GRACE)
-        if self._closing:
+        if self._is_over:
             return
         error = ended.error()
         with suppress(Exception):
@@ -216,28 +224,53 @@ def listen(address: str) -> socket.socket:
     return socket.create_server((address, 0))
 
 
-def answer(server: socket.socket, token: str, count: int) -> Channel:
+def answer(
+    server: socket.socket, token: str, count: int, check: Callable[[], None] = lambda: None
+) -> Channel:
     """Wait until all others have called, and return the channel of the first process.
 
     Args:
         server: From `listen`; it is closed.
         token: What a caller must know.
         count: Others.
+        check: Called once in a while; raises if one of them will never call.
+
+    Raises:
+        PeerEnded: If one of those that have called has ended.
+        TimeoutError: If they do not all call.
     """
-    server.settimeout(_CALLS)
-    lines: list[Line] = []
-    with server:
-        while len(lines) < count:
-            connection, _ = server.accept()
-            connection.settimeout(_CALLS)
-            line = Line(connection, 0)
-            hello = line.read() or {}
-            if hello.get("token") != token:
-                line.give_back()
-                continue
-            line.peer = int(hello["rank"])
-            lines.append(line)
-    return Channel(lines, says=True)
+    channel = Channel(says=True)
+    late = time.monotonic() + JOINING
+    server.settimeout(_GLANCE)
+    try:
+        with server:
+            while count:
+                check()
+                if (ended := channel.ended()) is not None:
+                    raise ended.error()
+                if time.monotonic() > late:
+                    raise TimeoutError(f"{count} of them have not come within {JOINING} seconds")
+                with suppress(TimeoutError):
+                    connection, _ = server.accept()
+                    count -= _is_welcome(channel, connection, token)
+    except BaseException:
+        channel.over()
+        raise
+    return channel
+
+
+def _is_welcome(channel: Channel, connection: socket.socket, token: str) -> bool:
+    """Add a caller's line, if it is one of ours."""
+    connection.settimeout(_HELLO)
+    line = Line(connection, 0)
+    hello = line.read() or {}
+    if hello.get("token") != token:
+        line.give_back()
+        return False
+    line.peer = int(hello["rank"])
+    connection.settimeout(None)
+    channel.add(line)
+    return True
 
 
 def call(address: str, port: int, token: str, rank: int) -> Channel:
@@ -249,6 +282,10 @@ def call(address: str, port: int, token: str, rank: int) -> Channel:
         token: What it must be told.
         rank: Number of this process.
     """
-    line = Line(socket.create_connection((address, port), timeout=_CALLS), 0)
+    connection = socket.create_connection((address, port), timeout=_HELLO)
+    connection.settimeout(None)
+    line = Line(connection, 0)
     line.send({"token": token, "rank": rank})
-    return Channel([line], says=False)
+    channel = Channel(says=False)
+    channel.add(line)
+    return channel

@@ -48,11 +48,22 @@ def summed_later(sums: Tensor) -> Callable[[], Tensor]:
 
 def most(*values: int) -> list[int]:
     """Return the largest of each value over all processes: a flag that one of them has set is set for all."""
+    return most_later(*values)()
+
+
+def most_later(*values: int) -> Callable[[], list[int]]:
+    """Begin to find the largest of each value over all processes, and return what waits for them and returns them."""
     if not is_together():
-        return list(values)
+        return lambda: list(values)
     flags = torch.tensor(values, dtype=torch.int64)
-    distributed.all_reduce(flags, op=distributed.ReduceOp.MAX)
-    return [int(flag) for flag in flags]
+    work = distributed.all_reduce(flags, op=distributed.ReduceOp.MAX, async_op=True)
+
+    def wait() -> list[int]:
+        assert work is not None
+        work.wait()
+        return flags.tolist()
+
+    return wait
 
 
 def gathered(value: Any, group: distributed.ProcessGroup | None = None) -> list[Any] | None:

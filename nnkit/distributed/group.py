@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import secrets
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import IO, Any
+from typing import IO
 
 import torch
 from torch import distributed
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 from torch.distributed.rendezvous import rendezvous
 
-from nnkit.distributed.channel import GRACE, Channel, PeerEnded, answer, call, listen
+from nnkit.distributed import collectives
+from nnkit.distributed.channel import GRACE, JOINING, Channel, PeerEnded, answer, call, listen
 from nnkit.distributed.world import STARTED, World
 from nnkit.errors import EnvironmentFault, NnkitError
 from nnkit.machine import signals
 
-# Seconds in which all processes must have come.
-JOINING = 300
+# Seconds in which one that nnkit has started finds what was there before it.
+_FINDING = 20
 # Seconds that a collective may take: one process may draw, save or validate while the others wait.
 COLLECTIVE = 1800
 _LOOPBACK = "127.0.0.1"
+# The key of the store under which the first process says where it is called.
+_PLACE = "channel"
 # Seconds in which a broken collective's reason has come over the channel.
 _REASON = 3.0
 _SAID = 2000
@@ -85,6 +89,7 @@ class Group:
             distributed.destroy_process_group()
         if self._children is not None:
             self._children.end()
+        self.channel.over()
         _group = None
 
 
@@ -107,17 +112,22 @@ def join(world: World) -> Group:
     """
     global _group
     if _group is None:
-        store: Store
-        if world.launcher == "torchrun":
-            store = PrefixStore(
-                _attempt(world), next(rendezvous("env://", timeout=timedelta(seconds=JOINING)))[0]
-            )
-        else:
-            leads = world.rank == 0
-            store = TCPStore(world.address, world.port, world.size, leads, timedelta(seconds=JOINING))
-            store.set(_here(world.rank), "1")
-        _group = Group(world, _meet(world, store))
-        if world.launcher != "nnkit":
+        own = world.launcher == "nnkit"
+        wait = timedelta(seconds=_FINDING if own else JOINING)
+        leads = world.rank == 0
+        try:
+            store: Store
+            if world.launcher == "torchrun":
+                store = PrefixStore(_attempt(world), next(rendezvous("env://", timeout=wait))[0])
+            else:
+                store = TCPStore(world.address, world.port, None, leads, wait, wait_for_workers=False)
+            channel = _first(world, store) if leads else _other(world, store)
+        except (RuntimeError, OSError) as error:
+            raise _not_met(world, error) from error
+        _group = Group(world, channel)
+        with together(_group):
+            _connect(world, store, channel)
+        if not own:
             atexit.register(_at_exit)
     return _group
 
@@ -127,40 +137,43 @@ def _attempt(world: World) -> str:
     return f"nnkit/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{world.size}"
 
 
-def _here(rank: int) -> str:
-    """Return the key of the store that says that a process has begun."""
-    return f"here/{rank}"
-
-
 def _at_exit() -> None:
     if _group is not None:
         _group.close()
 
 
-def _meet(world: World, store: Store) -> Channel:
-    """Make the process group, then the channel."""
+def _first(world: World, store: Store, check: Callable[[], None] = lambda: None) -> Channel:
+    """Wait for the calls of the others."""
+    server, token = listen(_LOOPBACK if world.local_size == world.size else ""), secrets.token_hex(16)
+    store.set(_PLACE, json.dumps([server.getsockname()[1], token]))
+    return answer(server, token, world.size - 1, check)
+
+
+def _other(world: World, store: Store) -> Channel:
+    """Call the first process."""
+    port, token = json.loads(store.get(_PLACE))
+    return call(_LOOPBACK if world.local_size == world.size else world.address, port, token, world.rank)
+
+
+def _connect(world: World, store: Store, channel: Channel) -> None:
+    """Make the process group: the channel, which is there before it, tells whether one of the processes ends."""
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    wait = timedelta(seconds=JOINING)
     try:
         distributed.init_process_group(
-            backend,
-            store=store,
-            rank=world.rank,
-            world_size=world.size,
-            timeout=timedelta(seconds=JOINING),
+            backend, store=store, rank=world.rank, world_size=world.size, timeout=wait
         )
+        # Lines that are made when they are needed are made here.
+        collectives.most(0)
         distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=COLLECTIVE))
-        if world.rank == 0:
-            server = listen(_LOOPBACK if world.local_size == world.size else "")
-            token = secrets.token_hex(16)
-            distributed.broadcast_object_list([server.getsockname()[1], token], 0)
-            return answer(server, token, world.size - 1)
-        place: list[Any] = [None, None]
-        distributed.broadcast_object_list(place, 0)
-        address = _LOOPBACK if world.local_size == world.size else world.address
-        return call(address, place[0], place[1], world.rank)
     except (RuntimeError, OSError) as error:
-        text = f"the {world.size} processes of the run have not met at {world.address}:{world.port}"
-        raise EnvironmentFault(f"{text}: {str(error).splitlines()[0][:200]}") from error
+        ended = channel.ended(_REASON)
+        raise (_not_met(world, error) if ended is None else ended.error()) from error
+
+
+def _not_met(world: World, error: Exception) -> EnvironmentFault:
+    text = f"the {world.size} processes of the run have not met at {world.address}:{world.port}"
+    return EnvironmentFault(f"{text}: {str(error).splitlines()[0][:200]}")
 
 
 class _Children:
@@ -227,7 +240,8 @@ def start(size: int, module: str) -> Group:
         EnvironmentFault: If one does not come.
     """
     global _group
-    store = TCPStore(_LOOPBACK, 0, size, True, timedelta(seconds=JOINING), wait_for_workers=False)
+    store = TCPStore(_LOOPBACK, 0, None, True, timedelta(seconds=JOINING), wait_for_workers=False)
+    world = World(0, size, 0, size, 0, _LOOPBACK, store.port, "nnkit")
     shared = {
         STARTED: "1",
         "WORLD_SIZE": str(size),
@@ -241,14 +255,17 @@ def start(size: int, module: str) -> Group:
     own = [{**shared, "RANK": number, "LOCAL_RANK": number} for number in numbers]
     children = _Children([sys.executable, "-m", module], own)
     try:
-        while not store.check([_here(number) for number in range(1, size)]):
-            children.check()
-            time.sleep(0.02)
-        world = World(0, size, 0, size, 0, _LOOPBACK, store.port, "nnkit")
-        _group = Group(world, _meet(world, store), children)
-    except BaseException:
+        channel = _first(world, store, children.check)
+        _group = Group(world, channel, children)
+        with together(_group):
+            _connect(world, store, channel)
+    except BaseException as error:
         # A signal as well: nobody else would end them.
         children.end(at_once=True)
+        if _group is not None:
+            _group.close()
+        if isinstance(error, OSError):
+            raise _not_met(world, error) from error
         raise
     return _group
 

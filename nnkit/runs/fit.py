@@ -167,7 +167,7 @@ def trainer_of(
         data.resume_at(*position(checkpoint[1]))
     data.repeats_epoch = bool(config.trainer.get("overfit_batches"))
     ending = Ending(config.trainer.max_steps, stopped)
-    callbacks = [SaveState(_origin(session), record), record, *chosen, ending, StopSignal()]
+    callbacks = [SaveState(_origin(session), record), record, *chosen, ending, StopSignal(ending)]
     validates = len(data.split("val")) > 0
     return make_trainer(config, run.path, callbacks, list(loggers), data=data, io=io, validates=validates)
 

@@ -19,8 +19,9 @@ def ends():
     first = answer(server, "secret", 1)
     caller.join()
     yield first, found["other"]
-    first.close()
-    found["other"].close()
+    for end in (first, found["other"]):
+        end.close()
+        end.over()
 
 
 def test_a_message_arrives(ends):
@@ -65,19 +66,45 @@ def test_who_does_not_know_the_word_is_turned_away():
     waiting.join()
     found["first"].send(hello=1)
     assert other.receive() == {"hello": 1}
-    other.close()
-    found["first"].close()
+    for end in (other, found["first"]):
+        end.close()
+        end.over()
+
+
+def test_who_has_called_and_ends_is_not_waited_for():
+    server, found = listen("127.0.0.1"), []
+
+    def wait():
+        try:
+            answer(server, "secret", 2)
+        except PeerEnded as error:
+            found.append(error)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    with socket.create_connection(server.getsockname(), timeout=5) as killed:
+        killed.sendall(b'{"token": "secret", "rank": 2}\n')
+    waiting.join(5)
+    assert "process 2 of the run has ended and gave no reason" in str(found[0])
+
+
+def test_one_that_was_started_and_never_calls_is_not_waited_for():
+    def gone():
+        raise ProcessLookupError("process 1 has ended")
+
+    with pytest.raises(ProcessLookupError):
+        answer(listen("127.0.0.1"), "secret", 1, gone)
 
 
 def test_a_process_that_waits_for_what_never_comes_leaves_by_itself(ends, monkeypatch):
-    left = threading.Event()
+    # Here both ends are of this process.
+    left = threading.Barrier(3)
     codes, said = [], []
     monkeypatch.setattr(channel, "GRACE", 0.05)
-    monkeypatch.setattr(channel.os, "_exit", lambda code: (codes.append(code), left.set()))
+    monkeypatch.setattr(channel.os, "_exit", lambda code: (codes.append(code), left.wait(5)))
     first, other = ends
     first.before_leaving = said.append
     other._lines[0].close()
-    assert left.wait(5)
-    # Here both ends are of this process.
+    left.wait(5)
     assert set(codes) == {TRY_AGAIN}
     assert "gave no reason" in said[0]

@@ -103,7 +103,7 @@ def test_a_signal_to_one_process_ends_all_and_the_run_goes_on_exactly(number, to
         assert [one.code for one in ended] == [128 + number] * 2
         assert ended[0].said.count("stopped by") == 1
         record = json.loads(Path("outputs/run/run.json").read_text())
-        assert (record["status"], record["step"]) == ("stopped", 10)
+        assert (record["status"], record["step"]) == ("stopped", 11)
     assert ended[1].said == ""
     assert_goes_on_exactly("run", undisturbed)
 
@@ -112,7 +112,7 @@ def test_usr1_to_one_process_saves_and_all_go_on(undisturbed):
     words = [*WORDS, "name=run"]
     ended = together.run(2, words, before=at_step(5, send(signal.SIGUSR1, 1)))
     assert [one.code for one in ended] == [0, 0]
-    assert "SIGUSR1: the run is saved at step 5" in Path("outputs/run/train.log").read_text()
+    assert "SIGUSR1: the run is saved at step 6" in Path("outputs/run/train.log").read_text()
     (expected, _), lines = undisturbed
     assert all(found.equal(expected[name]) for name, found in weights("run")[0].items())
     assert history("run") == lines
