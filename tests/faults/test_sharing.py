@@ -38,7 +38,7 @@ def wait_for(condition, seconds=60):
 def test_a_second_process_is_refused_with_the_number_of_the_first(cli, start):
     run = Run(Path("outputs/mine"))
     first = start(LONG)
-    wait_for(lambda: list(run.checkpoints.glob("step-*.json")))
+    wait_for(lambda: list(run.checkpoints.glob("step-*[0-9].json")))
     for words in (["resume", "mine"], ["train", *LONG, "auto_resume=true"]):
         code, _, err = cli(*words)
         assert code == 2
@@ -53,7 +53,7 @@ def test_a_second_process_is_refused_with_the_number_of_the_first(cli, start):
 def test_the_lock_of_a_killed_process_is_known_to_be_stale(cli, start):
     run = Run(Path("outputs/mine"))
     first = start(LONG)
-    wait_for(lambda: list(run.checkpoints.glob("step-*.json")))
+    wait_for(lambda: list(run.checkpoints.glob("step-*[0-9].json")))
     os.kill(first.pid, signal.SIGKILL)
     assert first.wait()[0] == -signal.SIGKILL
     assert (run.path / ".lock").exists()

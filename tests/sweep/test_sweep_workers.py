@@ -69,7 +69,7 @@ def running(path, worker):
     return any(
         states[-1] == (states[-1][0], STARTED)
         and states[-1][0].split("-")[-2] == str(worker.pid)
-        and any((path / trial / "checkpoints").glob("step-*.json"))
+        and any((path / trial / "checkpoints").glob("step-*[0-9].json"))
         for trial, states in noted(path).items()
     )
 
