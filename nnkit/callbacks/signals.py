@@ -93,6 +93,8 @@ class StopSignal(Callback):
         if stop:
             if checkpointing is not None:
                 checkpointing.flush(trainer)
+                # One that left sooner would end the first process, which may still write.
+                collectives.most(0)
             raise Interrupted(stop, saved=checkpointing is not None)
         signals.saved()
         done = "keeps no checkpoints" if checkpointing is None else f"is saved at step {trainer.global_step}"

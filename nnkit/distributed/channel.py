@@ -25,8 +25,11 @@ from nnkit.ui.terminal import printable
 TRY_AGAIN = 75
 # Exit codes above it are those of a signal.
 SIGNALLED = 128
-# Seconds in which a process that waits in a collective leaves by itself once a peer has ended; gloo breaks such waits.
-GRACE = 10.0
+# Seconds after which the first process leaves by itself once a peer has ended and its main thread has not noticed: gloo
+# breaks most waits at once; and any other process, which has nothing to write.
+GRACE, OTHERS_GRACE = 10.0, 2.0
+# Seconds more for a main thread that has noticed: it ends what it does.
+ENDING = 15.0
 # Seconds in which all processes must have come.
 JOINING = 300
 # Seconds in which one that answers does so, and between two looks for whether the others still live.
@@ -113,8 +116,8 @@ class Line:
 class Channel:
     """The lines of this process: to all others from the first process, to the first one from any other.
 
-    A thread listens on each line. Where a peer ends before it has taken its leave, the main thread has `GRACE` seconds
-    to notice, and to end what it does; after that the process leaves by itself, as it may wait for what never comes.
+    A thread listens on each line. Where a peer ends before it has taken its leave, the main thread has some seconds to
+    notice, and more to end what it does; then the process leaves by itself, as it may wait for what never comes.
 
     Args:
         says: Whether this process, the first, tells the user why it leaves.
@@ -203,7 +206,9 @@ class Channel:
         threading.Thread(target=self._leave, args=(ended,), name="nnkit-leave", daemon=True).start()
 
     def _leave(self, ended: Ended) -> None:
-        time.sleep(GRACE)
+        time.sleep(GRACE if self._says else OTHERS_GRACE)
+        if self._closing:
+            time.sleep(ENDING)
         if self._is_over:
             return
         error = ended.error()

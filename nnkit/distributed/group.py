@@ -21,7 +21,7 @@ from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 from torch.distributed.rendezvous import rendezvous
 
 from nnkit.distributed import collectives
-from nnkit.distributed.channel import GRACE, JOINING, Channel, PeerEnded, answer, call, listen
+from nnkit.distributed.channel import ENDING, JOINING, Channel, PeerEnded, answer, call, listen
 from nnkit.distributed.world import STARTED, World
 from nnkit.errors import EnvironmentFault, NnkitError
 from nnkit.machine import signals
@@ -219,7 +219,7 @@ class _Children:
 
     def end(self, at_once: bool = False) -> None:
         """Wait for all to end; those that do not are killed."""
-        late = time.monotonic() + (0 if at_once else GRACE)
+        late = time.monotonic() + (0 if at_once else ENDING)
         for process in self._processes:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, late - time.monotonic()))

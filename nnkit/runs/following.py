@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +120,7 @@ def follow(found: Group) -> Result:
             run = Run(Path(job["run"]))
             log = run.path / LOGS / f"rank-{found.world.rank}.log"
             log.parent.mkdir(exist_ok=True)
+            found.channel.before_leaving = partial(_log.info, "%s")
             with logs.to_file(log), signals.noted():
                 try:
                     with explained():

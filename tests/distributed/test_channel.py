@@ -101,6 +101,7 @@ def test_a_process_that_waits_for_what_never_comes_leaves_by_itself(ends, monkey
     left = threading.Barrier(3)
     codes, said = [], []
     monkeypatch.setattr(channel, "GRACE", 0.05)
+    monkeypatch.setattr(channel, "OTHERS_GRACE", 0.05)
     monkeypatch.setattr(channel.os, "_exit", lambda code: (codes.append(code), left.wait(5)))
     first, other = ends
     first.before_leaving = said.append
