@@ -1,6 +1,6 @@
 """BERT: `BertModel`, and with the heads of pre-training and of classification (Devlin et al. 2019)."""
 
-from nnkit.hugging_face.family import ACTIVATIONS, Family, Head, Option, Rule
+from nnkit.hugging_face.family import ACTIVATIONS, ConfigKey, Family, Head, Rule
 
 _LAYER, _THEIRS = "body.layers.{}.", "encoder.layer.{}."
 _PREDICTIONS = "cls.predictions."
@@ -12,14 +12,16 @@ BERT = Family(
     architecture="BertModel",
     prefix="bert.",
     options=(
-        Option("hidden_size", "dim", 768),
-        Option("num_hidden_layers", "num_layers", 12),
-        Option("num_attention_heads", "num_heads", 12),
-        Option("intermediate_size", "hidden", 3072, unset=lambda model: 4 * model["dim"]),
-        Option("max_position_embeddings", "max_len", 512),
-        Option("hidden_act", "activation", "gelu", names=ACTIVATIONS),
-        Option("layer_norm_eps", "eps", 1e-12),
-        Option("hidden_dropout_prob", "dropout", 0.1, is_free=True, also=("attention_probs_dropout_prob",)),
+        ConfigKey("hidden_size", "dim", 768),
+        ConfigKey("num_hidden_layers", "num_layers", 12),
+        ConfigKey("num_attention_heads", "num_heads", 12),
+        ConfigKey("intermediate_size", "hidden", 3072, unset=lambda model: 4 * model["dim"]),
+        ConfigKey("max_position_embeddings", "max_len", 512),
+        ConfigKey("hidden_act", "activation", "gelu", names=ACTIVATIONS),
+        ConfigKey("layer_norm_eps", "eps", 1e-12),
+        ConfigKey(
+            "hidden_dropout_prob", "dropout", 0.1, is_free=True, also=("attention_probs_dropout_prob",)
+        ),
     ),
     fixed={
         "type_vocab_size": 2,

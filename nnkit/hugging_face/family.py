@@ -25,7 +25,7 @@ ACTIVATIONS: Final = {
 
 
 @dataclass(frozen=True)
-class Option:
+class ConfigKey:
     """A key of config.json and the argument of our model that has its value.
 
     Attributes:
@@ -187,7 +187,7 @@ class Family:
     option: str
     architecture: str
     prefix: str
-    options: tuple[Option, ...]
+    options: tuple[ConfigKey, ...]
     rules: tuple[Rule, ...]
     fixed: Mapping[str, Any] = field(default_factory=dict)
     ours: Mapping[str, Any] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """GPT-2: `GPT2Model`, and with the head that scores the next token (Radford et al. 2019)."""
 
-from nnkit.hugging_face.family import ACTIVATIONS, Family, Head, Option, Rule
+from nnkit.hugging_face.family import ACTIVATIONS, ConfigKey, Family, Head, Rule
 
 _LAYER, _THEIRS = "body.layers.{}.", "h.{}."
 
@@ -11,14 +11,14 @@ GPT2 = Family(
     architecture="GPT2Model",
     prefix="transformer.",
     options=(
-        Option("n_embd", "dim", 768),
-        Option("n_layer", "num_layers", 12),
-        Option("n_head", "num_heads", 12),
-        Option("n_inner", "hidden", None),
-        Option("n_positions", "max_len", 1024),
-        Option("activation_function", "activation", "gelu_new", names=ACTIVATIONS),
-        Option("layer_norm_epsilon", "eps", 1e-5),
-        Option("resid_pdrop", "dropout", 0.1, is_free=True, also=("embd_pdrop", "attn_pdrop")),
+        ConfigKey("n_embd", "dim", 768),
+        ConfigKey("n_layer", "num_layers", 12),
+        ConfigKey("n_head", "num_heads", 12),
+        ConfigKey("n_inner", "hidden", None),
+        ConfigKey("n_positions", "max_len", 1024),
+        ConfigKey("activation_function", "activation", "gelu_new", names=ACTIVATIONS),
+        ConfigKey("layer_norm_epsilon", "eps", 1e-5),
+        ConfigKey("resid_pdrop", "dropout", 0.1, is_free=True, also=("embd_pdrop", "attn_pdrop")),
     ),
     fixed={
         "scale_attn_weights": True,

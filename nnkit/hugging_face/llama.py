@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nnkit.hugging_face.family import Family, Head, Option, Rule
+from nnkit.hugging_face.family import ConfigKey, Family, Head, Rule
 from nnkit.models.llama import default_hidden
 
 _LAYER, _THEIRS = "body.layers.{}.", "layers.{}."
@@ -24,15 +24,15 @@ LLAMA = Family(
     architecture="LlamaModel",
     prefix="model.",
     options=(
-        Option("hidden_size", "dim", 4096),
-        Option("intermediate_size", "hidden", 11008, unset=lambda model: default_hidden(model["dim"])),
-        Option("num_hidden_layers", "num_layers", 32),
-        Option("num_attention_heads", "num_heads", 32),
-        Option("num_key_value_heads", "num_kv_heads", None),
-        Option("max_position_embeddings", "max_len", 2048),
-        Option("rope_theta", "rotary_base", 10_000.0),
-        Option("rms_norm_eps", "eps", 1e-6),
-        Option("attention_dropout", "dropout", 0.0, is_free=True),
+        ConfigKey("hidden_size", "dim", 4096),
+        ConfigKey("intermediate_size", "hidden", 11008, unset=lambda model: default_hidden(model["dim"])),
+        ConfigKey("num_hidden_layers", "num_layers", 32),
+        ConfigKey("num_attention_heads", "num_heads", 32),
+        ConfigKey("num_key_value_heads", "num_kv_heads", None),
+        ConfigKey("max_position_embeddings", "max_len", 2048),
+        ConfigKey("rope_theta", "rotary_base", 10_000.0),
+        ConfigKey("rms_norm_eps", "eps", 1e-6),
+        ConfigKey("attention_dropout", "dropout", 0.0, is_free=True),
     ),
     fixed={
         "hidden_act": "silu",

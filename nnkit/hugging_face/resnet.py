@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nnkit.hugging_face.family import Family, Head, Option, Rule
+from nnkit.hugging_face.family import ConfigKey, Family, Head, Rule
 
 _BLOCK, _THEIRS = "body.stages.{}.{}.", "encoder.stages.{}.layers.{}."
 _EXPANSION = {"basic": 1, "bottleneck": 4}
 
 
-class _Channels(Option):
+class _Channels(ConfigKey):
     """Their sizes of the stages are what a block puts out, a bottleneck four times as many maps as its 3x3 has."""
 
     def read(self, config: Mapping[str, Any]) -> Any:
@@ -30,10 +30,10 @@ RESNET = Family(
     architecture="ResNetModel",
     prefix="resnet.",
     options=(
-        Option("layer_type", "block", "bottleneck", names={"basic": "basic", "bottleneck": "bottleneck"}),
-        Option("depths", "depths", [3, 4, 6, 3]),
+        ConfigKey("layer_type", "block", "bottleneck", names={"basic": "basic", "bottleneck": "bottleneck"}),
+        ConfigKey("depths", "depths", [3, 4, 6, 3]),
         _Channels("hidden_sizes", "channels", [256, 512, 1024, 2048]),
-        Option("downsample_in_bottleneck", "stride_in_1x1", False),
+        ConfigKey("downsample_in_bottleneck", "stride_in_1x1", False),
     ),
     fixed={"hidden_act": "relu", "downsample_in_first_stage": False},
     derived=lambda model: {"embedding_size": model["channels"][0]},

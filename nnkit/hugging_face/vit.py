@@ -1,6 +1,6 @@
 """Vision Transformer: `ViTModel`, and with the head that classifies by the class token (Dosovitskiy et al. 2021)."""
 
-from nnkit.hugging_face.family import ACTIVATIONS, Family, Head, Option, Rule
+from nnkit.hugging_face.family import ACTIVATIONS, ConfigKey, Family, Head, Rule
 
 _LAYER, _THEIRS = "body.layers.{}.", "encoder.layer.{}."
 _EMBEDDINGS = "embeddings."
@@ -12,13 +12,13 @@ VIT = Family(
     architecture="ViTModel",
     prefix="vit.",
     options=(
-        Option("hidden_size", "dim", 768),
-        Option("num_hidden_layers", "num_layers", 12),
-        Option("num_attention_heads", "num_heads", 12),
-        Option("patch_size", "patch_size", 16),
-        Option("hidden_act", "activation", "gelu", names=ACTIVATIONS),
-        Option("layer_norm_eps", "eps", 1e-12),
-        Option("hidden_dropout_prob", "dropout", 0.0, is_free=True),
+        ConfigKey("hidden_size", "dim", 768),
+        ConfigKey("num_hidden_layers", "num_layers", 12),
+        ConfigKey("num_attention_heads", "num_heads", 12),
+        ConfigKey("patch_size", "patch_size", 16),
+        ConfigKey("hidden_act", "activation", "gelu", names=ACTIVATIONS),
+        ConfigKey("layer_norm_eps", "eps", 1e-12),
+        ConfigKey("hidden_dropout_prob", "dropout", 0.0, is_free=True),
     ),
     fixed={"qkv_bias": True},
     derived=lambda model: {"intermediate_size": 4 * model["dim"]},

@@ -42,7 +42,7 @@ class Reader(Protocol):
         """Read them; see `DataModule.read_batches`."""
 
 
-class Texts:
+class SentenceTexts:
     """Reads texts with a tokenizer alone: for what was trained on long texts, or read from a published model.
 
     Args:
@@ -85,7 +85,9 @@ def reader_of(task: Task, data: DataModule) -> tuple[Reader, int]:
         return data, 1 if task.one_by_one else data.read_at_once
     # Trained on long texts or on pairs of sentences, some of their tokens masked; what is embedded is one text.
     limits = (task.network.max_len, data.preprocessing.get("max_length"))
-    return Texts(tokenizer, min((limit for limit in limits if limit is not None), default=None)), TEXTS
+    return SentenceTexts(
+        tokenizer, min((limit for limit in limits if limit is not None), default=None)
+    ), TEXTS
 
 
 def embed_batches(

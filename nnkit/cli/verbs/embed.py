@@ -89,14 +89,14 @@ def run(given: Given) -> int:
 def _opened(given: Given) -> tuple[Network, Reader, int]:
     """Return the network, what reads its items, and how many of them at a time."""
     from nnkit.hugging_face import is_directory
-    from nnkit.inference.embedding import TEXTS, Texts, reader_of
+    from nnkit.inference.embedding import TEXTS, SentenceTexts, reader_of
 
     path = expand(given.run)
     if is_directory(path) and not (path / CONFIG).is_file():
         from nnkit.runs.published import open_texts
 
         network, tokenizer = open_texts(path)
-        return network, Texts(tokenizer, network.max_len), TEXTS
+        return network, SentenceTexts(tokenizer, network.max_len), TEXTS
     from nnkit.runs.reopen import open_run
     from nnkit.runs.run import find_run
 
