@@ -76,6 +76,9 @@ def typed(*words):
     """Run a command line that takes signals and streams over for good, as one that was typed does."""
     from nnkit.cli import main
 
+    # Those of the server were made for other files, which may be read and written anywhere.
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     sys.argv = ["nnkit", *[str(word) for word in words]]
     return main()
 

@@ -4,10 +4,11 @@ Each attack is a small file; where torch obeys it, the process takes gigabytes, 
 """
 
 import zipfile
+from itertools import cycle
 
 import pytest
 import torch
-from hostile_run import MEBIBYTE, PREDICT, RESUME, TEST, VERBS, cheaply
+from hostile_run import INIT_FROM, MEBIBYTE, PREDICT, RESUME, TEST, VERBS, cheaply
 from old_checkpoint import ended, pieces, record, rewritten, saved
 from warm import Warm, command
 
@@ -29,7 +30,7 @@ def test_a_compressed_record_is_refused_before_it_is_unpacked(hostile, refuses, 
     bomb = rewritten(saved(hostile.state()), zipfile.ZIP_DEFLATED, **{name: ZEROS})
     assert len(bomb) < BOMB // 100
     hostile.put_old(bomb)
-    for words in VERBS:
+    for words in VERBS if name == "0" else [TEST]:
         with cheaply():
             refuses(words, "its records are compressed")
 
@@ -81,12 +82,13 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize(("value", "said"), VALUES.values(), ids=VALUES)
-def test_a_value_that_costs_more_than_it_weighs_is_refused(hostile, refuses, value, said):
-    hostile.put_old({**hostile.state(), "x": value})
-    for words in VERBS:
-        with cheaply():
-            refuses(words, said)
+# All verbs read a checkpoint by the same function.
+@pytest.mark.parametrize(("value", "words"), [*zip(VALUES, cycle(VERBS))])
+def test_a_value_that_costs_more_than_it_weighs_is_refused(hostile, refuses, value, words):
+    content, said = VALUES[value]
+    hostile.put_old({**hostile.state(), "x": content})
+    with cheaply():
+        refuses(words, said)
 
 
 def test_a_list_that_no_function_can_walk_is_refused(hostile, refuses):
@@ -95,9 +97,8 @@ def test_a_list_that_no_function_can_walk_is_refused(hostile, refuses):
     deep = b"]" * 100_000 + b"a" * 99_999
     pickled = record(data, "data.pkl").replace(b"X\x04\x00\x00\x00mark", deep)
     hostile.put_old(rewritten(data, **{"data.pkl": [pickled]}))
-    for words in VERBS:
-        with cheaply():
-            refuses(words, "nested more than")
+    with cheaply():
+        refuses(INIT_FROM, "nested more than")
 
 
 def test_a_state_that_is_smaller_than_its_parameter_is_not_given_to_a_fused_step(hostile):
@@ -150,14 +151,13 @@ KINDS += [
 ]
 
 
-@pytest.mark.parametrize("key", KINDS)
-def test_what_readers_take_for_granted_is_checked(hostile, refuses, key):
+@pytest.mark.parametrize(("key", "words"), [*zip(KINDS, cycle(VERBS))])
+def test_what_readers_take_for_granted_is_checked(hostile, refuses, key, words):
     state = hostile.state()
     place = state["nnkit"] if key.startswith("nnkit.") else state
     place[key.removeprefix("nnkit.")] = 3.5
     hostile.put(state)
-    for words in VERBS:
-        refuses(words, f"its {key} is of the wrong kind: float")
+    refuses(words, f"its {key} is of the wrong kind: float")
 
 
 @pytest.mark.parametrize("hidden", ["4000000000000", "300000000"])
@@ -169,7 +169,7 @@ def test_a_config_claims_no_memory_that_its_weights_do_not_fill(hostile, refuses
 
 
 def test_a_config_of_more_layers_than_can_be_built_is_refused_before_they_are(hostile, refuses):
-    hidden = "".join("  - 4\n" for _ in range(4000))
+    hidden = "".join("  - 4\n" for _ in range(2600))
     hostile.edit("hidden:\n  - 4\n", f"hidden:\n{hidden}")
     with cheaply(seconds=100):
         refuses(TEST, "tensors of weights", codes=(2,))

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -89,8 +90,8 @@ def test_a_reference_in_a_run_is_filled_in_or_refused(hostile, cli, monkeypatch,
     assert not Path("canary").exists()
 
 
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-@pytest.mark.parametrize("group", ["model", "data"])
+# One function reads the files of all groups.
+@pytest.mark.parametrize(("group", "text"), [*zip(cycle(["model", "data"]), TEXTS.values())], ids=TEXTS)
 def test_an_option_file_that_is_only_listed_costs_nothing(cli, group, text):
     """An error says which options there would be, and reads them all for it."""
     path = Path("conf") / group / "bomb.yaml"

@@ -1,10 +1,9 @@
 """FAULTS classes 18, 19 and 20: configs from elsewhere name known classes only, cost nothing and leak nothing."""
 
-import os
 import shutil
-import subprocess
 import sys
 import time
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -80,33 +79,30 @@ def test_a_run_from_elsewhere_names_no_other_callable(cli, canary, run, target):
     assert not canary.exists()
 
 
+NAMED = [
+    *(("model", target) for target in TARGETS),
+    *((group, "os.system") for group in ("callbacks", "loss", "logger", "metrics", "optimizer", "head")),
+]
+
+
+# Files of both folders are read by one class.
 @pytest.mark.parametrize(
-    ("group", "target"),
-    [
-        *(("model", target) for target in TARGETS),
-        *((group, "os.system") for group in ("callbacks", "loss", "logger", "metrics", "optimizer", "head")),
-    ],
+    ("folder", "group", "target"),
+    [(folder, *named) for folder, named in zip(cycle(["conf", "more"]), NAMED, strict=False)],
 )
-def test_an_option_file_names_no_other_callable(cli, canary, group, target):
+def test_an_option_file_names_no_other_callable(cli, canary, folder, group, target):
     text = f"_target_: {target!r}\ncommand: touch {canary}\nargs: [touch {canary}]\n"
-    text = (
-        f"x:\n  {text.replace(chr(10), chr(10) + '  ')}"
-        if group in ("callbacks", "logger", "metrics")
-        else text
-    )
-    for folder, flags in (("conf", []), ("more", ["--config-dir", "more"])):
-        option = Path(folder) / group / f"{folder}_evil.yaml"
-        option.parent.mkdir(parents=True)
-        extra = (
-            "embeds:\n  table: {_target_: nnkit.embeds.flat.Flat, shape: [4]}\n" if group == "model" else ""
-        )
-        option.write_text(text + extra)
-        chosen = (
-            f"{group}=[{folder}_evil]"
-            if group in ("callbacks", "logger", "metrics")
-            else f"{group}={folder}_evil"
-        )
-        assert_refused(cli, ["train", *QUICK[:1], chosen, "name=new", *flags], canary)
+    is_list = group in ("callbacks", "logger", "metrics")
+    if is_list:
+        text = f"x:\n  {text.replace(chr(10), chr(10) + '  ')}"
+    elif group == "model":
+        text += "embeds:\n  table: {_target_: nnkit.embeds.flat.Flat, shape: [4]}\n"
+    option = Path(folder) / group / "evil.yaml"
+    option.parent.mkdir(parents=True)
+    option.write_text(text)
+    flags = ["--config-dir", "more"] if folder == "more" else []
+    chosen = f"{group}=[evil]" if is_list else f"{group}=evil"
+    assert_refused(cli, ["train", *QUICK[:1], chosen, "name=new", *flags], canary)
 
 
 @pytest.mark.parametrize(
@@ -183,18 +179,6 @@ def test_a_secret_in_the_environment_reaches_no_file(cli, monkeypatch):
         path for path in Path("outputs").rglob("*") if path.is_file() and secret.encode() in path.read_bytes()
     ]
     assert [path for path in leaks if "tensorboard" not in path.parts] == []
-
-
-def test_files_in_the_working_directory_stand_in_for_no_package(tmp_path):
-    trap = tmp_path / "sprung"
-    for name in ("torch", "lightning", "nnkit", "yaml", "hydra", "tensorboard", "numpy", "rich"):
-        (tmp_path / f"{name}.py").write_text(f"open({str(trap)!r}, 'a').write({name!r})\n")
-    # As the installed command starts: without the working directory on the path.
-    code = "import sys; sys.path.remove('') if '' in sys.path else None; from nnkit.cli import main; sys.exit(main())"
-    command = [sys.executable, "-P", "-c", code, "train", *QUICK, "name=run"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "NNKIT_TRUST": ""})
-    assert done.returncode == 0, done.stderr
-    assert not trap.exists()
 
 
 def test_a_config_cannot_trust_itself(cli, canary):

@@ -12,6 +12,7 @@ import pytest
 from filelock import FileLock
 from hostile_run import QUICK, RESUME
 from rich.table import Table
+from warm import Warm, typed
 
 from nnkit.ui import logs
 from nnkit.ui.consoles import Console
@@ -63,17 +64,20 @@ def test_a_run_and_its_warnings_name_a_picture_without_its_orders(cli, hostile):
         assert harmless(out + err), words
 
 
-def test_a_reader_that_leaves_ends_no_training():
-    """As `nnkit train | head -1` does, before the first line."""
+def unread(*words):
+    """Run a command line whose output nobody reads."""
     reader, writer = os.pipe()
     os.close(reader)
+    os.dup2(writer, 1)
+    os.close(writer)
+    return typed(*words)
+
+
+def test_a_reader_that_leaves_ends_no_training():
+    """As `nnkit train | head -1` does, before the first line."""
     words = [word for word in QUICK if not word.startswith("callbacks=")]
-    command = [sys.executable, "-c", START, "train", *words, "callbacks=[checkpoint,progress]", "name=run"]
-    try:
-        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=300)
-    finally:
-        os.close(writer)
-    assert done.returncode == 0, done.stderr
+    code, said = Warm(unread, "train", *words, "callbacks=[checkpoint,progress]", "name=run").wait()
+    assert code == 0, said
     record = json.loads(Path("outputs/run/run.json").read_text())
     assert (record["status"], record.get("error")) == ("done", None)
     assert "test/accuracy" in record["metrics"]

@@ -14,6 +14,8 @@ from nnkit.files.layout import CONFIG
 from nnkit.runs.resuming import resume
 from nnkit.runs.run import Run
 
+pytestmark = pytest.mark.usefixtures("a_config_is_judged_once")
+
 # Between two of them nothing changes that the next process could see.
 CHANGES = ("write", "replace", "unlink", "mkdir")
 READ_AT_THE_END = [("read", TENSORS), ("read", DOCUMENT)]

@@ -1,12 +1,8 @@
 """A signal to a run or its process group, at every kind of place: it saves and ends, or saves and goes on."""
 
-import fcntl
 import os
 import pty
 import signal
-import subprocess
-import sys
-import termios
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +11,7 @@ import pytest
 import signalling
 from exactness import assert_same_end
 from signalling import HOOKS
-from warm import Warm
+from warm import Warm, typed
 
 import nnkit
 from nnkit.checkpoint.store import CheckpointStore
@@ -64,13 +60,6 @@ def command(place, number, way, workers, *more):
     return code, said
 
 
-def end(process):
-    """Leave no process of the group behind."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 @pytest.mark.parametrize(
     ("place", "number", "workers"),
     [("training", "SIGTERM", 2), ("validation", "SIGINT", 2), ("saving", "SIGHUP", 2), ("test", "SIGINT", 2)],
@@ -115,23 +104,25 @@ def test_sigterm_and_a_kill_a_second_later_lose_nothing(whole):
     assert_same_end(whole, Run(Path("outputs/mine")))
 
 
+def on_a_terminal(*words):
+    """Run a command line on the terminal that it writes to."""
+    # The first that the first process of a session can read from is the one that its signals come from.
+    os.open(os.ttyname(1), os.O_RDWR)
+    return typed(*words)
+
+
 def test_ctrl_c_on_a_terminal_saves_the_finished_step(whole):
     ours, theirs = pty.openpty()
     words = ["train", *WORDS, "data.num_workers=2", "name=mine"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nnkit", *words],
-        **dict.fromkeys(("stdin", "stdout", "stderr"), theirs),
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )
-    os.close(theirs)
+    process = Warm(on_a_terminal, *words, out=os.ttyname(theirs))
     try:
         wait_for_checkpoints(process, 1)
+        os.close(theirs)
         os.write(ours, b"\x03")
         said = read_all(ours)
-        assert process.wait(30) == 130, said
+        assert process.wait(30)[0] == 130, said
     finally:
-        end(process)
+        process.end()
         os.close(ours)
     assert "stopped by SIGINT at step" in said
     assert "Traceback" not in said
