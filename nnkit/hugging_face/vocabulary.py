@@ -297,7 +297,16 @@ def write_tokenizer(spec: dict[str, Any], max_length: int | None) -> dict[str, b
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False) | {"special": True}
     ordered = sorted(special.items(), key=lambda one: one[1])
     document["added_tokens"] = [{"id": number, "content": name, **flags} for name, number in ordered]
-    options = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    inputs = [
+        "input_ids",
+        *(["token_type_ids"] if isinstance(tokenizer, BertTokenizer) else []),
+        "attention_mask",
+    ]
+    options: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": inputs,
+    }
     if max_length is not None:
         options["model_max_length"] = max_length
     options |= {f"{name[1:-1].lower()}_token": name for name in special if name in _NAMED}

@@ -164,6 +164,8 @@ TEXTS = ["The cat, the dog!\r\nA caf\u00e9 \u4f60\u597d 123", "cafe\u0301 'quote
 @pytest.mark.parametrize("special", [False, True], ids=["plain", "special"])
 @pytest.mark.parametrize("kind", ["characters", "bytes", "words", "bpe", "wordpiece"])
 def test_what_is_learnt_here_is_written_for_the_library_and_read_again(kind, special, tmp_path):
+    from transformers import PreTrainedTokenizerFast
+
     options = {"max_vocab": None, "with_unknown": True, "special_tokens": special}
     ours = tokenizer_from(learn_tokenizer(kind, TEXTS[:2] * 3, **options).spec())
     for name, content in write_tokenizer(ours.spec(), 77).items():
@@ -178,6 +180,12 @@ def test_what_is_learnt_here_is_written_for_the_library_and_read_again(kind, spe
         around = [ours.cls_id, *ids, ours.sep_id] if special else ids
         assert theirs.encode(text).ids == around
     assert isinstance(again, BertTokenizer) == special
+    if special:
+        loaded = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+        pair = loaded(TEXTS[0], TEXTS[1], return_tensors="np")
+        lengths = [len(ours.encode(text)) for text in TEXTS[:2]]
+        assert pair["token_type_ids"].tolist() == [[0] * (lengths[0] + 2) + [1] * (lengths[1] + 1)]
+        assert (loaded.pad_token, loaded.mask_token, loaded.model_max_length) == ("[PAD]", "[MASK]", 77)
     assert kind == "bytes" or again.spec() == ours.spec()
 
 
