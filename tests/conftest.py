@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import os
+import pickle
 import signal
 import sys
 from functools import cache
@@ -114,10 +115,28 @@ def what_a_test_can_import_is_its_own():
 
 @pytest.fixture(autouse=True, scope="session")
 def option_files_are_read_once():
-    """Hydra takes longer for the same option files again and again than most tests for what they test."""
-    from nnkit.config import loading_once
+    """Hydra takes longer for the same option files again and again than most tests for what they test.
 
-    with loading_once():
+    Ours and its own do not change; those that a test writes are read each time.
+    """
+    from hydra._internal.config_repository import ConfigRepository
+    from hydra.core.object_type import ObjectType
+
+    from nnkit.config import catalog, loading_once
+
+    load, loaded, ours = ConfigRepository.load_config, {}, str(catalog.conf_dir())
+
+    def load_once(self, config_path):
+        source = self._find_object_source(config_path, ObjectType.CONFIG)
+        if source is None or (source.path != ours and source.scheme() not in ("pkg", "structured")):
+            return load(self, config_path)
+        place = source.scheme(), source.path, config_path
+        if place not in loaded:
+            loaded[place] = pickle.dumps(load(self, config_path))
+        return pickle.loads(loaded[place])
+
+    with loading_once(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigRepository, "load_config", load_once)
         yield
 
 

