@@ -139,7 +139,8 @@ def test_a_directory_of_hugging_face_gives_the_vectors_of_transformers(cli, here
 
     session = open_run(find_run("bert")).session
     config = OmegaConf.to_container(session.config, resolve=True)
-    parts = {"model": config["model"], "head": config["head"], "state": session.task.network.state_dict()}
+    parts = {part: config[part] for part in ("model", "head", "data")}
+    parts["state"] = session.task.network.state_dict()
     learnt = session.data.preprocessing
     write_directory(tmp_path / "published", **parts, preprocessing=learnt)
     code, out, _ = cli("embed", tmp_path / "published", *TEXTS, "--pooling", "mean")

@@ -178,7 +178,12 @@ def test_a_directory_of_hugging_face_is_a_base_too(cli):
     state = opened.task.network.state_dict()
     learnt = opened.data.preprocessing
     write_directory(
-        Path("bert"), model=config["model"], head=config["head"], state=state, preprocessing=learnt
+        Path("bert"),
+        model=config["model"],
+        head=config["head"],
+        data=config["data"],
+        state=state,
+        preprocessing=learnt,
     )
     mine = nnkit.train([*words, "init_from=bert", "adapter=lora", "name=mine"]).run
     saved = CheckpointStore(mine.checkpoints).load("best")[1]
