@@ -234,8 +234,8 @@ def main() -> None:
                 lambda: textbook(resnet20(), lambda: some_pictures(128), 12, sgd=True),
             ),
             "vit_tiny": (
-                ["model=vit_tiny", "model.patch_size=4", *cifar, "data.batch_size=16"],
-                lambda: textbook(ViTTiny(), lambda: some_pictures(16), 12, sgd=False),
+                ["model=vit_tiny", "model.patch_size=4", *cifar, "data.batch_size=4"],
+                lambda: textbook(ViTTiny(), lambda: some_pictures(4), 12, sgd=False),
             ),
             "llama": (
                 [
