@@ -84,8 +84,9 @@ def _weights_of_base(run: Run, base: Base) -> dict[str, Tensor]:
 def _read(run: Run, base: Base, place: Path) -> tuple[str, dict[str, Tensor]]:
     """Return the hash and the weights of a base, by their names in the network."""
     if (place / CONFIG).is_file():
-        manifest, weights = weights_of(Run(place), base.checkpoint)
-        return manifest.sha256, weights
+        found = _named(CheckpointStore(Run(place).checkpoints), base.checkpoint)
+        # Compared before its own base is read: one that led back to itself could not hold its own hash.
+        return found.sha256, _whole(Run(place), found) if found.sha256 == base.sha256 else {}
     config = configs.load(run.path / CONFIG)
     refuse_untrusted(config)
     with torch.device("meta"):
@@ -113,35 +114,39 @@ def _places(run: Run, base: Base) -> Iterator[Path]:
         yield run.path / beside
 
 
-def weights_of(run: Run, name: str | None = None) -> tuple[Manifest, dict[str, Tensor]]:
-    """Return the weights of a run's network by name, an adapter folded into those that it adapts.
+def weights_of(run: Run) -> tuple[Manifest, dict[str, Tensor]]:
+    """Return the best weights of a run's network by name, an adapter folded into those that it adapts.
 
     Args:
         run: The run.
-        name: Name of a checkpoint; None: the best one.
 
     Raises:
-        UserError: If there is no such checkpoint, or its base is gone or another one by now.
+        UserError: If there is no checkpoint, or its base is gone or another one by now.
         EnvironmentFault: If no checkpoint is valid.
     """
-    store = CheckpointStore(run.checkpoints)
-    if name is None:
-        manifest, state = store.load("best")
-    else:
-        manifest, state = _named(store, name)
-    state = completed(run, manifest, state)["state_dict"]
-    weights = {one.removeprefix(PREFIX): tensor for one, tensor in state.items() if one.startswith(PREFIX)}
-    return manifest, _folded(run, weights) if any(map(is_added, weights)) else weights
+    manifest, state = load_state(run, "best")
+    return manifest, _weights_in(run, state)
 
 
-def _named(store: CheckpointStore, name: str) -> tuple[Manifest, dict[str, Any]]:
+def _named(store: CheckpointStore, name: str) -> Manifest:
     found = next((one for one in store.manifests() if one.name == name), None)
     if found is None:
         raise UserError(f"{store.directory} has no {name} any more")
+    return found
+
+
+def _whole(run: Run, manifest: Manifest) -> dict[str, Tensor]:
     try:
-        return found, store.state(found)
+        state = CheckpointStore(run.checkpoints).state(manifest)
     except ValueError as error:
         raise UserError(str(error)) from error
+    return _weights_in(run, completed(run, manifest, state))
+
+
+def _weights_in(run: Run, state: dict[str, Any]) -> dict[str, Tensor]:
+    named = state["state_dict"].items()
+    weights = {one.removeprefix(PREFIX): tensor for one, tensor in named if one.startswith(PREFIX)}
+    return _folded(run, weights) if any(map(is_added, weights)) else weights
 
 
 def _folded(run: Run, weights: dict[str, Tensor]) -> dict[str, Tensor]:

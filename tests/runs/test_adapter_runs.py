@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 
 import nnkit
-from nnkit.checkpoint.formats import KEY
+from nnkit.checkpoint.formats import KEY, dump, encode
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.hugging_face import write_directory
 from nnkit.runs.reopen import open_run
@@ -27,7 +27,7 @@ QUICK = [
 ]
 BASE = [*QUICK, "callbacks=[checkpoint]", "name=base", "trainer.max_epochs=2"]
 LORA = ["adapter=lora", "adapter.rank=2", "adapter.dropout=0.3", "init_from=base", "seed=5"]
-# A validation and a checkpoint each epoch, an average of the weights, and batches that make up a step together.
+# A validation and a checkpoint each epoch, and an average of the weights.
 MINE = [
     *QUICK,
     *LORA,
@@ -116,6 +116,20 @@ def test_a_base_that_is_gone_or_another_one_is_refused_and_nothing_is_written(co
     assert hidden.is_dir()
     assert files == {path: path.read_bytes() for path in files}
     assert not Path("outputs/mlp-iris").exists()
+
+
+def test_a_base_that_leads_back_or_is_none_is_refused(copied, cli):
+    mine = copied[1]
+    store = CheckpointStore(mine.checkpoints)
+    manifest, state = store.load("last")
+    own = {"path": str(mine.path.absolute()), "checkpoint": manifest.name, "sha256": "0" * 64, "names": []}
+    for base, said in ((own, "has changed: its SHA-256 is"), ({"path": 3}, "its base is of the wrong kind")):
+        state[KEY]["base"] = base
+        facts = {name: getattr(manifest, name) for name in ("step", "epoch", "batch")}
+        store.commit(manifest.name, dump(*encode(state)), **facts)
+        mine.update(init_from=None)
+        code, _, err = cli("test", "mine")
+        assert (code, said in err) == (2, True), err
 
 
 def test_a_run_that_starts_from_an_adapter_takes_the_sum(runs, monkeypatch):
