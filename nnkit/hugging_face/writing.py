@@ -48,6 +48,7 @@ def write_directory(
     Raises:
         ConfigError: If their library has no such model; nothing is written then.
         UserError: If the directory is there already.
+        EnvironmentFault: If it cannot be written.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(
@@ -77,7 +78,7 @@ def write_directory(
     }
     # The config last: a directory without it is none.
     for name, content in {**files, CONFIG: _json(config)}.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        atomic.make_directory((path / name).parent)
         atomic.write_atomic(path / name, content)
     if not is_mean or found is None:
         return []
