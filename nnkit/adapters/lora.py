@@ -287,8 +287,8 @@ class _WithSum(torch.autograd.Function):
         rank, begin = b.shape[1], 0
         for number, (place, _, b_part) in enumerate(_split(a, b, ctx.places)):
             columns, part = slice(number * rank, (number + 1) * rank), outputs[:, place]
-            torch.mm(part, b_part, out=of_low[:, columns])
-            # Up to ten times as fast on a CPU as the product with few columns.
+            of_low[:, columns] = functional.linear(part, b_part.T.contiguous())
+            # On a CPU up to ten times as fast as the product with few columns.
             of_b[begin : begin + len(b_part)] = (low[:, columns].T.contiguous() @ part).T
             begin += len(b_part)
         of_low, of_b = of_low.mul_(ctx.scale), of_b.mul_(ctx.scale)
