@@ -772,7 +772,7 @@ PROTECTIONS = (
     Protection(
         "20 secret written out",
         "nnkit/config/composition.py",
-        "    content = OmegaConf.to_container(config, resolve=False)\n    assert",
+        "    content = OmegaConf.to_container(config, resolve=resolve)\n    assert",
         "    content = OmegaConf.to_container(config, resolve=True)\n    assert",
         "tests/attacks/test_hostile_configs.py::test_a_secret_in_the_environment_reaches_no_file",
     ),

@@ -228,9 +228,9 @@ def _said_by_hydra(error: Exception, choices: Choices, config_dir: Path | None) 
     return Problem("", " ".join(lines[:3]) or type(error).__name__)
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """Return a config as plain dicts and lists, interpolations as text."""
-    content = OmegaConf.to_container(config, resolve=False)
+def plain(config: DictConfig, *, resolve: bool = False) -> dict[str, Any]:
+    """Return a config as plain dicts and lists, interpolations as text, or filled in where `resolve` says so."""
+    content = OmegaConf.to_container(config, resolve=resolve)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
 

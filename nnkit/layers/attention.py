@@ -229,7 +229,6 @@ def _is_faster_written_out(query: Tensor, num_keys: int, dropout_p: float) -> bo
     if dropout_p:
         # The fused kernel of a CPU has no dropout; torch's substitute draws a whole number for each weight.
         return True
-    if num_keys > _SHORT:
-        return False
     reduced = torch.get_float32_matmul_precision() != "highest" or torch.is_autocast_enabled("cpu")
-    return reduced or query.dtype == torch.bfloat16
+    # The length last: a program that is exported keeps what was asked of it as a condition.
+    return (reduced or query.dtype == torch.bfloat16) and num_keys <= _SHORT

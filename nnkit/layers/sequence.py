@@ -90,7 +90,7 @@ def pool(features: Tensor, mask: Tensor | None, how: Literal["first", "last", "m
     if how == "last":
         if mask is None:
             return features[:, -1]
-        return features[torch.arange(len(features), device=features.device), mask.sum(1) - 1]
+        return features[torch.arange(features.shape[0], device=features.device), mask.sum(1) - 1]
     if mask is None:
         return features.mean(1) if how == "mean" else features.amax(1)
     real = mask.unsqueeze(-1)  # (batch, time, 1)

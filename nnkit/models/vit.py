@@ -95,7 +95,7 @@ class ViT(SequenceBody):
         if features.shape[1] != self.num_patches:
             raise ValueError(f"{features.shape[1]} patches are not {self.num_patches}, those of a picture")
         x = self.project(features)  # (batch, patches, dim)
-        first = self.class_token.expand(len(x), 1, -1)  # (batch, 1, dim)
+        first = self.class_token.expand(x.shape[0], 1, -1)  # (batch, 1, dim)
         positions = self.positions(torch.arange(1 + self.num_patches, device=x.device))  # (1 + patches, dim)
         x = self.dropout(torch.cat([first, x], dim=1) + positions)  # equation 1: z_0
         for layer in self.layers:

@@ -34,6 +34,7 @@ from nnkit.errors import ConfigError, Problem
 from nnkit.factory import build, build_network, loss_target
 from nnkit.factory.class_weights import with_class_weights
 from nnkit.factory.metrics import build_metrics, directions, task_of
+from nnkit.network import Network
 from nnkit.runs.optimization import (
     count_steps,
     make_optimizer,
@@ -145,10 +146,12 @@ def fix_logging(config: DictConfig, num_batches: int) -> None:
     configs.set_values(config.trainer, log_every_n_steps=every)
 
 
-def make_session(config: DictConfig, choices: Mapping[str, Any], data: DataModule) -> Session:
-    """Seed everything and build the task around a network with fresh weights."""
+def make_session(
+    config: DictConfig, choices: Mapping[str, Any], data: DataModule, network: Network | None = None
+) -> Session:
+    """Seed everything and build the task around a network, by default one with fresh weights."""
     lightning.seed_everything(config.seed, verbose=False)
-    network = build_network(config)
+    network = build_network(config) if network is None else network
     if config.trainer.activation_checkpointing and not checkpoint_activations(network.body):
         text = f"{type(network.body).__name__} has no list of layers (nn.ModuleList) to compute a second time"
         problem = Problem("trainer.activation_checkpointing", text, "trainer.activation_checkpointing=false")

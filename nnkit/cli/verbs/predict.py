@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import OUTPUT_DIR, RUN, Argument, Option, Verb
 from nnkit.errors import UserError
+from nnkit.files.paths import expand
 from nnkit.ui import terminal
 from nnkit.ui.report import number, show, table
 from nnkit.ui.terminal import as_text, printable
@@ -56,16 +57,24 @@ VERB = Verb(
 def run(given: Given) -> int:
     """Predict the items; return 2 if one of them could not be read."""
     form = _form(given)
-    from nnkit.runs.run import find_run
-
-    found = find_run(given.run, given.output_dir)
+    session = _opened(given)
     with destination(given.output) as open_file:
-        from nnkit.runs.reopen import open_run
-
-        session = open_run(found).session
         output = _output(form, session, open_file, given)
         num_bad = _predict(session, given, output)
     return 2 if num_bad else 0
+
+
+def _opened(given: Given) -> Session:
+    """Open the run, or the file that was exported from one."""
+    path = expand(given.run)
+    if path.suffix.lower() == ".onnx" and not path.is_dir():
+        from nnkit.export.onnx_file import open_file
+
+        return open_file(path)
+    from nnkit.runs.reopen import open_run
+    from nnkit.runs.run import find_run
+
+    return open_run(find_run(given.run, given.output_dir)).session
 
 
 def _predict(session: Session, given: Given, output: Output | Shown) -> int:
