@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 
 from nnkit.errors import UserError
 from nnkit.export.comparison import Runner
-from nnkit.layers.sequence import SequenceBody
+from nnkit.layers.sequence import EncoderDecoder, SequenceBody
 from nnkit.network import Network
 
 # Samples that a network is traced with: sizes of 0 and 1 would be taken for constants.
@@ -48,14 +48,19 @@ def sizes_that_vary(network: Network, arguments: Mapping[str, Tensor]) -> dict[s
         network: Its body tells whether it reads sequences.
         arguments: What it is called with, by name.
     """
-    has_length = arguments["inputs"].ndim == 2 and not arguments["inputs"].is_floating_point()
-    has_length = has_length and isinstance(network.body, SequenceBody)
-    return {name: {0: "batch", 1: "time"} if has_length else {0: "batch"} for name in arguments}
+    are_texts = arguments["inputs"].ndim == 2 and not arguments["inputs"].is_floating_point()
+    if are_texts and isinstance(network.body, EncoderDecoder):
+        # What is written so far comes second, and has a length of its own.
+        return {name: {0: "batch", 1: "time" if name == "second" else "source_time"} for name in arguments}
+    if are_texts and isinstance(network.body, SequenceBody):
+        return {name: {0: "batch", 1: "time"} for name in arguments}
+    return {name: {0: "batch"} for name in arguments}
 
 
 def varying_shapes(network: Network, arguments: Mapping[str, Tensor]) -> dict[str, dict[int, Any]]:
     """Return `sizes_that_vary` as torch.export takes them."""
-    dims = {"batch": Dim("batch"), "time": Dim("time", max=network.max_len)}
+    dims = {name: Dim(name, max=network.max_len) for name in ("time", "source_time")}
+    dims["batch"] = Dim("batch")
     varying = sizes_that_vary(network, arguments)
     return {name: {place: dims[dim] for place, dim in some.items()} for name, some in varying.items()}
 
@@ -77,7 +82,7 @@ def traced(network: Network, arguments: Mapping[str, Tensor]) -> ExportedProgram
     # Tracing runs code of torch and of the user's, which may raise anything.
     except Exception as error:
         line = first_line(error)
-        if line.startswith("Constraints violated (time)"):
+        if line.startswith("Constraints violated") and "time" in line:
             line = (
                 f"{type(network.body).__name__} would read texts of one length only, as torch.export writes the steps "
                 "of recurrent layers out\n    --format safetensors writes the weights"

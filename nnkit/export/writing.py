@@ -149,12 +149,13 @@ def _arrays(network: Network, arguments: Mapping[str, Tensor]) -> dict[str, dict
         name: [varying[name].get(place, size) for place, size in enumerate(tensor.shape)]
         for name, tensor in arguments.items()
     }
-    time = arguments["inputs"].shape[1] if arguments["inputs"].ndim > 1 else None
-    has_length = "time" in takes["inputs"]
+    # What is scored is each step of the last argument, or the sample.
+    last = [*arguments][-1]
+    time = arguments[last].shape[1] if 1 in varying[last] else None
     returns: dict[str, list[int | str]] = {}
     for name, tensor in zip(onnx_file.OUTPUTS, comparison.outputs_of(network, arguments), strict=False):
         sizes: list[int | str] = ["batch", *tensor.shape[1:]]
-        if has_length and tensor.ndim == 3 and tensor.shape[1] == time:
+        if tensor.ndim == 3 and tensor.shape[1] == time:
             sizes[1] = "time"
         returns[name] = sizes
     return {"inputs": takes, "outputs": returns}

@@ -178,3 +178,18 @@ def test_batch_and_length_of_texts_vary():
     for count, time in ((3, 7), (1, 2), (5, 40)):
         arguments = texts(count, time)
         torch.testing.assert_close(run(arguments), comparison.outputs_of(network, arguments))
+
+
+def test_what_is_read_and_what_is_written_have_lengths_of_their_own():
+    words = ["data=dates", "model=transformer", "model.dim=8", "model.num_heads=2", "model.num_layers=1"]
+    config = nnkit.compose(words).config
+    config.data.source_vocab_size = config.data.vocab_size = 30
+    network = build_network(config).eval()
+
+    def pairs(count, source_time, time):
+        return texts(count, source_time) | {"second": torch.randint(30, (count, time))}
+
+    run = program.runner(program.encode(network, pairs(3, 7, 5)))
+    for sizes in ((3, 7, 5), (1, 4, 9)):
+        arguments = pairs(*sizes)
+        torch.testing.assert_close(run(arguments), comparison.outputs_of(network, arguments))
