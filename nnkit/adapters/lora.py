@@ -224,7 +224,9 @@ class LoRALinear(Adapted, nn.Linear):
     @override
     def forward(self, input: Tensor) -> Tensor:
         """Map inputs (..., in_features) to (..., out_features)."""
-        drops, mixed = self.training and self.lora_dropout > 0, torch.is_autocast_enabled(input.device.type)
+        drops, device = self.training and self.lora_dropout > 0, input.device.type
+        # There is no mixed precision where shapes alone are computed.
+        mixed = device != "meta" and torch.is_autocast_enabled(device)
         if torch.is_grad_enabled() and not (drops or mixed):
             arguments = (input, self.weight, self.bias, self.lora_a, self.lora_b, self.scale, self._places())
             summed: Tensor = _WithSum.apply(*arguments)  # type: ignore[no-untyped-call]

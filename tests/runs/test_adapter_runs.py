@@ -172,10 +172,10 @@ def test_mistakes_are_found_before_anything_is_written(cli, runs, monkeypatch):
 
 def test_check_counts_what_is_frozen_and_what_that_saves(cli, runs, monkeypatch):
     monkeypatch.chdir(runs[0].path.parents[1])
-    code, out, _ = cli("check", *QUICK, *LORA)
+    code, out, err = cli("check", *QUICK, *LORA)
     body, head = (4 * 8 + 8) + (8 * 6 + 6), 6 * 3 + 3
     trained = 2 * (4 + 8) + 2 * (8 + 6) + head
-    assert code == 0
+    assert code == 0, err
     # AdamW keeps two numbers for each, beside a gradient.
     assert f"{trained} trained, {body} frozen" in out
     assert "saves 1.1 KiB of gradients and optimizer state" in out
