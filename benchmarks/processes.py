@@ -245,7 +245,7 @@ def main() -> int:
     parser.add_argument("--only", choices=["families", "speed", "figures"], help="one part alone")
     parser.add_argument("--steps", type=int, default=5, help="of each family")
     parser.add_argument("--rounds", type=int, default=9, help="of the comparison of speeds")
-    parser.add_argument("--round-steps", type=int, default=100, help="steps of a round")
+    parser.add_argument("--round-steps", type=int, default=300, help="steps of a round")
     parser.add_argument("words", nargs="*", help="more words for nnkit in the comparison of speeds")
     given = parser.parse_args()
     torch.set_num_threads(1)

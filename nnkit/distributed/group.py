@@ -6,6 +6,7 @@ import atexit
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,6 @@ from typing import IO
 import torch
 from torch import distributed
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
-from torch.distributed.rendezvous import rendezvous
 
 from nnkit.distributed import collectives
 from nnkit.distributed.channel import ENDING, JOINING, Channel, PeerEnded, answer, call, listen
@@ -28,6 +28,8 @@ from nnkit.machine import signals
 
 # Seconds in which one that nnkit has started finds what was there before it.
 _FINDING = 20
+# Seconds in which a machine answers, and between two tries.
+_GLANCE, _PAUSE = 2.0, 0.05
 # Seconds that a collective may take: one process may draw, save or validate while the others wait.
 COLLECTIVE = 1800
 _LOOPBACK = "127.0.0.1"
@@ -112,16 +114,25 @@ def join(world: World) -> Group:
     """
     global _group
     if _group is None:
-        own = world.launcher == "nnkit"
+        own, leads, parent = world.launcher == "nnkit", world.rank == 0, os.getppid()
         wait = timedelta(seconds=_FINDING if own else JOINING)
-        leads = world.rank == 0
+        # An agent of torchrun keeps the store; otherwise the first process does.
+        agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+        def check() -> None:
+            if os.getppid() != parent:
+                raise PeerEnded(
+                    "what has started this process has ended before the processes of the run had met"
+                )
+
         try:
-            store: Store
-            if world.launcher == "torchrun":
-                store = PrefixStore(_attempt(world), next(rendezvous("env://", timeout=wait))[0])
-            else:
-                store = TCPStore(world.address, world.port, None, leads, wait, wait_for_workers=False)
-            channel = _first(world, store) if leads else _other(world, store)
+            if agent or not leads:
+                _await_store(world, check, wait.total_seconds())
+            place = (world.address, world.port, None, leads and not agent, wait)
+            store: Store = TCPStore(*place, wait_for_workers=False)
+            if agent:
+                store = PrefixStore(_attempt(world), store)
+            channel = _first(world, store, check) if leads else _other(world, store)
         except (RuntimeError, OSError) as error:
             raise _not_met(world, error) from error
         _group = Group(world, channel)
@@ -130,6 +141,25 @@ def join(world: World) -> Group:
         if not own:
             atexit.register(_at_exit)
     return _group
+
+
+def _await_store(world: World, check: Callable[[], None], seconds: float) -> None:
+    """Wait until the store answers; what waits inside of torch could not be told that nobody will come.
+
+    Raises:
+        OSError: If it does not.
+    """
+    late = time.monotonic() + seconds
+    while True:
+        check()
+        try:
+            socket.create_connection((world.address, world.port), timeout=_GLANCE).close()
+        except OSError:
+            if time.monotonic() > late:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
 
 
 def _attempt(world: World) -> str:
