@@ -31,7 +31,7 @@ class Unequal(NnkitError):
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparand:
     """What both are run on.
 
     Attributes:
@@ -53,7 +53,7 @@ def arguments_of(batch: Batch) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in given if tensor is not None}
 
 
-def samples_of(session: Session) -> Compared:
+def samples_of(session: Session) -> Comparand:
     """Return samples of the test split; random ones of the same kind where there are none, and why."""
     data = session.data
     data.num_workers = 0
@@ -64,10 +64,10 @@ def samples_of(session: Session) -> Compared:
         reason = str(error).splitlines()[0]
     if reason:
         batch = task_of(session.config).example_batch(session.config.data, _DRAWN)
-        return Compared(batch, f"{_DRAWN} random samples, as the test split cannot be had ({reason})")
+        return Comparand(batch, f"{_DRAWN} random samples, as the test split cannot be had ({reason})")
     batch = next(iter(data.in_order(split)))
     batch = type(batch)(*(part[:_SAMPLES] for part in batch))
-    return Compared(batch, f"{len(batch.indices):,} samples of the test split")
+    return Comparand(batch, f"{len(batch.indices):,} samples of the test split")
 
 
 def outputs_of(network: Network, arguments: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
@@ -88,7 +88,7 @@ def exactly() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def difference(run: Runner, network: Network, samples: Compared) -> float:
+def difference(run: Runner, network: Network, samples: Comparand) -> float:
     """Return the largest difference of two outputs, the samples taken at once and the first one alone.
 
     Args:

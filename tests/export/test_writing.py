@@ -11,7 +11,7 @@ import nnkit
 from nnkit.batches import TableBatch
 from nnkit.errors import UserError
 from nnkit.export import comparison, program
-from nnkit.export.comparison import Compared, Unequal, difference
+from nnkit.export.comparison import Comparand, Unequal, difference
 from nnkit.export.writing import export_run
 from nnkit.factory import build_network
 from nnkit.runs.base import weights_of
@@ -115,7 +115,7 @@ def test_a_file_that_computes_something_else_is_not_written(cli, runs, tmp_path,
 def test_other_values_and_other_sizes_are_differences(runs, change):
     network = nnkit.load(runs["table"]).network
     zeros = torch.zeros(5, dtype=torch.int64)
-    samples = Compared(TableBatch(inputs(5), zeros, zeros), "5 samples")
+    samples = Comparand(TableBatch(inputs(5), zeros, zeros), "5 samples")
 
     def run(arguments):
         return [change(network(**arguments).detach())]
