@@ -47,8 +47,6 @@ FORMATS = {
     "torch": Format(".pt2", program.encode, lambda content, _: program.runner(content), "torch.export.load"),
     "safetensors": Format(".safetensors", weights.encode, weights.runner, "a new network with these weights"),
 }
-# All that `nnkit export` writes.
-NAMES = (*FORMATS, "huggingface")
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def export_run(run: Run, form: str, out: Path | None = None, *, merged: bool = F
 
     Args:
         run: The run.
-        form: One of `NAMES`.
+        form: One of `FORMATS`, or "huggingface".
         out: The file, or the directory for huggingface; None: named like the run, in the working directory.
         merged: Whether LoRA's matrices are folded into the weights.
 

@@ -10,7 +10,7 @@ _LAYER, _THEIRS = "body.layers.{}.", "layers.{}."
 
 
 def _derived(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the width of a head, and the angles: Llama 3.1 and later stretch some of them."""
+    """Return the dimension of a head, and the rotary embedding without the scaling of Llama 3.1 and later."""
     return {
         "head_dim": model["dim"] // max(model["num_heads"], 1),
         "rope_parameters": {"rope_theta": model["rotary_base"], "rope_type": "default"},

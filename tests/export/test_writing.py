@@ -9,10 +9,11 @@ from torch import nn
 
 import nnkit
 from nnkit.batches import TableBatch
+from nnkit.cli.verbs.export import VERB
 from nnkit.errors import UserError
 from nnkit.export import comparison, program
 from nnkit.export.comparison import Comparand, Unequal, difference
-from nnkit.export.writing import export_run
+from nnkit.export.writing import FORMATS, export_run
 from nnkit.factory import build_network
 from nnkit.runs.base import weights_of
 from nnkit.runs.run import Run
@@ -193,3 +194,8 @@ def test_what_is_read_and_what_is_written_have_lengths_of_their_own():
     for sizes in ((3, 7, 5), (1, 4, 9)):
         arguments = pairs(*sizes)
         torch.testing.assert_close(run(arguments), comparison.outputs_of(network, arguments))
+
+
+def test_the_command_offers_all_formats_that_are_written():
+    (option,) = (one for one in VERB.options if one.flags == "--format")
+    assert {*option.choices} == {*FORMATS, "huggingface"}
