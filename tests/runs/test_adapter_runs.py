@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from exactness import assert_same_end, cut
 from omegaconf import OmegaConf
 
 import nnkit
@@ -15,7 +16,6 @@ from nnkit.hugging_face import write_directory
 from nnkit.runs.reopen import open_run
 from nnkit.runs.resuming import resume
 from nnkit.runs.run import Run
-from tests.exactness import assert_same_end, cut
 
 QUICK = [
     "data=iris",
