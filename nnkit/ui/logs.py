@@ -27,6 +27,8 @@ _NOT_HERE = (
     # The task adds its metrics up over the processes before it logs them.
     "when logging on epoch level in distributed setting",
     "`isinstance.treespec, LeafSpec.` is deprecated",
+    # On a cluster's machines one process is started without it, and several join by themselves.
+    "The `srun` command is available on your system but is not used",
 )
 
 

@@ -272,3 +272,18 @@ def test_the_precision_of_products_left_to_the_machine_is_fixed_when_a_run_start
         assert torch.get_float32_matmul_precision() == expected
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+def test_a_cluster_s_login_node_is_not_spoken_of(cli, tmp_path, monkeypatch):
+    """Lightning warns wherever SLURM is installed: one process needs no srun, and several have joined already."""
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text("#!/bin/sh\n")
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", str(srun.parent), prepend=os.pathsep)
+    for words in (["train", *SMALL, "trainer.max_steps=2", "name=x"], ["test", "x"], ["check", *SMALL]):
+        code, out, err = cli(*words)
+        assert code == 0, err
+        assert "srun" not in out + err
+    # It is made by its first line.
+    assert not Path("outputs/x/train.log").exists()
