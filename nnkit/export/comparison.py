@@ -88,12 +88,12 @@ def exactly() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def difference(run: Runner, network: Network, samples: Comparand) -> float:
+def difference(run: Runner, own: Runner, samples: Comparand) -> float:
     """Return the largest difference of two outputs, the samples taken at once and the first one alone.
 
     Args:
         run: Runs the exported network.
-        network: The run's, in evaluation mode.
+        own: Runs the network of the run.
         samples: What both read.
 
     Raises:
@@ -102,7 +102,7 @@ def difference(run: Runner, network: Network, samples: Comparand) -> float:
     largest = 0.0
     for batch in (samples.batch, first_of(samples.batch)):
         arguments = arguments_of(batch)
-        ours = outputs_of(network, arguments)
+        ours = own(arguments)
         theirs = run(arguments)
         if [one.shape for one in ours] != [one.shape for one in theirs]:
             raise Unequal("what was exported has outputs of other sizes than the run: nothing is written")

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from nnkit import config as configs
 from nnkit.export import comparison
 from nnkit.files.json_limits import read_json
 from nnkit.hugging_face import write_directory
+from nnkit.layers.sequence import pool
+from nnkit.network import Network
 
 if TYPE_CHECKING:
     from nnkit.runs.session import Session
@@ -43,14 +46,20 @@ def write(path: Path, session: Session) -> tuple[dict[str, str], tuple[str, ...]
         notes = write_directory(
             made, **parts, state=network.state_dict(), preprocessing=session.data.preprocessing
         )
-        said = _compared(made, session) if not notes else "not compared: transformers has no such head"
+        said = _compared(made, session, headless=bool(notes))
         names = sorted(str(one.relative_to(made)) for one in made.rglob("*") if one.is_file())
         shutil.move(made, path)
     return {"files": ", ".join(names), "largest difference": said}, tuple(notes)
 
 
-def _compared(made: Path, session: Session) -> str:
-    """Return the largest difference between the run and `transformers`, as a text."""
+def _compared(made: Path, session: Session, *, headless: bool) -> str:
+    """Return the largest difference between the run and `transformers`, as a text.
+
+    Args:
+        made: The directory.
+        session: Of the run.
+        headless: Whether their model stops at the features of the steps, so that what a head would read is compared.
+    """
     try:
         import transformers as library
     except ImportError:
@@ -65,18 +74,33 @@ def _compared(made: Path, session: Session) -> str:
             (architecture,) = read_json(made / "config.json")["architectures"]
             model = getattr(transformers, architecture).from_pretrained(made).eval()
             samples = comparison.samples_of(session)
-            apart = comparison.difference(
-                lambda arguments: _run(model, arguments), session.task.network, samples
-            )
+            run, own = (_mean, _vector) if headless else (_outputs, comparison.outputs_of)
+            apart = comparison.difference(partial(run, model), partial(own, session.task.network), samples)
     finally:
         transformers.logging.set_verbosity(before)
-    return f"{apart:.2g}, transformers and the run, {samples.described}"
+    what = "the vectors of transformers and the run" if headless else "transformers and the run"
+    return f"{apart:.2g}, {what}, {samples.described}"
 
 
-def _run(model: Any, arguments: Mapping[str, Tensor]) -> list[Tensor]:
+def _called(model: Any, arguments: Mapping[str, Tensor]) -> Any:
     names = _TEXTS if model.main_input_name == "input_ids" else {"inputs": model.main_input_name}
     with torch.no_grad():
-        outputs = model(**{names[name]: tensor for name, tensor in arguments.items()})
+        return model(**{names[name]: tensor for name, tensor in arguments.items()})
+
+
+def _outputs(model: Any, arguments: Mapping[str, Tensor]) -> list[Tensor]:
+    outputs = _called(model, arguments)
     # Of BERT's two heads, tokens first.
     found = [outputs.get(name) for name in ("logits", "prediction_logits", "seq_relationship_logits")]
     return [one for one in found if one is not None]
+
+
+def _mean(model: Any, arguments: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return the mean of what their model gives for each token, as Sentence-Transformers takes it."""
+    return [pool(_called(model, arguments).last_hidden_state, arguments.get("mask"), "mean")]
+
+
+def _vector(network: Network, arguments: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return what our head reads."""
+    with torch.no_grad():
+        return [network.vectors(**arguments)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -123,7 +124,9 @@ def _write_file(form: Format, path: Path, session: Session) -> Exported:
     arguments = comparison.arguments_of(example)
     content = form.encode(network, arguments)
     samples = comparison.samples_of(session)
-    apart = comparison.difference(form.runner(content, session), network, samples)
+    apart = comparison.difference(
+        form.runner(content, session), partial(comparison.outputs_of, network), samples
+    )
     description = Description(
         dict(session.choices), session.config, session.data.preprocessing, _arrays(network, arguments)
     )

@@ -32,7 +32,7 @@ from nnkit.files.paths import expand
 from nnkit.machine import signals
 from nnkit.machine.faults import explained
 from nnkit.runs.reopen import open_run
-from nnkit.runs.run import Run, find_run, now
+from nnkit.runs.run import Run, find_run, model_name, now
 from nnkit.runs.run_loggers import finish, flush, make_loggers
 from nnkit.runs.session import Kept, Session, build_all, head, made_whole, make_trainer
 from nnkit.ui import logs, report
@@ -234,7 +234,6 @@ def _finish(
         best=best.name if best else None,
     )
     if show:
-        title = f"{session.choices['model']} on {session.choices['data']}"
         facts = {
             "steps": trainer.global_step,
             "parameters": f"{sum(p.numel() for p in session.task.network.parameters() if p.requires_grad):,}",
@@ -244,8 +243,16 @@ def _finish(
             else "none",
             "run": report.shorten(run.path),
         }
-        report.console().print(report.results_table(metrics, facts, title))
+        report.console().print(report.results_table(metrics, facts, _title(session, run)))
     return Result(run, metrics, seconds, session)
+
+
+def _title(session: Session, run: Run) -> str:
+    """Return what was trained on what."""
+    begun = run.record().get("init_from") or {}
+    model = model_name(session.choices, begun)
+    source = f" from {Path(begun['directory']).name}" if "directory" in begun else ""
+    return f"{model}{source} on {session.choices['data']}"
 
 
 def evaluate(session: Session, directory: Path, callbacks: Sequence[Callback] = ()) -> dict[str, float]:

@@ -229,6 +229,10 @@ def all_runs(output_dir: Path) -> list[Run]:
     return sorted(runs, key=lambda run: (str(run.record().get("start", "")), run.path.name))
 
 
+# What a directory of Hugging Face has, and no run.
+_PUBLISHED = "config.json"
+
+
 def find_run(spec: str, output_dir: Path = Path("outputs")) -> Run:
     """Find a run by directory, unique prefix, or the word `last`.
 
@@ -238,6 +242,11 @@ def find_run(spec: str, output_dir: Path = Path("outputs")) -> Run:
     path = expand(spec)
     if (path / CONFIG).is_file():
         return Run(path)
+    if (path / _PUBLISHED).is_file():
+        raise UserError(
+            f"{spec} is a published model, and a run is needed\n"
+            f"    nnkit train model=... data=... init_from={spec} makes a run of it"
+        )
     runs = all_runs(output_dir)
     if not runs:
         raise UserError(
@@ -289,7 +298,7 @@ def describe(run: Run, output_dir: Path) -> dict[str, Any]:
         "seconds": _seconds(run, status),
         "step": record.get("step"),
         "seed": record.get("seed"),
-        "model": choices.get("model"),
+        "model": model_name(choices, record.get("init_from")),
         "data": choices.get("data"),
         "monitor": _monitor(run, metrics),
         "metrics": metrics,
@@ -298,6 +307,18 @@ def describe(run: Run, output_dir: Path) -> dict[str, Any]:
         },
         "error": record.get("error"),
     }
+
+
+def model_name(choices: Mapping[str, Any], begun: object) -> str | None:
+    """Return what is trained: the option of `model=`, or the model type where a directory of Hugging Face decides.
+
+    Args:
+        choices: The option of each group.
+        begun: `init_from` of the record, what the weights began as.
+    """
+    # Its size and kind are those of the directory, whatever the option would have had.
+    kind = _mapping(begun).get("model_type")
+    return kind if isinstance(kind, str) else choices.get("model")
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from nnkit.runs.optimization import resolve_precision
 from nnkit.runs.preflight import preflight, sound
 from nnkit.runs.reopen import open_run
 from nnkit.runs.resuming import resume_held
-from nnkit.runs.run import Run, exists_already, start_record
+from nnkit.runs.run import Run, exists_already, model_name, start_record
 from nnkit.runs.transfer import comes_along
 from nnkit.ui import logs, report
 
@@ -63,7 +63,7 @@ def _train(composition: Composition, show: bool, extra: Sequence[Callback]) -> R
     with logs.remembered() as said:
         ready = preflight(composition)
     session, learnt = ready.session, ready.session.data.preprocessing
-    label = f"{composition.choices['model']}-{composition.choices['data']}"
+    label = f"{model_name(composition.choices, ready.taken)}-{composition.choices['data']}"
     run = Run.create(Path(config.output_dir), label, config.name)
     with run.locked(), signals.noted():
         if (run.path / CONFIG).exists():

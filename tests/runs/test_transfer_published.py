@@ -12,6 +12,7 @@ from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import ConfigError, UserError
 from nnkit.runs.reopen import open_run
 from nnkit.runs.resuming import resume
+from nnkit.runs.run import describe
 
 ROWS = [("the cat sees a bird", "animal"), ("a car sees the road", "thing")] * 12
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -90,6 +91,23 @@ def test_words_that_contradict_it_are_refused_with_what_to_type(word, text):
     with pytest.raises(ConfigError, match=text):
         classifier(word, "name=never")
     assert not Path("outputs").exists()
+
+
+def test_a_run_is_named_by_what_the_directory_holds(capfd):
+    result = classifier("model=bert_tiny")
+    assert "bert from published on text_csv" in capfd.readouterr().out
+    assert result.run.path.parent.name == "bert-text_csv"
+    assert describe(result.run, Path("outputs"))["model"] == "bert"
+    assert (
+        describe(classifier("model=bert_tiny", "init_from=null").run, Path("outputs"))["model"] == "bert_tiny"
+    )
+
+
+def test_a_directory_where_a_run_is_needed_is_answered_with_how_one_is_made(cli):
+    code, _, err = cli("export", "published", "--format", "onnx")
+    assert code == 2
+    assert "published is a published model, and a run is needed" in err
+    assert "nnkit train model=... data=... init_from=published" in err
 
 
 def test_another_model_is_refused_with_the_one_that_fits():
