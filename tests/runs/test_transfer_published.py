@@ -12,7 +12,7 @@ from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import ConfigError, UserError
 from nnkit.runs.reopen import open_run
 from nnkit.runs.resuming import resume
-from nnkit.runs.run import describe
+from nnkit.runs.run import describe, find_run
 
 ROWS = [("the cat sees a bird", "animal"), ("a car sees the road", "thing")] * 12
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -93,14 +93,15 @@ def test_words_that_contradict_it_are_refused_with_what_to_type(word, text):
     assert not Path("outputs").exists()
 
 
-def test_a_run_is_named_by_what_the_directory_holds(capfd):
-    result = classifier("model=bert_tiny")
-    assert "bert from published on text_csv" in capfd.readouterr().out
-    assert result.run.path.parent.name == "bert-text_csv"
-    assert describe(result.run, Path("outputs"))["model"] == "bert"
-    assert (
-        describe(classifier("model=bert_tiny", "init_from=null").run, Path("outputs"))["model"] == "bert_tiny"
-    )
+def test_a_run_is_named_by_what_the_directory_holds(cli):
+    words = ["model=bert_tiny", "data=text_csv", "data.path=rows.csv", *COMMON]
+    code, out, err = cli("train", *words, "init_from=published")
+    assert code == 0, err
+    assert "bert from published on text_csv" in out
+    run = find_run("last")
+    assert run.path.parent.name == "bert-text_csv"
+    assert describe(run, Path("outputs"))["model"] == "bert"
+    assert describe(nnkit.train(words).run, Path("outputs"))["model"] == "bert_tiny"
 
 
 def test_a_directory_where_a_run_is_needed_is_answered_with_how_one_is_made(cli):
