@@ -103,4 +103,4 @@ def _mean(model: Any, arguments: Mapping[str, Tensor]) -> list[Tensor]:
 def _vector(network: Network, arguments: Mapping[str, Tensor]) -> list[Tensor]:
     """Return what our head reads."""
     with torch.no_grad():
-        return [network.vectors(**arguments)]
+        return [network.vectors(arguments["inputs"], arguments.get("mask"), arguments.get("second"))]

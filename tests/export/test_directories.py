@@ -52,7 +52,7 @@ def test_vectors_that_differ_are_refused_and_nothing_is_written(tmp_path, monkey
     config.data.vocab_size = 30
     network = build_network(config).eval()
     exact = network.vectors
-    monkeypatch.setattr(network, "vectors", lambda **given: exact(**given) + 2e-4)
+    monkeypatch.setattr(network, "vectors", lambda *given: exact(*given) + 2e-4)
     session = SimpleNamespace(config=config, data=Gone(), task=SimpleNamespace(network=network))
     with pytest.raises(Unequal, match=r"by 0\.0002"):
         hugging_face.write(tmp_path / "made", session)
