@@ -70,13 +70,14 @@ def shipped(group: str, option: str) -> dict[str, Any]:
     return _read_primary(conf_dir() / group / f"{option}.yaml")
 
 
-def _primary() -> dict[str, Any]:
+def primary() -> dict[str, Any]:
+    """Return the file of defaults as plain data."""
     return _read_primary(conf_dir() / f"{PRIMARY}.yaml")
 
 
 def defaults() -> dict[str, str | list[str] | None]:
     """Return the default option of each group, in the order of composition."""
-    entries = [entry for entry in _primary()["defaults"] if isinstance(entry, dict)]
+    entries = [entry for entry in primary()["defaults"] if isinstance(entry, dict)]
     return {group: option for entry in entries for group, option in entry.items()}
 
 
@@ -92,12 +93,12 @@ def lists() -> list[str]:
 
 def plain_keys() -> list[str]:
     """Return the keys of a config that stand outside the groups, such as ``seed``."""
-    return [key for key in _primary() if key != "defaults"]
+    return [key for key in primary() if key != "defaults"]
 
 
 def is_node(key: str) -> bool:
     """Return whether one of the `plain_keys` holds keys itself."""
-    return isinstance(_primary()[key], dict)
+    return isinstance(primary()[key], dict)
 
 
 def state_of_files(config_dir: Path | None = None) -> frozenset[tuple[Path, int, int]]:

@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from nnkit.config import catalog
 from nnkit.config.keys import apply
 from nnkit.config.migration import flatten
-from nnkit.config.overrides import COMMAND_LINE, parse
+from nnkit.config.overrides import parse
+from nnkit.config.places import COMMAND_LINE
 from nnkit.config.settle import fill_in
 from nnkit.errors import Problem
 

@@ -9,7 +9,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 from nnkit.config import catalog
-from nnkit.config.overrides import COMMAND_LINE, quote
+from nnkit.config.overrides import quote
+from nnkit.config.places import COMMAND_LINE
 from nnkit.errors import Problem
 from nnkit.suggest import closest, hint
 

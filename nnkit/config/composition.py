@@ -23,8 +23,9 @@ from nnkit.config.catalog import conf_dir as conf_dir
 from nnkit.config.choices import Choices, sort_out
 from nnkit.config.keys import apply
 from nnkit.config.migration import ADDED, migrate
-from nnkit.config.overrides import COMMAND_LINE, parse
-from nnkit.config.provenance import Places, lookup, places_of_files, veil
+from nnkit.config.overrides import parse
+from nnkit.config.places import COMMAND_LINE, Places, lookup
+from nnkit.config.provenance import places_of_files, veil
 from nnkit.config.search_path import hydra_loader
 from nnkit.config.settle import can_do_without, settle, shape_problems
 from nnkit.errors import ConfigError, Problem, UserError

@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nnkit.config import catalog
 from nnkit.config.migration import REFERENCE
-from nnkit.config.overrides import COMMAND_LINE
+from nnkit.config.places import COMMAND_LINE
 from nnkit.errors import Problem
 from nnkit.suggest import closest
 

@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 from nnkit.config import catalog
+from nnkit.config.places import COMMAND_LINE
 from nnkit.errors import Problem
 from nnkit.suggest import in_shell
 
@@ -28,7 +29,6 @@ TEXT_KEYS = frozenset(
 _ASSIGNMENT = re.compile(
     r"(?P<sign>\+\+?|~)?(?P<key>[A-Za-z_]\w*(?:[./]\w+)*)(?P<equals>=)?(?P<value>.*)", re.DOTALL
 )
-COMMAND_LINE = "command line"
 
 
 @dataclass(frozen=True)

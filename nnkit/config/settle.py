@@ -8,6 +8,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nnkit.config import catalog
+from nnkit.config.declared import LIMITS
 from nnkit.config.keys import sources_of
 from nnkit.errors import Problem, UserError
 from nnkit.files.paths import expand
@@ -205,14 +206,14 @@ def _is_decay(value: Any) -> bool:
 # Key -> (whether it must be there, what it must be, in words).
 _OWN_KEYS: dict[str, tuple[bool, _Test, str]] = {
     "model.embeds": (True, OmegaConf.is_dict, "a mapping from kinds of input to embeds"),
-    "data.kind": (True, _is_text, "the kind of input the data are, pictures or table"),
+    "data.kind": (True, _is_text, LIMITS["data.kind"]),
     "data.tasks": (False, _is_names, "a list of tasks"),
-    "data.max_epochs": (False, _is_length, "a whole number, or -1 for no limit"),
+    "data.max_epochs": (False, _is_length, LIMITS["data.max_epochs"]),
     "head.fits": (False, _is_names, "a list of tasks"),
     "loss.takes": (False, _is_names, "a list out of index, one_hot, real and multi"),
     "task.targets": (False, _is_names, "a list out of index, one_hot, real and multi"),
     "task.monitor": (False, _is_text, "the name of a metric"),
-    "optimizer.layer_decay": (False, _is_decay, "above 0 and at most 1, or null for one rate"),
+    "optimizer.layer_decay": (False, _is_decay, LIMITS["optimizer.layer_decay"]),
     "scheduler.interval": (False, lambda value: value in ("step", "epoch"), "step or epoch"),
 }
 

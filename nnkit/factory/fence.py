@@ -8,7 +8,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import yaml
 
 from nnkit.config import catalog
+from nnkit.config.declared import ALLOWED, LEAST, Listed
 from nnkit.config.migration import now_at
 from nnkit.errors import Problem
 from nnkit.suggest import closest, hint
@@ -158,52 +158,6 @@ def _check_kind(found: type, path: str, group: str) -> None:
 
 # Groups whose objects act by themselves during a training: a class outside the lists could write or send anything.
 GROUPS = ("callbacks", "logger")
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A class of Lightning that a config may name.
-
-    Attributes:
-        arguments: What a config may give it; no path, address or identity is among them.
-        package: A package that it imports and nnkit does not require; empty if none.
-        needs_logger: Whether it logs, and cannot run without a logger.
-    """
-
-    arguments: frozenset[str]
-    package: str = ""
-    needs_logger: bool = False
-
-
-def _listed(arguments: str, package: str = "", needs_logger: bool = False) -> Listed:
-    return Listed(frozenset(arguments.split()), package, needs_logger)
-
-
-# What Lightning would refuse only in the midst of a training, or accept silently: the least of each.
-_LEAST = {"max_depth": -1, "patience": 0}
-# By group and name: Lightning exports the same class from several modules.
-_ALLOWED = {
-    "callbacks": {
-        "DeviceStatsMonitor": _listed("cpu_stats", package="psutil", needs_logger=True),
-        "EarlyStopping": _listed(
-            "monitor min_delta patience verbose mode strict check_finite stopping_threshold"
-            " divergence_threshold check_on_train_epoch_end log_rank_zero_only"
-        ),
-        "EMAWeightAveraging": _listed(
-            "device use_buffers decay update_every_n_steps update_starting_at_step update_starting_at_epoch"
-        ),
-        "LearningRateMonitor": _listed("logging_interval log_momentum log_weight_decay", needs_logger=True),
-        "RichModelSummary": _listed("max_depth"),
-        "Timer": _listed("duration interval verbose"),
-        "WeightAveraging": _listed("device use_buffers"),
-    },
-    "logger": {
-        "CSVLogger": _listed("prefix flush_logs_every_n_steps"),
-        "MLFlowLogger": _listed("experiment_name run_name tags prefix", package="mlflow"),
-        "TensorBoardLogger": _listed("log_graph default_hp_metric prefix max_queue flush_secs"),
-        "WandbLogger": _listed("name project group job_type tags notes prefix", package="wandb"),
-    },
-}
 _OWN = "a callback of your own: docs/extending.md"
 # What to use instead of the others.
 INSTEAD = {
@@ -247,7 +201,7 @@ def allowed(found: type, group: str) -> Listed | None:
     """Return what a config may say about a class of Lightning; None for all others, and for those not allowed."""
     if group not in GROUPS or not found.__module__.startswith("lightning."):
         return None
-    return _ALLOWED[group].get(found.__qualname__)
+    return ALLOWED[group].get(found.__qualname__)
 
 
 def why_refused(found: type, group: str) -> tuple[str, str] | None:
@@ -263,7 +217,7 @@ def why_refused(found: type, group: str) -> tuple[str, str] | None:
     if home.startswith("nnkit.") and home not in _shipped(group):
         return f"{home} belongs to every run and is not for a config to add", "leave it out"
     if home.startswith("lightning.") and allowed(found, group) is None:
-        known = ", ".join(sorted(_ALLOWED[group]))
+        known = ", ".join(sorted(ALLOWED[group]))
         hint = INSTEAD[group].get(name, "leave it out")
         return f"of Lightning's {group} a config may name {known}, not {name}", f"use {hint}"
     return None
@@ -306,7 +260,7 @@ def refused(target: type, group: str, name: str, value: Any, key: str) -> Proble
         return None
     if name not in listed.arguments:
         return _unlisted(listed, target, name, key)
-    least = _LEAST.get(name)
+    least = LEAST.get(name)
     if least is None or not isinstance(value, int | float) or value >= least:
         return None
     return Problem(key, f"must be at least {least}, not {value}")

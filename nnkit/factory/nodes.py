@@ -13,69 +13,13 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 from torchmetrics import Metric
 
+from nnkit.config.declared import OWN_VALUES, RESERVED
 from nnkit.errors import Problem
 from nnkit.factory.fence import RefusedError, refused, resolve
 from nnkit.factory.typecheck import UNKNOWN, MismatchError, convert
 from nnkit.suggest import hint, typed
 
 TARGET = "_target_"
-
-# Keys of a node that are read by nnkit itself and are no arguments of the class.
-RESERVED: dict[str, tuple[str, ...]] = {
-    "model": ("embeds",),
-    "data": ("kind", "tasks", "max_epochs"),
-    "head": ("fits",),
-    "loss": ("takes",),
-    "metrics": ("fits", "better", "over"),
-    "task": ("targets", "monitor"),
-    "optimizer": ("layer_decay",),
-    "scheduler": ("interval",),
-    "trainer": ("num_threads", "matmul_precision", "compile", "activation_checkpointing"),
-}
-
-# Arguments that nnkit gives when it builds; None: the task's own affair.
-INJECTED: dict[str, tuple[str, ...] | None] = {
-    "model": ("dim_in",),
-    "head": ("dim_in", "tied_dim"),
-    "optimizer": ("params",),
-    "adapter": (),
-    "scheduler": ("optimizer", "mode", "last_epoch"),
-    "task": None,
-    "logger": ("save_dir",),
-    "metrics": (
-        "task",
-        "num_classes",
-        "num_labels",
-        "num_outputs",
-        "validate_args",
-        "compute_on_cpu",
-        "compute_with_cache",
-        "dist_sync_fn",
-        "dist_sync_on_step",
-        "distributed_available_fn",
-        "process_group",
-        "sync_on_compute",
-    ),
-    "trainer": (
-        "callbacks",
-        "logger",
-        "default_root_dir",
-        "plugins",
-        "enable_checkpointing",
-        "enable_progress_bar",
-        "enable_model_summary",
-        "num_sanity_val_steps",
-        "use_distributed_sampler",
-    ),
-}
-
-
-# Values that nnkit replaces before it builds.
-OWN_VALUES = {
-    "trainer.precision": ("auto",),
-    "trainer.strategy": ("auto", "ddp", "fsdp", "single"),
-    "trainer.num_nodes": ("auto",),
-}
 
 
 @dataclass(frozen=True)

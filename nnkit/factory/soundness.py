@@ -13,16 +13,16 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nnkit import config as configs
 from nnkit.config import Composition, catalog
+from nnkit.config.declared import INJECTED, LIMITS, MAX_SEED
 from nnkit.config.keys import sources_of
 from nnkit.config.provenance import veil
 from nnkit.errors import ConfigError, Problem
 from nnkit.factory.class_weights import class_weight_problems, without_data
 from nnkit.factory.metrics import closest_metric, metric_problems
-from nnkit.factory.nodes import INJECTED, Node, nodes_of, read_node
+from nnkit.factory.nodes import Node, nodes_of, read_node
 from nnkit.factory.trial import TRIAL_STEPS, TRIAL_STEPS_PER_EPOCH
 from nnkit.factory.typecheck import UNKNOWN
 
-_MAX_SEED = 2**32 - 1
 # What data modules call the tokens they give at a time.
 _LENGTHS = ("block_size", "eval_block_size", "max_length")
 # Of more outputs no batch is made for trial: a number without sense must not cost memory.
@@ -150,21 +150,21 @@ def _loss_problem(config: DictConfig, choices: Mapping[str, Any]) -> Problem:
 def plain_problems(config: DictConfig) -> Iterator[Problem]:
     """Yield what is wrong with the keys outside the groups."""
     seed = config.seed
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= _MAX_SEED:
-        yield Problem("seed", f"must be a whole number from 0 to {_MAX_SEED}, not {seed!r}", "seed=0")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
+        yield Problem("seed", f"must be {LIMITS['seed']}, not {seed!r}", "seed=0")
     if (problem := _directory_name(config.name)) is not None:
         yield problem
     if not isinstance(config.output_dir, str) or not config.output_dir:
         text = f"must be the path of a directory, not {config.output_dir!r}"
         yield Problem("output_dir", text, "output_dir=outputs")
     if not isinstance(config.monitor, str):
-        yield Problem("monitor", f"must be the name of a metric, not {config.monitor!r}")
+        yield Problem("monitor", f"must be {LIMITS['monitor']}, not {config.monitor!r}")
     if not isinstance(config.auto_resume, bool):
         yield Problem("auto_resume", f"must be true or false, not {config.auto_resume!r}")
     elif config.auto_resume and config.name is None:
         yield Problem("auto_resume", "needs a name to find the run by", "name=... auto_resume=true")
     if config.init_from is not None and not isinstance(config.init_from, str):
-        yield Problem("init_from", f"must be a run or a directory, not {config.init_from!r}")
+        yield Problem("init_from", f"must be {LIMITS['init_from']}, not {config.init_from!r}")
     if config.get("adapter") is not None and config.init_from is None:
         text = "adapts weights that were trained before, and none are given: fresh ones would stay as they were drawn"
         yield Problem(
@@ -173,7 +173,7 @@ def plain_problems(config: DictConfig) -> Iterator[Problem]:
     parts = OmegaConf.to_container(config.freeze) if OmegaConf.is_list(config.freeze) else config.freeze
     are_names = isinstance(parts, list) and all(isinstance(part, str) and part for part in parts)
     if parts is not None and not are_names:
-        text = f"must be a list of parts of the network, not {parts!r}"
+        text = f"must be {LIMITS['freeze']}, not {parts!r}"
         yield Problem("freeze", text, "freeze=[embed] or freeze=[embed,body.layers.0]")
 
 
@@ -183,7 +183,7 @@ def _directory_name(name: Any) -> Problem | None:
     plain = isinstance(name, str) and name == PurePath(name).name and name not in {"..", "last"}
     if plain and re.fullmatch(r"[^\x00-\x1f/\\]{1,200}", name) and not name.startswith("-"):
         return None
-    text = f"must be the plain name of a directory, not {name!r}"
+    text = f"must be {LIMITS['name']}, not {name!r}"
     return Problem("name", text, "such as name=first_try; output_dir= says where it stands")
 
 

@@ -8,18 +8,14 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from nnkit.config.declared import ACCELERATORS, LIMITS, MAX_WORKERS, PRECISIONS_OF_PRODUCTS, STRATEGIES
 from nnkit.errors import Problem
 from nnkit.suggest import hint
 
 _NO_LIMIT = -1
-_ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 _OTHER_PROFILERS = ("pytorch", "xla")
-_MATMUL_PRECISIONS = ("highest", "high", "medium")
-# More than any machine has cores; a config from elsewhere may not ask for a million.
-_MAX_WORKERS = 1024
 # Processes that any machine may try out.
 _FEW = 8
-_STRATEGIES = ("auto", "ddp", "fsdp", "single")
 # Strategies of Lightning that copy this process instead of starting the command again.
 _COPIES = re.compile("spawn|fork|notebook")
 # Optimizers whose fused step knows sharded parameters.
@@ -56,7 +52,7 @@ def _lengths(trainer: DictConfig) -> Iterator[Problem]:
     for name in ("max_epochs", "max_steps"):
         value = trainer.get(name)
         if _is_count(value) and value < 1 and value != _NO_LIMIT:
-            text = f"must be at least 1, or -1 for no limit, not {value}"
+            text = f"must be {LIMITS[f'trainer.{name}']}, not {value}"
             yield Problem(
                 f"trainer.{name}",
                 text,
@@ -65,7 +61,7 @@ def _lengths(trainer: DictConfig) -> Iterator[Problem]:
     for name in ("min_epochs", "min_steps"):
         value = trainer.get(name)
         if _is_count(value) and value < 0:
-            yield Problem(f"trainer.{name}", f"must be at least 0, not {value}")
+            yield Problem(f"trainer.{name}", f"must be {LIMITS[f'trainer.{name}']}, not {value}")
     time = trainer.get("max_time")
     if OmegaConf.is_dict(time):
         parts = [value for value in time.values() if isinstance(value, int | float)]
@@ -73,7 +69,7 @@ def _lengths(trainer: DictConfig) -> Iterator[Problem]:
             text = f"must be a time above zero, not {OmegaConf.to_container(time)}"
             yield Problem("trainer.max_time", text, "ten minutes: trainer.max_time=00:00:10:00")
     if isinstance(time, str) and not _MAX_TIME.fullmatch(time):
-        text = f"must be days:hours:minutes:seconds, not {time!r}"
+        text = f"must be {LIMITS['trainer.max_time']}, not {time!r}"
         yield Problem("trainer.max_time", text, "ten minutes: trainer.max_time=00:00:10:00")
 
 
@@ -92,9 +88,9 @@ def _limits(config: DictConfig) -> Iterator[Problem]:
 
 def _devices(trainer: DictConfig) -> Iterator[Problem]:
     accelerator = trainer.get("accelerator")
-    if isinstance(accelerator, str) and accelerator not in _ACCELERATORS:
+    if isinstance(accelerator, str) and accelerator not in ACCELERATORS:
         text = f"there is no {accelerator!r}"
-        yield Problem("trainer.accelerator", text, hint(accelerator, _ACCELERATORS, "trainer.accelerator={}"))
+        yield Problem("trainer.accelerator", text, hint(accelerator, ACCELERATORS, "trainer.accelerator={}"))
     devices = trainer.get("devices")
     numbers: Any = OmegaConf.to_container(devices) if OmegaConf.is_list(devices) else devices
     if isinstance(numbers, str):
@@ -109,7 +105,7 @@ def _devices(trainer: DictConfig) -> Iterator[Problem]:
             and len(set(numbers)) == len(numbers)
         )
     if not good:
-        text = f"must be auto, a count, -1 for all, or a list of different numbers, not {numbers!r}"
+        text = f"must be {LIMITS['trainer.devices']}, not {numbers!r}"
         yield Problem("trainer.devices", text, "trainer.devices=1")
     elif not isinstance(numbers, list) and (count := int(numbers)) > (most := _most_devices(trainer)):
         text = f"{count} processes are too many for the {os.cpu_count()} cores of this machine"
@@ -123,13 +119,13 @@ def _most_devices(trainer: DictConfig) -> float:
     return max(os.cpu_count() or 1, _FEW)
 
 
-# Key -> (least, most, what it must be in words).
-_RANGES: dict[str, tuple[float, float, str]] = {
-    "accumulate_grad_batches": (1, float("inf"), "at least 1"),
-    "gradient_clip_val": (0, float("inf"), "at least 0; null clips nothing"),
-    "check_val_every_n_epoch": (1, float("inf"), "at least 1"),
-    "log_every_n_steps": (1, float("inf"), "at least 1"),
-    "num_threads": (1, _MAX_WORKERS, f"from 1 to {_MAX_WORKERS}; null takes what there is"),
+# Key -> (least, most); in words: LIMITS.
+_RANGES: dict[str, tuple[float, float]] = {
+    "accumulate_grad_batches": (1, float("inf")),
+    "gradient_clip_val": (0, float("inf")),
+    "check_val_every_n_epoch": (1, float("inf")),
+    "log_every_n_steps": (1, float("inf")),
+    "num_threads": (1, MAX_WORKERS),
 }
 # A share of the batches as a float, a count as an int.
 _SHARES = (
@@ -142,16 +138,16 @@ _SHARES = (
 
 
 def _ranges(trainer: DictConfig) -> Iterator[Problem]:
-    for name, (least, most, words) in _RANGES.items():
+    for name, (least, most) in _RANGES.items():
         value = trainer.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and not least <= value <= most:
-            yield Problem(f"trainer.{name}", f"must be {words}, not {value}")
+            yield Problem(f"trainer.{name}", f"must be {LIMITS[f'trainer.{name}']}, not {value}")
     for name in _SHARES:
         value = trainer.get(name)
         # Lightning also takes times for val_check_interval: no two runs would be validated at the same steps.
         is_share = isinstance(value, float) and 0 <= value <= 1
         if not is_share and not (_is_count(value) and value >= 0) and value is not None:
-            text = f"must be a share from 0.0 to 1.0 or a count, not {value!r}"
+            text = f"must be {LIMITS[f'trainer.{name}']}, not {value!r}"
             yield Problem(f"trainer.{name}", text)
     if trainer.get("val_check_interval") == 0:
         text = "must be above 0.0: it is the number of batches between two validations, or their share of an epoch"
@@ -164,16 +160,16 @@ def _ranges(trainer: DictConfig) -> Iterator[Problem]:
 
 def _workers(config: DictConfig) -> Iterator[Problem]:
     count = config.data.get("num_workers")
-    if _is_count(count) and count > _MAX_WORKERS:
-        text = f"must be at most {_MAX_WORKERS}, not {count}"
+    if _is_count(count) and count > MAX_WORKERS:
+        text = f"must be {LIMITS['data.num_workers']}, not {count}"
         yield Problem("data.num_workers", text, "data.num_workers=0 loads in the training process")
 
 
 def _own_keys(trainer: DictConfig) -> Iterator[Problem]:
     """Check the keys that nnkit obeys and Lightning's Trainer does not have."""
     precision = trainer.get("matmul_precision")
-    if precision is not None and precision not in _MATMUL_PRECISIONS:
-        answer = hint(str(precision), _MATMUL_PRECISIONS, "trainer.matmul_precision={}")
+    if precision is not None and precision not in PRECISIONS_OF_PRODUCTS:
+        answer = hint(str(precision), PRECISIONS_OF_PRODUCTS, "trainer.matmul_precision={}")
         yield Problem(
             "trainer.matmul_precision", f"must be highest, high or medium, or null, not {precision!r}", answer
         )
@@ -199,13 +195,13 @@ def _strategy(trainer: DictConfig) -> Iterator[Problem]:
     if _COPIES.search(strategy):
         text = f"{strategy} copies this process, and a run in copies could neither be stopped nor resumed"
         yield Problem("trainer.strategy", text, "trainer.strategy=auto")
-    elif strategy not in _STRATEGIES:
-        text = f"must be {', '.join(_STRATEGIES[:-1])} or {_STRATEGIES[-1]}, not {strategy!r}"
-        yield Problem("trainer.strategy", text, hint(strategy, _STRATEGIES, "trainer.strategy={}"))
+    elif strategy not in STRATEGIES:
+        text = f"must be {LIMITS['trainer.strategy']}, not {strategy!r}"
+        yield Problem("trainer.strategy", text, hint(strategy, STRATEGIES, "trainer.strategy={}"))
     elif strategy == "single" and (several or nodes not in (1, "auto")):
         yield Problem("trainer.strategy", "single is one device on one machine", "trainer.strategy=ddp")
     if nodes != "auto" and not (_is_count(nodes) and nodes > 0):
-        text = f"must be a count of machines or auto, not {nodes!r}"
+        text = f"must be {LIMITS['trainer.num_nodes']}, not {nodes!r}"
         yield Problem("trainer.num_nodes", text, "trainer.num_nodes=1")
     if trainer.get("sync_batchnorm") and not _on_gpu(trainer):
         text = "torch computes the statistics of several processes on GPUs only"

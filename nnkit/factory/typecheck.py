@@ -1,12 +1,13 @@
 """Config values against type hints: plain YAML data in, what the constructor wants out."""
 
-import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal
 
 from torch import Tensor, float32, tensor
+
+from nnkit.config.hints import can_judge, describe, is_union
 
 
 class Unknown:
@@ -26,20 +27,6 @@ class MismatchError(TypeError):
 # No tensor and no counter holds more.
 _MAX_INT = 2**63
 
-_SIMPLE: dict[Any, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    type(None): "null",
-    None: "null",
-    Path: "a path",
-    Tensor: "a list of numbers",
-    dict: "a mapping",
-    list: "a list",
-    tuple: "a list",
-}
-
 
 def convert(value: Any, hint: Any) -> Any:
     """Return a plain value as its hint wants it: a list as tuple, a list of numbers as Tensor, text as Path.
@@ -56,7 +43,7 @@ def convert(value: Any, hint: Any) -> Any:
     origin = typing.get_origin(hint)
     if origin is Annotated:
         return convert(value, typing.get_args(hint)[0])
-    if origin is Union or isinstance(hint, types.UnionType):
+    if is_union(hint):
         return _convert_union(value, hint)
     if origin is Literal:
         if value in typing.get_args(hint) and not _is_bool_for_number(value, typing.get_args(hint)):
@@ -78,7 +65,7 @@ def _convert_union(value: Any, hint: Any) -> Any:
     if exact:
         return value
     for member in members:
-        if _can_judge(member):
+        if can_judge(member):
             try:
                 return convert(value, member)
             except MismatchError:
@@ -148,53 +135,3 @@ def _inner(item: Any, args: tuple[Any, ...], number: int, hint: Any) -> Any:
         return convert(item, args[number])
     except MismatchError as error:
         raise MismatchError(describe(hint)) from error
-
-
-def _can_judge(hint: Any) -> bool:
-    return hint in _SIMPLE or typing.get_origin(hint) is not None or isinstance(hint, types.UnionType)
-
-
-def _merge_literals(hints: tuple[Any, ...]) -> list[Any]:
-    """Return the members of a union with all its literals as one, in the order of their first."""
-    choices: list[Any] = []
-    others: list[Any] = []
-    for hint in hints:
-        if typing.get_origin(hint) is Literal:
-            choices += [choice for choice in typing.get_args(hint) if choice not in choices]
-        else:
-            others.append(hint)
-    # Texts stand before numbers that only repeat them (precision: "16", 16).
-    choices = [c for c in choices if isinstance(c, str) or str(c) not in choices]
-    return [Literal[tuple(choices)], *others] if choices else others
-
-
-def describe(hint: Any) -> str:
-    """Return a hint in a user's words, such as "a whole number or null"."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        return describe(args[0])
-    if origin is Union or isinstance(hint, types.UnionType):
-        parts = dict.fromkeys(describe(arg) for arg in _merge_literals(args) if _can_judge(arg))
-        # A tensor may stand wherever torch takes a number; nobody types one.
-        if Tensor in args and float in args:
-            parts.pop(_SIMPLE[Tensor], None)
-        return " or ".join(parts)
-    if origin is Literal:
-        return "one of " + ", ".join(str(choice) for choice in args)
-    if isinstance(origin, type):
-        return _describe_container(origin, args)
-    return _SIMPLE.get(hint, "a value of another type")
-
-
-_PLURALS = {"a whole number": "whole numbers", "a number": "numbers", "text": "texts"}
-
-
-def _describe_container(origin: type, args: tuple[Any, ...]) -> str:
-    if issubclass(origin, Mapping):
-        return "a mapping"
-    if issubclass(origin, tuple) and args and args[-1] is not Ellipsis:
-        inner = dict.fromkeys(describe(arg) for arg in args)
-        one = _PLURALS.get(next(iter(inner)), "values") if len(inner) == 1 else "values"
-        return f"a list of {len(args)} {one}"
-    one = _PLURALS.get(describe(args[0]), "") if args else ""
-    return f"a list of {one}" if one else "a list"

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from nnkit.config.overrides import COMMAND_LINE
+from nnkit.config.places import COMMAND_LINE
 from nnkit.errors import ConfigError, EnvironmentFault, Problem, UserError
 from nnkit.sweep.directory import STORAGE, SWEEP
 

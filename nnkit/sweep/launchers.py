@@ -20,7 +20,8 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from nnkit.config import catalog
-from nnkit.config.overrides import COMMAND_LINE, quote
+from nnkit.config.overrides import quote
+from nnkit.config.places import COMMAND_LINE
 from nnkit.config.search_path import added, hydra_loader
 from nnkit.errors import ConfigError, EnvironmentFault, Problem
 from nnkit.machine import signals

@@ -15,7 +15,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from nnkit import config as configs
-from nnkit.config.overrides import COMMAND_LINE
+from nnkit.config.places import COMMAND_LINE
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.files.atomic import TEMPORARY
 from nnkit.sweep.directory import BEGINNINGS, STORAGE, SWEEP, Definition, Sweep, Sweeper, without_password

@@ -15,7 +15,8 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, O
 from hydra.errors import HydraException
 
 from nnkit.config import catalog
-from nnkit.config.overrides import COMMAND_LINE, parse
+from nnkit.config.overrides import parse
+from nnkit.config.places import COMMAND_LINE
 from nnkit.errors import ConfigError, Problem
 from nnkit.factory.typecheck import MismatchError, convert
 from nnkit.suggest import hint

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 # Wide enough that a table written to a file is never cut.
 _PIPE_WIDTH = 160
+_UNBOUNDED = 1_000_000
 
 
 def console(width: int | None = None) -> Console:
@@ -80,6 +83,25 @@ def print_rows(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str
         )
         return
     show(table(headers, rows, title))
+
+
+def print_facts(rows: Iterable[tuple[str, Sequence[str]]]) -> None:
+    """Print what is known under short names, without rich: an answer that must come at once.
+
+    Args:
+        rows: A name and its lines; on a terminal a line that is too long goes on below itself, names without lines are
+            left out.
+    """
+    known = [(name, lines) for name, lines in rows if lines]
+    wide = max((len(name) for name, _ in known), default=0)
+    width = shutil.get_terminal_size().columns if terminal.is_terminal() else _UNBOUNDED
+    for name, lines in known:
+        label = name
+        for line in lines:
+            whole = [*textwrap.wrap(terminal.printable(line), max(width - wide - 4, 20))] or [""]
+            for part in whole:
+                sys.stdout.write(f"  {label:<{wide}}  {part}".rstrip() + "\n")
+                label = ""
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> Table:

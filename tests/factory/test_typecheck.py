@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nnkit.factory.typecheck import UNKNOWN, MismatchError, convert, describe
+from nnkit.config.hints import describe
+from nnkit.factory.typecheck import UNKNOWN, MismatchError, convert
 
 TAKEN = [
     (3, int, 3),

@@ -21,6 +21,7 @@ VERBS = {
     "check": "is this config sound? shapes, memory, time, disk",
     "list": "what there is: models, datasets, losses, ...",
     "show": "print a config file, such as model/lenet5",
+    "explain": "a key: its value, what set it, what it takes and means",
     "copy": "copy a config file into ./conf to change it",
     "runs": "the runs in outputs/",
     "compare": "runs and sweeps side by side, with charts",

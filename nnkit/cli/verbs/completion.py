@@ -183,6 +183,12 @@ def _settings(given: Given, current: str) -> Iterator[Candidate]:
     yield from (Candidate(f"{sign[0]}{word}", about) for word, about in _keys(typed, key, config_dir))
 
 
+def _bare_keys(given: Given, current: str) -> Iterator[Candidate]:
+    """Yield keys as `nnkit explain` takes them: a group may be the end of one."""
+    for candidate in _keys(given.overrides, current, given.config_dir):
+        yield Candidate(candidate.word.removesuffix("="), candidate.about)
+
+
 def _keys(typed: list[str], key: str, config_dir: Path | None) -> Iterator[Candidate]:
     parent, dot, _ = key.rpartition(".")
     if dot:
@@ -280,4 +286,5 @@ COMPLETERS: dict[str, Callable[[Given, str], Iterable[Candidate]]] = {
     "groups": lambda given, current: map(Candidate, _chosen_groups()),
     "option files": _option_files,
     "settings": _settings,
+    "keys": _bare_keys,
 }
