@@ -14,7 +14,7 @@ from nnkit.config import catalog
 from nnkit.config.declared import PLAIN
 from nnkit.config.known import Known, as_typed, at, example, is_at, known_of, meaning, takes
 from nnkit.config.migration import REFERENCE, flatten
-from nnkit.config.places import COMMAND_LINE, Setting, settings_in_text, shown
+from nnkit.config.places import COMMAND_LINE, SetBy, settings_in_text, shown
 from nnkit.errors import ConfigError, Problem
 from nnkit.suggest import in_shell, some_of
 
@@ -44,7 +44,7 @@ class Explanation:
     key: str
     value: str
     follows: tuple[str, ...] = ()
-    settings: tuple[Setting, ...] = ()
+    settings: tuple[SetBy, ...] = ()
     takes: str = ""
     means: tuple[str, ...] = ()
     inner: tuple[tuple[str, str], ...] = ()
@@ -80,7 +80,7 @@ class Explainer:
 
     raw: Mapping[str, Any]
     choices: Mapping[str, Any]
-    history: Mapping[str, list[Setting]]
+    history: Mapping[str, list[SetBy]]
     typed: tuple[Typed, ...] = ()
     config_dir: Path | None = None
 
@@ -146,12 +146,12 @@ class Explainer:
             return not {*(at(self.raw, "task.targets") or ())}.isdisjoint(declared.get("takes") or ())
         return group != "head" or task in (declared.get("fits") or [task])
 
-    def _choosers(self, group: str) -> list[Setting]:
+    def _choosers(self, group: str) -> list[SetBy]:
         """Return what chose the option of a group: the defaults, files that override them, the command line."""
         found = [one for one in self.history.get(group, ()) if one.value]
         # That file's own keys come after those of most groups; its choices are the first.
         found.sort(key=lambda one: not one.place.startswith(f"conf/{catalog.PRIMARY}.yaml:"))
-        return found + [Setting(COMMAND_LINE, one.word) for one in self.typed if one.key == group]
+        return found + [SetBy(COMMAND_LINE, one.word) for one in self.typed if one.key == group]
 
     def text(self, raw: Any) -> str:
         """Return a value as it would be typed, references to keys followed; those to the environment stay."""
@@ -179,7 +179,7 @@ class Explainer:
                 return
             raw = at(self.raw, found[0])
 
-    def _settings(self, key: str, raw: Any) -> list[Setting]:
+    def _settings(self, key: str, raw: Any) -> list[SetBy]:
         """Return what set a key: files, the command line, and what nnkit made of it."""
         found = [*self.history.get(key, ())]
         last: Any = _parsed(found[-1].value) if found else None
@@ -187,9 +187,9 @@ class Explainer:
             if word.key == key or (key.startswith(f"{word.key}.") and word.key not in catalog.groups()):
                 inside = key[len(word.key) + 1 :]
                 last = at(word.value, inside) if inside else word.value
-                found.append(Setting(COMMAND_LINE, word.word))
+                found.append(SetBy(COMMAND_LINE, word.word))
         if not isinstance(raw, dict) and (not found or last != raw):
-            found.append(Setting(_NNKIT, as_typed(raw), _reason(key)))
+            found.append(SetBy(_NNKIT, as_typed(raw), _reason(key)))
         return found
 
     def _to_type(self, known: Known, raw: Any, comment: str) -> tuple[str, str]:
@@ -270,7 +270,7 @@ def of_defaults() -> Explainer:
     compares the two.
     """
     raw: dict[str, Any] = {}
-    history: dict[str, list[Setting]] = {}
+    history: dict[str, list[SetBy]] = {}
     for path, package in _default_files():
         text = path.read_text(encoding="utf-8")
         content = {name: value for name, value in _parsed(text).items() if name != "defaults"}
@@ -291,7 +291,7 @@ def _default_files() -> Iterator[tuple[Path, str]]:
                 yield catalog.conf_dir() / group / f"{option}.yaml", group
 
 
-def in_run(explanation: Explanation, place: str, changes: list[Setting]) -> Explanation:
+def in_run(explanation: Explanation, place: str, changes: list[SetBy]) -> Explanation:
     """Return the explanation of a key of a run: its config says what it is, whatever the files say today.
 
     Args:
@@ -301,7 +301,7 @@ def in_run(explanation: Explanation, place: str, changes: list[Setting]) -> Expl
     """
     kept = [one for one in explanation.settings if one.place != _NNKIT]
     comment = "what the run has; files above are those of today" if kept else "what the run has"
-    return replace(explanation, settings=(*kept, *changes, Setting(place, explanation.value, comment)))
+    return replace(explanation, settings=(*kept, *changes, SetBy(place, explanation.value, comment)))
 
 
 def _reason(key: str) -> str:

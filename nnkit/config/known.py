@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from nnkit.config import catalog
 from nnkit.config.declared import LIMITS, OWN_VALUES, PLAIN, RESERVED, TAKES_TOO, Own
 from nnkit.config.hints import describe, is_union, merge_literals
-from nnkit.config.signatures import Argument, Source, sentence, source_of
+from nnkit.config.signatures import SourceArgument, SourceClass, sentence, source_of
 
 TARGET = "_target_"
 # A class that the documentation of an argument names as the home of its keys.
@@ -35,7 +35,7 @@ class Known(NamedTuple):
     key: str
     hint: Any
     about: str = ""
-    argument: Argument | None = None
+    argument: SourceArgument | None = None
     note: str = ""
 
 
@@ -109,13 +109,13 @@ def _argument(raw: Mapping[str, Any], key: str) -> Known:
     return Known(key, hint, source.about if source is not None else "")
 
 
-def _inner(argument: Argument, name: str) -> Argument | None:
+def _inner(argument: SourceArgument, name: str) -> SourceArgument | None:
     named = OPTIONS_OF.search(argument.about)
     options = source_of(named[1]) if named else None
     return options.arguments.get(name) if options is not None else None
 
 
-def _source(raw: Mapping[str, Any], key: str) -> Source | None:
+def _source(raw: Mapping[str, Any], key: str) -> SourceClass | None:
     node = at(raw, key)
     target = node.get(TARGET) if isinstance(node, dict) else None
     return source_of(target) if isinstance(target, str) else None

@@ -55,7 +55,7 @@ def choosers(text: str, name: str, choices: Mapping[str, Any]) -> Places:
     return places
 
 
-class Setting(NamedTuple):
+class SetBy(NamedTuple):
     """One place that sets a key.
 
     Attributes:
@@ -69,7 +69,7 @@ class Setting(NamedTuple):
     comment: str = ""
 
 
-def settings_in_text(text: str, name: str, package: str = "") -> Iterator[tuple[str, Setting]]:
+def settings_in_text(text: str, name: str, package: str = "") -> Iterator[tuple[str, SetBy]]:
     """Yield the keys that one YAML text sets, and the groups that its defaults choose an option of.
 
     Args:
@@ -82,7 +82,7 @@ def settings_in_text(text: str, name: str, package: str = "") -> Iterator[tuple[
         yield from _settings(root, package, name, text)
 
 
-def _settings(node: yaml.MappingNode, prefix: str, name: str, text: str) -> Iterator[tuple[str, Setting]]:
+def _settings(node: yaml.MappingNode, prefix: str, name: str, text: str) -> Iterator[tuple[str, SetBy]]:
     rows = text.splitlines()
     for key_node, value_node in node.value:
         key = f"{prefix}.{key_node.value}" if prefix else str(key_node.value)
@@ -95,7 +95,7 @@ def _settings(node: yaml.MappingNode, prefix: str, name: str, text: str) -> Iter
         # What opens a file describes the file; in one that is put under its group, its first key is the node itself.
         is_head = not _comment(rows[:line]) or all(row.startswith("#") for row in rows[:line])
         comment = "" if is_head and not (prefix and is_inner) else _comment(rows[:line])
-        yield key, Setting(f"{name}:{line + 1}", value, comment)
+        yield key, SetBy(f"{name}:{line + 1}", value, comment)
         if is_inner:
             yield from _settings(value_node, key, name, text)
 
@@ -113,12 +113,12 @@ def _comment(rows: list[str]) -> str:
     return " ".join(row.strip() for row in found if not row.startswith(("   ", " @")))
 
 
-def _chosen(node: yaml.Node, name: str, text: str) -> Iterator[tuple[str, Setting]]:
+def _chosen(node: yaml.Node, name: str, text: str) -> Iterator[tuple[str, SetBy]]:
     """Yield the options that a file's defaults choose."""
     for entry in node.value if isinstance(node, yaml.SequenceNode) else ():
         for key, value in entry.value if isinstance(entry, yaml.MappingNode) else ():
             group = key.value.removeprefix("override ").lstrip("/").split("@")[0]
-            yield group, Setting(f"{name}:{key.start_mark.line + 1}", _written(value, text))
+            yield group, SetBy(f"{name}:{key.start_mark.line + 1}", _written(value, text))
 
 
 def shown(path: Path) -> str:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from nnkit.config import catalog
-from nnkit.config.places import Places, Setting, choosers, places_in_text, settings_in_text, shown
+from nnkit.config.places import Places, SetBy, choosers, places_in_text, settings_in_text, shown
 from nnkit.config.search_path import hydra_loader
 from nnkit.errors import Problem
 
@@ -41,7 +41,7 @@ def _files(lines: list[str], config_dir: Path | None) -> Iterator[tuple[str, str
             yield shown(path), path.read_text(encoding="utf-8"), package
 
 
-def history_of_files(lines: list[str], config_dir: Path | None) -> dict[str, list[Setting]]:
+def history_of_files(lines: list[str], config_dir: Path | None) -> dict[str, list[SetBy]]:
     """Return all places that set each key of a composition, and that choose the option of each group.
 
     Args:
@@ -51,7 +51,7 @@ def history_of_files(lines: list[str], config_dir: Path | None) -> dict[str, lis
     Returns:
         The places by key, in the order of composition: of those that set a value, the last one wins.
     """
-    found: dict[str, list[Setting]] = {}
+    found: dict[str, list[SetBy]] = {}
     for name, text, package in _files(lines, config_dir):
         for key, setting in settings_in_text(text, name, package):
             found.setdefault(key, []).append(setting)

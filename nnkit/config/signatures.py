@@ -52,7 +52,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Argument:
+class SourceArgument:
     """One argument of a constructor.
 
     Attributes:
@@ -71,7 +71,7 @@ class Argument:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceClass:
     """A class as its file has it.
 
     Attributes:
@@ -84,13 +84,13 @@ class Source:
 
     path: str
     about: str
-    arguments: Mapping[str, Argument]
+    arguments: Mapping[str, SourceArgument]
     is_open: bool
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @cache
-def source_of(path: str) -> Source | None:
+def source_of(path: str) -> SourceClass | None:
     """Return what the source says of a class; None where it cannot be found.
 
     Args:
@@ -104,7 +104,7 @@ def source_of(path: str) -> Source | None:
     arguments, is_open = _signature(line)
     ranges, about = _ranges(line), _documented(line)
     found = {
-        key: Argument(one.hint, one.needed, one.default, ranges.get(key), about.get(key, ""))
+        key: SourceArgument(one.hint, one.needed, one.default, ranges.get(key), about.get(key, ""))
         for key, one in arguments.items()
     }
     maker = method(place, "__init__")
@@ -113,7 +113,7 @@ def source_of(path: str) -> Source | None:
     names: dict[str, tuple[str, ...]] = {}
     for one in reversed(line):
         names |= _names(one)
-    return Source(f"{place.module}.{place.node.name}", sentence(text), found, is_open, names)
+    return SourceClass(f"{place.module}.{place.node.name}", sentence(text), found, is_open, names)
 
 
 def _is_dataclass(place: Place) -> bool:
@@ -121,11 +121,11 @@ def _is_dataclass(place: Place) -> bool:
     return any("dataclass" in ast.unparse(one).split("(")[0] for one in place.node.decorator_list)
 
 
-def _signature(line: list[Place]) -> tuple[dict[str, Argument], bool]:
+def _signature(line: list[Place]) -> tuple[dict[str, SourceArgument], bool]:
     """Return the arguments of a class, as `nnkit.factory.nodes.signature` does."""
     is_metric = any(f"{one.module}.{getattr(one.node, 'name', '')}" == _ENDS[1] for one in line)
     maker = "__new__" if is_metric and method(line[0], "__new__") is not None else "__init__"
-    found: dict[str, Argument] = {}
+    found: dict[str, SourceArgument] = {}
     first, passes_on = True, False
     for number, place in enumerate(line):
         if f"{place.module}.{getattr(place.node, 'name', '')}" in _ENDS:
@@ -138,7 +138,7 @@ def _signature(line: list[Place]) -> tuple[dict[str, Argument], bool]:
             if name.startswith("**"):
                 passes_on = True
             else:
-                found.setdefault(name, Argument(one.hint, one.needed and first, one.default))
+                found.setdefault(name, SourceArgument(one.hint, one.needed and first, one.default))
         first = False
         if not passes_on:
             break
@@ -147,7 +147,7 @@ def _signature(line: list[Place]) -> tuple[dict[str, Argument], bool]:
 
 def _own_arguments(
     place: Place, constructor: ast.FunctionDef | None, line: list[Place]
-) -> Iterator[tuple[str, Argument]]:
+) -> Iterator[tuple[str, SourceArgument]]:
     if constructor is None:
         yield from _fields(line).items()
         return
@@ -159,21 +159,24 @@ def _own_arguments(
         *zip(constructor.args.kwonlyargs, constructor.args.kw_defaults, strict=True),
     ]:
         hint = Any if argument.annotation is None else evaluate(place.module, argument.annotation)
-        yield argument.arg, Argument(hint, default is None, "" if default is None else ast.unparse(default))
+        yield (
+            argument.arg,
+            SourceArgument(hint, default is None, "" if default is None else ast.unparse(default)),
+        )
     if constructor.args.kwarg is not None:
-        yield f"**{constructor.args.kwarg.arg}", Argument(Any, False)
+        yield f"**{constructor.args.kwarg.arg}", SourceArgument(Any, False)
 
 
-def _fields(line: list[Place]) -> dict[str, Argument]:
+def _fields(line: list[Place]) -> dict[str, SourceArgument]:
     """Return the fields of a dataclass, those of its bases first."""
-    found: dict[str, Argument] = {}
+    found: dict[str, SourceArgument] = {}
     for place in reversed(line):
         body = place.node.body if isinstance(place.node, ast.ClassDef) and _is_dataclass(place) else []
         for node in body:
             if isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation):
                 default = "" if node.value is None else ast.unparse(node.value)
                 hint = evaluate(place.module, node.annotation)
-                found[ast.unparse(node.target)] = Argument(hint, node.value is None, default)
+                found[ast.unparse(node.target)] = SourceArgument(hint, node.value is None, default)
     # Those that a subclass has decided keep their place for one that gives them back.
     return {name: one for name, one in found.items() if "init=False" not in one.default}
 
@@ -228,7 +231,7 @@ def _is_refusal(node: ast.stmt) -> bool:
 def _admitted(test: ast.expr, *, denied: bool = True) -> Iterator[tuple[str, Range]]:
     """Yield what a condition admits: of one under which a value is refused, unless `denied` is false.
 
-    A part that is no comparison with a number (``x is not None``) says nothing; of parts of which one suffices, only a
+    A part that is no comparison with a number (``x is not None``) says nothing; where one of several parts suffices, only a
     single comparison can be read.
     """
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):

@@ -30,7 +30,7 @@ class Place(NamedTuple):
     """A top-level statement.
 
     Attributes:
-        module: Dotted name of the module it stands in.
+        module: Dotted name of the module that holds it.
         node: The definition, or the assigned value.
     """
 
@@ -196,7 +196,7 @@ def evaluate(module: str, node: ast.expr, steps: int = _MOST_STEPS) -> Any:
     """Return the hint that an annotation stands for; what plain YAML cannot make is `Other`.
 
     Args:
-        module: The module it stands in.
+        module: The module that holds it.
         node: The annotation.
         steps: Names that are followed at most.
     """

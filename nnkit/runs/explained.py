@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nnkit import config as configs
 from nnkit.config.explanation import Explanation, in_run, of_composition
-from nnkit.config.places import Setting, settings_in_text
+from nnkit.config.places import SetBy, settings_in_text
 from nnkit.files.layout import CONFIG, RECORD
 from nnkit.runs.run import Run, find_run
 
@@ -42,10 +42,10 @@ def _place(run: Run, key: str) -> str:
     return str(run.path / RECORD) if key in run.choices() else places.get(key, str(run.path / CONFIG))
 
 
-def _changes(run: Run, key: str) -> list[Setting]:
+def _changes(run: Run, key: str) -> list[SetBy]:
     """Return what later commands changed."""
     return [
-        Setting(f"resumed {note['time'] or ''}".rstrip(), str(change.get("new")))
+        SetBy(f"resumed {note['time'] or ''}".rstrip(), str(change.get("new")))
         for note in run.resumptions()
         for change in note["changes"]
         if isinstance(change, dict) and change.get("key") == key

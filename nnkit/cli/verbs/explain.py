@@ -5,7 +5,7 @@ import sys
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import CONFIG_DIR, OUTPUT_DIR, OVERRIDES, Argument, Option, Verb
 from nnkit.config.explanation import explain
-from nnkit.config.places import Setting
+from nnkit.config.places import SetBy
 from nnkit.errors import UserError
 from nnkit.ui.report import print_facts
 from nnkit.ui.terminal import printable
@@ -55,7 +55,7 @@ def run(given: Given) -> int:
     return 0
 
 
-def _row(setting: Setting, means: tuple[str, ...]) -> tuple[str, ...]:
+def _row(setting: SetBy, means: tuple[str, ...]) -> tuple[str, ...]:
     return (setting.place, setting.value, "" if setting.comment in means else setting.comment)
 
 
