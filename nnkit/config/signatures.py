@@ -231,8 +231,8 @@ def _is_refusal(node: ast.stmt) -> bool:
 def _admitted(test: ast.expr, *, denied: bool = True) -> Iterator[tuple[str, Range]]:
     """Yield what a condition admits: of one under which a value is refused, unless `denied` is false.
 
-    A part that is no comparison with a number (``x is not None``) says nothing; where one of several parts suffices, only a
-    single comparison can be read.
+    A part that is no comparison with a number (``x is not None``) says nothing; where one of several parts suffices,
+    only a single comparison can be read.
     """
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         yield from _admitted(test.operand, denied=not denied)

@@ -30,7 +30,7 @@ class Place(NamedTuple):
     """A top-level statement.
 
     Attributes:
-        module: Dotted name of the module that holds it.
+        module: Dotted name of its module.
         node: The definition, or the assigned value.
     """
 
@@ -42,7 +42,7 @@ class Place(NamedTuple):
 def _file(module: str) -> Path | None:
     top, *rest = module.split(".")
     spec = find_spec(top) if top else None
-    # A user's own package stands in the working directory, which is searched last.
+    # A user's own package lies in the working directory, which is searched last.
     homes = list(spec.submodule_search_locations or ()) if spec is not None else []
     if not homes and spec is not None and not rest and spec.origin:
         return Path(spec.origin)
@@ -65,7 +65,7 @@ def _statements(module: str) -> Mapping[str, ast.AST]:
     found: dict[str, ast.AST] = {}
     for node in _top_level(tree.body if tree is not None else []):
         for name, value in _named(node):
-            # What stands in both branches of an `if` is what the first one says.
+            # Of both branches of an `if` the first one counts.
             found.setdefault(name, value)
     return found
 
@@ -196,7 +196,7 @@ def evaluate(module: str, node: ast.expr, steps: int = _MOST_STEPS) -> Any:
     """Return the hint that an annotation stands for; what plain YAML cannot make is `Other`.
 
     Args:
-        module: The module that holds it.
+        module: Its module.
         node: The annotation.
         steps: Names that are followed at most.
     """
