@@ -23,7 +23,7 @@ VERB = Verb(
     ),
     (Option("--port", "where it listens; default: a free port", "N", int, at_least=1, without=0), OUTPUT_DIR),
     (
-        "The address is printed; other machines cannot reach it. Ctrl-C ends it. To see it from another machine, forward "
+        "The address is printed; other machines cannot reach it. Ctrl-C ends it. To see it from another one, forward "
         "the port: ssh -L 6006:127.0.0.1:6006 MACHINE nnkit board --port 6006",
     ),
     (
