@@ -14,9 +14,9 @@ from nnkit.analysis.shapes import format_shape
 from nnkit.factory.class_weights import resolved
 from nnkit.factory.metrics import directions, mode_of
 from nnkit.machine.memory import available_memory
-from nnkit.runs.following import wanted
 from nnkit.runs.optimization import count_steps, limited, resolve_precision
 from nnkit.runs.preflight import look
+from nnkit.runs.session import wanted
 from nnkit.suggest import some_of
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from nnkit.distributed.world import read_world
+from nnkit.machine import signals
 
 
 def in_processes(command: Callable[[], object]) -> int:
@@ -14,9 +15,20 @@ def in_processes(command: Callable[[], object]) -> int:
     Returns:
         The exit code.
     """
-    if read_world() is None:
+    world = read_world()
+    if world is None:
         command()
         return 0
+    try:
+        return _in_world(command)
+    except BaseException:
+        # The first process says that it was stopped, once for all of them.
+        if world.rank == 0 or not signals.broke_off():
+            raise
+        return 128 + signals.stop()
+
+
+def _in_world(command: Callable[[], object]) -> int:
     from nnkit.distributed.group import together
     from nnkit.runs.following import follow_as_command, launched
 

@@ -130,8 +130,9 @@ def join(world: World) -> Group:
                 _await_store(world, check, wait.total_seconds())
             place = (world.address, world.port, None, leads and not agent, wait)
             store: Store = TCPStore(*place, wait_for_workers=False)
-            if agent:
-                store = PrefixStore(_attempt(world), store)
+            if world.attempt:
+                # torchrun's store still holds the addresses of the attempt before; a port may be another job's.
+                store = PrefixStore(f"nnkit/{world.attempt}/{world.size}", store)
             channel = _first(world, store, check) if leads else _other(world, store)
         except (RuntimeError, OSError) as error:
             raise _not_met(world, error) from error
@@ -160,11 +161,6 @@ def _await_store(world: World, check: Callable[[], None], seconds: float) -> Non
             time.sleep(_PAUSE)
         else:
             return
-
-
-def _attempt(world: World) -> str:
-    """Return what the keys of this attempt begin with: torchrun's store still holds the addresses of the one before."""
-    return f"nnkit/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{world.size}"
 
 
 def _at_exit() -> None:

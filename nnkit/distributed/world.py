@@ -14,8 +14,15 @@ from nnkit.errors import UserError
 STARTED = "NNKIT_STARTED"
 # Jobs of SLURM with these names are terminals, not commands that srun starts once for each task.
 _TERMINALS = ("bash", "interactive")
-# The first port that is for everybody's use, less than the number that follows from a job's id; as in Lightning.
-_FIRST_PORT, _PORTS = 15000, 1000
+# Ports for everybody's use, below those that the system hands out by itself; steps of a job and jobs that follow each
+# other, which may share a machine, get different ones.
+_FIRST_PORT, _PORTS, _APART = 15000, 16000, 31
+# What tells a process its place; those of torchrun's agent begin with the last.
+_PLACES = (
+    *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT"),
+    "SLURM_PROCID",
+)
+_AGENT = "TORCHELASTIC_"
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,8 @@ class World:
         address: Machine of rank 0.
         port: Where rank 0 is met there.
         launcher: What has started the processes.
+        attempt: What differs from that of processes which were started before or beside these and may be met at the
+            same port.
     """
 
     rank: int
@@ -41,6 +50,7 @@ class World:
     address: str
     port: int
     launcher: Literal["torchrun", "SLURM", "nnkit"]
+    attempt: str = ""
 
     @property
     def num_nodes(self) -> int:
@@ -79,21 +89,24 @@ def _of_torchrun(environment: Mapping[str, str]) -> World | None:
         address=environment.get("MASTER_ADDR", "127.0.0.1"),
         port=_number(environment, "MASTER_PORT"),
         launcher=launcher,
+        attempt=environment.get("TORCHELASTIC_RESTART_COUNT", "0") if launcher == "torchrun" else "",
     )
 
 
 def _of_slurm(environment: Mapping[str, str]) -> World | None:
-    size = _number(environment, "SLURM_STEP_NUM_TASKS", _number(environment, "SLURM_NTASKS", 1))
+    # Only srun sets it. A command of the batch script itself has the number and the tasks of the job, and is alone.
+    size = _number(environment, "SLURM_STEP_NUM_TASKS", 1)
     if size == 1:
         return None
-    num_nodes = _number(environment, "SLURM_STEP_NUM_NODES", _number(environment, "SLURM_NNODES", 1))
+    num_nodes = _number(environment, "SLURM_STEP_NUM_NODES", 1)
     if size % num_nodes:
         raise UserError(
             f"SLURM has started {size} tasks on {num_nodes} machines: as many on each are needed\n"
             "    srun --ntasks-per-node=N, with trainer.devices=N"
         )
     machines = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST", "127.0.0.1")
-    job = _number(environment, "SLURM_JOB_ID", 0)
+    job, step = _number(environment, "SLURM_JOB_ID", 0), _number(environment, "SLURM_STEP_ID", 0)
+    restart = _number(environment, "SLURM_RESTART_COUNT", 0)
     return World(
         rank=_number(environment, "SLURM_PROCID"),
         size=size,
@@ -101,9 +114,23 @@ def _of_slurm(environment: Mapping[str, str]) -> World | None:
         local_size=size // num_nodes,
         node=_number(environment, "SLURM_NODEID", 0),
         address=environment.get("MASTER_ADDR") or first_of(machines),
-        port=_number(environment, "MASTER_PORT", _FIRST_PORT + job % _PORTS),
+        port=_number(environment, "MASTER_PORT", _FIRST_PORT + (job * _APART + step) % _PORTS),
         launcher="SLURM",
+        attempt=f"{job}.{step}.{restart}",
     )
+
+
+def without_place(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a process that trains by itself, whatever has started the one that starts it.
+
+    Args:
+        environment: Those of the one that starts it, such as a worker of a sweep that is a task of srun.
+    """
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in _PLACES and not name.startswith(_AGENT)
+    }
 
 
 def first_of(machines: str) -> str:

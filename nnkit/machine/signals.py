@@ -18,6 +18,8 @@ from typing import Any
 STOPS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 # SLURM's warning before the time limit, by convention; its default action would end the process.
 SAVES = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()
+# submitit's warning before a job's time is up: a cluster sends it to all processes of a job, and the first acts on it.
+_OF_JOBS = (signal.SIGUSR2,) if hasattr(signal, "SIGUSR2") else ()
 # Seconds within which a repeated signal is the same message. SIGTERM may reach a process twice, on its own and with
 # its process group; systemd sends SIGHUP after it, and a closed terminal sends SIGHUP twice. A launcher may pass on a
 # Ctrl-C that has reached the group already; pressed twice by hand, it is meant.
@@ -180,7 +182,7 @@ def held_back() -> Iterator[None]:
         yield
         return
     # Another thread may get the signal all the same, whose handler Python then runs in the main thread.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*STOPS, *SAVES))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*STOPS, *SAVES, *_OF_JOBS))
     _state.noting += 1
     came = _state.stop
     try:
@@ -193,7 +195,7 @@ def held_back() -> Iterator[None]:
 
 
 def let_through() -> None:
-    """Undo in a new process that the signals are held back in it."""
+    """Undo in a new process that the signals are held back in it, all but the one that never is a trial's to act on."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (*STOPS, *SAVES))
 

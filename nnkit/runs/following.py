@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from nnkit import config as configs
 from nnkit.callbacks.progress import Progress
 from nnkit.callbacks.record import Record
@@ -31,18 +29,18 @@ from nnkit.runs.fit import Loaded, Result, evaluate, own_share, run_trainer, tra
 from nnkit.runs.reopen import open_run
 from nnkit.runs.run import Run
 from nnkit.runs.session import (
+    ALL,
     Session,
     build_all,
     fix_arithmetic,
     made_whole,
     make_session,
     prepare_data,
+    wanted,
 )
 from nnkit.ui import logs
 
 _log = logging.getLogger("nnkit")
-# What `trainer.devices` says for all there are.
-_ALL = ("auto", "-1")
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -54,19 +52,6 @@ def launched() -> Group | None:
         return group()
     world = read_world()
     return None if world is None else join(world)
-
-
-def wanted(config: DictConfig) -> int:
-    """Return how many processes of this machine a config asks for."""
-    trainer = config.trainer
-    if trainer.strategy == "single":
-        return 1
-    devices = trainer.devices
-    text = str(devices)
-    if text in _ALL:
-        on_gpu = trainer.accelerator in ("auto", "gpu", "cuda")
-        return max(1, torch.cuda.device_count() if on_gpu else 1)
-    return text.count(",") + 1 if "," in text or "[" in text else int(text)
 
 
 def in_processes(config: DictConfig, train: Callable[[], Result]) -> Result:
@@ -83,7 +68,7 @@ def in_processes(config: DictConfig, train: Callable[[], Result]) -> Result:
     found, trainer = group(), config.trainer
     is_own = found is None
     if found is not None:
-        devices = "auto" if str(trainer.devices) in _ALL else wanted(config)
+        devices = "auto" if str(trainer.devices) in ALL else wanted(config)
         if (text := unfit(found.world, devices, trainer.num_nodes)) is not None:
             raise ConfigError([Problem("trainer.devices", text)])
     elif trainer.num_nodes not in (1, "auto"):

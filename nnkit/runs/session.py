@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from nnkit.errors import ConfigError, Problem
 from nnkit.factory import build, build_network, loss_target
 from nnkit.factory.class_weights import with_class_weights
 from nnkit.factory.metrics import build_metrics, directions, task_of
+from nnkit.machine.cores import cores
 from nnkit.network import Network
 from nnkit.runs.optimization import (
     count_steps,
@@ -46,6 +48,8 @@ from nnkit.tasks.base import Task
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+# What `trainer.devices` says for all there are.
+ALL = ("auto", "-1")
 # Steps between two lines of the record, and points that the curve of a short run has at least.
 _LOG_EVERY, _POINTS = 50, 20
 
@@ -72,11 +76,40 @@ class Session:
 def fix_arithmetic(config: DictConfig) -> None:
     """Set threads and matmul precision, and write them into the config: other settings give other bits."""
     if config.trainer.num_threads is None:
-        config.trainer.num_threads = torch.get_num_threads()
+        config.trainer.num_threads = _threads(config)
     torch.set_num_threads(config.trainer.num_threads)
     if config.trainer.matmul_precision is None:
         config.trainer.matmul_precision = "medium" if _has_matrix_units() else "highest"
     torch.set_float32_matmul_precision(config.trainer.matmul_precision)
+
+
+def wanted(config: DictConfig) -> int:
+    """Return how many processes of this machine a config asks for."""
+    trainer = config.trainer
+    if trainer.strategy == "single":
+        return 1
+    text = str(trainer.devices)
+    if text in ALL:
+        on_gpu = trainer.accelerator in ("auto", "gpu", "cuda")
+        return max(1, torch.cuda.device_count() if on_gpu else 1)
+    return text.count(",") + 1 if "," in text or "[" in text else int(text)
+
+
+def _threads(config: DictConfig) -> int:
+    """Return the threads of each process: those of all together are no more than the cores that they share.
+
+    What OMP_NUM_THREADS says, be it typed or set by torchrun, is for each process already.
+    """
+    there, found = torch.get_num_threads(), group()
+    if "OMP_NUM_THREADS" in os.environ:
+        return there
+    processes = wanted(config) if found is None else found.world.local_size
+    shared = cores()
+    if found is not None and found.world.launcher == "SLURM":
+        # A task that is bound to cores of its own sees no others.
+        on_machine = os.environ.get("SLURM_CPUS_ON_NODE", "")
+        shared = int(on_machine) if on_machine.isdecimal() else shared * processes
+    return min(there, max(1, shared // processes))
 
 
 def _has_matrix_units() -> bool:

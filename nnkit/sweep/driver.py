@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from nnkit.distributed.world import without_place
 from nnkit.errors import EnvironmentFault, UserError
 from nnkit.machine import signals
 from nnkit.sweep.directory import STATUS, Definition, Request, Sweep, without_password
@@ -316,7 +317,7 @@ class Driver:
         started = False
         while pool.has_room and (trial := self._next()) is not None:
             self.sweep.note((trial, Outcome(STARTED)))
-            pool.start(Request(self.sweep.path, trial, self._told, Path.cwd(), dict(os.environ)))
+            pool.start(Request(self.sweep.path, trial, self._told, Path.cwd(), without_place(os.environ)))
             self._mine.add(trial.name)
             self.display.started(trial)
             started = True

@@ -25,10 +25,11 @@ from nnkit.config.places import COMMAND_LINE
 from nnkit.config.search_path import added, hydra_loader
 from nnkit.errors import ConfigError, EnvironmentFault, Problem
 from nnkit.machine import signals
+from nnkit.machine.cores import cores
 from nnkit.suggest import hint
 from nnkit.sweep.directory import Definition, Launcher, Sweep, Sweeper
 from nnkit.sweep.hydra_app import hand_over, readable
-from nnkit.sweep.plan import cores, define, examine_trials, find_place, own_axes
+from nnkit.sweep.plan import define, examine_trials, find_place, own_axes
 from nnkit.sweep.space import Options, Space, grid, read_space
 from nnkit.sweep.trials import PLANNED, STARTED, Outcome
 from nnkit.sweep.watching import Others

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from nnkit import config as configs
 from nnkit.config.places import COMMAND_LINE
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.files.atomic import TEMPORARY
+from nnkit.machine.cores import cores
 from nnkit.sweep.directory import BEGINNINGS, STORAGE, SWEEP, Definition, Sweep, Sweeper, without_password
 from nnkit.sweep.space import Axis, Options, Space, grid, read_space, repeated_apart
 from nnkit.sweep.trials import Trial
@@ -235,12 +235,6 @@ def slots(definition: Definition) -> list[tuple[int, ...] | None]:
     there, each = _gpus(), definition.gpus
     # More trials than GPUs share them in turn.
     return [tuple((number * each + one) % max(there, 1) for one in range(each)) for number in range(count)]
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _gpus() -> int:

@@ -21,6 +21,8 @@ from nnkit.ui.terminal import printable
 _FOLDER = ".submitit"
 # One of these says how long a job may take: submitit's own five minutes are hardly meant.
 _TIMES = ("timeout_min", "slurm_time")
+# How many times a worker may be queued again because its time was up: as many as it takes.
+_AGAIN = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def submit(found: Sweep, words: Sequence[str], count: int, cluster: str, paramet
 
     folder = found.path / _FOLDER
     try:
-        executor = submitit.AutoExecutor(folder=folder / "%j", cluster=cluster)
+        executor = submitit.AutoExecutor(folder=folder / "%j", cluster=cluster, slurm_max_num_timeout=_AGAIN)
         executor.update_parameters(**{"name": f"nnkit-{found.path.name}", **values})
     except (NameError, AssertionError, TypeError, ValueError) as error:
         raise UserError(f"--job: {str(error).splitlines()[0]}") from error

@@ -1,24 +1,33 @@
 """Where a process stands, as torchrun, SLURM and nnkit tell it; and what does not fit is refused."""
 
+import os
+import signal
+import threading
+
 import pytest
 import together
 
-from nnkit.distributed.world import World, first_of, read_world, unfit
+from nnkit.distributed.world import World, first_of, read_world, unfit, without_place
 from nnkit.errors import UserError
 
 TORCHRUN = {
     **{"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "1"},
     **{"MASTER_ADDR": "node7", "MASTER_PORT": "29500"},
 }
-SLURM = {
+# What a command of a batch script has, for two machines of two tasks (SLURM 22.05), and what one has that srun starts.
+BATCH = {
+    **{"SLURM_JOB_ID": "2007", "SLURM_JOB_NODELIST": "node[07-08]", "SLURM_JOB_NAME": "train"},
     **{
-        "SLURM_PROCID": "3",
+        "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0",
+        "SLURM_NODEID": "0",
         "SLURM_NTASKS": "4",
-        "SLURM_LOCALID": "1",
-        "SLURM_NODEID": "1",
         "SLURM_NNODES": "2",
     },
-    **{"SLURM_JOB_ID": "2007", "SLURM_JOB_NODELIST": "node[07-08]", "SLURM_JOB_NAME": "train"},
+}
+SLURM = {
+    **{**BATCH, "SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_NODEID": "1", "SLURM_STEP_ID": "0"},
+    **{"SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NODELIST": "node[07-08]"},
 }
 
 
@@ -26,17 +35,29 @@ SLURM = {
     ("environment", "expected"),
     [
         ({}, None),
-        (TORCHRUN, World(3, 4, 1, 2, 1, "node7", 29500, "torchrun")),
-        ({**TORCHRUN, "NNKIT_STARTED": "1"}, World(3, 4, 1, 2, 1, "node7", 29500, "nnkit")),
-        (SLURM, World(3, 4, 1, 2, 1, "node07", 15007, "SLURM")),
-        ({**SLURM, "MASTER_ADDR": "head", "MASTER_PORT": "9"}, World(3, 4, 1, 2, 1, "head", 9, "SLURM")),
-        # What a batch script or a terminal has in which srun was not typed.
-        ({**SLURM, "SLURM_NTASKS": "1"}, None),
-        ({**SLURM, "SLURM_JOB_NAME": "bash"}, None),
-        # A step of fewer tasks than the job.
+        (TORCHRUN, World(3, 4, 1, 2, 1, "node7", 29500, "torchrun", "0")),
         (
-            {**SLURM, "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1", "SLURM_PROCID": "1"},
-            World(1, 2, 1, 2, 1, "node07", 15007, "SLURM"),
+            {**TORCHRUN, "TORCHELASTIC_RESTART_COUNT": "2"},
+            World(3, 4, 1, 2, 1, "node7", 29500, "torchrun", "2"),
+        ),
+        ({**TORCHRUN, "NNKIT_STARTED": "1"}, World(3, 4, 1, 2, 1, "node7", 29500, "nnkit")),
+        # 15000 + (2007 * 31 + 0) % 16000
+        (SLURM, World(3, 4, 1, 2, 1, "node07", 29217, "SLURM", "2007.0.0")),
+        (
+            {**SLURM, "MASTER_ADDR": "head", "MASTER_PORT": "9", "SLURM_RESTART_COUNT": "1"},
+            World(3, 4, 1, 2, 1, "head", 9, "SLURM", "2007.0.1"),
+        ),
+        # A batch script or a terminal in which srun was not typed, and one task alone.
+        (BATCH, None),
+        ({**SLURM, "SLURM_JOB_NAME": "bash"}, None),
+        ({**SLURM, "SLURM_STEP_NUM_TASKS": "1", "SLURM_STEP_NUM_NODES": "1"}, None),
+        # A second step, of fewer tasks than the job.
+        (
+            {
+                **{**SLURM, "SLURM_PROCID": "1", "SLURM_NODEID": "0", "SLURM_STEP_ID": "1"},
+                **{"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1", "SLURM_STEP_NODELIST": "node08"},
+            },
+            World(1, 2, 1, 2, 0, "node08", 29218, "SLURM", "2007.1.0"),
         ),
     ],
 )
@@ -81,20 +102,28 @@ def test_a_config_asks_for_the_processes_that_were_started(devices, nodes, fits)
         assert "trainer.devices=2 trainer.num_nodes=2, or auto for both" in text
 
 
+@pytest.mark.parametrize("environment", [SLURM, TORCHRUN])
+def test_what_a_process_starts_that_trains_by_itself_has_no_place(environment):
+    agent = {"TORCHELASTIC_USE_AGENT_STORE": "True", "HOME": "/home/me"}
+    left = without_place({**environment, **agent})
+    assert read_world(left) is None
+    assert left["HOME"] == "/home/me"
+    assert not {name for name in left if name.startswith(("TORCHELASTIC", "MASTER", "LOCAL_"))}
+
+
 def slurm(tasks, nodes):
     """What srun sets for each task on this machine, which stands for all."""
 
     def environment(rank, size, port):
         each = tasks // nodes
         return {
-            **{"SLURM_PROCID": rank, "SLURM_NTASKS": tasks, "SLURM_LOCALID": rank % each},
+            **{"SLURM_PROCID": rank, "SLURM_LOCALID": rank % each, "SLURM_NODEID": rank // each},
             **{
-                "SLURM_NODEID": rank // each,
-                "SLURM_NNODES": nodes,
-                "SLURM_JOB_ID": 7,
-                "SLURM_JOB_NAME": "train",
+                "SLURM_STEP_NUM_TASKS": tasks,
+                "SLURM_STEP_NUM_NODES": nodes,
+                "SLURM_STEP_NODELIST": "localhost",
             },
-            **{"SLURM_JOB_NODELIST": "localhost", "MASTER_PORT": port},
+            **{"SLURM_JOB_ID": 7, "SLURM_STEP_ID": 0, "SLURM_JOB_NAME": "train", "MASTER_PORT": port},
         }
 
     return environment
@@ -130,6 +159,19 @@ def test_a_mistake_in_the_config_is_said_once():
     assert ended[0].said.count("optimizer.lr") == 1
     assert "data.batch_siz" in ended[0].said
     assert ended[1].said == ""
+
+
+def told_to_end(rank):
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+
+@pytest.mark.parametrize(("rank", "said"), [(0, "nnkit: stopped by SIGTERM\n"), (1, "")])
+def test_only_the_first_process_says_that_it_was_stopped_before_all_had_met(rank, said):
+    def only(number, size, port):
+        return {**together.torchrun(rank, 2, port), "TORCHELASTIC_RUN_ID": "none"}
+
+    [ended] = together.run(1, [*WORDS, "trainer.devices=2"], environment=only, before=told_to_end)
+    assert (ended.code, ended.said) == (143, said)
 
 
 def test_several_machines_need_a_launcher(cli):
