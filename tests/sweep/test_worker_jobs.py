@@ -34,7 +34,7 @@ NEEDS_SUBMITIT = pytest.mark.skipif(find_spec("submitit") is None, reason="pip i
 def states():
     """Return how each trial stood, one after the other, in the order in which workers took it."""
     rows = [json.loads(line) for file in Sweep(PATH).files() for line in file.read_text().splitlines()]
-    rows.sort(key=lambda row: row.get("generation", 0))
+    rows.sort(key=lambda row: row.get("lease", 0))
     return {name: [row["state"] for row in rows if row["trial"] == name] for name in ("seed=1", "seed=2")}
 
 
