@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,7 @@ from nnkit.errors import ConfigError, Problem
 from nnkit.runs.run import Run, find_run
 
 if TYPE_CHECKING:
+    from nnkit.analysis.inspection.parts import Inspection
     from nnkit.data.base import DataModule
     from nnkit.decoding.beam import Beam
     from nnkit.decoding.sampling import Sampling
@@ -175,11 +177,52 @@ class Loaded:
             raise ValueError(f"top_k must be at least 1, not {top_k}")
         if isinstance(items, Sequence):
             return list(predict(self.task, self.data, [str(item) for item in items], top_k))
-        with TemporaryDirectory() as folder:
-            path = _kept(items, self.run.choices().get("data"), Path(folder))
-            found = list(predict(self.task, self.data, [str(path)], top_k))
+        with self._as_file(items) as path:
+            found = list(predict(self.task, self.data, [path], top_k))
         # The rows by number: the file is gone.
         return [replace(one, item=f"data:{one.item.rpartition(':')[2]}") for one in found]
+
+    def inspect(
+        self,
+        items: Any = (),
+        *,
+        gradients: bool = False,
+        units: Sequence[str] = (),
+        other: Loaded | None = None,
+    ) -> Inspection:
+        """See what the network does with inputs, as ``nnkit inspect`` shows it.
+
+        Args:
+            items: As for `predict`, or one path or text; the first four are seen. Empty: the first validation sample.
+            gradients: Whether the gradients of the loss of a validation batch are wanted as well.
+            units: Units to find the validation samples of that make them fire most and least, such as ``"C3:5"``.
+            other: A second run that is to see the same inputs.
+
+        Returns:
+            ``arrays`` by name, each with its ``values``, ``axes``, ``labels`` and ``shape``; ``figures`` of matplotlib
+            by name; ``tables``; and ``outcomes``, the scores and probabilities of each input.
+
+        Raises:
+            UserError: If an input cannot be read, or a unit does not exist.
+        """
+        from nnkit.analysis.inspection.gather import inspect
+        from nnkit.analysis.inspection.opening import inspected
+
+        runs = [None if one is None else inspected(one.run, one.task, one.data) for one in (self, other)]
+        assert runs[0] is not None
+        asked: Any = {"gradients": gradients, "units": units, "other": runs[1]}
+        if isinstance(items, str | Path):
+            items = [items]
+        if isinstance(items, Sequence):
+            return inspect(runs[0], [str(item) for item in items], **asked)
+        with self._as_file(items) as path:
+            return inspect(runs[0], [path], **asked)
+
+    @contextmanager
+    def _as_file(self, items: Any) -> Iterator[str]:
+        """Yield the path of a file that holds a data frame or arrays while the block runs."""
+        with TemporaryDirectory() as folder:
+            yield str(_kept(items, self.run.choices().get("data"), Path(folder)))
 
     def generate(
         self,

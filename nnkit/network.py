@@ -70,13 +70,26 @@ class Network(nn.Module):
             assert second is not None
             memory = body.encode(self.embed(inputs), mask)
             features, _ = body.decode(self._embedded_target(second), memory, mask)
-            return self._scores(features, where)
+            return self.read(features, where=where)
         features = self.embed(inputs) if second is None else self.embed(inputs, second)
         if not isinstance(body, SequenceBody):
             return head(body(features))
         features, _ = body(features, mask)
-        if getattr(head, "each_step", False):
+        return self.read(features, mask, where)
+
+    def read(self, features: Tensor, mask: Tensor | None = None, where: Tensor | None = None) -> Any:
+        """Return what the head makes of the features of a sequence, (batch, time, dim); see `forward`.
+
+        Args:
+            features: What the body returned, or what a layer of it did, where the head is to read that.
+            mask: As for `forward`.
+            where: As for `forward`.
+        """
+        body = self.body
+        head: Any = self.head
+        if isinstance(body, EncoderDecoder) or getattr(head, "each_step", False):
             return self._scores(features, where)
+        assert isinstance(body, SequenceBody)
         summary = body.summary(features, mask)
         if getattr(head, "each_step_and_summary", False):
             return self._scores(features, where), head.next_sentence(summary)

@@ -323,6 +323,10 @@ class DataModule(LightningDataModule, ABC):
         tokenizer = tokenizer_from(self.preprocessing["tokenizer"])
         return [tokenizer.token_text(token) for token in tokens]
 
+    def input_names(self) -> list[str]:
+        """Return the column or the channel of each number of an input; none where these have no names."""
+        return []
+
     @contextmanager
     def about_pretrained(self) -> Iterator[None]:
         """Add to an error about the data that the vocabulary is that of the run whose weights this one starts from."""

@@ -42,7 +42,9 @@ class TableColumns(nn.Module):
         check_all_positive("cardinalities", cardinalities)
         self.num_features = num_features
         self.vectors = nn.ModuleList(nn.Embedding(size, width_of(size)) for size in cardinalities)
-        self.dim_out = num_features + sum(map(width_of, cardinalities))
+        # How long the vectors of each column are.
+        self.widths = [*map(width_of, cardinalities)]
+        self.dim_out = num_features + sum(self.widths)
 
     def forward(self, inputs: Tensor, categories: Tensor | None = None) -> Tensor:
         """Map numbers (batch, num_features) and categories (batch, columns) int64 to vectors (batch, dim_out)."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
+from nnkit.layers.probing import STEPS, Probe
 from nnkit.layers.sequence import SequenceBody, pool
 
 Pooling = Literal["last", "mean", "max"]
@@ -82,6 +83,22 @@ class Recurrent(SequenceBody):
         layer = self.layers[number]
         assert isinstance(layer, nn.ModuleList)
         return layer
+
+    def probe(self) -> list[Probe]:
+        """Return the hidden states: of the last layer, or where there are two directions, of each."""
+        if self.causal:
+            return [Probe("hidden states", self.dropout, STEPS)]
+        return [Probe(f"layer {call + 1}", self.dropout, STEPS, call) for call in range(len(self.layers))]
+
+    def cells(self) -> dict[str, tuple[nn.RNNBase, bool]]:
+        """Return torch's cells by what they are, each with whether it reads backwards."""
+        found: dict[str, tuple[nn.RNNBase, bool]] = {}
+        for number in range(len(self.layers)):
+            for cell, is_reversed in zip(self._directions(number), (False, True), strict=False):
+                assert isinstance(cell, nn.RNNBase)
+                way = "" if self.causal else f"layer {number + 1} {('forwards', 'backwards')[is_reversed]}"
+                found[way] = cell, is_reversed
+        return found
 
     def summary(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Sum up features (batch, time, dim_out) as `pooling` says, (batch, dim_out)."""

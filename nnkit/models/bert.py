@@ -9,6 +9,7 @@ from nnkit.layers.activation import ActivationName
 from nnkit.layers.attention import SelfAttention
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
 from nnkit.layers.dropout import Dropout
+from nnkit.layers.probing import STEPS, Probe
 from nnkit.layers.sequence import SequenceBody, pool
 from nnkit.layers.transformer import FeedForward, TransformerLayer, draw_small
 
@@ -96,3 +97,10 @@ class BERT(SequenceBody):
             return pool(features, mask, "mean")
         pooled: Tensor = self.pooler(features[:, 0])
         return pooled.tanh()
+
+    def probe(self) -> list[Probe]:
+        """Return the features after each layer."""
+        return [
+            Probe(f"layer {number}", layer, STEPS, read=nn.Identity())
+            for number, layer in enumerate(self.layers, 1)
+        ]

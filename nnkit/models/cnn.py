@@ -9,6 +9,7 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from nnkit.layers.activation import ActivationName, activation_layer
 from nnkit.layers.checks import check_all_positive, check_choice, check_dropout, check_positive
+from nnkit.layers.probing import MAPS, Probe
 
 
 class CNN(nn.Module):
@@ -67,6 +68,12 @@ class CNN(nn.Module):
         maps = self.blocks(images)  # (batch, dim_out, height / pool^(blocks - 1), ...)
         features: Tensor = self.dropout(maps.mean((-2, -1)))  # (batch, dim_out)
         return features
+
+    def probe(self) -> list[Probe]:
+        """Return what each block and each pooling puts out."""
+        # Blocks and the pooling between them take turns.
+        names = (f"{('block', 'pooling')[place % 2]} {place // 2 + 1}" for place in range(len(self.blocks)))
+        return [Probe(name, layer, MAPS) for name, layer in zip(names, self.blocks, strict=True)]
 
 
 def _block(dim_in: int, dim_out: int, kernel_size: int, norm: str, name: ActivationName) -> nn.Sequential:

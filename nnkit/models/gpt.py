@@ -10,6 +10,7 @@ from nnkit.layers.attention import SelfAttention
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
 from nnkit.layers.dropout import Dropout
 from nnkit.layers.positions import rotary_dim, rotations
+from nnkit.layers.probing import STEPS, Probe
 from nnkit.layers.sequence import SequenceBody, pool
 from nnkit.layers.transformer import FeedForward, TransformerLayer, draw_scaled
 
@@ -105,3 +106,10 @@ class GPT(SequenceBody):
     def summary(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the features of the last step, (batch, dim): the only one that attends to the whole sequence."""
         return pool(features, mask, "last")
+
+    def probe(self) -> list[Probe]:
+        """Return the residual after each layer; the head reads it through the last normalisation."""
+        return [
+            Probe(f"layer {number}", layer, STEPS, read=self.norm)
+            for number, layer in enumerate(self.layers, 1)
+        ]

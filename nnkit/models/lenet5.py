@@ -8,6 +8,7 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from nnkit.layers.activation import ActivationName, activation_layer, is_monotone
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
+from nnkit.layers.probing import MAPS, UNITS, Probe
 
 
 class LeNet5(nn.Module):
@@ -60,6 +61,14 @@ class LeNet5(nn.Module):
         x = self.squash(self.c5(x.flatten(1)))  # (batch, 120)
         features: Tensor = self.squash(self.f6(x))  # (batch, 84)
         return features
+
+    def probe(self) -> list[Probe]:
+        """Return the paper's layers; C1 and C3 before the activation, which comes with the pooling."""
+        maps = {"C1": self.c1, "S2": self.s2, "C3": self.c3, "S4": self.s4}
+        return [
+            *(Probe(name, layer, MAPS) for name, layer in maps.items()),
+            *(Probe(name, self.squash, UNITS, call) for call, name in enumerate(("C5", "F6"))),
+        ]
 
 
 def _squash_and_pool(activation: ActivationName, pooling: str) -> nn.Sequential:

@@ -6,6 +6,7 @@ from torch.nn import functional
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from nnkit.layers.checks import check_positive
+from nnkit.layers.probing import MAPS, UNITS, Probe
 
 # Table I of the paper: which maps of S2 (rows) each of the 16 maps of C3 (columns) reads. That the columns differ
 # breaks the symmetry: each map of C3 is forced to extract other features.
@@ -60,6 +61,15 @@ class LeNet1998(nn.Module):
         x = self.s4(x)  # (batch, 16, 5, 5)
         x = scaled_tanh(self.c5(x.flatten(1)))  # (batch, 120)
         return scaled_tanh(self.f6(x))  # (batch, 84): equation 5, x_i = f(a_i)
+
+    def probe(self) -> list[Probe]:
+        """Return the paper's layers; all but S2 and S4 before they are squashed."""
+        maps = {"C1": self.c1, "S2": self.s2, "C3": self.c3, "S4": self.s4}
+        units = {"C5": self.c5, "F6": self.f6}
+        return [
+            *(Probe(name, layer, MAPS) for name, layer in maps.items()),
+            *(Probe(name, layer, UNITS) for name, layer in units.items()),
+        ]
 
 
 def scaled_tanh(inputs: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nnkit.layers.activation import ActivationName, activation_layer
 from nnkit.layers.checks import check_all_positive, check_dropout, check_positive
+from nnkit.layers.probing import UNITS, Probe
 
 
 class MLP(nn.Module):
@@ -47,6 +48,10 @@ class MLP(nn.Module):
         """Map inputs (batch, dim_in) to features (batch, dim_out)."""
         features: Tensor = self.layers(inputs)
         return features
+
+    def probe(self) -> list[Probe]:
+        """Return the hidden layers, each after its activation."""
+        return [Probe(f"hidden {number}", layer, UNITS) for number, layer in enumerate(self.layers, 1)]
 
 
 def _layer(dim_in: int, dim_out: int, name: ActivationName, dropout: float) -> nn.Sequential:

@@ -9,6 +9,7 @@ from torch.nn import functional
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from nnkit.layers.checks import check_all_positive, check_choice, check_positive
+from nnkit.layers.probing import MAPS, Probe
 
 BlockName = Literal["basic", "bottleneck"]
 Stem = Literal["large", "small"]
@@ -94,6 +95,15 @@ class ResNet(nn.Module):
         maps = self.stages(self.pool(self.stem(images)))  # (batch, dim_out, height / 2^(stages - 1), ...)
         features: Tensor = maps.mean((-2, -1))  # (batch, dim_out)
         return features
+
+    def probe(self) -> list[Probe]:
+        """Return the stem and what each block puts out."""
+        blocks = {
+            f"stage {number}, block {place}": block
+            for number, stage in enumerate(self.stages, 1)
+            for place, block in enumerate(stage.children(), 1)
+        }
+        return [Probe(name, layer, MAPS) for name, layer in {"stem": self.stem, **blocks}.items()]
 
 
 class Residual(nn.Module):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
+from nnkit.layers.probing import STEPS, Probe
 from nnkit.layers.recurrent import LSTMLayers, Recurrent
 from nnkit.layers.sequence import EncoderDecoder
 
@@ -118,6 +119,10 @@ class Seq2SeqLSTM(EncoderDecoder):
             found.append((step, context, weights))
         steps, contexts, all_weights = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
         return steps, contexts, all_weights, layers
+
+    def probe(self) -> list[Probe]:
+        """Return the memory, what the encoder makes of the source."""
+        return [Probe("encoder", self.encoder, STEPS)]
 
 
 class Alignment(nn.Module, ABC):

@@ -10,6 +10,7 @@ from nnkit.layers.attention import CrossAttention, SelfAttention
 from nnkit.layers.checks import check_dropout, check_positive
 from nnkit.layers.dropout import Dropout
 from nnkit.layers.positions import rotary_dim, rotations, sinusoids
+from nnkit.layers.probing import STEPS, Probe
 from nnkit.layers.sequence import EncoderDecoder
 from nnkit.layers.transformer import FeedForward, TransformerLayer
 
@@ -120,3 +121,11 @@ class Transformer(EncoderDecoder):
         time = x.shape[1]
         placed: Tensor = self.dropout(x + sinusoids(start, time, self.dim, x))  # section 3.5
         return placed, rotations(start, time, self.rotary_dim, vectors) if self.rotary_dim else None
+
+    def probe(self) -> list[Probe]:
+        """Return the features after each layer of the encoder and of the decoder."""
+        encoder = [Probe(f"encoder {number}", layer, STEPS) for number, layer in enumerate(self.encoder, 1)]
+        return encoder + [
+            Probe(f"decoder {number}", layer, STEPS, read=self.decoder_norm)
+            for number, layer in enumerate(self.decoder, 1)
+        ]

@@ -9,6 +9,7 @@ from nnkit.layers.attention import SelfAttention
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
 from nnkit.layers.dropout import Dropout
 from nnkit.layers.positions import sinusoids
+from nnkit.layers.probing import STEPS, Probe
 from nnkit.layers.sequence import SequenceBody, pool
 from nnkit.layers.transformer import FeedForward, TransformerLayer
 
@@ -85,3 +86,10 @@ class TransformerEncoder(SequenceBody):
     def summary(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Sum up features (batch, time, dim) as `pooling` says, (batch, dim)."""
         return pool(features, mask, self.pooling)
+
+    def probe(self) -> list[Probe]:
+        """Return the residual after each layer; the head reads it through the last normalisation."""
+        return [
+            Probe(f"layer {number}", layer, STEPS, read=self.norm)
+            for number, layer in enumerate(self.layers, 1)
+        ]

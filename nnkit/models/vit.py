@@ -9,6 +9,7 @@ from nnkit.layers.activation import ActivationName
 from nnkit.layers.attention import SelfAttention
 from nnkit.layers.checks import check_dropout, check_positive
 from nnkit.layers.dropout import Dropout
+from nnkit.layers.probing import STEPS, Probe
 from nnkit.layers.sequence import SequenceBody, pool
 from nnkit.layers.transformer import FeedForward, TransformerLayer, draw_small
 
@@ -105,3 +106,10 @@ class ViT(SequenceBody):
     def summary(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the features of the class token, (batch, dim): y of equation 4."""
         return pool(features, mask, "first")
+
+    def probe(self) -> list[Probe]:
+        """Return the residual after each layer; the head reads it through the last normalisation."""
+        return [
+            Probe(f"layer {number}", layer, STEPS, read=self.norm)
+            for number, layer in enumerate(self.layers, 1)
+        ]

@@ -15,13 +15,14 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from nnkit.batches import Batch, first_of
+from nnkit.batches import Batch
 from nnkit.data.loading import Loader
 from nnkit.distributed import collectives
 from nnkit.errors import UserError
 from nnkit.losses.scoring import Share, shares_of, weights_of
 from nnkit.network import Network
-from nnkit.tasks.pieces import step_names, with_totals
+from nnkit.tasks.outcome import Visible
+from nnkit.tasks.pieces import with_totals
 from nnkit.tasks.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ Target = Literal["index", "one_hot", "real", "multi"]
 _log = logging.getLogger("nnkit")
 
 
-class Task(LightningModule, ABC):
+class Task(LightningModule, Visible, ABC):
     """Base of all tasks.
 
     Training never logs per step: each step adds its sums to `window`, a callback reads and clears it every n steps.
@@ -175,25 +176,6 @@ class Task(LightningModule, ABC):
             device: "meta" for shapes without values.
         """
         raise UserError(f"the task {cls.__name__} has no method example_batch, which check and summary need")
-
-    def first_sample(self, batch: Batch) -> Batch:
-        """Return the first sample of a batch as a batch of one, without its padding."""
-        return first_of(batch)
-
-    def attention_axes(
-        self, layer: str, is_cross: bool, sizes: Sequence[int], sample: Batch, data: Any
-    ) -> tuple[list[str], list[str]]:
-        """Return the names of the steps that attend in a layer, and of those attended to.
-
-        Args:
-            layer: Name of the layer.
-            is_cross: Whether it attends to another text than its own.
-            sizes: How many steps there are of both.
-            sample: What the network was called with, a batch of one.
-            data: The data module of the run; None: all names are numbers.
-        """
-        names = step_names(sample.inputs, sizes[0], data)
-        return names, names
 
     def predict(self, batch: Batch, data: Any, top_k: int) -> Predictions:
         """Return what the network says of the items of a batch, as a user reads it; called without gradients.

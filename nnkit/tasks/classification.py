@@ -14,6 +14,7 @@ from nnkit.losses.scoring import at_least_32_bits, evaluation_share, training_sh
 from nnkit.tasks.base import Task, Totals
 from nnkit.tasks.drawing import draw_images, kept_inputs
 from nnkit.tasks.examples import example_for
+from nnkit.tasks.outcome import Outcome, of_classes
 from nnkit.tasks.pieces import counted, nothing, on_cpu
 from nnkit.tasks.predictions import Rankings
 from nnkit.ui import figures
@@ -126,6 +127,10 @@ class Classification(Task):
             raise UserError(text)
         found: Tensor = probabilities(outputs)
         return found
+
+    def outcome(self, outputs: Any, sample: Batch, data: Any) -> Outcome:
+        """Return the scores of the classes; see `Visible.outcome`."""
+        return of_classes("class", outputs, self._probabilities(outputs), self.class_names, sample.target)
 
     def measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the probabilities of the classes, and the true ones; see `Task.measured`."""

@@ -44,13 +44,13 @@ def draw_images(
     if kernels is not None:
         found["first_layer"] = figures.image_grid([*map(figures.to_bytes, kernels)], side=48)
     if len(images) and images.ndim == 4:
-        tiles = [_visible(image.float().numpy(), learnt) for image in images]
+        tiles = [visible(image.float().numpy(), learnt) for image in images]
         found["val/wrong"] = figures.image_grid(tiles, captions())
     return found
 
 
-def _visible(picture: NDArray[Any], learnt: Mapping[str, Any]) -> figures.Pixels:
-    """Undo the normalisation of one picture (channels, height, width)."""
+def visible(picture: NDArray[Any], learnt: Mapping[str, Any]) -> figures.Pixels:
+    """Return a picture (channels, height, width) as an image, its normalisation undone."""
     mean, std = learnt.get("mean"), learnt.get("std")
     if mean is None or std is None or len(mean) != len(picture):
         return figures.to_bytes(picture)

@@ -13,7 +13,8 @@ from nnkit.errors import UserError
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals
 from nnkit.tasks.examples import example_tokens
-from nnkit.tasks.pieces import counted, nothing, on_cpu
+from nnkit.tasks.outcome import Outcome, masked_steps, of_tokens, vocabulary
+from nnkit.tasks.pieces import counted, nothing, on_cpu, step_names
 from nnkit.tasks.predictions import Rankings
 
 # Number of a token and its probability.
@@ -115,6 +116,13 @@ class MaskedLM(Task):
             shares += [evaluation_share(self.loss, logits, right), counted(logits.argmax(-1) == right)]
         rows = [on_cpu(row) for row in zip(*shares, strict=True)]
         self._eval_sums = self._eval_sums + torch.stack(rows)
+
+    def outcome(self, outputs: Any, sample: Batch, data: Any) -> Outcome:
+        """Return the scores of what stands at each step, the masked ones in focus; see `Visible.outcome`."""
+        logits = outputs[0]
+        steps, size = logits.shape[-2:]
+        rows, target = step_names(sample.inputs, steps, data), sample.target[0]
+        return of_tokens(logits, rows, vocabulary(data, size), masked_steps(target, IGNORED), target)
 
     def results(self) -> dict[str, Tensor]:
         """Return losses and accuracies over all masked tokens and all pairs seen."""

@@ -11,6 +11,7 @@ from nnkit.losses.scoring import at_least_32_bits, evaluation_share, training_sh
 from nnkit.tasks.base import Task, Totals
 from nnkit.tasks.drawing import draw_images, kept_inputs
 from nnkit.tasks.examples import example_for
+from nnkit.tasks.outcome import Outcome, of_classes
 from nnkit.tasks.pieces import counted, nothing, on_cpu
 from nnkit.tasks.predictions import LabelSets
 from nnkit.ui import figures
@@ -100,6 +101,10 @@ class Multilabel(Task):
     def predict(self, batch: Batch, data: Any, top_k: int) -> LabelSets:
         """Return the labels of each item, and the most probable ones whether they are among them or not."""
         return LabelSets.of(self(*batch.network_inputs()).float().sigmoid(), self.class_names, top_k)
+
+    def outcome(self, outputs: Any, sample: Batch, data: Any) -> Outcome:
+        """Return the scores of the labels; see `Visible.outcome`."""
+        return of_classes("label", outputs, outputs.sigmoid(), self.class_names, sample.target)
 
     def measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the probabilities of the labels, and 1 for each that is true; see `Task.measured`."""

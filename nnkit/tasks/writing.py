@@ -13,6 +13,7 @@ from nnkit.decoding.beam import Answer, Beam, search
 from nnkit.losses.scoring import training_share
 from nnkit.tasks.base import Task, Totals
 from nnkit.tasks.examples import example_tokens
+from nnkit.tasks.outcome import Outcome, of_tokens, vocabulary
 from nnkit.tasks.pieces import counted, nothing, on_cpu, step_names
 from nnkit.tasks.predictions import WrittenTexts
 
@@ -205,6 +206,21 @@ class Writing(Task):
         assert isinstance(batch, PairBatch)
         answers = self.write(batch.inputs, batch.mask, data, self.beam)
         return WrittenTexts([data.decode_target(best[0].tokens) for best in answers])
+
+    def completed(self, sample: Batch, data: Vocabulary) -> Batch:
+        """Put the text that the network writes in place of the target: what it attends to is asked of its own text."""
+        assert isinstance(sample, PairBatch)
+        tokens = self.write(sample.inputs, sample.mask, data, self.beam)[0][0].tokens
+        written = torch.tensor([[data.begin, *tokens, data.end]], device=sample.inputs.device)
+        return sample._replace(prefix=written[:, :-1], target=written[:, 1:])
+
+    def outcome(self, outputs: Any, sample: Batch, data: Any) -> Outcome:
+        """Return the scores of what follows each token that is written; see `Visible.outcome`."""
+        assert isinstance(sample, PairBatch)
+        steps, size = outputs.shape[-2:]
+        rows = step_names(sample.prefix, steps, data, target=True)
+        names = vocabulary(data, size, target=True)
+        return of_tokens(outputs, rows, names, range(steps), sample.target[0])
 
     def results(self) -> dict[str, Tensor]:
         """Return loss and share of right tokens of all that was seen."""

@@ -108,6 +108,11 @@ def legible(names: Sequence[str], longest: int = _LONGEST_NAME) -> list[str]:
     return found
 
 
+def written(text: str) -> str:
+    """Return a text as the fonts of this machine can write it, its lines kept."""
+    return "\n".join("".join(map(_written, line)) for line in text.split("\n"))
+
+
 def _cut(text: str, longest: int) -> str:
     cut = Text(text)
     cut.truncate(longest, overflow="ellipsis")

@@ -169,6 +169,10 @@ class WindowedSeries(DataModule):
             "num_outputs": learnt["horizon"] * len(learnt["target"]["names"]),
         }
 
+    def input_names(self) -> list[str]:
+        """Return the names of the channels."""
+        return [str(channel["name"]) for channel in self.preprocessing["channels"]]
+
     def samples(self, split: Split) -> WindowSamples:
         """Open one part as the run that wrote `preprocessing` cut the series.
 

@@ -23,6 +23,7 @@ from nnkit.data.tables.columns import (
     MakeArray,
     cardinalities,
     encode,
+    feature_columns,
     gather,
     in_memory,
     learn_columns,
@@ -268,6 +269,10 @@ class TableData(RandomSplit, DataModule):
         for read in self.read_batches(items, 1):
             batch: Any = read.batch
             yield read.names[0], read.problems.get(0, batch)
+
+    def input_names(self) -> list[str]:
+        """Return the column of each feature, and of each vector."""
+        return feature_columns(self.preprocessing["columns"])
 
     def read_batches(self, items: Sequence[str], size: int, keep: Sequence[str] = ()) -> Iterator[ReadBatch]:
         """Read the rows of tables in batches; see `DataModule.read_batches`."""

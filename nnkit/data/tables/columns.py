@@ -377,3 +377,15 @@ def num_features(learnt: Sequence[LearntColumn]) -> tuple[int, int]:
 def cardinalities(learnt: Sequence[LearntColumn]) -> list[int]:
     """Return the number of vectors of each rich column."""
     return [1 + len(spec["categories"]) + spec["missing"] for spec in learnt if spec["kind"] == "rich"]
+
+
+def feature_columns(learnt: Sequence[LearntColumn]) -> list[str]:
+    """Return the column of each feature in the order of `gather`, and of each vector."""
+    numbers: list[str] = []
+    for spec in learnt:
+        if spec["kind"] == "number":
+            numbers += [spec["name"]] * (1 + spec["indicator"])
+        elif spec["kind"] == "date":
+            numbers += [spec["name"]] * num_date_features(spec)
+    hot = [spec["name"] for spec in _of_kind(learnt, "category") for _ in range(_width(spec))]
+    return [*numbers, *hot, *(spec["name"] for spec in _of_kind(learnt, "rich"))]

@@ -1,0 +1,326 @@
+"""Everything that `nnkit inspect` shows of a run: the network, its weights and units, and inputs on their way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from nnkit.analysis.inspection import charts, diagrams, health, pictures, views
+from nnkit.analysis.inspection.extremes import Firing, extremes, parsed
+from nnkit.analysis.inspection.parts import Inspection, Section, Table
+from nnkit.analysis.inspection.recorded import Recorded
+from nnkit.analysis.shapes import walk
+from nnkit.errors import NnkitError, UserError
+from nnkit.tasks.drawing import first_kernels, visible
+from nnkit.ui.figures import legible
+
+if TYPE_CHECKING:
+    from nnkit.batches import Batch
+    from nnkit.data.base import DataModule
+    from nnkit.tasks.base import Task
+
+# Inputs that are shown, and validation samples that units are watched over.
+MOST_INPUTS, WATCHED = 4, 4096
+# Layers that do nothing in a trained network.
+_SILENT = ("Identity", "Dropout")
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A trained run to be seen.
+
+    Attributes:
+        title: What the user calls it.
+        task: Its task, in evaluation mode.
+        data: Its data module.
+        facts: What is known of it, by name.
+    """
+
+    title: str
+    task: Task
+    data: DataModule
+    facts: dict[str, str]
+
+
+def inspect(
+    run: Inspected,
+    items: Sequence[str] = (),
+    *,
+    gradients: bool = False,
+    units: Sequence[str] = (),
+    other: Inspected | None = None,
+) -> Inspection:
+    """See a network from inside.
+
+    Args:
+        run: The run.
+        items: Inputs, as `nnkit predict` takes them, of which the first four are shown; none: the first sample of the
+            validation part.
+        gradients: Whether the gradients of the loss of a validation batch are shown as well.
+        units: Units to find the samples of that make them fire most and least, such as "C3:5".
+        other: A second run, whose answers and layers for the same inputs are shown beside.
+
+    Raises:
+        UserError: If no input can be read, a unit does not exist, or something asked for needs validation samples that
+            cannot be had.
+    """
+    asked = [(text, *parsed(run.task.network, text)) for text in units]
+    named, left_out = _samples(run, items)
+    held = _Validation(run)
+    if not named:
+        named = [(f"{run.title}: first validation sample", held.first())]
+    found = Inspection(run.title, run.facts)
+    _network(found, run, named[0][1])
+    _weights(found, run, held, gradients)
+    _activity(found, run, held)
+    for text, layer, unit in asked:
+        found.sections.append(_unit(run, held, text, layer, unit))
+    for number, one in enumerate(named, 1):
+        _input(found, run, one, f"input {number}", other)
+    if left_out:
+        found.sections[-1].texts.append(
+            f"{left_out} more inputs are left out: {MOST_INPUTS} are shown at a time."
+        )
+    return found
+
+
+class _Validation:
+    """The samples of the validation part, if they are to be had."""
+
+    def __init__(self, run: Inspected) -> None:
+        self._run, self.problem = run, ""
+
+    def batches(self) -> Iterable[Batch]:
+        """Return them; none where they cannot be had, `problem` tells why."""
+        data = self._run.data
+        try:
+            samples = data.split("val")
+            if not len(samples):
+                self.problem = "the data have no validation part"
+                return ()
+            return data.in_order(samples)
+        except NnkitError as error:
+            self.problem = str(error).splitlines()[0]
+            return ()
+
+    def needed(self, what: str) -> Iterable[Batch]:
+        """Return them; a UserError if they cannot be had."""
+        found = self.batches()
+        if self.problem:
+            raise UserError(f"{what} needs the validation part of the data: {self.problem}")
+        return found
+
+    def first(self) -> Batch:
+        """Return the first sample."""
+        batch = next(iter(self.needed("nnkit inspect without an input")))
+        return self._run.task.first_sample(batch)
+
+
+def _samples(run: Inspected, items: Sequence[str]) -> tuple[list[tuple[str, Batch]], int]:
+    """Return the first inputs as batches of one with their names, and how many more there are."""
+    found: list[tuple[str, Batch]] = []
+    problems: list[str] = []
+    left_out = 0
+    size = 1 if run.task.one_by_one else MOST_INPUTS
+    for read in run.data.read_batches(items, size) if items else ():
+        problems += [f"{read.names[place]}: {reason}" for place, reason in read.problems.items()]
+        if read.batch is None:
+            continue
+        names, _ = read.readable()
+        for place, name in enumerate(names):
+            if len(found) == MOST_INPUTS:
+                left_out += 1
+                continue
+            alone: Any = type(read.batch)(*(part[place : place + 1] for part in read.batch))
+            found.append((str(name), run.task.first_sample(alone)))
+    if problems:
+        raise UserError("\n".join(problems[:MOST_INPUTS]))
+    if items and not found:
+        raise UserError("there is nothing to inspect: what was named, or standard input, is empty")
+    return found, left_out
+
+
+def _network(found: Inspection, run: Inspected, sample: Batch) -> None:
+    section = Section("The network", "network")
+    with torch.no_grad():
+        sample = run.task.completed(sample, run.data)
+    layers = walk(run.task.network, *sample.network_inputs())
+    rows = diagrams.grouped(
+        [
+            diagrams.Row(
+                health.short(layer.name),
+                layer.kind,
+                layer.output[1:],
+                layer.trainable + layer.frozen,
+                layer.multiply_adds,
+            )
+            for layer in layers
+            if layer.kind not in _SILENT
+        ]
+    )
+    section.figures["layers"] = diagrams.network(rows, f"layers of {run.title}")
+    total = sum(layer.trainable + layer.frozen for layer in layers)
+    adds = sum(layer.multiply_adds for layer in layers)
+    section.texts.append(f"{total:,} parameters; {adds:,} multiply-adds for one sample.")
+    found.sections.append(section)
+
+
+def _weights(found: Inspection, run: Inspected, held: _Validation, gradients: bool) -> None:
+    section = Section("Weights", "weights")
+    weights = health.weights_of(run.task.network)
+    section.figures["weights"] = charts.distributions(_largest(weights), "weights of each layer", "weight")
+    for name, values in weights.items():
+        found.arrays[f"weights/{name}"] = Recorded(name, values, ("weight",))
+    kernels = first_kernels(run.task.network, _picture_shape(run))
+    if kernels is not None:
+        found.arrays["weights/kernels"] = Recorded("kernels", kernels, ("kernel", "channel", "row", "column"))
+        noun = (
+            "kernels of the first layer"
+            if kernels.shape[-1] < 12
+            else "weights of each unit of the first layer"
+        )
+        mean = ", mean of the channels" if kernels.shape[1] > 1 else ""
+        section.figures["kernels"] = pictures.maps(kernels.mean(1), f"{noun}{mean}", "kernel")
+    if gradients:
+        batch = next(iter(held.needed("--gradients")))
+        slopes = health.gradients_of(run.task, batch)
+        for name, values in slopes.items():
+            found.arrays[f"gradients/{name}"] = Recorded(name, values, ("weight",))
+        section.figures["gradients"] = charts.distributions(
+            _largest(slopes), f"gradients of the loss of {len(batch.indices)} validation samples", "gradient"
+        )
+        section.tables.append(
+            Table(
+                "size of weights and gradients",
+                ["layer", "weights, root mean square", "gradients, root mean square"],
+                [[name, _size(weights[name]), _size(slopes[name])] for name in slopes],
+            )
+        )
+    found.sections.append(section)
+
+
+def _size(values: Any) -> str:
+    return f"{float(np.sqrt(np.square(values.astype(np.float64)).mean())):.3g}"
+
+
+def _largest(parts: dict[str, Any], most: int = 40) -> dict[str, Any]:
+    """Return the arrays of a network with few layers, or as many of the largest."""
+    chosen = set(sorted(parts, key=lambda name: -parts[name].size)[:most])
+    return {name: values for name, values in parts.items() if name in chosen}
+
+
+def _picture_shape(run: Inspected) -> Any:
+    """Return channels, height and width of a picture of the data; nothing where they are none."""
+    shape = run.data.preprocessing.get("shape")
+    facts = run.data.facts()
+    found = [facts.get(name) for name in ("in_channels", "height", "width")]
+    return shape or (found if all(found) else ())
+
+
+def _activity(found: Inspection, run: Inspected, held: _Validation) -> None:
+    section = Section("Units", "units")
+    rows = health.summary(health.activity(run.task.network, health.first(held.batches(), WATCHED)))
+    if not rows:
+        section.texts.append(
+            f"Units were not watched: {held.problem}."
+            if held.problem
+            else "The network has no activation to watch."
+        )
+    else:
+        section.figures["units"] = charts.health(rows, "dead and saturated units over the validation part")
+        near, mostly = f"{health.NEAR:.0%}", f"{health.MOSTLY:.0%}"
+        section.texts.append(
+            f"Over at most {WATCHED:,} validation samples. A unit is dead where it always puts out the same. It is "
+            f"saturated where {mostly} of its outputs lie within {near} of its activation's range from a bound."
+        )
+        headers = ["layer", "units", "dead", "saturated"]
+        section.tables.append(Table("units", headers, [[name, *map(str, counts)] for name, *counts in rows]))
+    found.sections.append(section)
+
+
+def _unit(run: Inspected, held: _Validation, text: str, layer: str, unit: int) -> Section:
+    most, least = extremes(run.task, islice(held.needed("--unit"), 1000), layer, unit)
+    section = Section(f"Unit {text}", f"unit {text}")
+    for title, fired in (("most", most), ("least", least)):
+        rows = [
+            [
+                f"{one.value:.4g}",
+                ", ".join(str(place + 1) for place in one.place) or "-",
+                _described(run, one),
+            ]
+            for one in fired
+        ]
+        headers = ["puts out", "where", "sample"]
+        section.tables.append(Table(f"validation samples for which {text} fires {title}", headers, rows))
+        images = [_image(run, one) for one in fired]
+        if all(image is not None for image in images):
+            captions = [(f"{one.value:.3g}", "") for one in fired]
+            section.figures[f"fires {title}"] = _strip(
+                images, captions, f"samples for which {text} fires {title}"
+            )
+    return section
+
+
+def _strip(images: Sequence[Any], captions: Sequence[tuple[str, str]], title: str) -> Any:
+    from nnkit.analysis.inspection import look
+
+    with look.style():
+        figure, axes = look.panels(title, 1, len(images), 115 * len(images), 170)
+        for one, image, (caption, _) in zip(axes, images, captions, strict=True):
+            one.imshow(image)
+            one.set(xticks=[], yticks=[], xlabel=caption)
+    return figure
+
+
+def _image(run: Inspected, fired: Firing) -> Any:
+    inputs = fired.sample.network_inputs()[0]
+    if inputs is None or inputs.ndim != 4:
+        return None
+    return visible(inputs[0].float().cpu().numpy(), run.data.preprocessing)
+
+
+def _described(run: Inspected, fired: Firing) -> str:
+    """Return a sample as text: its tokens, its numbers by column, or its number in the validation part."""
+    inputs, data = fired.sample.network_inputs()[0], run.data
+    number = f"validation sample {int(fired.sample.indices[0]) + 1}"
+    if inputs is None or inputs.ndim == 4 or (inputs.is_floating_point() and inputs.ndim == 3):
+        return number
+    if inputs.is_floating_point():
+        names = data.input_names()
+        pairs = zip(names, inputs[0].tolist(), strict=False)
+        return f"{number}: " + ", ".join(f"{name} {value:+.2f}" for name, value in list(pairs)[:8])
+    return " ".join(legible(data.token_texts(inputs[0].tolist()), 40)[:40])
+
+
+def _input(
+    found: Inspection, run: Inspected, named: tuple[str, Batch], name: str, other: Inspected | None
+) -> None:
+    title, sample = named
+    one = views.view(run.task, run.data, sample, title, name)
+    found.sections.append(one.section)
+    found.outcomes[name] = one.seen.outcome
+    found.arrays |= {f"{name}/{key}": value for key, value in one.arrays.items()}
+    if other is None:
+        return
+    try:
+        beside = views.view(
+            other.task, other.data, sample, f"{title}, by {other.title}", f"{name} of the other run"
+        )
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise UserError(
+            f"--compare {other.title}: it does not read what {run.title} reads: {str(error).splitlines()[0]}"
+        ) from error
+    section = beside.section
+    found.sections.append(section)
+    found.outcomes[section.name] = beside.seen.outcome
+    found.arrays |= {f"{section.name}/{key}": value for key, value in beside.arrays.items()}
+    rows = [
+        [which.title, views.says(seen.outcome), views.true(seen.outcome)]
+        for which, seen in ((run, one.seen), (other, beside.seen))
+    ]
+    one.section.tables.insert(0, Table("both runs", ["run", "says", "true"], rows))

@@ -1,0 +1,157 @@
+"""The one look of all figures of inspection: a palette for light and dark pages, colour maps, and files."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from nnkit.ui import figures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+
+# Colours that the colour-blind can tell apart (Okabe and Ito 2008), of about equal weight on white and on black.
+INK, QUIET, FAINT = "#1d2126", "#6b7280", "#c9ced6"
+BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+CYCLE = (BLUE, ORANGE, GREEN, PURPLE, "#e69f00", "#56b4e9")
+# What each is called on a page, and what it is there where that is dark.
+VARIABLES = {INK: "ink", QUIET: "quiet", FAINT: "faint", BLUE: "blue", ORANGE: "orange", GREEN: "green"}
+DARK = {
+    "ink": "#e6e8eb",
+    "quiet": "#9aa3af",
+    "faint": "#434a54",
+    "blue": "#4fa8e0",
+    "orange": "#f08a4b",
+    "green": "#35c79b",
+}
+_SIZE = 9
+_LEVELS = 128
+# Letters of a title that fit into an inch.
+_LETTERS_PER_INCH = 13
+_DOTS_PER_INCH = 150
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Set matplotlib up: no background, so that a page's own is seen; text stays text; also a decorator."""
+    import matplotlib as mpl
+    from cycler import cycler
+
+    settings: Any = {
+        "font.size": _SIZE,
+        "axes.titlesize": _SIZE + 1,
+        "figure.titlesize": _SIZE + 2,
+        "svg.fonttype": "none",
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "savefig.facecolor": "none",
+        "text.color": INK,
+        "axes.labelcolor": QUIET,
+        "axes.edgecolor": FAINT,
+        "axes.titlecolor": INK,
+        "xtick.color": FAINT,
+        "ytick.color": FAINT,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "axes.prop_cycle": cycler(color=CYCLE),
+        "image.interpolation": "nearest",
+        "legend.frameon": False,
+    }
+    with figures.style(), mpl.rc_context(settings):
+        yield
+
+
+@cache
+def shares() -> ListedColormap:
+    """Return the colours of shares from 0, nothing, to 1, blue; the page's background is seen through them."""
+    return _ramp(BLUE, [level / (_LEVELS - 1) for level in range(_LEVELS)])
+
+
+@cache
+def signed() -> ListedColormap:
+    """Return the colours of numbers from -1, orange, over nothing to 1, blue."""
+    from matplotlib.colors import ListedColormap
+
+    up = [level / (_LEVELS - 1) for level in range(_LEVELS)]
+    below, above = _ramp(ORANGE, up[::-1]), _ramp(BLUE, up)
+    return ListedColormap([*below(range(_LEVELS)), *above(range(_LEVELS))])
+
+
+def _ramp(colour: str, alphas: Sequence[float]) -> ListedColormap:
+    from matplotlib.colors import ListedColormap, to_rgba
+
+    return ListedColormap([to_rgba(colour, alpha) for alpha in alphas])
+
+
+def panels(
+    title: str, down: int, across: int, width: float, height: float, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """Return a titled figure of a size in pixels and its axes, row by row."""
+    figure = figures.new_figure(width, height)
+    entitle(figure, title)
+    return figure, list(figure.subplots(down, across, squeeze=False, **options).flat)
+
+
+def entitle(figure: Figure, title: str) -> None:
+    """Write a title above a figure, cut where it would not fit."""
+    (written,) = figures.legible([title], int(figure.get_size_inches()[0] * _LETTERS_PER_INCH))
+    figure.suptitle(written, x=0.01, ha="left")
+
+
+def bare(axes: Axes, horizontal: str = "", vertical: str = "") -> None:
+    """Take ticks and frame of axes away; what runs along them is written."""
+    axes.set(xticks=[], yticks=[], xlabel=horizontal, ylabel=vertical)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _make_legible(figure: Figure) -> None:
+    """Replace characters of labels that no font has: they may be names from a run."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_text(figures.written(text.get_text()))
+
+
+def to_svg(figure: Figure, prefix: str) -> str:
+    """Return a figure as an <svg> element of a page, its colours those of the page's variables.
+
+    Args:
+        figure: The figure; its texts are escaped.
+        prefix: Stands before each name inside, so that figures of one page do not share any.
+    """
+    written = io.BytesIO()
+    _make_legible(figure)
+    with style():
+        figure.savefig(written, format="svg", metadata={"Date": None})
+    text = written.getvalue().decode()
+    text = text[text.index("<svg") :]
+    # The page has its own title for it, and names neither program nor version.
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    # Points as they are for a printer would make a figure larger than it is meant to be.
+    text = re.sub(r'(<svg\b[^>]*?) (?:width|height)="[\d.]+pt"', r"\1", text, count=1)
+    text = re.sub(r'(<svg\b[^>]*?) (?:width|height)="[\d.]+pt"', r"\1", text, count=1)
+    for colour, name in VARIABLES.items():
+        text = text.replace(colour, f"var(--{name}, {colour})")
+    return text
+
+
+def to_files(figure: Figure, prefix: str) -> dict[str, bytes]:
+    """Return a figure as files by their endings: an SVG that follows the reader's light or dark mode, and a PNG."""
+    dark = "".join(f"--{name}: {colour};" for name, colour in DARK.items())
+    sheet = f"<style>@media (prefers-color-scheme: dark) {{ svg {{ {dark} }} }}</style>"
+    head, end, rest = to_svg(figure, prefix).partition(">")
+    width, height = figure.get_size_inches() * 72
+    svg = f'{head} width="{width:.0f}pt" height="{height:.0f}pt"{end}{sheet}{rest}'
+    png = io.BytesIO()
+    with style():
+        figure.savefig(png, format="png", dpi=_DOTS_PER_INCH, facecolor="white")
+    return {"svg": svg.encode(), "png": png.getvalue()}

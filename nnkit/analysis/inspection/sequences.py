@@ -1,0 +1,123 @@
+"""Figures of sequences: attention of each head, gates over steps, and the prediction after each layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnkit.analysis.inspection import look
+from nnkit.analysis.inspection.charts import name_steps
+from nnkit.ui.figures import legible, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from nnkit.analysis.inspection.recorded import Recorded
+
+# Steps, units and heads that are drawn.
+MOST_STEPS, MOST_HEADS = 40, 16
+_CELL = 14
+
+
+def _named(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
+    axes.set_yticks(range(len(rows)), legible(rows, 14))
+    name_steps(axes, columns)
+
+
+@look.style()
+def attention(weights: Recorded, title: str) -> Figure:
+    """Draw what each head attends to, and their mean with the names of the steps; a full cell is a weight of 1.
+
+    Args:
+        weights: (head, query, key); the first 40 steps are drawn.
+        title: What they are.
+    """
+    shown = weights.values[:MOST_HEADS, :MOST_STEPS, :MOST_STEPS]
+    heads, queries, keys = shown.shape
+    rows, columns = (weights.along(axis)[:MOST_STEPS] for axis in ("query", "key"))
+    across = min(4, heads)
+    down = math.ceil(heads / across) if heads > 1 else 0
+    width, height = max(_CELL * keys + 130, 320), _CELL * queries + 120
+    small = max(60.0, 130 * queries / max(queries, keys)) + 34
+    figure = new_figure(max(width, 130 * across if down else 0), height + down * small)
+    look.entitle(figure, title)
+    grid = figure.add_gridspec(1 + down, across, height_ratios=[height, *[small] * down])
+    whole = figure.add_subplot(grid[0, :])
+    _shade(whole, weights.values[:, :MOST_STEPS, :MOST_STEPS].mean(0))
+    whole.set_title("mean of the heads" if heads > 1 else "")
+    _named(whole, rows, columns)
+    whole.set(xlabel="attended to (key)", ylabel="attends (query)")
+    for head in range(heads if down else 0):
+        axes = figure.add_subplot(grid[1 + head // across, head % across])
+        _shade(axes, shown[head])
+        axes.set(xticks=[], yticks=[], xlabel=f"head {head + 1}")
+    return figure
+
+
+def _shade(axes: Axes, values: NDArray[Any]) -> None:
+    axes.imshow(values, cmap=look.shares(), vmin=0, vmax=1)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+
+
+@look.style()
+def gates(parts: Sequence[Recorded], title: str) -> Figure:
+    """Draw gates and states over the steps, a row for each unit: blue above zero, orange below.
+
+    Args:
+        parts: (unit, step) each, of one cell.
+        title: Which cell.
+    """
+    across = min(len(parts), 3)
+    down = math.ceil(len(parts) / across)
+    figure, axes = look.panels(title, down, across, 240 * across, 190 * down + 50)
+    for place, one in enumerate(axes):
+        if place >= len(parts):
+            one.set_axis_off()
+            continue
+        part = parts[place]
+        strongest = float(np.abs(part.values).max(initial=0)) or 1.0
+        strongest = 1.0 if strongest <= 1 else strongest
+        one.imshow(part.values, cmap=look.signed(), vmin=-strongest, vmax=strongest, aspect="auto")
+        for spine in one.spines.values():
+            spine.set_visible(True)
+        names = part.along("step")
+        name_steps(one, names, max(1, -(-len(names) // 18)))
+        one.set_title(f"{part.name.removeprefix(title).strip()}, full at {strongest:.2g}")
+        one.set(xlabel="step", ylabel="unit", yticks=[])
+    return figure
+
+
+@look.style()
+def lens(
+    layers: Sequence[str],
+    probabilities: NDArray[Any],
+    texts: Sequence[Sequence[str]],
+    steps: Sequence[str],
+    title: str,
+) -> Figure:
+    """Draw the most probable column after each layer, written and shaded by its probability.
+
+    Args:
+        layers: Name of each layer.
+        probabilities: Of the most probable column, (layers, steps).
+        texts: That column's name, for each layer and step.
+        steps: Name of each step.
+        title: What is predicted.
+    """
+    count = min(len(steps), MOST_STEPS)
+    cell = 26 if max(len(text) for row in texts for text in row) <= 3 else 58
+    figure, (axes,) = look.panels(title, 1, 1, max(cell * count + 110, 320), 30 * len(layers) + 130)
+    axes.imshow(probabilities[:, :count], cmap=look.shares(), vmin=0, vmax=1, aspect="auto")
+    for row, some in enumerate(texts):
+        for column, text in enumerate(legible(some[:count], max(2, cell // 7))):
+            axes.text(column, row, text, ha="center", va="center", fontsize=8)
+    axes.set_yticks(range(len(layers)), legible(layers))
+    name_steps(axes, steps[:count])
+    axes.set(xlabel="step", ylabel="after")
+    return figure

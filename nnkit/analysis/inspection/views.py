@@ -1,0 +1,381 @@
+"""What is shown of one input: a form for pictures, sequences, tables and series, told apart by their shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nnkit.analysis.inspection import charts, diagrams, embeddings, pictures, sequences
+from nnkit.analysis.inspection.attribution import (
+    integrated_gradients,
+    occluded_picture,
+    occlusion,
+    score_of,
+    score_of_embedded,
+)
+from nnkit.analysis.inspection.capture import Capture, capture
+from nnkit.analysis.inspection.parts import Section, Table
+from nnkit.analysis.inspection.recorded import Recorded, as_array
+from nnkit.errors import UserError
+from nnkit.tasks.drawing import visible
+
+if TYPE_CHECKING:
+    from nnkit.batches import Batch
+    from nnkit.tasks.base import Task
+    from nnkit.tasks.outcome import Outcome
+
+# Rows of a table of steps, ranked columns of each, and cells of recurrent layers that are drawn.
+_MOST_ROWS, _RANKED, _MOST_CELLS = 60, 3, 6
+# Steps of the path of integrated gradients.
+_STEPS = 32
+
+
+@dataclass
+class View:
+    """One input on its way through the network.
+
+    Attributes:
+        section: What is shown of it.
+        seen: What was recorded.
+        arrays: All arrays, attributions among them.
+    """
+
+    section: Section
+    seen: Capture
+    arrays: dict[str, Recorded]
+
+
+def view(task: Task, data: Any, sample: Batch, title: str, name: str) -> View:
+    """Show what a network does with a sample.
+
+    Args:
+        task: A trained task, in evaluation mode.
+        data: The data module of the run.
+        sample: A batch of one, without padding.
+        title: What the user calls the sample.
+        name: Short and unique.
+
+    Raises:
+        UserError: If the network has diverged.
+    """
+    seen = capture(task, sample, data)
+    if not torch.isfinite(seen.outcome.scores).all():
+        raise UserError("the network's scores are not finite: it has diverged in training")
+    section = Section(title, name)
+    one = View(section, seen, seen.arrays)
+    _outcome(section, seen)
+    inputs = seen.sample.network_inputs()[0]
+    assert inputs is not None
+    if inputs.ndim == 4:
+        _picture(one, task, data, inputs)
+    elif inputs.is_floating_point() and inputs.ndim == 3:
+        _series(one, task, data, inputs)
+    elif inputs.is_floating_point():
+        _row(one, task, data)
+    elif len(seen.outcome.rows) == 1:
+        _text(one, task, data, inputs)
+    _layers(one, task, data, inputs)
+    for weights in seen.attention:
+        section.figures[weights.name] = sequences.attention(
+            weights, f"attention: {weights.name.removesuffix(' weights')}"
+        )
+    _gates(section, seen.gates)
+    _lens(section, seen)
+    if not inputs.is_floating_point():
+        embeddings.add(section, task, data, seen.sample)
+    return one
+
+
+def says(outcome: Outcome) -> str:
+    """Return what a network says, in a few words."""
+    row, column = outcome.best
+    if outcome.probabilities is None:
+        several = [
+            f"{name} {value:.4g}"
+            for name, value in zip(outcome.columns, outcome.scores[0, row].tolist(), strict=True)
+        ]
+        return ", ".join(several[:4])
+    share = float(outcome.probabilities[0, row, column])
+    return f"{outcome.columns[column]} ({share:.1%})"
+
+
+def true(outcome: Outcome) -> str:
+    """Return the true column of the first row that is asked about; empty where it is not known."""
+    known = bool(outcome.truth) and 0 <= outcome.truth[0] < len(outcome.columns)
+    return outcome.columns[outcome.truth[0]] if known else ""
+
+
+def _outcome(section: Section, seen: Capture) -> None:
+    outcome = seen.outcome
+    where = (
+        f" at step {outcome.focus[0] + 1}, {outcome.rows[outcome.focus[0]]!r}"
+        if len(outcome.rows) > 1
+        else ""
+    )
+    known = true(outcome)
+    right = f"; the true {outcome.noun} is {known}" if known else ""
+    if outcome.probabilities is None and len(outcome.rows) > 1:
+        section.texts.append(f"The network forecasts {len(outcome.rows)} steps; the first: {says(outcome)}.")
+        return
+    section.texts.append(f"The network says {says(outcome)}{where}{right}.")
+    row = outcome.focus[0]
+    if outcome.probabilities is None:
+        values = as_array(outcome.scores[0, row])
+        section.figures["values"] = charts.bars(outcome.columns, values, "what the network says", "value")
+        return
+    shares = as_array(outcome.probabilities[0, row])
+    marked = [place for place in outcome.truth[:1] if place >= 0]
+    section.figures["probabilities"] = charts.bars(
+        outcome.columns, shares, f"probability of each {outcome.noun}{where}", "probability", marked
+    )
+    if len(outcome.rows) > 1:
+        section.tables.append(_by_step(outcome))
+
+
+def _by_step(outcome: Outcome) -> Table:
+    """Return for each step the most probable tokens, and the true one with its probability."""
+    assert outcome.probabilities is not None
+    shares = outcome.probabilities[0]
+    best = shares.topk(min(_RANKED, shares.shape[1]), dim=-1)
+    truth = dict(zip(outcome.focus, outcome.truth, strict=False))
+    rows = []
+    for step in range(len(outcome.rows))[-_MOST_ROWS:]:
+        ranked = zip(best.indices[step].tolist(), best.values[step].tolist(), strict=True)
+        known = truth.get(step, -1)
+        rows.append(
+            [
+                str(step + 1),
+                outcome.rows[step],
+                *(f"{outcome.columns[token]} {share:.1%}" for token, share in ranked),
+                f"{outcome.columns[known]} {float(shares[step, known]):.1%}" if known >= 0 else "",
+            ]
+        )
+    left_out = f", the last {_MOST_ROWS} steps" if len(outcome.rows) > _MOST_ROWS else ""
+    headers = ["step", "token", "most probable", *["or"] * (best.indices.shape[1] - 1), "true"]
+    return Table(f"what the network says at each step{left_out}", headers, rows)
+
+
+def _explained(outcome: Outcome) -> str:
+    row, column = outcome.best
+    where = f" {outcome.rows[row]}" if outcome.rows[row] else ""
+    return f"{outcome.columns[column]}{where}"
+
+
+def _picture(one: View, task: Task, data: Any, inputs: Tensor) -> None:
+    section, outcome = one.section, one.seen.outcome
+    learnt = data.preprocessing
+    image = visible(inputs[0].float().cpu().numpy(), learnt)
+    section.figures["input"] = pictures.picture(image, "input")
+    score = score_of(task, one.seen.sample, data, *outcome.best)
+    baseline = torch.zeros_like(inputs)
+    mean, std = learnt.get("mean"), learnt.get("std")
+    if mean is not None and std is not None and len(mean) == inputs.shape[1]:
+        baseline -= torch.tensor([m / s for m, s in zip(mean, std, strict=True)], dtype=inputs.dtype).view(
+            1, -1, 1, 1
+        )
+    found = {
+        "integrated gradients": integrated_gradients(score, inputs, baseline, _STEPS).sum(0),
+        "occlusion": occluded_picture(score, inputs, baseline),
+    }
+    arrays = {name: as_array(values) for name, values in found.items()}
+    for name, values in arrays.items():
+        one.arrays[name] = Recorded(name, values, ("row", "column"))
+    section.figures["saliency"] = pictures.saliency(
+        image, list(arrays.items()), f"which pixels speak for {_explained(outcome)}"
+    )
+    section.texts.append(
+        "Saliency: blue pixels speak for the answer, orange ones against it. Integrated gradients compare the picture "
+        "with a black one and add up to the change of the score; occlusion is what is lost where a square is black."
+    )
+
+
+def _row(one: View, task: Task, data: Any) -> None:
+    """Show what each column of a row of a table adds."""
+    outcome, sample = one.seen.outcome, one.seen.sample
+    score, embedded = score_of_embedded(task, sample, data, *outcome.best)
+    names = column_names(task, data, embedded.shape[1])
+    given, mask, *others = (*sample.network_inputs(), None, None)
+    assert given is not None and mask is None
+    none = [torch.zeros_like(part) for part in (given, *others) if part is not None]
+    with torch.no_grad():
+        baseline = task.network.embed(*none)
+    added = integrated_gradients(score, embedded, baseline, _STEPS)
+    columns = list(dict.fromkeys(names))
+    regions = [torch.tensor([name == column for name in names]) for column in columns]
+    totals = as_array(torch.stack([added[region].sum() for region in regions]))
+    lost = as_array(occlusion(score, embedded, baseline, regions))
+    target = _explained(outcome)
+    for name, values, unit in (
+        ("integrated gradients", totals, "added to the score"),
+        ("occlusion", lost, "lost where the column is average"),
+    ):
+        one.arrays[name] = Recorded(name, values, ("column",), {"column": columns})
+        one.section.figures[name] = charts.bars(
+            columns, values, f"what each column adds to {target}: {name}", unit
+        )
+
+
+def column_names(task: Task, data: Any, width: int) -> list[str]:
+    """Return the column of each number that the body reads of a row."""
+    names: list[str] = data.input_names()
+    widths: Sequence[int] = getattr(task.network.embed, "widths", ())
+    plain = names[: len(names) - len(widths)]
+    rich = [name for name, size in zip(names[len(plain) :], widths, strict=True) for _ in range(size)]
+    found = [*plain, *rich]
+    return found if len(found) == width else [str(number) for number in range(1, width + 1)]
+
+
+def _series(one: View, task: Task, data: Any, inputs: Tensor) -> None:
+    """Show the window, the forecast, and what each step of the window adds."""
+    outcome = one.seen.outcome
+    score = score_of(task, one.seen.sample, data, *outcome.best)
+    added = integrated_gradients(score, inputs, torch.zeros_like(inputs), _STEPS)  # (time, channels)
+    names = data.input_names() or [str(number) for number in range(1, inputs.shape[-1] + 1)]
+    one.arrays["integrated gradients"] = Recorded(
+        "integrated gradients", as_array(added), ("step", "channel"), {"channel": names}
+    )
+    past = [str(step) for step in range(1 - len(added), 1)]
+    one.section.figures["contributions"] = charts.steps(
+        past,
+        as_array(added.sum(-1)),
+        f"what each step adds to {_explained(outcome)}",
+        "added to the forecast",
+    )
+    if len(names) > 1:
+        one.section.figures["channels"] = charts.bars(
+            names,
+            as_array(added.sum(0)),
+            f"what each channel adds to {_explained(outcome)}",
+            "added to the forecast",
+        )
+    if outcome.probabilities is None and len(outcome.rows) and "channels" in data.preprocessing:
+        _forecast(one, data, inputs, names)
+
+
+def _forecast(one: View, data: Any, inputs: Tensor, names: Sequence[str]) -> None:
+    outcome, scale = one.seen.outcome, {part["name"]: part for part in data.preprocessing["channels"]}
+    for column, target in enumerate(outcome.columns[:3]):
+        ahead = as_array(outcome.scores[0, :, column])
+        parts = [charts.Line("forecast", range(1, len(ahead) + 1), ahead)]
+        if target in scale:
+            known = as_array(inputs[0, :, list(names).index(target)])
+            known = known * scale[target]["std"] + scale[target]["mean"]
+            parts.insert(0, charts.Line("window", range(1 - len(known), 1), known))
+        one.section.figures[f"forecast of {target}"] = charts.lines(
+            parts, f"forecast of {target}", "step, the last known one 0", target, split=0.5
+        )
+
+
+def _text(one: View, task: Task, data: Any, inputs: Tensor) -> None:
+    """Show what each token of a text adds to its class."""
+    outcome = one.seen.outcome
+    score, embedded = score_of_embedded(task, one.seen.sample, data, *outcome.best)
+    added = integrated_gradients(score, embedded, torch.zeros_like(embedded), _STEPS).sum(-1)
+    tokens = data.token_texts(inputs[0].tolist())
+    one.arrays["integrated gradients"] = Recorded(
+        "integrated gradients", as_array(added), ("step",), {"step": tokens}
+    )
+    one.section.figures["contributions"] = charts.steps(
+        tokens, as_array(added), f"what each token adds to {_explained(outcome)}", "added to the score"
+    )
+
+
+def _layers(one: View, task: Task, data: Any, inputs: Tensor) -> None:
+    """Show maps as pictures, and vectors as columns of units with the strongest connections between them."""
+    section, seen = one.section, one.seen
+    for layer in seen.layers:
+        if layer.axes == ("map", "row", "column"):
+            section.figures[layer.name] = pictures.maps(layer.values, f"{layer.name}: what its maps put out")
+    vectors = [layer for layer in seen.layers if layer.axes == ("unit",)]
+    if not vectors and not (inputs.is_floating_point() and inputs.ndim == 2):
+        return
+    outcome = seen.outcome
+    parts: list[tuple[str, NDArray[Any], Sequence[str]]] = []
+    if seen.embedded.axes == ("unit",):
+        names = [] if inputs.ndim == 4 else column_names(task, data, seen.embedded.shape[0])
+        parts.append(("input", seen.embedded.values, names))
+    parts += [(layer.name, layer.values, ()) for layer in vectors]
+    parts.append(("score", as_array(outcome.scores[0, outcome.best[0]]), outcome.columns))
+    section.figures["activations"] = diagrams.columns(
+        [
+            diagrams.Units(name, values, labels, weights)
+            for (name, values, labels), weights in zip(
+                parts, _weights_between(task.network, parts), strict=True
+            )
+        ],
+        "what fires: units of each layer, and the connections that carry most",
+    )
+
+
+def _weights_between(
+    network: nn.Module, parts: Sequence[tuple[str, NDArray[Any], Sequence[str]]]
+) -> Iterator[NDArray[Any] | None]:
+    """Yield the matrix that leads to each column, found by its shape in the order of the layers, None without one."""
+    left = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
+    before = 0
+    for _, values, _ in parts:
+        wanted = (len(values), before)
+        place = next((place for place, matrix in enumerate(left) if tuple(matrix.shape) == wanted), None)
+        yield None if place is None else as_array(left[place])
+        if place is not None:
+            del left[: place + 1]
+        before = len(values)
+
+
+def _gates(section: Section, gates: Sequence[Recorded]) -> None:
+    cells: dict[str, list[Recorded]] = {}
+    kinds = (
+        "input gate",
+        "forget gate",
+        "output gate",
+        "reset gate",
+        "update gate",
+        "candidate",
+        "cell",
+        "hidden",
+    )
+    for gate in gates:
+        kind = next(kind for kind in kinds if gate.name.endswith(kind))
+        cells.setdefault(gate.name.removesuffix(kind).strip(), []).append(gate)
+    for number, (name, parts) in enumerate(cells.items()):
+        if number < _MOST_CELLS:
+            title = name or "recurrent layer"
+            section.figures[f"gates of {title}"] = sequences.gates(parts, title)
+    if cells:
+        section.texts.append(
+            "Gates and states of recurrent layers are computed by a written-out cell: torch's own hides them. A "
+            "forget gate near 1 keeps what the cell holds, an input gate near 1 writes to it."
+        )
+
+
+def _lens(section: Section, seen: Capture) -> None:
+    if len(seen.lens) < 2:
+        return
+    layers, outcome = list(seen.lens), seen.outcome
+    title = "what the head would say after each layer"
+    if len(outcome.rows) > 1 and outcome.probabilities is not None:
+        found = [one.probabilities[0].max(-1) for one in seen.lens.values() if one.probabilities is not None]
+        texts = [[outcome.columns[token] for token in best.indices.tolist()] for best in found]
+        shares = np.stack([as_array(best.values) for best in found])
+        section.figures["logit lens"] = sequences.lens(layers, shares, texts, outcome.rows, title)
+        return
+    row = outcome.best[0]
+    values = torch.stack(
+        [
+            (one.scores if one.probabilities is None else one.probabilities)[0, row]
+            for one in seen.lens.values()
+        ]
+    )
+    best = values[-1].topk(min(5, values.shape[1])).indices.tolist()
+    parts = [
+        charts.Line(outcome.columns[column], range(1, len(layers) + 1), as_array(values[:, column]))
+        for column in best
+    ]
+    unit = "value" if outcome.probabilities is None else "probability"
+    section.figures["logit lens"] = charts.lines(parts, title, "layer", unit)

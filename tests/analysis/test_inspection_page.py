@@ -1,0 +1,142 @@
+"""The page: what comes from a run or an input is text on it, and a browser shows it without scrolling sideways."""
+
+import functools
+import http.server
+import os
+import re
+import shutil
+import subprocess
+import threading
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from inspected import in_folder, seen
+
+from nnkit.analysis.inspection import charts, look, sequences
+from nnkit.analysis.inspection.page import files, page
+from nnkit.analysis.inspection.parts import Inspection, Section, Table, file_name
+from nnkit.analysis.inspection.recorded import Recorded
+
+HOSTILE = "</text></svg><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}&\x1b[31m\"'"
+
+
+class Elements(HTMLParser):
+    """Collects the elements of a page and their attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.attributes = set(), set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes.update(name for name, _ in attrs)
+
+
+def hostile():
+    names = [HOSTILE, "fine"]
+    section = Section(HOSTILE, HOSTILE, [HOSTILE])
+    section.figures[HOSTILE] = charts.bars(names, np.array([1.0, 2.0]), HOSTILE, HOSTILE)
+    weights = Recorded(
+        HOSTILE, np.full((2, 2, 2), 0.5), ("head", "query", "key"), {"query": names, "key": names}
+    )
+    section.figures["attention"] = sequences.attention(weights, HOSTILE)
+    section.figures["lens"] = sequences.lens(names, np.ones((2, 2)), [names, names], names, HOSTILE)
+    section.tables.append(Table(HOSTILE, [HOSTILE], [[HOSTILE]]))
+    return Inspection(HOSTILE, {HOSTILE: HOSTILE}, [section])
+
+
+def test_names_from_a_run_are_text_and_nothing_else():
+    html = page(hostile())
+    found = Elements()
+    found.feed(html)
+    assert not found.tags & {"script", "iframe", "object", "embed", "form", "input", "img", "foreignobject"}
+    assert not {name for name in found.attributes if name.startswith("on")}
+    assert "{{ 7*7 }}" in html
+    assert "49" not in re.sub(r"<svg.*?</svg>", "", html, flags=re.DOTALL)
+    assert "\x1b" not in html
+    assert "default-src 'none'" in html
+
+
+def test_figures_are_well_formed_files_whose_names_stay_in_the_folder():
+    for name, content in files(hostile()):
+        assert re.fullmatch(r"[a-z0-9-]+\.(svg|png)", name)
+        if name.endswith(".svg"):
+            root = ElementTree.fromstring(content)
+            tags = {element.tag.rpartition("}")[2] for element in root.iter()}
+            assert "script" not in tags
+            assert "prefers-color-scheme: dark" in content.decode()
+        else:
+            assert content.startswith(b"\x89PNG")
+    assert file_name("../../etc/passwd") == "etc-passwd"
+    assert file_name("\u6ce8\u610f") == "figure"
+
+
+def test_figures_of_one_page_share_no_name(monkeypatch):
+    in_folder("lenet5", monkeypatch)
+    names = re.findall(r'\bid="([^"]+)"', page(seen("lenet5")))
+    assert len(names) == len(set(names))
+
+
+def test_colours_are_those_of_the_page():
+    figure = charts.bars(["a"], np.array([1.0]), "title", "unit")
+    svg = look.to_svg(figure, "p")
+    assert f"var(--blue, {look.BLUE})" in svg
+    assert set(look.DARK) == set(look.VARIABLES.values())
+
+
+needs_browser = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--virtual-time-budget=3000", "--enable-logging=stderr",
+)  # fmt: skip
+# A page cannot be asked by a script of its own, as it allows none; its frame can.
+FRAME = """<!DOCTYPE html><iframe id=f src=page.html style="width:{width}px;height:900px;border:0"></iframe>
+<p id=o></p><script>f.onload = () => {{ const d = f.contentDocument;
+o.textContent = 'seen ' + d.documentElement.scrollWidth + ' ' + d.querySelectorAll('svg').length
++ ' ' + getComputedStyle(d.body).backgroundColor }}</script>"""
+
+
+@pytest.fixture
+def served(tmp_path):
+    """Serve a folder on loopback; yields its address and the folder."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path))
+    )
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", tmp_path
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.slow
+@needs_browser
+@pytest.mark.parametrize("name", ["lenet5", "gpt", "lstm", "transformer"])
+@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_browser_shows_it_without_scrolling_sideways(name, width, dark, monkeypatch, served):
+    in_folder(name, monkeypatch)
+    found = seen(name)
+    address, folder = served
+    (folder / "page.html").write_text(page(found), encoding="utf-8")
+    (folder / "frame.html").write_text(FRAME.format(width=width))
+    colours = [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
+    made = subprocess.run(
+        ["chromium", *FLAGS, *colours, f"--user-data-dir={folder}/user", "--dump-dom", f"{address}/frame.html"],
+        capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "DBUS_SESSION_BUS_ADDRESS": "/dev/null"},
+    )  # fmt: skip
+    told = re.search(r"seen (\d+) (\d+) (rgb\([^)]*\))", made.stdout)
+    assert told, made.stderr[-2000:]
+    assert int(told[1]) == width
+    assert int(told[2]) == len(found.figures)
+    assert told[3] == ("rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)")
+    assert ":CONSOLE" not in made.stderr
