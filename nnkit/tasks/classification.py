@@ -14,7 +14,7 @@ from nnkit.losses.scoring import at_least_32_bits, evaluation_share, training_sh
 from nnkit.tasks.base import Task, Totals
 from nnkit.tasks.drawing import draw_images, kept_inputs
 from nnkit.tasks.examples import example_for
-from nnkit.tasks.outcome import Outcome, of_classes
+from nnkit.tasks.outcome import NamedScores, of_classes
 from nnkit.tasks.pieces import counted, nothing, on_cpu
 from nnkit.tasks.predictions import Rankings
 from nnkit.ui import figures
@@ -128,7 +128,7 @@ class Classification(Task):
         found: Tensor = probabilities(outputs)
         return found
 
-    def outcome(self, outputs: Any, sample: Batch, data: Any) -> Outcome:
+    def outcome(self, outputs: Any, sample: Batch, data: Any) -> NamedScores:
         """Return the scores of the classes; see `Visible.outcome`."""
         return of_classes("class", outputs, self._probabilities(outputs), self.class_names, sample.target)
 

@@ -10,7 +10,7 @@ from nnkit.batches import Batch
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals
 from nnkit.tasks.examples import example_for
-from nnkit.tasks.outcome import Outcome
+from nnkit.tasks.outcome import NamedScores
 from nnkit.tasks.pieces import CONSTANT, nothing, on_cpu
 from nnkit.tasks.predictions import Forecasts
 from nnkit.ui import figures
@@ -125,11 +125,11 @@ class Forecasting(Task):
         """Return the forecast of each item, a value for each series and step, in the user's units."""
         return Forecasts(data.preprocessing["target"]["names"], self(*batch.network_inputs()).numpy())
 
-    def outcome(self, outputs: Any, sample: Batch, data: Any) -> Outcome:
+    def outcome(self, outputs: Any, sample: Batch, data: Any) -> NamedScores:
         """Return a row of values for each step of the horizon, in the user's units; see `Visible.outcome`."""
         values = self.in_units(outputs)
         steps = [f"+{step}" for step in range(1, values.shape[1] + 1)]
-        return Outcome("value", values, steps, data.preprocessing["target"]["names"], None)
+        return NamedScores("value", values, steps, data.preprocessing["target"]["names"], None)
 
     def measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return forecast and true values in the user's units, a row for each window and step; see `Task.measured`."""

@@ -13,7 +13,7 @@ from nnkit.batches import IGNORED, Batch, BlockBatch
 from nnkit.losses.scoring import at_least_32_bits, evaluation_share, is_log_likelihood, training_share
 from nnkit.tasks.base import Task, Totals
 from nnkit.tasks.examples import example_tokens
-from nnkit.tasks.outcome import Outcome, of_tokens, vocabulary
+from nnkit.tasks.outcome import NamedScores, of_tokens, vocabulary
 from nnkit.tasks.pieces import counted, nothing, on_cpu, step_names
 from nnkit.tasks.predictions import Estimates
 
@@ -104,7 +104,7 @@ class LanguageModeling(Task):
         titles = ("perplexity", "bits_per_character")
         return Estimates(titles, np.array([[scores[title] for title in titles]]))
 
-    def outcome(self, outputs: Any, sample: Batch, data: Any) -> Outcome:
+    def outcome(self, outputs: Any, sample: Batch, data: Any) -> NamedScores:
         """Return the scores of what follows each token, the last one in focus; see `Visible.outcome`."""
         steps, size = outputs.shape[-2:]
         rows = step_names(sample.inputs, steps, data)

@@ -13,7 +13,7 @@ from nnkit.errors import UserError
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals
 from nnkit.tasks.examples import example_tokens
-from nnkit.tasks.outcome import Outcome, masked_steps, of_tokens, vocabulary
+from nnkit.tasks.outcome import NamedScores, masked_steps, of_tokens, vocabulary
 from nnkit.tasks.pieces import counted, nothing, on_cpu, step_names
 from nnkit.tasks.predictions import Rankings
 
@@ -117,7 +117,7 @@ class MaskedLM(Task):
         rows = [on_cpu(row) for row in zip(*shares, strict=True)]
         self._eval_sums = self._eval_sums + torch.stack(rows)
 
-    def outcome(self, outputs: Any, sample: Batch, data: Any) -> Outcome:
+    def outcome(self, outputs: Any, sample: Batch, data: Any) -> NamedScores:
         """Return the scores of what stands at each step, the masked ones in focus; see `Visible.outcome`."""
         logits = outputs[0]
         steps, size = logits.shape[-2:]

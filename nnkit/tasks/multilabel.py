@@ -11,7 +11,7 @@ from nnkit.losses.scoring import at_least_32_bits, evaluation_share, training_sh
 from nnkit.tasks.base import Task, Totals
 from nnkit.tasks.drawing import draw_images, kept_inputs
 from nnkit.tasks.examples import example_for
-from nnkit.tasks.outcome import Outcome, of_classes
+from nnkit.tasks.outcome import NamedScores, of_classes
 from nnkit.tasks.pieces import counted, nothing, on_cpu
 from nnkit.tasks.predictions import LabelSets
 from nnkit.ui import figures
@@ -102,7 +102,7 @@ class Multilabel(Task):
         """Return the labels of each item, and the most probable ones whether they are among them or not."""
         return LabelSets.of(self(*batch.network_inputs()).float().sigmoid(), self.class_names, top_k)
 
-    def outcome(self, outputs: Any, sample: Batch, data: Any) -> Outcome:
+    def outcome(self, outputs: Any, sample: Batch, data: Any) -> NamedScores:
         """Return the scores of the labels; see `Visible.outcome`."""
         return of_classes("label", outputs, outputs.sigmoid(), self.class_names, sample.target)
 

@@ -14,7 +14,7 @@ from nnkit.tasks.pieces import step_names
 
 
 @dataclass(frozen=True)
-class Outcome:
+class NamedScores:
     """Scores of samples, in rows and columns: one row for a whole sample, or one for each step of a sequence.
 
     Attributes:
@@ -68,7 +68,7 @@ class Visible:
         names = step_names(sample.inputs, sizes[0], data)
         return names, names
 
-    def outcome(self, outputs: Any, sample: Batch, data: Any) -> Outcome:
+    def outcome(self, outputs: Any, sample: Batch, data: Any) -> NamedScores:
         """Name what the network put out.
 
         Args:
@@ -84,20 +84,20 @@ class Visible:
 
 def of_classes(
     noun: str, outputs: Tensor, probabilities: Tensor, names: Sequence[str], target: Tensor
-) -> Outcome:
+) -> NamedScores:
     """Return the outcome of scores of classes (samples, classes), the target of a batch of one beside them."""
     known = target.ndim == 1 and 0 <= int(target[0]) < len(names)
     truth = [int(target[0])] if known else []
-    return Outcome(noun, outputs.unsqueeze(1), [""], names, probabilities.unsqueeze(1), truth=truth)
+    return NamedScores(noun, outputs.unsqueeze(1), [""], names, probabilities.unsqueeze(1), truth=truth)
 
 
 def of_tokens(
     logits: Tensor, rows: Sequence[str], names: Sequence[str], focus: Sequence[int], target: Tensor
-) -> Outcome:
+) -> NamedScores:
     """Return the outcome of scores of tokens (samples, steps, tokens), with the target of each step (steps,)."""
     wanted: list[int] = [int(target[row]) for row in focus]
     truth = [token if token >= 0 else -1 for token in wanted]
-    return Outcome("token", logits, rows, names, logits.softmax(-1), focus, truth)
+    return NamedScores("token", logits, rows, names, logits.softmax(-1), focus, truth)
 
 
 @lru_cache(maxsize=2)

@@ -12,7 +12,7 @@ from nnkit.batches import Batch
 from nnkit.losses.scoring import evaluation_share, training_share
 from nnkit.tasks.base import Task, Totals
 from nnkit.tasks.examples import example_for
-from nnkit.tasks.outcome import Outcome
+from nnkit.tasks.outcome import NamedScores
 from nnkit.tasks.pieces import CONSTANT, nothing, on_cpu
 from nnkit.tasks.predictions import Estimates
 from nnkit.ui import figures
@@ -120,10 +120,10 @@ class Regression(Task):
         """Return the predicted values of each item, in the user's units."""
         return Estimates(names_of(data.preprocessing["target"]), self(*batch.network_inputs()).numpy())
 
-    def outcome(self, outputs: Any, sample: Batch, data: Any) -> Outcome:
+    def outcome(self, outputs: Any, sample: Batch, data: Any) -> NamedScores:
         """Return the values in the user's units; see `Visible.outcome`."""
         names = names_of(data.preprocessing["target"])
-        return Outcome("value", self.in_units(outputs).unsqueeze(1), [""], names, None)
+        return NamedScores("value", self.in_units(outputs).unsqueeze(1), [""], names, None)
 
     def measured(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return predicted and true values in the user's units; see `Task.measured`."""

@@ -13,7 +13,7 @@ from nnkit.decoding.beam import Answer, Beam, search
 from nnkit.losses.scoring import training_share
 from nnkit.tasks.base import Task, Totals
 from nnkit.tasks.examples import example_tokens
-from nnkit.tasks.outcome import Outcome, of_tokens, vocabulary
+from nnkit.tasks.outcome import NamedScores, of_tokens, vocabulary
 from nnkit.tasks.pieces import counted, nothing, on_cpu, step_names
 from nnkit.tasks.predictions import WrittenTexts
 
@@ -214,7 +214,7 @@ class Writing(Task):
         written = torch.tensor([[data.begin, *tokens, data.end]], device=sample.inputs.device)
         return sample._replace(prefix=written[:, :-1], target=written[:, 1:])
 
-    def outcome(self, outputs: Any, sample: Batch, data: Any) -> Outcome:
+    def outcome(self, outputs: Any, sample: Batch, data: Any) -> NamedScores:
         """Return the scores of what follows each token that is written; see `Visible.outcome`."""
         assert isinstance(sample, PairBatch)
         steps, size = outputs.shape[-2:]

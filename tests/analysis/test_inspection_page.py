@@ -16,7 +16,7 @@ from inspected import in_folder, seen
 
 from nnkit.analysis.inspection import charts, look, sequences
 from nnkit.analysis.inspection.page import files, page
-from nnkit.analysis.inspection.parts import Inspection, Section, Table, file_name
+from nnkit.analysis.inspection.parts import Inspection, PageTable, Section, file_name
 from nnkit.analysis.inspection.recorded import Recorded
 
 HOSTILE = "</text></svg><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}&\x1b[31m\"'"
@@ -43,7 +43,7 @@ def hostile():
     )
     section.figures["attention"] = sequences.attention(weights, HOSTILE)
     section.figures["lens"] = sequences.lens(names, np.ones((2, 2)), [names, names], names, HOSTILE)
-    section.tables.append(Table(HOSTILE, [HOSTILE], [[HOSTILE]]))
+    section.tables.append(PageTable(HOSTILE, [HOSTILE], [[HOSTILE]]))
     return Inspection(HOSTILE, {HOSTILE: HOSTILE}, [section])
 
 
@@ -89,7 +89,8 @@ def test_colours_are_those_of_the_page():
 needs_browser = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--virtual-time-budget=3000", "--enable-logging=stderr",
+    "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--virtual-time-budget=3000",
+    "--enable-logging=stderr",
 )  # fmt: skip
 # A page cannot be asked by a script of its own, as it allows none; its frame can.
 FRAME = """<!DOCTYPE html><iframe id=f src=page.html style="width:{width}px;height:900px;border:0"></iframe>

@@ -112,7 +112,7 @@ def score_of(task: Task, sample: Batch, data: Any, row: int, column: int) -> Sco
         task: The task, in evaluation mode.
         sample: What else the network is called with: its mask, the text that is written.
         data: The data module of the run.
-        row: Row of the outcome.
+        row: LayerRow of the outcome.
         column: Its column.
     """
     _, *others = sample.network_inputs()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nnkit.batches import Batch
     from nnkit.network import Network
     from nnkit.tasks.base import Task
-    from nnkit.tasks.outcome import Outcome
+    from nnkit.tasks.outcome import NamedScores
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Capture:
     """
 
     sample: Batch
-    outcome: Outcome
+    outcome: NamedScores
     layers: Sequence[Recorded]
     attention: Sequence[Recorded]
     gates: Sequence[Recorded]
-    lens: Mapping[str, Outcome]
+    lens: Mapping[str, NamedScores]
     embedded: Recorded
 
     @property

@@ -110,7 +110,7 @@ def health(rows: Sequence[tuple[str, int, int, int]], title: str) -> Figure:
     return figure
 
 
-class Line(NamedTuple):
+class LineSeries(NamedTuple):
     """A series of a chart.
 
     Attributes:
@@ -126,7 +126,7 @@ class Line(NamedTuple):
 
 @look.style()
 def lines(
-    parts: Sequence[Line], title: str, horizontal: str, vertical: str, split: float | None = None
+    parts: Sequence[LineSeries], title: str, horizontal: str, vertical: str, split: float | None = None
 ) -> Figure:
     """Draw lines over steps.
 

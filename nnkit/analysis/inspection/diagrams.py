@@ -21,7 +21,7 @@ _ROW = 34
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerRow:
     """One layer, or several that belong together.
 
     Attributes:
@@ -39,12 +39,12 @@ class Row:
     multiply_adds: int
 
 
-def grouped(rows: Sequence[Row], most: int = _MOST_ROWS) -> list[Row]:
+def grouped(rows: Sequence[LayerRow], most: int = _MOST_ROWS) -> list[LayerRow]:
     """Put layers of one part of the network together, the deepest parts first, until there are few enough."""
     depth = max((row.name.count(".") for row in rows), default=0)
     found = list(rows)
     while len(found) > most and depth > 0:
-        groups: dict[str, list[Row]] = {}
+        groups: dict[str, list[LayerRow]] = {}
         for row in found:
             groups.setdefault(".".join(row.name.split(".")[:depth]), []).append(row)
         found = [some[0] if len(some) == 1 else _joined(name, some) for name, some in groups.items()]
@@ -52,8 +52,8 @@ def grouped(rows: Sequence[Row], most: int = _MOST_ROWS) -> list[Row]:
     return found
 
 
-def _joined(name: str, rows: Sequence[Row]) -> Row:
-    return Row(
+def _joined(name: str, rows: Sequence[LayerRow]) -> LayerRow:
+    return LayerRow(
         name,
         f"{len(rows)} layers",
         rows[-1].output,
@@ -63,7 +63,7 @@ def _joined(name: str, rows: Sequence[Row]) -> Row:
 
 
 @look.style()
-def network(rows: Sequence[Row], title: str) -> Figure:
+def network(rows: Sequence[LayerRow], title: str) -> Figure:
     """Draw layers from the input down: name, kind and shape, with bars for parameters and multiply-adds."""
     from matplotlib.patches import FancyBboxPatch
 

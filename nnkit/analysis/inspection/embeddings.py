@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nnkit.analysis.inspection import charts
-from nnkit.analysis.inspection.parts import Section, Table
+from nnkit.analysis.inspection.parts import PageTable, Section
 from nnkit.analysis.inspection.recorded import as_array
 from nnkit.tasks.outcome import vocabulary
 
@@ -72,7 +72,7 @@ def add(section: Section, task: Task, data: Any, sample: Batch) -> None:
     ]
     headers = ["token", "nearest", *["or"] * (places.shape[1] - 1)]
     section.tables.append(
-        Table("nearest tokens, with the cosine of the angle of their vectors", headers, rows)
+        PageTable("nearest tokens, with the cosine of the angle of their vectors", headers, rows)
     )
     others = [place for place in dict.fromkeys(places[:, :2].flatten().tolist()) if place not in tokens]
     chosen = [*tokens.tolist(), *others]

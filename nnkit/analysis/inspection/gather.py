@@ -12,7 +12,7 @@ import torch
 
 from nnkit.analysis.inspection import charts, diagrams, health, pictures, views
 from nnkit.analysis.inspection.extremes import Firing, extremes, parsed
-from nnkit.analysis.inspection.parts import Inspection, Section, Table
+from nnkit.analysis.inspection.parts import Inspection, PageTable, Section
 from nnkit.analysis.inspection.recorded import Recorded
 from nnkit.analysis.shapes import walk
 from nnkit.errors import NnkitError, UserError
@@ -59,7 +59,7 @@ def inspect(
 
     Args:
         run: The run.
-        items: Inputs, as `nnkit predict` takes them, of which the first four are shown; none: the first sample of the
+        items: Inputs, as `nnkit predict` takes them; the first four are shown. None at all: the first sample of the
             validation part.
         gradients: Whether the gradients of the loss of a validation batch are shown as well.
         units: Units to find the samples of that make them fire most and least, such as "C3:5".
@@ -152,7 +152,7 @@ def _network(found: Inspection, run: Inspected, sample: Batch) -> None:
     layers = walk(run.task.network, *sample.network_inputs())
     rows = diagrams.grouped(
         [
-            diagrams.Row(
+            diagrams.LayerRow(
                 health.short(layer.name),
                 layer.kind,
                 layer.output[1:],
@@ -195,7 +195,7 @@ def _weights(found: Inspection, run: Inspected, held: _Validation, gradients: bo
             _largest(slopes), f"gradients of the loss of {len(batch.indices)} validation samples", "gradient"
         )
         section.tables.append(
-            Table(
+            PageTable(
                 "size of weights and gradients",
                 ["layer", "weights, root mean square", "gradients, root mean square"],
                 [[name, _size(weights[name]), _size(slopes[name])] for name in slopes],
@@ -239,7 +239,9 @@ def _activity(found: Inspection, run: Inspected, held: _Validation) -> None:
             f"saturated where {mostly} of its outputs lie within {near} of its activation's range from a bound."
         )
         headers = ["layer", "units", "dead", "saturated"]
-        section.tables.append(Table("units", headers, [[name, *map(str, counts)] for name, *counts in rows]))
+        section.tables.append(
+            PageTable("units", headers, [[name, *map(str, counts)] for name, *counts in rows])
+        )
     found.sections.append(section)
 
 
@@ -256,7 +258,7 @@ def _unit(run: Inspected, held: _Validation, text: str, layer: str, unit: int) -
             for one in fired
         ]
         headers = ["puts out", "where", "sample"]
-        section.tables.append(Table(f"validation samples for which {text} fires {title}", headers, rows))
+        section.tables.append(PageTable(f"validation samples for which {text} fires {title}", headers, rows))
         images = [_image(run, one) for one in fired]
         if all(image is not None for image in images):
             captions = [(f"{one.value:.3g}", "") for one in fired]
@@ -323,4 +325,4 @@ def _input(
         [which.title, views.says(seen.outcome), views.true(seen.outcome)]
         for which, seen in ((run, one.seen), (other, beside.seen))
     ]
-    one.section.tables.insert(0, Table("both runs", ["run", "says", "true"], rows))
+    one.section.tables.insert(0, PageTable("both runs", ["run", "says", "true"], rows))

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nnkit.analysis.inspection.recorded import Recorded
-    from nnkit.tasks.outcome import Outcome
+    from nnkit.tasks.outcome import NamedScores
 
 
-class Table(NamedTuple):
+class PageTable(NamedTuple):
     """Rows of text.
 
     Attributes:
@@ -44,7 +44,7 @@ class Section:
     name: str
     texts: list[str] = field(default_factory=list)
     figures: dict[str, Figure] = field(default_factory=dict)
-    tables: list[Table] = field(default_factory=list)
+    tables: list[PageTable] = field(default_factory=list)
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Inspection:
     facts: Mapping[str, str]
     sections: list[Section] = field(default_factory=list)
     arrays: dict[str, Recorded] = field(default_factory=dict)
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    outcomes: dict[str, NamedScores] = field(default_factory=dict)
 
     @property
     def figures(self) -> dict[str, Figure]:
@@ -75,7 +75,7 @@ class Inspection:
         }
 
     @property
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[PageTable]:
         """All tables."""
         return [table for section in self.sections for table in section.tables]
 

@@ -67,7 +67,7 @@ def maps(values: NDArray[Any], title: str, noun: str = "map") -> Figure:
 
 
 def _across(count: int) -> int:
-    """Return how many stand in a row: as few rows as keep a tile large enough to be seen."""
+    """Return how many tiles a row has: as few rows as keep a tile large enough to be seen."""
     return count if count <= 6 else math.ceil(count / math.ceil(count / 8))
 
 

@@ -20,7 +20,7 @@ from nnkit.analysis.inspection.attribution import (
     score_of_embedded,
 )
 from nnkit.analysis.inspection.capture import Capture, capture
-from nnkit.analysis.inspection.parts import Section, Table
+from nnkit.analysis.inspection.parts import PageTable, Section
 from nnkit.analysis.inspection.recorded import Recorded, as_array
 from nnkit.errors import UserError
 from nnkit.tasks.drawing import visible
@@ -28,7 +28,7 @@ from nnkit.tasks.drawing import visible
 if TYPE_CHECKING:
     from nnkit.batches import Batch
     from nnkit.tasks.base import Task
-    from nnkit.tasks.outcome import Outcome
+    from nnkit.tasks.outcome import NamedScores
 
 # Rows of a table of steps, ranked columns of each, and cells of recurrent layers that are drawn.
 _MOST_ROWS, _RANKED, _MOST_CELLS = 60, 3, 6
@@ -37,7 +37,7 @@ _STEPS = 32
 
 
 @dataclass
-class View:
+class InputView:
     """One input on its way through the network.
 
     Attributes:
@@ -51,7 +51,7 @@ class View:
     arrays: dict[str, Recorded]
 
 
-def view(task: Task, data: Any, sample: Batch, title: str, name: str) -> View:
+def view(task: Task, data: Any, sample: Batch, title: str, name: str) -> InputView:
     """Show what a network does with a sample.
 
     Args:
@@ -68,7 +68,7 @@ def view(task: Task, data: Any, sample: Batch, title: str, name: str) -> View:
     if not torch.isfinite(seen.outcome.scores).all():
         raise UserError("the network's scores are not finite: it has diverged in training")
     section = Section(title, name)
-    one = View(section, seen, seen.arrays)
+    one = InputView(section, seen, seen.arrays)
     _outcome(section, seen)
     inputs = seen.sample.network_inputs()[0]
     assert inputs is not None
@@ -92,7 +92,7 @@ def view(task: Task, data: Any, sample: Batch, title: str, name: str) -> View:
     return one
 
 
-def says(outcome: Outcome) -> str:
+def says(outcome: NamedScores) -> str:
     """Return what a network says, in a few words."""
     row, column = outcome.best
     if outcome.probabilities is None:
@@ -105,7 +105,7 @@ def says(outcome: Outcome) -> str:
     return f"{outcome.columns[column]} ({share:.1%})"
 
 
-def true(outcome: Outcome) -> str:
+def true(outcome: NamedScores) -> str:
     """Return the true column of the first row that is asked about; empty where it is not known."""
     known = bool(outcome.truth) and 0 <= outcome.truth[0] < len(outcome.columns)
     return outcome.columns[outcome.truth[0]] if known else ""
@@ -138,7 +138,7 @@ def _outcome(section: Section, seen: Capture) -> None:
         section.tables.append(_by_step(outcome))
 
 
-def _by_step(outcome: Outcome) -> Table:
+def _by_step(outcome: NamedScores) -> PageTable:
     """Return for each step the most probable tokens, and the true one with its probability."""
     assert outcome.probabilities is not None
     shares = outcome.probabilities[0]
@@ -158,16 +158,16 @@ def _by_step(outcome: Outcome) -> Table:
         )
     left_out = f", the last {_MOST_ROWS} steps" if len(outcome.rows) > _MOST_ROWS else ""
     headers = ["step", "token", "most probable", *["or"] * (best.indices.shape[1] - 1), "true"]
-    return Table(f"what the network says at each step{left_out}", headers, rows)
+    return PageTable(f"what the network says at each step{left_out}", headers, rows)
 
 
-def _explained(outcome: Outcome) -> str:
+def _explained(outcome: NamedScores) -> str:
     row, column = outcome.best
     where = f" {outcome.rows[row]}" if outcome.rows[row] else ""
     return f"{outcome.columns[column]}{where}"
 
 
-def _picture(one: View, task: Task, data: Any, inputs: Tensor) -> None:
+def _picture(one: InputView, task: Task, data: Any, inputs: Tensor) -> None:
     section, outcome = one.section, one.seen.outcome
     learnt = data.preprocessing
     image = visible(inputs[0].float().cpu().numpy(), learnt)
@@ -195,7 +195,7 @@ def _picture(one: View, task: Task, data: Any, inputs: Tensor) -> None:
     )
 
 
-def _row(one: View, task: Task, data: Any) -> None:
+def _row(one: InputView, task: Task, data: Any) -> None:
     """Show what each column of a row of a table adds."""
     outcome, sample = one.seen.outcome, one.seen.sample
     score, embedded = score_of_embedded(task, sample, data, *outcome.best)
@@ -231,7 +231,7 @@ def column_names(task: Task, data: Any, width: int) -> list[str]:
     return found if len(found) == width else [str(number) for number in range(1, width + 1)]
 
 
-def _series(one: View, task: Task, data: Any, inputs: Tensor) -> None:
+def _series(one: InputView, task: Task, data: Any, inputs: Tensor) -> None:
     """Show the window, the forecast, and what each step of the window adds."""
     outcome = one.seen.outcome
     score = score_of(task, one.seen.sample, data, *outcome.best)
@@ -258,21 +258,21 @@ def _series(one: View, task: Task, data: Any, inputs: Tensor) -> None:
         _forecast(one, data, inputs, names)
 
 
-def _forecast(one: View, data: Any, inputs: Tensor, names: Sequence[str]) -> None:
+def _forecast(one: InputView, data: Any, inputs: Tensor, names: Sequence[str]) -> None:
     outcome, scale = one.seen.outcome, {part["name"]: part for part in data.preprocessing["channels"]}
     for column, target in enumerate(outcome.columns[:3]):
         ahead = as_array(outcome.scores[0, :, column])
-        parts = [charts.Line("forecast", range(1, len(ahead) + 1), ahead)]
+        parts = [charts.LineSeries("forecast", range(1, len(ahead) + 1), ahead)]
         if target in scale:
             known = as_array(inputs[0, :, list(names).index(target)])
             known = known * scale[target]["std"] + scale[target]["mean"]
-            parts.insert(0, charts.Line("window", range(1 - len(known), 1), known))
+            parts.insert(0, charts.LineSeries("window", range(1 - len(known), 1), known))
         one.section.figures[f"forecast of {target}"] = charts.lines(
             parts, f"forecast of {target}", "step, the last known one 0", target, split=0.5
         )
 
 
-def _text(one: View, task: Task, data: Any, inputs: Tensor) -> None:
+def _text(one: InputView, task: Task, data: Any, inputs: Tensor) -> None:
     """Show what each token of a text adds to its class."""
     outcome = one.seen.outcome
     score, embedded = score_of_embedded(task, one.seen.sample, data, *outcome.best)
@@ -286,7 +286,7 @@ def _text(one: View, task: Task, data: Any, inputs: Tensor) -> None:
     )
 
 
-def _layers(one: View, task: Task, data: Any, inputs: Tensor) -> None:
+def _layers(one: InputView, task: Task, data: Any, inputs: Tensor) -> None:
     """Show maps as pictures, and vectors as columns of units with the strongest connections between them."""
     section, seen = one.section, one.seen
     for layer in seen.layers:
@@ -374,7 +374,7 @@ def _lens(section: Section, seen: Capture) -> None:
     )
     best = values[-1].topk(min(5, values.shape[1])).indices.tolist()
     parts = [
-        charts.Line(outcome.columns[column], range(1, len(layers) + 1), as_array(values[:, column]))
+        charts.LineSeries(outcome.columns[column], range(1, len(layers) + 1), as_array(values[:, column]))
         for column in best
     ]
     unit = "value" if outcome.probabilities is None else "probability"
