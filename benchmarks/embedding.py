@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from nnkit.inference.embedding import TEXTS, Texts, embed_batches
+from nnkit.inference.embedding import TEXTS, SentenceTexts, embed_batches
 from nnkit.runs.published import open_texts
 
 SENTENCES = [
@@ -35,7 +35,7 @@ def theirs(path: Path, sentences: list[str]) -> torch.Tensor:
 def ours(path: Path, sentences: list[str]) -> torch.Tensor:
     """Return the vectors of nnkit, (sentences, dim)."""
     network, tokenizer = open_texts(path)
-    batches = embed_batches(network, Texts(tokenizer, network.max_len), sentences, TEXTS, "mean")
+    batches = embed_batches(network, SentenceTexts(tokenizer, network.max_len), sentences, TEXTS, "mean")
     return torch.cat([torch.from_numpy(vectors) for _, vectors in batches if vectors is not None])
 
 
