@@ -114,7 +114,7 @@ def _fold(session: Session, run: Run) -> None:
             f"--merge: {report.shorten(run.path)} has no matrices of LoRA to fold in; leave it out"
         )
     merge(network)
-    configs.set_values(session.config, adapter=None)
+    configs.remove(session.config, "adapter")
 
 
 def _write_file(form: Format, path: Path, session: Session) -> Exported:

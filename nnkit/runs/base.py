@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nnkit import config as configs
 from nnkit.adapters.lora import is_added, merge
 from nnkit.checkpoint.base import Base
+from nnkit.checkpoint.formats import KEY
 from nnkit.checkpoint.manifest import Manifest
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import NnkitError, UserError
@@ -68,7 +69,7 @@ def _weights_of_base(run: Run, base: Base) -> dict[str, Tensor]:
     answer = "put back what it was trained on, or train a new one: nnkit train ... init_from=RUN"
     problem = "is gone"
     for place in _places(run, base):
-        if not place.is_dir():
+        if not _is_directory(place):
             continue
         try:
             found, weights = _read(run, base, place)
@@ -79,6 +80,14 @@ def _weights_of_base(run: Run, base: Base) -> dict[str, Tensor]:
             return weights
         problem = f"has changed: its SHA-256 is {found[:12]}, the adapter was trained on {base.sha256[:12]}"
     raise UserError(f"{said} {problem}\n    {answer}")
+
+
+def _is_directory(place: Path) -> bool:
+    try:
+        return place.is_dir()
+    # Such as a name that is too long.
+    except OSError:
+        return False
 
 
 def _read(run: Run, base: Base, place: Path) -> tuple[str, dict[str, Tensor]]:
@@ -125,7 +134,7 @@ def weights_of(run: Run) -> tuple[Manifest, dict[str, Tensor]]:
         EnvironmentFault: If no checkpoint is valid.
     """
     manifest, state = load_state(run, "best")
-    return manifest, _weights_in(run, state)
+    return manifest, _weights_in(state)
 
 
 def _named(store: CheckpointStore, name: str) -> Manifest:
@@ -140,17 +149,18 @@ def _whole(run: Run, manifest: Manifest) -> dict[str, Tensor]:
         state = CheckpointStore(run.checkpoints).state(manifest)
     except ValueError as error:
         raise UserError(str(error)) from error
-    return _weights_in(run, completed(run, manifest, state))
+    return _weights_in(completed(run, manifest, state))
 
 
-def _weights_in(run: Run, state: dict[str, Any]) -> dict[str, Tensor]:
+def _weights_in(state: dict[str, Any]) -> dict[str, Tensor]:
     named = state["state_dict"].items()
     weights = {one.removeprefix(PREFIX): tensor for one, tensor in named if one.startswith(PREFIX)}
-    return _folded(run, weights) if any(map(is_added, weights)) else weights
+    return _folded(state, weights) if any(map(is_added, weights)) else weights
 
 
-def _folded(run: Run, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    config = configs.load(run.path / CONFIG)
+def _folded(state: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    # That of the checkpoint, which its hash covers: config.yaml may have been changed since.
+    config = configs.from_yaml(state[KEY]["config"])
     refuse_untrusted(config)
     # The weights that are drawn here are replaced; those of the run that begins must not depend on it.
     with torch.random.fork_rng(devices=[]):
