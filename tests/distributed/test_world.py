@@ -161,17 +161,6 @@ def test_a_mistake_in_the_config_is_said_once():
     assert ended[1].said == ""
 
 
-def test_where_slurm_is_installed_one_process_needs_no_srun(cli, monkeypatch):
-    folder = together.Path("bin")
-    folder.mkdir()
-    (folder / "srun").write_text("#!/bin/sh\n")
-    (folder / "srun").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder.absolute()}:{os.environ['PATH']}")
-    code, out, err = cli(*WORDS)
-    assert code == 0, err
-    assert "srun" not in out + err + together.Path("outputs/run/train.log").read_text()
-
-
 def told_to_end(rank):
     threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
