@@ -13,6 +13,8 @@ from nnkit.suggest import hint
 
 # Only our own train.yaml and Hydra settings count: a user's would replace ours whole.
 PRIMARY = "train"
+# Begins the line by which an editor finds the schema of a file.
+EDITOR_LINE = "# yaml-language-server:"
 NOT_GROUPS = frozenset({"hydra"})
 
 
@@ -126,8 +128,8 @@ def describe(group: str, option: str, config_dir: Path | None = None) -> str:
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             text = line.strip()
-            # "# @package x" is an instruction to Hydra, not a description.
-            if text.startswith("#") and not text.startswith("# @"):
+            # "# @package x" is an instruction to Hydra, the other one to an editor.
+            if text.startswith("#") and not text.startswith(("# @", EDITOR_LINE)):
                 return text.lstrip("#").strip()
             if text and not text.startswith("#"):
                 break

@@ -124,6 +124,23 @@ OWN_VALUES: dict[str, tuple[str, ...]] = {
 # Hints of keys that nnkit makes into what the class takes.
 TAKES_TOO: dict[str, Any] = {"loss.class_weights": list[float] | dict | Literal["balanced"] | None}
 
+# Key -> (least, most) of a number.
+RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, MAX_SEED),
+    "trainer.accumulate_grad_batches": (1, float("inf")),
+    "trainer.gradient_clip_val": (0, float("inf")),
+    "trainer.check_val_every_n_epoch": (1, float("inf")),
+    "trainer.log_every_n_steps": (1, float("inf")),
+    "trainer.num_threads": (1, MAX_WORKERS),
+}
+# Texts that a key may be, where the hint of its class says no more than text.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "trainer.accelerator": ACCELERATORS,
+    "trainer.strategy": STRATEGIES,
+    "trainer.gradient_clip_algorithm": ("norm", "value"),
+    "trainer.profiler": ("simple", "advanced"),
+}
+
 _LENGTH = "at least 1, or -1 for no limit"
 _SHARE = "a share from 0.0 to 1.0 or a count"
 _FROM_ONE = "at least 1"

@@ -107,7 +107,7 @@ def _written(node: yaml.Node, text: str) -> str:
 def _comment(rows: list[str]) -> str:
     """Return the comment that ends some lines, as one text; lines with commands are left out."""
     found: list[str] = []
-    while rows and rows[-1].lstrip().startswith("#"):
+    while rows and rows[-1].lstrip().startswith("#") and not rows[-1].startswith(catalog.EDITOR_LINE):
         *rows, last = rows
         found.insert(0, last.lstrip()[1:])
     return " ".join(row.strip() for row in found if not row.startswith(("   ", " @")))

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from nnkit.config.declared import ACCELERATORS, LIMITS, MAX_WORKERS, PRECISIONS_OF_PRODUCTS, STRATEGIES
+from nnkit.config.declared import (
+    ACCELERATORS,
+    LIMITS,
+    MAX_WORKERS,
+    PRECISIONS_OF_PRODUCTS,
+    RANGES,
+    STRATEGIES,
+)
 from nnkit.errors import Problem
 from nnkit.suggest import hint
 
@@ -119,14 +126,6 @@ def _most_devices(trainer: DictConfig) -> float:
     return max(os.cpu_count() or 1, _FEW)
 
 
-# Key -> (least, most); in words: LIMITS.
-_RANGES: dict[str, tuple[float, float]] = {
-    "accumulate_grad_batches": (1, float("inf")),
-    "gradient_clip_val": (0, float("inf")),
-    "check_val_every_n_epoch": (1, float("inf")),
-    "log_every_n_steps": (1, float("inf")),
-    "num_threads": (1, MAX_WORKERS),
-}
 # A share of the batches as a float, a count as an int.
 _SHARES = (
     "limit_train_batches",
@@ -138,10 +137,11 @@ _SHARES = (
 
 
 def _ranges(trainer: DictConfig) -> Iterator[Problem]:
-    for name, (least, most) in _RANGES.items():
-        value = trainer.get(name)
+    for key, (least, most) in RANGES.items():
+        group, _, name = key.rpartition(".")
+        value = trainer.get(name) if group == "trainer" else None
         if isinstance(value, int | float) and not isinstance(value, bool) and not least <= value <= most:
-            yield Problem(f"trainer.{name}", f"must be {LIMITS[f'trainer.{name}']}, not {value}")
+            yield Problem(key, f"must be {LIMITS[key]}, not {value}")
     for name in _SHARES:
         value = trainer.get(name)
         # Lightning also takes times for val_check_interval: no two runs would be validated at the same steps.

@@ -23,6 +23,7 @@ VERBS = {
     "list": "what there is: models, datasets, losses, ...",
     "show": "print a config file, such as model/lenet5",
     "explain": "a key: its value, what set it, what it takes and means",
+    "schema": "a JSON schema, by which editors complete and check files",
     "copy": "copy a config file into ./conf to change it",
     "runs": "the runs in outputs/",
     "compare": "runs and sweeps side by side, with charts",
