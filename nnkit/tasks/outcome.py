@@ -25,6 +25,8 @@ class NamedScores:
         probabilities: Of the columns, (samples, rows, columns); None where scores are values.
         focus: The rows that a reader asks about: masked steps, the last step of a language model.
         truth: The right column of each row of `focus`, -1 where none is known; empty: none is.
+        written: The text that the network writes, where it writes one.
+        expected: The text that was to be written, where it is known.
     """
 
     noun: str
@@ -34,6 +36,8 @@ class NamedScores:
     probabilities: Tensor | None
     focus: Sequence[int] = (0,)
     truth: Sequence[int] = ()
+    written: str | None = None
+    expected: str = ""
 
     @property
     def best(self) -> tuple[int, int]:

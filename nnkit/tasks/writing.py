@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence, Sized
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -208,11 +209,12 @@ class Writing(Task):
         return WrittenTexts([data.decode_target(best[0].tokens) for best in answers])
 
     def completed(self, sample: Batch, data: Vocabulary) -> Batch:
-        """Put the text that the network writes in place of the target: what it attends to is asked of its own text."""
+        """Put the text that the network writes in place of the prefix; no token of it is known to be right."""
         assert isinstance(sample, PairBatch)
         tokens = self.write(sample.inputs, sample.mask, data, self.beam)[0][0].tokens
         written = torch.tensor([[data.begin, *tokens, data.end]], device=sample.inputs.device)
-        return sample._replace(prefix=written[:, :-1], target=written[:, 1:])
+        prefix = written[:, :-1]
+        return sample._replace(prefix=prefix, target=torch.full_like(prefix, IGNORED))
 
     def outcome(self, outputs: Any, sample: Batch, data: Any) -> NamedScores:
         """Return the scores of what follows each token that is written; see `Visible.outcome`."""
@@ -220,7 +222,13 @@ class Writing(Task):
         steps, size = outputs.shape[-2:]
         rows = step_names(sample.prefix, steps, data, target=True)
         names = vocabulary(data, size, target=True)
-        return of_tokens(outputs, rows, names, range(steps), sample.target[0])
+        found = of_tokens(outputs, rows, names, range(steps), sample.target[0])
+        references = _texts(sample.references, data.end)[0]
+        return replace(
+            found,
+            written=data.decode_target(sample.prefix[0, 1:].tolist()),
+            expected=data.decode_target(references[0]) if references else "",
+        )
 
     def results(self) -> dict[str, Tensor]:
         """Return loss and share of right tokens of all that was seen."""

@@ -103,6 +103,7 @@ def test_cross_attention_is_labelled_by_the_text_that_was_written(monkeypatch):
         run = in_folder(name, monkeypatch)
         found = run.inspect("the cat saw a dog")
         written = run.answers("the cat saw a dog")[0].text
+        assert found.outcomes["input 1"].written == written
         cross = [one for key, one in found.arrays.items() if "weights" in key and one.axes[0] == "head"][-1]
         assert cross.shape[1:] == (len(cross.labels["query"]), len(cross.labels["key"]))
         assert "".join(cross.labels["key"]).replace("\u2423", " ").startswith("the cat")

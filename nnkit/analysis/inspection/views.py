@@ -94,6 +94,8 @@ def view(task: Task, data: Any, sample: Batch, title: str, name: str) -> InputVi
 
 def says(outcome: NamedScores) -> str:
     """Return what a network says, in a few words."""
+    if outcome.written is not None:
+        return outcome.written or "nothing"
     row, column = outcome.best
     if outcome.probabilities is None:
         several = [
@@ -106,7 +108,9 @@ def says(outcome: NamedScores) -> str:
 
 
 def true(outcome: NamedScores) -> str:
-    """Return the true column of the first row that is asked about; empty where it is not known."""
+    """Return the true column of the first row that is asked about, or the true text; empty where it is not known."""
+    if outcome.written is not None:
+        return outcome.expected
     known = bool(outcome.truth) and 0 <= outcome.truth[0] < len(outcome.columns)
     return outcome.columns[outcome.truth[0]] if known else ""
 
@@ -123,7 +127,13 @@ def _outcome(section: Section, seen: Capture) -> None:
     if outcome.probabilities is None and len(outcome.rows) > 1:
         section.texts.append(f"The network forecasts {len(outcome.rows)} steps; the first: {says(outcome)}.")
         return
-    section.texts.append(f"The network says {says(outcome)}{where}{right}.")
+    if outcome.written is not None:
+        expected = f"; the true text is {known!r}" if known else ""
+        section.texts.append(
+            f"The network writes {says(outcome)!r}{expected}. Figures are of the text that it writes."
+        )
+    else:
+        section.texts.append(f"The network says {says(outcome)}{where}{right}.")
     row = outcome.focus[0]
     if outcome.probabilities is None:
         values = as_array(outcome.scores[0, row])
