@@ -120,6 +120,9 @@ def join(world: World) -> Group:
         agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
         def check() -> None:
+            if signals.stop():
+                # What was raised in the midst of an import may have been swallowed there.
+                raise signals.Stopped(signals.stop())
             if os.getppid() != parent:
                 raise PeerEnded(
                     "what has started this process has ended before the processes of the run had met"

@@ -3,12 +3,15 @@
 import os
 import signal
 import threading
+from contextlib import suppress
 
 import pytest
 import together
 
+from nnkit.distributed.group import join
 from nnkit.distributed.world import World, first_of, read_world, unfit, without_place
 from nnkit.errors import UserError
+from nnkit.machine import signals
 
 TORCHRUN = {
     **{"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "1"},
@@ -172,6 +175,15 @@ def test_only_the_first_process_says_that_it_was_stopped_before_all_had_met(rank
 
     [ended] = together.run(1, [*WORDS, "trainer.devices=2"], environment=only, before=told_to_end)
     assert (ended.code, ended.said) == (143, said)
+
+
+def test_a_signal_that_an_import_has_swallowed_ends_the_wait_for_others():
+    place = World(1, 2, 1, 2, 0, "127.0.0.1", together.free_port(), "SLURM", "7.0.0")
+    with signals.taken():
+        with suppress(signals.Stopped):
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(signals.Stopped, match="stopped by SIGTERM"):
+            join(place)
 
 
 def test_several_machines_need_a_launcher(cli):
