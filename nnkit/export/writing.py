@@ -81,7 +81,9 @@ def export_run(run: Run, form: str, out: Path | None = None, *, merged: bool = F
     # Before the weights are read, which takes longest.
     ending = FORMATS[form].ending if form in FORMATS else ""
     path = Path(f"{run.path.resolve().name}{ending}") if out is None else expand(out)
-    _check_free(path, *([beside(path)] if ending else []))
+    _check_free(path)
+    if ending:
+        _check_free(beside(path))
     session = open_run(run).session
     network = session.task.network
     if merged:
@@ -98,13 +100,12 @@ def export_run(run: Run, form: str, out: Path | None = None, *, merged: bool = F
         return _write_file(FORMATS[form], path, session)
 
 
-def _check_free(*paths: Path) -> None:
-    for path in paths:
-        if path.exists():
-            said = f"{report.shorten(path)} is there already, and nothing is written over it"
-            raise UserError(f"{said}\n    --out names another place")
-    if not (parent := paths[0].parent).is_dir():
-        raise UserError(f"--out {paths[0]}: there is no directory {parent}")
+def _check_free(path: Path) -> None:
+    if path.exists():
+        said = f"{report.shorten(path)} is there already, and nothing is written over it"
+        raise UserError(f"{said}\n    --out names another place")
+    if not path.parent.is_dir():
+        raise UserError(f"--out {path}: there is no directory {path.parent}")
 
 
 def _fold(session: Session, run: Run) -> None:

@@ -96,6 +96,10 @@ def test_nothing_is_written_over(cli, runs, tmp_path):
     code, _, err = cli("export", runs["table"].path, "--format", "torch")
     assert code == 2
     assert "table.pt2.json is there already" in err
+    # Names of directories, from which no name of a file could be made.
+    for place in (".", "..", "/"):
+        code, _, err = cli("export", runs["table"].path, "--format", "torch", "--out", place)
+        assert (code, "is there already, and nothing is written over it" in err) == (2, True), err
     assert (tmp_path / "table.pt2.json").read_text() == "mine"
 
 
