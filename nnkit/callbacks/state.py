@@ -63,7 +63,7 @@ class SaveState(Callback):
         """Add plain data and tensors only: a checkpoint holds nothing else."""
         gradients = divisors = None
         if in_window(trainer):
-            divisors = pl_module.divisors if isinstance(pl_module, Task) else None
+            divisors = pl_module.weighing.divisors if isinstance(pl_module, Task) else None
             gradients = {name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None}
         shared = {}
         if is_sharded(pl_module):
@@ -117,7 +117,7 @@ class SaveState(Callback):
             getattr(pl_module, name).copy_(total)
         if isinstance(pl_module, Task):
             # Not in a checkpoint of an earlier release.
-            pl_module.divisors = self._restored.get("divisors")
+            pl_module.weighing.divisors = self._restored.get("divisors")
         self._restored = None
 
 

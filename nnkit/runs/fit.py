@@ -31,10 +31,11 @@ from nnkit.files.layout import LOG, PROFILE, TESTS, TIMING
 from nnkit.files.paths import expand
 from nnkit.machine import signals
 from nnkit.machine.faults import explained
+from nnkit.runs.profiling import Kept, head
 from nnkit.runs.reopen import open_run
 from nnkit.runs.run import Run, find_run, model_name, now
 from nnkit.runs.run_loggers import finish, flush, make_loggers
-from nnkit.runs.session import Kept, Session, build_all, head, made_whole, make_trainer
+from nnkit.runs.session import Session, build_all, made_whole, make_trainer
 from nnkit.ui import logs, report
 
 if TYPE_CHECKING:

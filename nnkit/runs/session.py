@@ -13,9 +13,7 @@ import lightning.pytorch as lightning
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
 from lightning.pytorch.strategies import Strategy
-from typing_extensions import override
 
 from nnkit import config as configs
 from nnkit.checkpoint.base import Base
@@ -37,12 +35,14 @@ from nnkit.factory.class_weights import with_class_weights
 from nnkit.factory.metrics import build_metrics, directions, task_of
 from nnkit.machine.cores import cores
 from nnkit.network import Network
+from nnkit.runs.hooks import without_empty_hooks
 from nnkit.runs.optimization import (
     count_steps,
     make_optimizer,
     make_scheduler,
     resolve_precision,
 )
+from nnkit.runs.profiling import make_profiler
 from nnkit.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -281,9 +281,10 @@ def make_trainer(
     if found is not None:
         # Lightning asks before every batch whether SIGTERM has reached the first process. `StopSignal` asks for all.
         trainer.fit_loop.epoch_loop.__dict__["_broadcast_sigterm_tensor"] = lambda: None
-    if profiler is not None and io is not None:
-        # Lightning sets it from outside the class, where types do not see it.
-        trainer.__dict__["profiler"] = make_profiler(str(profiler))
+    # Lightning sets it from outside the class, where types do not see it.
+    trainer.__dict__["profiler"] = make_profiler(None if profiler is None or io is None else str(profiler))
+    for callback in callbacks:
+        without_empty_hooks(callback)
     return trainer
 
 
@@ -309,43 +310,3 @@ def build_all(of: str, config: DictConfig, **injected: Any) -> list[Any]:
     """Build every named node of a group of many (callbacks, loggers)."""
     nodes = config.get(of) or {}
     return [build(node, of, **injected) for node in nodes.values()]
-
-
-# Lines of a report that are printed; the file has all.
-_MOST_LINES = 60
-
-
-class Kept(Profiler):
-    """Keeps the report of a training where Lightning would log it."""
-
-    report = ""
-
-    @override
-    def describe(self) -> None:
-        """Keep the report and end the measurement."""
-        self.report = self.summary()
-        self.teardown(stage=self._stage)
-
-
-class KeptSimple(Kept, SimpleProfiler):
-    """Times of each action."""
-
-
-class KeptAdvanced(Kept, AdvancedProfiler):
-    """Times of each function, from cProfile."""
-
-
-def make_profiler(name: str) -> Kept:
-    """Return a profiler.
-
-    Args:
-        name: As `trainer.profiler` says it: simple or advanced.
-    """
-    return KeptAdvanced() if name == "advanced" else KeptSimple()
-
-
-def head(report: str) -> str:
-    """Return as much of a report as is worth printing."""
-    lines = report.strip().splitlines()
-    more = len(lines) - _MOST_LINES
-    return "\n".join([*lines[:_MOST_LINES], *([f"... {more:,} more lines"] if more > 0 else [])])

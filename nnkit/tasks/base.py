@@ -8,7 +8,6 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
@@ -16,14 +15,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nnkit.batches import Batch
-from nnkit.data.loading import Loader
 from nnkit.distributed import collectives
 from nnkit.errors import UserError
-from nnkit.losses.scoring import Share, shares_of, weights_of
+from nnkit.losses.scoring import Share
 from nnkit.network import Network
 from nnkit.tasks.outcome import Visible
-from nnkit.tasks.pieces import with_totals
+from nnkit.tasks.pieces import LightModule, with_totals
 from nnkit.tasks.predictions import Predictions
+from nnkit.tasks.weighing import Weighing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +38,7 @@ Target = Literal["index", "one_hot", "real", "multi"]
 _log = logging.getLogger("nnkit")
 
 
-class Task(LightningModule, Visible, ABC):
+class Task(LightModule, Visible, ABC):
     """Base of all tasks.
 
     Training never logs per step: each step adds its sums to `window`, a callback reads and clears it every n steps.
@@ -100,10 +99,7 @@ class Task(LightningModule, Visible, ABC):
         self.plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
         self._told_of_nan = False
-        # What the means in the loss of the present accumulation window divide by; None where nothing is accumulated.
-        self.divisors: list[float] | None = None
-        self._divisors_later: Callable[[], Tensor] | None = None
-        self._batch_weights: list[float] | None = None
+        self.weighing = Weighing()
         self.last_loss: Tensor | None = None
         # Metrics of the user's choice by name; no modules of the task, as their state is no part of a run's state.
         self.chosen: dict[str, ChosenMetric] = {}
@@ -221,27 +217,8 @@ class Task(LightningModule, Visible, ABC):
         return [batch.target]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Find what a batch weighs in what the step's means are taken over: its window's and all processes' batches.
-
-        The window is read ahead for it; Hugging Face's Trainer counts a window's tokens before its first batch in the
-        same way. DDP takes the mean of the processes' gradients, so each share is multiplied by their number.
-        """
-        every, processes = self.trainer.accumulate_grad_batches, collectives.size()
-        self._batch_weights = None
-        if every == processes == 1:
-            self.divisors = None
-            return
-        loader = self.trainer.train_dataloader
-        assert isinstance(loader, Loader)
-        begins = batch_idx % every == 0
-        # The last window of an epoch may be shorter.
-        count = int(min(every, self.trainer.num_training_batches - batch_idx)) if begins else 1
-        window = [self.targets(one) if len(one.indices) else None for one in loader.peek(count)]
-        weights = weights_of(self.loss, window, len(self.targets(batch)))
-        if begins:
-            sums = torch.tensor([sum(column) for column in zip(*weights, strict=True)], dtype=torch.float64)
-            self._divisors_later = collectives.summed_later(sums)
-        self._batch_weights = weights[0]
+        """Find what the batch weighs in the means of its step."""
+        self.weighing.begin(self.trainer, batch_idx, self.loss, self.targets)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss and add the batch to the totals."""
@@ -252,18 +229,9 @@ class Task(LightningModule, Visible, ABC):
             with torch.no_grad():
                 rows = [totals[name] for name in self.totals]
                 self.window += torch.stack([torch.stack(row) for row in zip(*rows, strict=True)])
-        if (shares := self._shares()) is None:
+        if (shares := self.weighing.shares(self.trainer, self.loss)) is None:
             return loss
         return reduce(torch.add, [mean * share for mean, share in zip(means, shares, strict=True)])
-
-    def _shares(self) -> list[float] | None:
-        """Return what each mean of the present batch is multiplied by; None: by nothing."""
-        if self._batch_weights is None:
-            return None
-        if self._divisors_later is not None:
-            self.divisors, self._divisors_later = self._divisors_later().tolist(), None
-        times = self.trainer.accumulate_grad_batches * collectives.size()
-        return shares_of(self.loss, self._batch_weights, self.divisors, times)
 
     def read_window(self) -> dict[str, float]:
         """Return the means since the last reading and start anew; empty if there was no step."""

@@ -1,15 +1,27 @@
-"""Pieces that several tasks share: sums in 64 bits, over processes too, and names of steps."""
+"""Pieces that tasks share: a quick base, sums in 64 bits, over processes too, and names of steps."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from nnkit.losses.scoring import Share, number_of
 
 # Variance of standardised values below which they differ by rounding alone.
 CONSTANT = 1e-12
+
+
+class LightModule(LightningModule):
+    """Lightning's module, on which an attribute that Lightning sets all the time costs little."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_current_fx_name":
+            # The hook that is called, noted thirty times a step; torch would ask each time whether it is a module.
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
 
 def counted(right: Tensor) -> Share:
