@@ -79,7 +79,7 @@ def data_parallel() -> DDPStrategy:
     """Return the strategy under which each process has the whole network and its share of each batch.
 
     Buffers stay each process's own while training: those of batch norm are used in evaluation only, before which all
-    take those of the first process. Gradients lie where they are sent from, which saves two copies of them in each step.
+    take those of the first process. Gradients lie where they are sent from, which saves two copies each step.
     """
     known = signature(DistributedDataParallel).parameters
     # Its name since torch 2.13.

@@ -229,7 +229,7 @@ class Task(LightModule, Visible, ABC):
             with torch.no_grad():
                 rows = [totals[name] for name in self.totals]
                 self.window += torch.stack([torch.stack(row) for row in zip(*rows, strict=True)])
-        if (shares := self.weighing.shares(self.trainer, self.loss)) is None:
+        if (shares := self.weighing.shares(self.loss)) is None:
             return loss
         return reduce(torch.add, [mean * share for mean, share in zip(means, shares, strict=True)])
 

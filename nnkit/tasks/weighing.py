@@ -36,6 +36,8 @@ class Weighing:
         self._later: Callable[[], Tensor] | None = None
         self._weights: list[float] | None = None
         self._next: _Coming | None = None
+        # How many losses the mean is taken of afterwards.
+        self._times = 1
 
     def begin(
         self,
@@ -50,8 +52,8 @@ class Weighing:
         as processes that wait for each other twice a step lose what each is now and then late by.
         """
         every = trainer.accumulate_grad_batches
-        self._weights = None
-        if every == collectives.size() == 1:
+        self._weights, self._times = None, every * collectives.size()
+        if self._times == 1:
             self.divisors = None
             return
         loader = trainer.train_dataloader
@@ -72,14 +74,13 @@ class Weighing:
         if len(weights) > count:
             self._next = _Coming(batch_idx + 1, _summed(weights[count:]))
 
-    def shares(self, trainer: Trainer, loss: nn.Module) -> list[float] | None:
+    def shares(self, loss: nn.Module) -> list[float] | None:
         """Return what each mean of the present batch is multiplied by; None: by nothing."""
         if self._weights is None:
             return None
         if self._later is not None:
             self.divisors, self._later = self._later().tolist(), None
-        times = trainer.accumulate_grad_batches * collectives.size()
-        return shares_of(loss, self._weights, self.divisors, times)
+        return shares_of(loss, self._weights, self.divisors, self._times)
 
 
 def _summed(weights: list[list[float]]) -> Callable[[], Tensor]:
