@@ -84,9 +84,9 @@ def outputs(tmp_path_factory):
             "model.num_layers=1",
             "model.dim=64",
             "model.dropout=0",
-            "optimizer.lr=1e-2",
+            "optimizer.lr=5e-3",
         ]
-        nnkit.train([*data, *model, "trainer.max_epochs=24", "name=bert", f"output_dir={folder}", *WORDS])
+        nnkit.train([*data, *model, "trainer.max_epochs=40", "name=bert", f"output_dir={folder}", *WORDS])
         nnkit.train(["data=iris", "trainer.max_epochs=1", "name=iris", f"output_dir={folder}", *WORDS])
     (folder / "text.txt").unlink()
     return folder
