@@ -104,6 +104,10 @@ class LanguageModeling(Task):
         titles = ("perplexity", "bits_per_character")
         return Estimates(titles, np.array([[scores[title] for title in titles]]))
 
+    def without_truth(self, sample: Batch) -> Batch:
+        """Return the sample: the tokens that follow are read with it."""
+        return sample
+
     def outcome(self, outputs: Any, sample: Batch, data: Any) -> NamedScores:
         """Return the scores of what follows each token, the last one in focus; see `Visible.outcome`."""
         steps, size = outputs.shape[-2:]

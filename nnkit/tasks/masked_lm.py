@@ -117,6 +117,11 @@ class MaskedLM(Task):
         rows = [on_cpu(row) for row in zip(*shares, strict=True)]
         self._eval_sums = self._eval_sums + torch.stack(rows)
 
+    def without_truth(self, sample: Batch) -> Batch:
+        """Return a batch of one whose masked tokens are not known, but where they are."""
+        assert isinstance(sample, SentenceBatch)
+        return sample._replace(target=sample.target.where(sample.target == IGNORED, -1))
+
     def outcome(self, outputs: Any, sample: Batch, data: Any) -> NamedScores:
         """Return the scores of what stands at each step, the masked ones in focus; see `Visible.outcome`."""
         logits = outputs[0]

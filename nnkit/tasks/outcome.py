@@ -53,6 +53,14 @@ class Visible:
         """Return the first sample of a batch as a batch of one, without its padding."""
         return first_of(batch)
 
+    def without_truth(self, sample: Batch) -> Batch:
+        """Return a batch of one whose target is known not to be the true one: -1, or not a number."""
+        target = sample.target
+        unknown: Batch = sample._replace(
+            target=torch.full_like(target, torch.nan if target.is_floating_point() else -1)
+        )
+        return unknown
+
     def completed(self, sample: Batch, data: Any) -> Batch:
         """Return a batch of one with what the task itself adds to it, such as the text that it writes."""
         return sample

@@ -62,6 +62,11 @@ def test_padding_is_no_output():
     assert health._units(inputs, None).shape == (3, 1)
 
 
+def test_only_so_many_samples_are_watched():
+    sizes = []
+    assert [len(batch.inputs) for batch in health.first(batches(), 20, sizes)] == [16, 4] == sizes
+
+
 def test_gradients_are_those_of_the_loss(monkeypatch):
     run = in_folder("mlp", monkeypatch)
     batch = next(iter(run.data.val_dataloader()))

@@ -115,6 +115,7 @@ def test_masked_tokens_are_those_that_generate_fills_in(monkeypatch):
     run = in_folder("bert_tiny", monkeypatch)
     outcome = run.inspect("the [MASK] saw a dog").outcomes["input 1"]
     (row,) = outcome.focus
+    assert outcome.truth == [-1]
     filled = run.fill("the [MASK] saw a dog").candidates[0]
     shares = dict(zip(outcome.columns, outcome.probabilities[0, row].tolist(), strict=True))
     # There special tokens are left out and the others share what is left.

@@ -36,6 +36,7 @@ def test_a_page_in_the_run_directory_and_a_table(cli, runs):
     assert "map, row, column" in out
     assert "page: outputs/first/inspection.html" in out
     assert "61,706 parameters" in html
+    assert "the true class is" in html
 
 
 def test_an_image_a_unit_gradients_and_pictures(cli, runs):
@@ -54,6 +55,8 @@ def test_an_image_a_unit_gradients_and_pictures(cli, runs):
     code, out, err = cli("inspect", "first", item, *words)
     assert code == 0, err
     html = Path("page.html").read_text()
+    # A picture of the user's has no true class.
+    assert "the true class" not in html
     assert not Path("outputs/first/inspection.html").exists()
     for part in ("Unit C1:2", "Unit F6:84", "gradients, root mean square", "picture.png"):
         assert part in html

@@ -188,7 +188,7 @@ def columns(parts: Sequence[Units], title: str) -> Figure:
         for part, rows in zip(parts, chosen, strict=True)
     ]
     left = 1.2 if parts[0].labels else 0.4
-    axes.set(xlim=(-left, len(parts) + 0.1), ylim=(-0.05, 1.05), yticks=[], ylabel="unit")
+    axes.set(xlim=(-left, len(parts) - 0.2), ylim=(-0.05, 1.05), yticks=[], ylabel="unit")
     axes.set_xticks(range(len(parts)), counts)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("layer; each column's strongest unit is full")

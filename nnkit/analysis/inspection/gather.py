@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Inputs that are shown, and validation samples that units are watched over.
 MOST_INPUTS, WATCHED = 4, 4096
+# Of large networks as many as take so many multiply-adds, which is seconds, and at least so many samples.
+_MULTIPLY_ADDS, _LEAST = 20_000_000_000, 64
 # Layers that do nothing in a trained network.
 _SILENT = ("Identity", "Dropout")
 
@@ -75,9 +77,9 @@ def inspect(
     if not named:
         named = [(f"{run.title}: first validation sample", held.first())]
     found = Inspection(run.title, run.facts)
-    _network(found, run, named[0][1])
+    each = _network(found, run, named[0][1])
     _weights(found, run, held, gradients)
-    _activity(found, run, held)
+    _activity(found, run, held, each)
     for text, layer, unit in asked:
         found.sections.append(_unit(run, held, text, layer, unit))
     for number, one in enumerate(named, 1):
@@ -137,7 +139,9 @@ def _samples(run: Inspected, items: Sequence[str]) -> tuple[list[tuple[str, Batc
                 left_out += 1
                 continue
             alone: Any = type(read.batch)(*(part[place : place + 1] for part in read.batch))
-            found.append((str(name), run.task.first_sample(alone)))
+            sample = run.task.first_sample(alone)
+            known = read.labelled is not None and bool(read.labelled[place])
+            found.append((str(name), sample if known else run.task.without_truth(sample)))
     if problems:
         raise UserError("\n".join(problems[:MOST_INPUTS]))
     if items and not found:
@@ -145,7 +149,8 @@ def _samples(run: Inspected, items: Sequence[str]) -> tuple[list[tuple[str, Batc
     return found, left_out
 
 
-def _network(found: Inspection, run: Inspected, sample: Batch) -> None:
+def _network(found: Inspection, run: Inspected, sample: Batch) -> float:
+    """Show the layers, and return the multiply-adds for each number of an input."""
     section = Section("The network", "network")
     with torch.no_grad():
         sample = run.task.completed(sample, run.data)
@@ -168,6 +173,7 @@ def _network(found: Inspection, run: Inspected, sample: Batch) -> None:
     adds = sum(layer.multiply_adds for layer in layers)
     section.texts.append(f"{total:,} parameters; {adds:,} multiply-adds for one sample.")
     found.sections.append(section)
+    return adds / max(1, sample.inputs[0].numel())
 
 
 def _weights(found: Inspection, run: Inspected, held: _Validation, gradients: bool) -> None:
@@ -176,16 +182,14 @@ def _weights(found: Inspection, run: Inspected, held: _Validation, gradients: bo
     section.figures["weights"] = charts.distributions(_largest(weights), "weights of each layer", "weight")
     for name, values in weights.items():
         found.arrays[f"weights/{name}"] = Recorded(name, values, ("weight",))
-    kernels = first_kernels(run.task.network, _picture_shape(run))
+    shape = _picture_shape(run)
+    kernels = first_kernels(run.task.network, torch.Size(shape))
     if kernels is not None:
         found.arrays["weights/kernels"] = Recorded("kernels", kernels, ("kernel", "channel", "row", "column"))
-        noun = (
-            "kernels of the first layer"
-            if kernels.shape[-1] < 12
-            else "weights of each unit of the first layer"
-        )
+        noun = "unit" if kernels.shape[1:] == tuple(shape) else "kernel"
         mean = ", mean of the channels" if kernels.shape[1] > 1 else ""
-        section.figures["kernels"] = pictures.maps(kernels.mean(1), f"{noun}{mean}", "kernel")
+        title = f"weights of the {noun}s of the first layer{mean}"
+        section.figures["kernels"] = pictures.maps(kernels.mean(1), title, noun)
     if gradients:
         batch = next(iter(held.needed("--gradients")))
         slopes = health.gradients_of(run.task, batch)
@@ -214,17 +218,22 @@ def _largest(parts: dict[str, Any], most: int = 40) -> dict[str, Any]:
     return {name: values for name, values in parts.items() if name in chosen}
 
 
-def _picture_shape(run: Inspected) -> Any:
+def _picture_shape(run: Inspected) -> tuple[int, ...]:
     """Return channels, height and width of a picture of the data; nothing where they are none."""
-    shape = run.data.preprocessing.get("shape")
     facts = run.data.facts()
-    found = [facts.get(name) for name in ("in_channels", "height", "width")]
-    return shape or (found if all(found) else ())
+    shape = tuple(int(facts.get(name) or 0) for name in ("in_channels", "height", "width"))
+    return shape if all(shape) else ()
 
 
-def _activity(found: Inspection, run: Inspected, held: _Validation) -> None:
+def _activity(found: Inspection, run: Inspected, held: _Validation, each: float) -> None:
     section = Section("Units", "units")
-    rows = health.summary(health.activity(run.task.network, health.first(held.batches(), WATCHED)))
+    watched: list[int] = []
+    samples = iter(held.batches())
+    beginning = [*islice(samples, 1)]
+    spent = max((each * batch.inputs[0].numel() for batch in beginning), default=1) or 1
+    most = max(_LEAST, min(WATCHED, int(_MULTIPLY_ADDS / spent)))
+    batches = health.first(chain(beginning, samples), most, watched)
+    rows = health.summary(health.activity(run.task.network, batches))
     if not rows:
         section.texts.append(
             f"Units were not watched: {held.problem}."
@@ -234,10 +243,10 @@ def _activity(found: Inspection, run: Inspected, held: _Validation) -> None:
     else:
         section.figures["units"] = charts.health(rows, "dead and saturated units over the validation part")
         near, mostly = f"{health.NEAR:.0%}", f"{health.MOSTLY:.0%}"
-        section.texts.append(
-            f"Over at most {WATCHED:,} validation samples. A unit is dead where it always puts out the same. It is "
-            f"saturated where {mostly} of its outputs lie within {near} of its activation's range from a bound."
-        )
+        section.texts += [
+            f"Over the first {sum(watched):,} validation samples. A unit is dead where it always puts out the same.",
+            f"It is saturated where {mostly} of its outputs lie within {near} of its activation's range from a bound.",
+        ]
         headers = ["layer", "units", "dead", "saturated"]
         section.tables.append(
             PageTable("units", headers, [[name, *map(str, counts)] for name, *counts in rows])

@@ -177,11 +177,21 @@ def summary(found: Mapping[str, Activity]) -> list[tuple[str, int, int, int]]:
     return [(name, len(one.low), int(one.dead.sum()), int(one.stuck.sum())) for name, one in found.items()]
 
 
-def first(batches: Iterable[Batch], samples: int) -> Iterator[Batch]:
-    """Yield batches until there have been so many samples."""
+def first(batches: Iterable[Batch], samples: int, sizes: list[int]) -> Iterator[Batch]:
+    """Yield the first samples.
+
+    Args:
+        batches: All samples.
+        samples: How many are wanted; the last batch is cut.
+        sizes: Is given the size of each batch.
+    """
     for batch in batches:
-        yield batch
-        samples -= len(batch.indices)
+        some: Any = batch
+        if len(batch.indices) > samples:
+            some = type(batch)(*(part[:samples] for part in some))
+        sizes.append(len(some.indices))
+        yield some
+        samples -= sizes[-1]
         if samples <= 0:
             return
 

@@ -66,13 +66,14 @@ def _shade(axes: Axes, values: NDArray[Any]) -> None:
 
 
 @look.style()
-def gates(parts: Sequence[Recorded], title: str) -> Figure:
+def gates(parts: Sequence[Recorded], cell: str) -> Figure:
     """Draw gates and states over the steps, a row for each unit: blue above zero, orange below.
 
     Args:
         parts: (unit, step) each, of one cell.
-        title: Which cell.
+        cell: Its name, which the names of the parts begin with; empty where there is one only.
     """
+    title = f"gates and states: {cell}" if cell else "gates and states"
     across = min(len(parts), 3)
     down = math.ceil(len(parts) / across)
     figure, axes = look.panels(title, down, across, 240 * across, 190 * down + 50)
@@ -88,7 +89,7 @@ def gates(parts: Sequence[Recorded], title: str) -> Figure:
             spine.set_visible(True)
         names = part.along("step")
         name_steps(one, names, max(1, -(-len(names) // 18)))
-        one.set_title(f"{part.name.removeprefix(title).strip()}, full at {strongest:.2g}")
+        one.set_title(f"{part.name.removeprefix(cell).strip()}, full at {strongest:.2g}")
         one.set(xlabel="step", ylabel="unit", yticks=[])
     return figure
 

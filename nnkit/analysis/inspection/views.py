@@ -82,9 +82,9 @@ def view(task: Task, data: Any, sample: Batch, title: str, name: str) -> InputVi
         _text(one, task, data, inputs)
     _layers(one, task, data, inputs)
     for weights in seen.attention:
-        section.figures[weights.name] = sequences.attention(
-            weights, f"attention: {weights.name.removesuffix(' weights')}"
-        )
+        layer = weights.name.removesuffix(" weights")
+        title = "attention" if layer == "attention" else f"attention: {layer}"
+        section.figures[weights.name] = sequences.attention(weights, title)
     _gates(section, seen.gates)
     _lens(section, seen)
     if not inputs.is_floating_point():
@@ -356,7 +356,7 @@ def _gates(section: Section, gates: Sequence[Recorded]) -> None:
     for number, (name, parts) in enumerate(cells.items()):
         if number < _MOST_CELLS:
             title = name or "recurrent layer"
-            section.figures[f"gates of {title}"] = sequences.gates(parts, title)
+            section.figures[f"gates of {title}"] = sequences.gates(parts, name)
     if cells:
         section.texts.append(
             "Gates and states of recurrent layers are computed by a written-out cell: torch's own hides them. A "
