@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Steps, units and heads that are drawn.
 MOST_STEPS, MOST_HEADS = 40, 16
 _CELL = 14
+# Steps whose predictions are written.
+_MOST_READ = 24
 
 
 def _named(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
@@ -102,7 +104,7 @@ def lens(
     steps: Sequence[str],
     title: str,
 ) -> Figure:
-    """Draw the most probable column after each layer, written and shaded by its probability.
+    """Draw the most probable column after each layer at the last 24 steps, written and shaded by its probability.
 
     Args:
         layers: Name of each layer.
@@ -111,14 +113,18 @@ def lens(
         steps: Name of each step.
         title: What is predicted.
     """
-    count = min(len(steps), MOST_STEPS)
+    begin = max(0, len(steps) - _MOST_READ)
+    steps, probabilities = steps[begin:], probabilities[:, begin:]
+    texts = [some[begin:] for some in texts]
     cell = 26 if max(len(text) for row in texts for text in row) <= 3 else 58
-    figure, (axes,) = look.panels(title, 1, 1, max(cell * count + 110, 320), 30 * len(layers) + 130)
-    axes.imshow(probabilities[:, :count], cmap=look.shares(), vmin=0, vmax=1, aspect="auto")
+    figure, (axes,) = look.panels(title, 1, 1, max(cell * len(steps) + 110, 320), 30 * len(layers) + 130)
+    axes.imshow(probabilities, cmap=look.shares(), vmin=0, vmax=1, aspect="auto")
     for row, some in enumerate(texts):
-        for column, text in enumerate(legible(some[:count], max(2, cell // 7))):
-            axes.text(column, row, text, ha="center", va="center", fontsize=8)
+        for column, text in enumerate(legible(some, max(2, cell // 7))):
+            colour = "white" if probabilities[row, column] > 0.6 else look.INK
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
     axes.set_yticks(range(len(layers)), legible(layers))
-    name_steps(axes, steps[:count])
-    axes.set(xlabel="step", ylabel="after")
+    name_steps(axes, steps)
+    left_out = f"; the last {len(steps)}" if begin else ""
+    axes.set(xlabel=f"step{left_out}", ylabel="after")
     return figure
