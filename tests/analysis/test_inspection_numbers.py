@@ -131,3 +131,19 @@ def test_backward_cells_are_shown_in_the_order_of_the_text(monkeypatch):
     hidden = {gate.name: gate.values.T for gate in seen.gates if gate.name.endswith("hidden")}
     both = np.concatenate([hidden["layer 1 forwards hidden"], hidden["layer 1 backwards hidden"]], axis=1)
     np.testing.assert_allclose(both, features, atol=1e-5)
+
+
+def test_of_data_without_a_validation_part_the_test_part_is_seen():
+    import nnkit
+
+    run = nnkit.load(nnkit.train(["data=diabetes", "model=mlp", "trainer.max_epochs=1", "logger=[]"]).run)
+    assert len(run.data.split("val")) == 0
+    found = run.inspect(units=["hidden 1:1"], gradients=True)
+    titles = [section.title for section in found.sections]
+    assert titles[-1].endswith(": first test sample")
+    expected = run.task(first_of_test(run).inputs)
+    torch.testing.assert_close(found.outcomes["input 1"].scores.flatten(), expected.detach().flatten())
+
+
+def first_of_test(run):
+    return run.task.first_sample(next(iter(run.data.test_dataloader())))

@@ -22,6 +22,7 @@ from nnkit.ui.figures import legible
 if TYPE_CHECKING:
     from nnkit.batches import Batch
     from nnkit.data.base import DataModule
+    from nnkit.data.splits import Split
     from nnkit.tasks.base import Task
 
 # Inputs that are shown, and validation samples that units are watched over.
@@ -75,7 +76,8 @@ def inspect(
     named, left_out = _samples(run, items)
     held = _Validation(run)
     if not named:
-        named = [(f"{run.title}: first validation sample", held.first())]
+        sample = held.first()
+        named = [(f"{run.title}: first {held.part} sample", sample)]
     found = Inspection(run.title, run.facts)
     each = _network(found, run, named[0][1])
     _weights(found, run, held, gradients)
@@ -92,29 +94,30 @@ def inspect(
 
 
 class _Validation:
-    """The samples of the validation part, if they are to be had."""
+    """The samples of the validation part; of small data that have none, those of the test or the training part."""
 
     def __init__(self, run: Inspected) -> None:
-        self._run, self.problem = run, ""
+        self._run, self.problem, self.part = run, "", "validation"
 
     def batches(self) -> Iterable[Batch]:
         """Return them; none where they cannot be had, `problem` tells why."""
         data = self._run.data
+        parts: dict[Split, str] = {"val": "validation", "test": "test", "train": "training"}
         try:
-            samples = data.split("val")
-            if not len(samples):
-                self.problem = "the data have no validation part"
-                return ()
-            return data.in_order(samples)
+            for split, part in parts.items():
+                if len(samples := data.split(split)):
+                    self.part = part
+                    return data.in_order(samples)
+            self.problem = "the data have no samples"
         except NnkitError as error:
             self.problem = str(error).splitlines()[0]
-            return ()
+        return ()
 
     def needed(self, what: str) -> Iterable[Batch]:
         """Return them; a UserError if they cannot be had."""
         found = self.batches()
         if self.problem:
-            raise UserError(f"{what} needs the validation part of the data: {self.problem}")
+            raise UserError(f"{what} needs samples of the run's data: {self.problem}")
         return found
 
     def first(self) -> Batch:
@@ -196,7 +199,7 @@ def _weights(found: Inspection, run: Inspected, held: _Validation, gradients: bo
         for name, values in slopes.items():
             found.arrays[f"gradients/{name}"] = Recorded(name, values, ("weight",))
         section.figures["gradients"] = charts.distributions(
-            _largest(slopes), f"gradients of the loss of {len(batch.indices)} validation samples", "gradient"
+            _largest(slopes), f"gradients of the loss of {len(batch.indices)} {held.part} samples", "gradient"
         )
         section.tables.append(
             PageTable(
@@ -241,10 +244,10 @@ def _activity(found: Inspection, run: Inspected, held: _Validation, each: float)
             else "The network has no activation to watch."
         )
     else:
-        section.figures["units"] = charts.health(rows, "dead and saturated units over the validation part")
+        section.figures["units"] = charts.health(rows, f"dead and saturated units over the {held.part} part")
         near, mostly = f"{health.NEAR:.0%}", f"{health.MOSTLY:.0%}"
         section.texts += [
-            f"Over the first {sum(watched):,} validation samples. A unit is dead where it always puts out the same.",
+            f"Over the first {sum(watched):,} {held.part} samples. A unit is dead where it always puts out the same.",
             f"It is saturated where {mostly} of its outputs lie within {near} of its activation's range from a bound.",
         ]
         headers = ["layer", "units", "dead", "saturated"]
@@ -267,7 +270,7 @@ def _unit(run: Inspected, held: _Validation, text: str, layer: str, unit: int) -
             for one in fired
         ]
         headers = ["puts out", "where", "sample"]
-        section.tables.append(PageTable(f"validation samples for which {text} fires {title}", headers, rows))
+        section.tables.append(PageTable(f"{held.part} samples for which {text} fires {title}", headers, rows))
         images = [_image(run, one) for one in fired]
         if all(image is not None for image in images):
             captions = [(f"{one.value:.3g}", "") for one in fired]
@@ -296,9 +299,9 @@ def _image(run: Inspected, fired: Firing) -> Any:
 
 
 def _described(run: Inspected, fired: Firing) -> str:
-    """Return a sample as text: its tokens, its numbers by column, or its number in the validation part."""
+    """Return a sample as text: its tokens, its numbers by column, or its number in its part."""
     inputs, data = fired.sample.network_inputs()[0], run.data
-    number = f"validation sample {int(fired.sample.indices[0]) + 1}"
+    number = f"sample {int(fired.sample.indices[0]) + 1}"
     if inputs is None or inputs.ndim == 4 or (inputs.is_floating_point() and inputs.ndim == 3):
         return number
     if inputs.is_floating_point():
