@@ -43,6 +43,9 @@ def shard(network: nn.Module, body: nn.Module, device: str, precision: str) -> N
     policy = MixedPrecisionPolicy()
     if precision == "bf16-mixed":
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    for parameter in network.parameters():
+        # Rows are sent as they lie in memory; the weights of convolutions lie by channels until now.
+        parameter.data = parameter.data.contiguous()
     for block in blocks_of(body):
         if any(True for _ in block.parameters()):
             fully_shard(block, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
@@ -142,13 +145,17 @@ class GatherToEvaluate(Callback):
         """Gather."""
         gather(pl_module)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Scatter."""
-        scatter(pl_module)
-
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gather."""
         gather(pl_module)
+
+
+class ScatterToTrain(Callback):
+    """Scatters the weights after what is drawn of a validation, and before it is saved."""
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Scatter."""
+        scatter(pl_module)
 
 
 class FullySharded(DDPStrategy):

@@ -25,6 +25,7 @@ from nnkit.distributed.lightning import Joined, data_parallel
 from nnkit.distributed.sharded import (
     FullySharded,
     GatherToEvaluate,
+    ScatterToTrain,
     checkpoint_activations,
     is_sharded,
     whole_state,
@@ -240,7 +241,7 @@ def make_trainer(
         node.num_nodes, strategy = found.world.num_nodes, data_parallel()
         if node.strategy == "fsdp" and io is not None and found.world.size > 1:
             strategy = FullySharded(node.precision)
-            callbacks = [GatherToEvaluate(), *callbacks]
+            callbacks = [GatherToEvaluate(), *callbacks, ScatterToTrain()]
             # Gathered weights would be of a kind that cannot be trained.
             configs.set_values(node, inference_mode=False)
         if not _is_list(node.devices):

@@ -77,6 +77,7 @@ def first_kernels(network: nn.Module, shape: torch.Size) -> NDArray[Any] | None:
             continue
         if weight.ndim == 2 and weight.shape[1] != math.prod(shape):
             return None
-        kernels = weight.detach()[:_MAX_KERNELS].float().cpu()
+        # What NumPy has seen cannot be freed, as weights that are gathered for a validation are afterwards.
+        kernels = weight.detach()[:_MAX_KERNELS].float().cpu().clone()
         return kernels.reshape(len(kernels), *(weight.shape[1:] if weight.ndim == 4 else shape)).numpy()
     return None
