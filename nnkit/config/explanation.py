@@ -16,6 +16,7 @@ from nnkit.config.known import Known, as_typed, at, example, is_at, known_of, me
 from nnkit.config.migration import REFERENCE, flatten
 from nnkit.config.places import COMMAND_LINE, SetBy, settings_in_text, shown
 from nnkit.errors import ConfigError, Problem
+from nnkit.files.yaml_limits import LOADER
 from nnkit.suggest import in_shell, some_of
 
 if TYPE_CHECKING:
@@ -319,7 +320,7 @@ def _keys(raw: Mapping[str, Any]) -> Iterator[str]:
         yield from (".".join(names[:length]) for length in range(1, len(names) + 1))
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _Loader(LOADER):  # type: ignore[misc]
     """Reads numbers as OmegaConf does: ``1e-3`` is one."""
 
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from nnkit.config import catalog
+from nnkit.files.yaml_limits import LOADER
 
 COMMAND_LINE = "command line"
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Places = dict[str, str]
 
 
@@ -22,7 +22,7 @@ def places_in_text(text: str, name: str, package: str = "") -> Places:
         package: Dotted key its content is put under; empty for the top level.
     """
     places: Places = {}
-    root = yaml.compose(text, Loader=_Loader)
+    root = yaml.compose(text, Loader=LOADER)
     if isinstance(root, yaml.MappingNode):
         _collect(root, package, name, places)
     return places
@@ -45,7 +45,7 @@ def choosers(text: str, name: str, choices: Mapping[str, Any]) -> Places:
         choices: The option each group ended with.
     """
     places: Places = {}
-    root = yaml.compose(text, Loader=_Loader)
+    root = yaml.compose(text, Loader=LOADER)
     values = root.value if isinstance(root, yaml.MappingNode) else []
     for entry in (entry for key, value in values if key.value == "defaults" for entry in value.value):
         for key, value in entry.value if isinstance(entry, yaml.MappingNode) else ():
@@ -77,7 +77,7 @@ def settings_in_text(text: str, name: str, package: str = "") -> Iterator[tuple[
         name: What the user knows the file by.
         package: Dotted key its content is put under; empty for the top level.
     """
-    root = yaml.compose(text, Loader=_Loader)
+    root = yaml.compose(text, Loader=LOADER)
     if isinstance(root, yaml.MappingNode):
         yield from _settings(root, package, name, text)
 

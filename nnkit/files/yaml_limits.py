@@ -14,7 +14,7 @@ MAX_DEPTH = 40
 MAX_NODES = 10_000
 
 # The parser written in C is several times faster where PyYAML was built with it.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def check_yaml(text: str, name: str) -> None:
@@ -31,7 +31,7 @@ def check_yaml(text: str, name: str) -> None:
     if size > MAX_BYTES:
         _refuse(name, f"a config has at most {MAX_BYTES:,} bytes, and this one has {size:,}")
     try:
-        _count(yaml.parse(text, Loader=_Loader), name)
+        _count(yaml.parse(text, Loader=LOADER), name)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark is not None else ""

@@ -19,7 +19,7 @@ from nnkit.files.git import commit
 from nnkit.files.json_limits import parse_json, read_json
 from nnkit.files.layout import CHECKPOINTS, CONFIG, METRICS, PREPROCESSING, RECORD
 from nnkit.files.paths import check_file, expand
-from nnkit.files.yaml_limits import read_yaml
+from nnkit.files.yaml_limits import LOADER, read_yaml
 
 
 def now() -> str:
@@ -122,7 +122,7 @@ class Run:
         """Return the saved config by dotted key, references as text; empty where the file is lost or garbled."""
         try:
             text = read_yaml(self.path / CONFIG, CONFIG)
-            content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            content = yaml.load(text, Loader=LOADER)
         except (OSError, ValueError, NnkitError, yaml.YAMLError):
             return {}
         return dict(flatten(migrate(content))) if isinstance(content, dict) else {}

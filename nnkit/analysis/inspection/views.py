@@ -1,4 +1,4 @@
-"""What is shown of one input: a form for pictures, sequences, tables and series, told apart by their shapes."""
+"""Figures and tables of one input, which is an image, a sequence, a row or a series by the shape of its tensor."""
 
 from __future__ import annotations
 
