@@ -189,6 +189,7 @@ class Loaded:
         gradients: bool = False,
         units: Sequence[str] = (),
         other: Loaded | None = None,
+        vectors: bool = False,
     ) -> Inspection:
         """See what the network does with inputs, as ``nnkit inspect`` shows it.
 
@@ -197,10 +198,11 @@ class Loaded:
             gradients: Whether the gradients of the loss of a validation batch are wanted as well.
             units: Units to find the validation samples of that make them fire most and least, such as ``"C3:5"``.
             other: A second run that is to see the same inputs.
+            vectors: Whether the vectors of tokens and of validation samples are wanted.
 
         Returns:
             ``arrays`` by name, each with its ``values``, ``axes``, ``labels`` and ``shape``; ``figures`` of matplotlib
-            by name; ``tables``; and ``outcomes``, the scores and probabilities of each input.
+            by name; ``tables``; ``outcomes``, the scores and probabilities of each input; and ``points``, the vectors.
 
         Raises:
             UserError: If an input cannot be read, or a unit does not exist.
@@ -210,7 +212,7 @@ class Loaded:
 
         runs = [None if one is None else inspected(one.run, one.task, one.data) for one in (self, other)]
         assert runs[0] is not None
-        asked: Any = {"gradients": gradients, "units": units, "other": runs[1]}
+        asked: Any = {"gradients": gradients, "units": units, "other": runs[1], "vectors": vectors}
         if isinstance(items, str | Path):
             items = [items]
         if isinstance(items, Sequence):

@@ -7,11 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nnkit.analysis.comparison import Row
+from nnkit.analysis.log import read_log
 from nnkit.errors import UserError
-from nnkit.files.json_limits import MAX_BYTES, parse_json
-from nnkit.files.layout import METRICS
-from nnkit.files.paths import check_file
-from nnkit.runs.run import Run
 from nnkit.sweep.directory import Sweep
 from nnkit.sweep.statistics import summarize
 from nnkit.sweep.trials import DONE, PRUNED
@@ -49,7 +46,7 @@ def learning_curves(rows: Sequence[Row], names: Sequence[str], form: str) -> byt
     Raises:
         UserError: If none of them has anything to draw.
     """
-    logs = [[_read(run) for run in row.runs] for row in rows]
+    logs = [[read_log(run.path) for run in row.runs] for row in rows]
     monitors = [row.monitor.partition("/")[2] for row in rows if row.monitor]
     wanted = [_LOSS, *dict.fromkeys(name for name in monitors if name != _LOSS)]
     metrics = [name for name in wanted if any(_of(log, name) for group in logs for log in group)]
@@ -115,28 +112,6 @@ def _best_so_far(points: Sequence[tuple[int, float]], higher: bool) -> list[tupl
         so_far = best[-1][1] if best else value
         best.append((number, max(so_far, value) if higher else min(so_far, value)))
     return best
-
-
-def _read(run: Run) -> list[dict[str, Any]]:
-    """Return the lines of a run's log; none where there is no such file."""
-    path = run.path / METRICS
-    if not path.exists():
-        return []
-    try:
-        check_file(path, MAX_BYTES)
-        lines = path.read_bytes().splitlines()
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    found = []
-    for line in lines:
-        try:
-            row = parse_json(line)
-        except ValueError:
-            # One that is being written, or was torn by a kill.
-            continue
-        if isinstance(row, dict):
-            found.append(row)
-    return found
 
 
 def _of(log: Sequence[dict[str, Any]], metric: str) -> dict[str, Curve]:

@@ -82,18 +82,26 @@ class Record(Callback):
             trainer, "epoch", {f"train/{name}": value for name, value in pl_module.read_epoch().items()}
         )
 
-    def write(self, trainer: Trainer, split: str, metrics: dict[str, float]) -> None:
-        """Append a line, and hand the metrics to the loggers."""
+    def write(self, trainer: Trainer, split: str, metrics: dict[str, float], step: int | None = None) -> None:
+        """Append a line, and hand the metrics to the loggers.
+
+        Args:
+            trainer: As for Lightning's hooks.
+            split: What the line is of.
+            metrics: By their full names.
+            step: The step that they belong to; None: the last one that was taken.
+        """
+        step = trainer.global_step if step is None else step
         if not trainer.is_global_zero or not metrics:
             return
         # JSON has no word for what is not finite.
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        row: Row = {"step": trainer.global_step, "epoch": trainer.current_epoch, "split": split, **finite}
+        row: Row = {"step": step, "epoch": trainer.current_epoch, "split": split, **finite}
         atomic.append_lines(self.path, [json.dumps(row)])
         self.num_lines += 1
         for logger in trainer.loggers:
             if not isinstance(logger, Journal):
-                logger.log_metrics(_shown(split, metrics), step=trainer.global_step)
+                logger.log_metrics(_shown(split, metrics), step=step)
 
     def rows(self) -> list[Row]:
         """Return the lines written so far."""

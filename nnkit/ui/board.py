@@ -8,20 +8,21 @@ from pathlib import Path
 from nnkit.errors import EnvironmentFault, UserError
 
 _HOST = "127.0.0.1"
-_EVENTS = "events.out.tfevents*"
+# Files of events, and what the projector reads.
+_SHOWN = ("events.out.tfevents*", "projector_config.pbtxt")
 
 
 def check_events(directory: Path) -> None:
     """Refuse a directory below which TensorBoard would find nothing.
 
     Raises:
-        UserError: If there is no such directory, or no file of events below it.
+        UserError: If there is no such directory, or neither a file of events nor vectors for the projector below it.
     """
     if not directory.is_dir():
         raise UserError(f"there is no directory {directory}\n    nnkit runs lists the runs there are")
-    if next(directory.rglob(_EVENTS), None) is None:
+    if all(next(directory.rglob(name), None) is None for name in _SHOWN):
         raise UserError(
-            f"{directory} holds nothing that TensorBoard shows: no file {_EVENTS} lies below it"
+            f"{directory} holds nothing that TensorBoard shows: no file {_SHOWN[0]} lies below it"
             "\n    runs with logger=[tensorboard] write them, which is the default: nnkit train"
         )
 

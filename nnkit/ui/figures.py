@@ -108,9 +108,19 @@ def legible(names: Sequence[str], longest: int = _LONGEST_NAME) -> list[str]:
     return found
 
 
+def shortened(names: Sequence[str], longest: int = _LONGEST_NAME) -> list[str]:
+    """Return names cut where they are long, whatever fonts there are; what cannot be seen is its escape."""
+    return [_cut("".join(map(_visible, name)), longest) for name in names]
+
+
 def written(text: str) -> str:
     """Return a text as the fonts of this machine can write it, its lines kept."""
     return "\n".join("".join(map(_written, line)) for line in text.split("\n"))
+
+
+def has_glyph(sign: str) -> bool:
+    """Return whether a font of this machine has a character."""
+    return any(font.get_char_index(ord(sign)) for font in _fonts().values())
 
 
 def _cut(text: str, longest: int) -> str:
@@ -119,14 +129,17 @@ def _cut(text: str, longest: int) -> str:
     return cut.plain
 
 
+def _visible(sign: str) -> str:
+    return sign if sign.isprintable() else sign.encode("unicode_escape").decode()
+
+
 @cache
 def _written(sign: str) -> str:
     """Return a character, or its escape where it cannot be seen."""
-    if sign.isprintable() and any(font.get_char_index(ord(sign)) for font in _fonts().values()):
-        return sign
-    if sign.isprintable():
+    if sign.isprintable() and not has_glyph(sign):
         _report_missing()
-    return sign.encode("unicode_escape").decode()
+        return sign.encode("unicode_escape").decode()
+    return _visible(sign)
 
 
 @cache

@@ -18,6 +18,7 @@ from nnkit.analysis.inspection import charts, look, sequences
 from nnkit.analysis.inspection.page import files, page
 from nnkit.analysis.inspection.parts import Inspection, PageTable, Section, file_name
 from nnkit.analysis.inspection.recorded import Recorded
+from nnkit.ui import figures
 
 HOSTILE = "</text></svg><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}&\x1b[31m\"'"
 
@@ -84,6 +85,37 @@ def test_colours_are_those_of_the_page():
     svg = look.to_svg(figure, "p")
     assert f"var(--blue, {look.BLUE})" in svg
     assert set(look.DARK) == set(look.VARIABLES.values())
+
+
+CHINESE = ["\u5e8a\u524d\u660e\u6708\u5149", "plain", "\u2a00 of the signs that stand for others"]
+
+
+def without_fonts(monkeypatch):
+    """Let no font but the one that comes with matplotlib be found."""
+    plain = {name: font for name, font in figures._fonts().items() if name == "DejaVu Sans"}
+    monkeypatch.setattr(figures, "_fonts", lambda: plain)
+    monkeypatch.setattr(figures, "_written", figures._written.__wrapped__)
+    monkeypatch.setattr(figures, "_report_missing", figures._report_missing.__wrapped__)
+
+
+def test_a_page_has_characters_that_no_font_here_has_and_a_png_their_code_points(monkeypatch, caplog):
+    """matplotlib warns of a missing glyph, and a warning is an error here."""
+    without_fonts(monkeypatch)
+    figure = charts.bars(CHINESE, np.array([1.0, 2.0, 3.0]), CHINESE[0], CHINESE[0])
+    svg = look.to_svg(figure, "p")
+    texts = [element.text for element in ElementTree.fromstring(svg).iter() if element.tag.endswith("}text")]
+    for name in CHINESE:
+        assert name[:23] in [text.removesuffix("\u2026") for text in texts]
+    assert texts.count(CHINESE[0]) == 3
+    assert not caplog.records
+    svg, png = look.to_files(figure, "p").values()
+    assert CHINESE[0] in svg.decode()
+    assert png.startswith(b"\x89PNG")
+    (said, *_) = [record.getMessage() for record in caplog.records]
+    assert "apt install fonts-noto-cjk" in said
+    # The figure itself is as it was.
+    assert figure.get_suptitle() == CHINESE[0]
+    assert sorted(tick.get_text() for tick in figure.axes[0].get_yticklabels())[0] == "plain"
 
 
 needs_browser = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")

@@ -66,6 +66,15 @@ def test_an_image_a_unit_gradients_and_pictures(cli, runs):
     assert f"{len(written) // 2} as SVG and PNG" in out
 
 
+def test_vectors_for_the_projector_of_tensorboard(cli, runs):
+    code, out, err = cli("inspect", "first", "--projector", "vectors")
+    assert code == 0, err
+    names = {path.name for path in Path("vectors").iterdir()}
+    assert names == {"samples-tensors.tsv", "samples-metadata.tsv", "projector_config.pbtxt"}
+    count = len(Path("vectors/samples-tensors.tsv").read_text().splitlines())
+    assert f"projector: vectors, {count} samples; nnkit board vectors shows them" in out
+
+
 def test_two_runs_on_one_input(cli, runs):
     code, _, err = cli("inspect", "first", "--compare", "second")
     assert code == 0, err
@@ -92,6 +101,7 @@ def test_a_run_whose_data_are_gone_is_seen_with_an_input(cli, runs):
     (("first", "--out", "nowhere/page.html"), "there is no directory nowhere"),
     (("first", "--out", "outputs"), "is a directory, a file is needed"),
     (("first", "--pictures", "file.txt"), "is a file, a directory is needed"),
+    (("first", "--projector", "file.txt"), "--projector file.txt is a file, a directory is needed"),
     (("first", "--compare", "none"), "none"),
     (("first", "--size", "3"), "inspect has no option '--size'"),
 ])  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,29 @@ if TYPE_CHECKING:
 # Maps inputs of one form, (samples, ...), to one score each, (samples,).
 Score = Callable[[Tensor], Tensor]
 
-# Steps of the path in one forward pass.
-_AT_ONCE = 16
+# Points of the path in one forward pass, and numbers that the network may put out in it.
+_AT_ONCE, _MOST_NUMBERS = 16, 2**24
+# Points of the path at first and at most, and how far from the change of the score their sum may be, as a share of it.
+_STEPS, _MOST_STEPS, _TOLERANCE = 32, 256, 0.01
 
 
-def integrated_gradients(score: Score, inputs: Tensor, baseline: Tensor, steps: int = 32) -> Tensor:
+class Attributed(NamedTuple):
+    """Attributions, and what they add up to where they are exact.
+
+    Attributes:
+        values: Of the shape of one sample.
+        change: The score less that of the baseline.
+        steps: Points of the path that were computed.
+    """
+
+    values: Tensor
+    change: float
+    steps: int
+
+
+def integrated_gradients(
+    score: Score, inputs: Tensor, baseline: Tensor, steps: int = 32, at_once: int = _AT_ONCE
+) -> Tensor:
     """Return how much each number of an input adds to its score, beside the score of a baseline.
 
     Sundararajan, Taly and Yan 2017, "Axiomatic attribution for deep networks", equation 1::
@@ -36,19 +54,43 @@ def integrated_gradients(score: Score, inputs: Tensor, baseline: Tensor, steps: 
         inputs: x, a batch of one, (1, ...).
         baseline: x', of the same shape.
         steps: Points on the straight path between them.
+        at_once: How many of them go through the network in one pass.
 
     Returns:
         Attributions of the shape of one sample.
     """
     points = (torch.arange(steps, dtype=inputs.dtype, device=inputs.device) + 0.5) / steps
     total = torch.zeros_like(inputs[0])
-    for some in torch.split(points, _AT_ONCE):
+    for some in torch.split(points, at_once):
         shares = some.reshape(-1, *[1] * (inputs.ndim - 1))
         path = (baseline + shares * (inputs - baseline)).detach().requires_grad_()
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(score(path).sum(), path)
         total += gradient.sum(0)
     return (inputs - baseline)[0] * total / steps
+
+
+def complete_gradients(score: Score, inputs: Tensor, baseline: Tensor, numbers: int = 1) -> Attributed:
+    """Return integrated gradients along as many points as it takes for their sum to be the change of the score.
+
+    From 32 points on their number is doubled until the sum is within 1 % of the change, up to 256. A network that puts
+    out millions of numbers for each point, such as a score for each token of a large vocabulary, keeps to 32.
+
+    Args:
+        score: F.
+        inputs: A batch of one, (1, ...).
+        baseline: What it is compared with, of the same shape.
+        numbers: How many numbers the network puts out for one point.
+    """
+    with torch.no_grad():
+        change = float(score(inputs) - score(baseline))
+    at_once = max(1, min(_AT_ONCE, _MOST_NUMBERS // numbers))
+    steps, most = _STEPS, _MOST_STEPS if at_once == _AT_ONCE else _STEPS
+    while True:
+        values = integrated_gradients(score, inputs, baseline, steps, at_once)
+        if abs(float(values.sum()) - change) <= _TOLERANCE * abs(change) or steps >= most:
+            return Attributed(values, change, steps)
+        steps *= 2
 
 
 def occlusion(score: Score, inputs: Tensor, baseline: Tensor, regions: Sequence[Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnkit.analysis.inspection import look
-from nnkit.ui.figures import legible
+from nnkit.ui.figures import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def bars(
     figure, (axes,) = look.panels(title, 1, 1, _WIDTH, _BAR * len(order) + 90)
     shown = values[order]
     axes.barh(range(len(order)), shown, color=[look.BLUE if value >= 0 else look.ORANGE for value in shown])
-    written = legible([names[place] for place in order], _LETTERS)
+    written = shortened([names[place] for place in order], _LETTERS)
     ticks = [
         f"{name} \u2713" if place in marked else name for name, place in zip(written, order, strict=True)
     ]
@@ -80,7 +80,7 @@ def distributions(parts: Mapping[str, NDArray[Any]], title: str, unit: str) -> F
         axes.plot([five, ninety], [place, place], color=look.BLUE, linewidth=3, solid_capstyle="butt")
         axes.plot([quarter, three], [place, place], color=look.BLUE, linewidth=8, solid_capstyle="butt")
         axes.plot([median], [place], "|", color=look.ORANGE, markersize=9, markeredgewidth=1.5)
-    axes.set_yticks(range(len(names)), legible(names, _LETTERS + 8))
+    axes.set_yticks(range(len(names)), shortened(names, _LETTERS + 8))
     axes.invert_yaxis()
     axes.set_xlabel(f"{unit}: range, 90 %, 50 %, median")
     return figure
@@ -103,7 +103,7 @@ def health(rows: Sequence[tuple[str, int, int, int]], title: str) -> Figure:
     for (label, part), colour in zip(parts.items(), (look.ORANGE, look.GREEN, look.BLUE), strict=True):
         axes.barh(range(len(rows)), part, left=left, color=colour, label=label)
         left = left + part
-    axes.set_yticks(range(len(rows)), legible(names, _LETTERS + 8))
+    axes.set_yticks(range(len(rows)), shortened(names, _LETTERS + 8))
     axes.invert_yaxis()
     axes.set(xlabel="share of the layer's units", xlim=(0, 1))
     figure.legend(loc="outside lower center", ncols=3)
@@ -172,7 +172,7 @@ def steps(names: Sequence[str], values: NDArray[Any], title: str, unit: str) -> 
 
 def name_steps(axes: Axes, names: Sequence[str], every: int = 1) -> None:
     """Write the names of steps below an axis, upright where they are more than a letter long."""
-    shown = legible([*names[::every]], 14)
+    shown = shortened([*names[::every]], 14)
     upright = 90 if any(len(name) > 1 for name in shown) and len(shown) > 3 else 0
     axes.set_xticks(range(0, len(names), every), shown, rotation=upright)
 
@@ -193,7 +193,7 @@ def scatter(
     figure, (axes,) = look.panels(title, 1, 1, _WIDTH, 400)
     axes.plot(*places[marked:].T, "o", color=look.FAINT, markersize=4)
     axes.plot(*places[:marked].T, "o", color=look.BLUE, markersize=5)
-    for number, (place, name) in enumerate(zip(places, legible(names, 14), strict=True)):
+    for number, (place, name) in enumerate(zip(places, shortened(names, 14), strict=True)):
         colour = look.INK if number < marked else look.QUIET
         axes.annotate(name, place, xytext=(3, 3), textcoords="offset points", color=colour)
     labels = [f"direction {number}, {share:.0%} of the variance" for number, share in enumerate(shares, 1)]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnkit.analysis.inspection import look
-from nnkit.ui.figures import legible
+from nnkit.ui.figures import shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +84,7 @@ def network(rows: Sequence[LayerRow], title: str) -> Figure:
                 (0.5, place - 0.63),
                 arrowprops={"arrowstyle": "->", "color": look.QUIET},
             )
-        (name,), (kind,) = legible([row.name], 26), legible([row.kind], 20)
+        (name,), (kind,) = shortened([row.name], 26), shortened([row.kind], 20)
         boxes.text(0.05, place - 0.14, name, va="center", fontsize=8)
         boxes.text(0.05, place + 0.19, kind, va="center", color=look.QUIET, fontsize=7)
         shape = " x ".join(map(str, row.output)) or "-"
@@ -172,7 +172,7 @@ def columns(parts: Sequence[Units], title: str) -> Figure:
         )  # fmt: skip
         if part.labels and len(rows) <= 20:
             for row, height in zip(rows, y, strict=True):
-                (name,) = legible([part.labels[row]], 16)
+                (name,) = shortened([part.labels[row]], 16)
                 # Names of the first column stand on its left, where no connection is.
                 axes.annotate(
                     f"{name} {part.values[row]:.2g}",

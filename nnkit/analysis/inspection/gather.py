@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from nnkit.analysis.inspection import charts, diagrams, health, pictures, views
+from nnkit.analysis.inspection import charts, diagrams, health, norms, pictures, views
 from nnkit.analysis.inspection.extremes import Firing, extremes, parsed
 from nnkit.analysis.inspection.parts import Inspection, PageTable, Section
+from nnkit.analysis.inspection.projector import points_of
 from nnkit.analysis.inspection.recorded import Recorded
 from nnkit.analysis.shapes import walk
 from nnkit.errors import NnkitError, UserError
 from nnkit.tasks.drawing import first_kernels, visible
-from nnkit.ui.figures import legible
+from nnkit.ui.figures import shortened
 
 if TYPE_CHECKING:
     from nnkit.batches import Batch
@@ -42,12 +43,14 @@ class Inspected:
         task: Its task, in evaluation mode.
         data: Its data module.
         facts: What is known of it, by name.
+        norms: What it has recorded of its gradients, (layer, step); None: nothing.
     """
 
     title: str
     task: Task
     data: DataModule
     facts: dict[str, str]
+    norms: Recorded | None = None
 
 
 def inspect(
@@ -57,6 +60,7 @@ def inspect(
     gradients: bool = False,
     units: Sequence[str] = (),
     other: Inspected | None = None,
+    vectors: bool = False,
 ) -> Inspection:
     """See a network from inside.
 
@@ -67,6 +71,7 @@ def inspect(
         gradients: Whether the gradients of the loss of a validation batch are shown as well.
         units: Units to find the samples of that make them fire most and least, such as "C3:5".
         other: A second run, whose answers and layers for the same inputs are shown beside.
+        vectors: Whether the vectors of tokens and of validation samples are wanted, for TensorBoard's projector.
 
     Raises:
         UserError: If no input can be read, a unit does not exist, or something asked for needs validation samples that
@@ -86,6 +91,12 @@ def inspect(
         found.sections.append(_unit(run, held, text, layer, unit))
     for number, one in enumerate(named, 1):
         _input(found, run, one, f"input {number}", other)
+    if vectors:
+        found.points += points_of(run.task, run.data, held.batches())
+        if not found.points:
+            raise UserError(
+                f"--projector: there are no vectors: {held.problem or 'the network has none of tokens'}"
+            )
     if left_out:
         found.sections[-1].texts.append(
             f"{left_out} more inputs are left out: {MOST_INPUTS} are shown at a time."
@@ -193,6 +204,7 @@ def _weights(found: Inspection, run: Inspected, held: _Validation, gradients: bo
         mean = ", mean of the channels" if kernels.shape[1] > 1 else ""
         title = f"weights of the {noun}s of the first layer{mean}"
         section.figures["kernels"] = pictures.maps(kernels.mean(1), title, noun)
+    norms.add(found, section, run.norms)
     if gradients:
         batch = next(iter(held.needed("--gradients")))
         slopes = health.gradients_of(run.task, batch)
@@ -308,7 +320,7 @@ def _described(run: Inspected, fired: Firing) -> str:
         names = data.input_names()
         pairs = zip(names, inputs[0].tolist(), strict=False)
         return f"{number}: " + ", ".join(f"{name} {value:+.2f}" for name, value in list(pairs)[:8])
-    return " ".join(legible(data.token_texts(inputs[0].tolist()), 40)[:40])
+    return " ".join(shortened(data.token_texts(inputs[0].tolist()), 40)[:40])
 
 
 def _input(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +100,7 @@ def panels(
 
 def entitle(figure: Figure, title: str) -> None:
     """Write a title above a figure, cut where it would not fit."""
-    (written,) = figures.legible([title], int(figure.get_size_inches()[0] * _LETTERS_PER_INCH))
+    (written,) = figures.shortened([title], int(figure.get_size_inches()[0] * _LETTERS_PER_INCH))
     figure.suptitle(written, x=0.01, ha="left")
 
 
@@ -111,13 +111,68 @@ def bare(axes: Axes, horizontal: str = "", vertical: str = "") -> None:
         spine.set_visible(False)
 
 
-def _make_legible(figure: Figure) -> None:
-    """Replace characters of labels that no font has: they may be names from a run."""
-    from matplotlib.text import Text
+class _Substitutes:
+    """Other characters for those that no font of this machine has, of about the same width.
 
-    for text in figure.findobj(Text):
-        assert isinstance(text, Text)
-        text.set_text(figures.written(text.get_text()))
+    A page has the fonts of its reader, so that such characters are written all the same; what is laid out here needs a
+    glyph with a width for each.
+    """
+
+    def __init__(self) -> None:
+        self._others: dict[str, str] = {}
+
+    def put_in(self, text: str) -> str:
+        """Return a text of characters that can be laid out."""
+        return "".join(map(self._put_in, text))
+
+    def _put_in(self, sign: str) -> str:
+        if sign == "\n":
+            return sign
+        if not sign.isprintable():
+            return figures.written(sign)
+        if sign not in _pool() and figures.has_glyph(sign):
+            return sign
+        if sign not in self._others:
+            if len(self._others) == len(_pool()):
+                return figures.written(sign)
+            self._others[sign] = _pool()[len(self._others)]
+        return self._others[sign]
+
+    def taken_out(self, text: str) -> str:
+        """Return a text with the characters that were meant."""
+        return text.translate({ord(other): sign for sign, other in self._others.items()})
+
+
+@cache
+def _pool() -> str:
+    """Return mathematical signs and patterns of Braille, nearly as wide as Chinese characters, that can be laid out."""
+    return "".join(
+        sign for sign in map(chr, [*range(0x2A00, 0x2B00), *range(0x2801, 0x2900)]) if figures.has_glyph(sign)
+    )
+
+
+@contextmanager
+def _rewritten(figure: Figure, change: Callable[[str], str]) -> Iterator[None]:
+    """Change all texts of a figure while the block runs: they may be names from a run."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import FuncFormatter
+
+    with ExitStack() as stack:
+        for text in figure.findobj(Text):
+            assert isinstance(text, Text)
+            stack.callback(text.set_text, text.get_text())
+            text.set_text(change(text.get_text()))
+        for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+            # The names of ticks are written anew each time that a figure is drawn.
+            formatter = axis.get_major_formatter()
+            if isinstance(formatter, FuncFormatter):
+                stack.callback(setattr, formatter, "func", formatter.func)
+                formatter.func = _changed(formatter.func, change)
+        yield
+
+
+def _changed(name: Callable[..., str], change: Callable[[str], str]) -> Callable[..., str]:
+    return lambda *place: change(name(*place))
 
 
 def to_svg(figure: Figure, prefix: str) -> str:
@@ -127,11 +182,10 @@ def to_svg(figure: Figure, prefix: str) -> str:
         figure: The figure; its texts are escaped.
         prefix: Stands before each name inside, so that figures of one page do not share any.
     """
-    written = io.BytesIO()
-    _make_legible(figure)
-    with style():
+    written, substitutes = io.BytesIO(), _Substitutes()
+    with style(), _rewritten(figure, substitutes.put_in):
         figure.savefig(written, format="svg", metadata={"Date": None})
-    text = written.getvalue().decode()
+    text = substitutes.taken_out(written.getvalue().decode())
     text = text[text.index("<svg") :]
     # The page has its own title for it, and names neither program nor version.
     text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
@@ -152,6 +206,6 @@ def to_files(figure: Figure, prefix: str) -> dict[str, bytes]:
     width, height = figure.get_size_inches() * 72
     svg = f'{head} width="{width:.0f}pt" height="{height:.0f}pt"{end}{sheet}{rest}'
     png = io.BytesIO()
-    with style():
+    with style(), _rewritten(figure, figures.written):
         figure.savefig(png, format="png", dpi=_DOTS_PER_INCH, facecolor="white")
     return {"svg": svg.encode(), "png": png.getvalue()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnkit.analysis.inspection import norms
 from nnkit.analysis.inspection.gather import Inspected
 from nnkit.runs.reopen import open_run
 from nnkit.runs.run import Run, find_run
@@ -42,4 +43,4 @@ def inspected(run: Run, task: Task, data: DataModule) -> Inspected:
         "parameters": f"{sum(one.numel() for one in task.network.parameters()):,}",
         **scores,
     }
-    return Inspected(run.path.name, task, data, facts)
+    return Inspected(run.path.name, task, data, facts, norms.read(run.path))

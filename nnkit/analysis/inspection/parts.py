@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from nnkit.analysis.inspection.capture import Capture
+    from nnkit.analysis.inspection.projector import Points
     from nnkit.analysis.inspection.recorded import Recorded
     from nnkit.tasks.outcome import NamedScores
 
@@ -48,6 +50,21 @@ class Section:
 
 
 @dataclass
+class InputView:
+    """One input on its way through the network.
+
+    Attributes:
+        section: What is shown of it.
+        seen: What was recorded.
+        arrays: All arrays, attributions among them.
+    """
+
+    section: Section
+    seen: Capture
+    arrays: dict[str, Recorded]
+
+
+@dataclass
 class Inspection:
     """A network seen from inside.
 
@@ -57,6 +74,7 @@ class Inspection:
         sections: Parts of the page.
         arrays: What was recorded, by the section's name and the array's, such as "input 1/C1".
         outcomes: What the network says of each input, by the section's name.
+        points: Vectors of tokens and of samples, where they are asked for.
     """
 
     title: str
@@ -64,6 +82,7 @@ class Inspection:
     sections: list[Section] = field(default_factory=list)
     arrays: dict[str, Recorded] = field(default_factory=dict)
     outcomes: dict[str, NamedScores] = field(default_factory=dict)
+    points: list[Points] = field(default_factory=list)
 
     @property
     def figures(self) -> dict[str, Figure]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nnkit.analysis.inspection import look
 from nnkit.analysis.inspection.charts import name_steps
-from nnkit.ui.figures import legible, new_figure
+from nnkit.ui.figures import new_figure, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ _MOST_READ = 24
 
 
 def _named(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
-    axes.set_yticks(range(len(rows)), legible(rows, 14))
+    axes.set_yticks(range(len(rows)), shortened(rows, 14))
     name_steps(axes, columns)
 
 
@@ -120,10 +120,10 @@ def lens(
     figure, (axes,) = look.panels(title, 1, 1, max(cell * len(steps) + 110, 320), 30 * len(layers) + 130)
     axes.imshow(probabilities, cmap=look.shares(), vmin=0, vmax=1, aspect="auto")
     for row, some in enumerate(texts):
-        for column, text in enumerate(legible(some, max(2, cell // 7))):
+        for column, text in enumerate(shortened(some, max(2, cell // 7))):
             colour = "white" if probabilities[row, column] > 0.6 else look.INK
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
-    axes.set_yticks(range(len(layers)), legible(layers))
+    axes.set_yticks(range(len(layers)), shortened(layers))
     name_steps(axes, steps)
     left_out = f"; the last {len(steps)}" if begin else ""
     axes.set(xlabel=f"step{left_out}", ylabel="after")

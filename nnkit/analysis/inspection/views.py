@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,19 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nnkit.analysis.inspection import charts, diagrams, embeddings, pictures, sequences
-from nnkit.analysis.inspection.attribution import (
-    integrated_gradients,
-    occluded_picture,
-    occlusion,
-    score_of,
-    score_of_embedded,
+from nnkit.analysis.inspection import (
+    attending,
+    charts,
+    contributions,
+    diagrams,
+    embeddings,
+    pictures,
+    sequences,
 )
 from nnkit.analysis.inspection.capture import Capture, capture
-from nnkit.analysis.inspection.parts import PageTable, Section
+from nnkit.analysis.inspection.parts import InputView, PageTable, Section
 from nnkit.analysis.inspection.recorded import Recorded, as_array
 from nnkit.errors import UserError
-from nnkit.tasks.drawing import visible
 
 if TYPE_CHECKING:
     from nnkit.batches import Batch
@@ -32,23 +31,6 @@ if TYPE_CHECKING:
 
 # Rows of a table of steps, ranked columns of each, and cells of recurrent layers that are drawn.
 _MOST_ROWS, _RANKED, _MOST_CELLS = 60, 3, 6
-# Steps of the path of integrated gradients.
-_STEPS = 32
-
-
-@dataclass
-class InputView:
-    """One input on its way through the network.
-
-    Attributes:
-        section: What is shown of it.
-        seen: What was recorded.
-        arrays: All arrays, attributions among them.
-    """
-
-    section: Section
-    seen: Capture
-    arrays: dict[str, Recorded]
 
 
 def view(task: Task, data: Any, sample: Batch, title: str, name: str) -> InputView:
@@ -73,14 +55,15 @@ def view(task: Task, data: Any, sample: Batch, title: str, name: str) -> InputVi
     inputs = seen.sample.network_inputs()[0]
     assert inputs is not None
     if inputs.ndim == 4:
-        _picture(one, task, data, inputs)
+        contributions.picture(one, task, data, inputs)
     elif inputs.is_floating_point() and inputs.ndim == 3:
-        _series(one, task, data, inputs)
+        contributions.series(one, task, data, inputs)
     elif inputs.is_floating_point():
-        _row(one, task, data)
-    elif len(seen.outcome.rows) == 1:
-        _text(one, task, data, inputs)
+        contributions.row(one, task, data)
+    elif seen.outcome.written is None:
+        contributions.tokens(one, task, data, inputs)
     _layers(one, task, data, inputs)
+    attending.add(one, task.network, data.preprocessing)
     for weights in seen.attention:
         layer = weights.name.removesuffix(" weights")
         title = "attention" if layer == "attention" else f"attention: {layer}"
@@ -171,131 +154,6 @@ def _by_step(outcome: NamedScores) -> PageTable:
     return PageTable(f"what the network says at each step{left_out}", headers, rows)
 
 
-def _explained(outcome: NamedScores) -> str:
-    row, column = outcome.best
-    where = f" {outcome.rows[row]}" if outcome.rows[row] else ""
-    return f"{outcome.columns[column]}{where}"
-
-
-def _picture(one: InputView, task: Task, data: Any, inputs: Tensor) -> None:
-    section, outcome = one.section, one.seen.outcome
-    learnt = data.preprocessing
-    image = visible(inputs[0].float().cpu().numpy(), learnt)
-    section.figures["input"] = pictures.picture(image, "input")
-    score = score_of(task, one.seen.sample, data, *outcome.best)
-    baseline = torch.zeros_like(inputs)
-    mean, std = learnt.get("mean"), learnt.get("std")
-    if mean is not None and std is not None and len(mean) == inputs.shape[1]:
-        baseline -= torch.tensor([m / s for m, s in zip(mean, std, strict=True)], dtype=inputs.dtype).view(
-            1, -1, 1, 1
-        )
-    found = {
-        "integrated gradients": integrated_gradients(score, inputs, baseline, _STEPS).sum(0),
-        "occlusion": occluded_picture(score, inputs, baseline),
-    }
-    arrays = {name: as_array(values) for name, values in found.items()}
-    for name, values in arrays.items():
-        one.arrays[name] = Recorded(name, values, ("row", "column"))
-    section.figures["saliency"] = pictures.saliency(
-        image, list(arrays.items()), f"which pixels speak for {_explained(outcome)}"
-    )
-    section.texts.append(
-        "Saliency: blue pixels speak for the answer, orange ones against it. Integrated gradients compare the picture "
-        "with a black one and add up to the change of the score; occlusion is what is lost where a square is black."
-    )
-
-
-def _row(one: InputView, task: Task, data: Any) -> None:
-    """Show what each column of a row of a table adds."""
-    outcome, sample = one.seen.outcome, one.seen.sample
-    score, embedded = score_of_embedded(task, sample, data, *outcome.best)
-    names = column_names(task, data, embedded.shape[1])
-    given, mask, *others = (*sample.network_inputs(), None, None)
-    assert given is not None and mask is None
-    none = [torch.zeros_like(part) for part in (given, *others) if part is not None]
-    with torch.no_grad():
-        baseline = task.network.embed(*none)
-    added = integrated_gradients(score, embedded, baseline, _STEPS)
-    columns = list(dict.fromkeys(names))
-    regions = [torch.tensor([name == column for name in names]) for column in columns]
-    totals = as_array(torch.stack([added[region].sum() for region in regions]))
-    lost = as_array(occlusion(score, embedded, baseline, regions))
-    target = _explained(outcome)
-    for name, values, unit in (
-        ("integrated gradients", totals, "added to the score"),
-        ("occlusion", lost, "lost where the column is average"),
-    ):
-        one.arrays[name] = Recorded(name, values, ("column",), {"column": columns})
-        one.section.figures[name] = charts.bars(
-            columns, values, f"what each column adds to {target}: {name}", unit
-        )
-
-
-def column_names(task: Task, data: Any, width: int) -> list[str]:
-    """Return the column of each number that the body reads of a row."""
-    names: list[str] = data.input_names()
-    widths: Sequence[int] = getattr(task.network.embed, "widths", ())
-    plain = names[: len(names) - len(widths)]
-    rich = [name for name, size in zip(names[len(plain) :], widths, strict=True) for _ in range(size)]
-    found = [*plain, *rich]
-    return found if len(found) == width else [str(number) for number in range(1, width + 1)]
-
-
-def _series(one: InputView, task: Task, data: Any, inputs: Tensor) -> None:
-    """Show the window, the forecast, and what each step of the window adds."""
-    outcome = one.seen.outcome
-    score = score_of(task, one.seen.sample, data, *outcome.best)
-    added = integrated_gradients(score, inputs, torch.zeros_like(inputs), _STEPS)  # (time, channels)
-    names = data.input_names() or [str(number) for number in range(1, inputs.shape[-1] + 1)]
-    one.arrays["integrated gradients"] = Recorded(
-        "integrated gradients", as_array(added), ("step", "channel"), {"channel": names}
-    )
-    past = [str(step) for step in range(1 - len(added), 1)]
-    one.section.figures["contributions"] = charts.steps(
-        past,
-        as_array(added.sum(-1)),
-        f"what each step adds to {_explained(outcome)}",
-        "added to the forecast",
-    )
-    if len(names) > 1:
-        one.section.figures["channels"] = charts.bars(
-            names,
-            as_array(added.sum(0)),
-            f"what each channel adds to {_explained(outcome)}",
-            "added to the forecast",
-        )
-    if outcome.probabilities is None and len(outcome.rows) and "channels" in data.preprocessing:
-        _forecast(one, data, inputs, names)
-
-
-def _forecast(one: InputView, data: Any, inputs: Tensor, names: Sequence[str]) -> None:
-    outcome, scale = one.seen.outcome, {part["name"]: part for part in data.preprocessing["channels"]}
-    for column, target in enumerate(outcome.columns[:3]):
-        ahead = as_array(outcome.scores[0, :, column])
-        parts = [charts.LineSeries("forecast", range(1, len(ahead) + 1), ahead)]
-        if target in scale:
-            known = as_array(inputs[0, :, list(names).index(target)])
-            known = known * scale[target]["std"] + scale[target]["mean"]
-            parts.insert(0, charts.LineSeries("window", range(1 - len(known), 1), known))
-        one.section.figures[f"forecast of {target}"] = charts.lines(
-            parts, f"forecast of {target}", "step, the last known one 0", target, split=0.5
-        )
-
-
-def _text(one: InputView, task: Task, data: Any, inputs: Tensor) -> None:
-    """Show what each token of a text adds to its class."""
-    outcome = one.seen.outcome
-    score, embedded = score_of_embedded(task, one.seen.sample, data, *outcome.best)
-    added = integrated_gradients(score, embedded, torch.zeros_like(embedded), _STEPS).sum(-1)
-    tokens = data.token_texts(inputs[0].tolist())
-    one.arrays["integrated gradients"] = Recorded(
-        "integrated gradients", as_array(added), ("step",), {"step": tokens}
-    )
-    one.section.figures["contributions"] = charts.steps(
-        tokens, as_array(added), f"what each token adds to {_explained(outcome)}", "added to the score"
-    )
-
-
 def _layers(one: InputView, task: Task, data: Any, inputs: Tensor) -> None:
     """Show maps as pictures, and vectors as columns of units with the strongest connections between them."""
     section, seen = one.section, one.seen
@@ -308,7 +166,7 @@ def _layers(one: InputView, task: Task, data: Any, inputs: Tensor) -> None:
     outcome = seen.outcome
     parts: list[tuple[str, NDArray[Any], Sequence[str]]] = []
     if seen.embedded.axes == ("unit",):
-        names = [] if inputs.ndim == 4 else column_names(task, data, seen.embedded.shape[0])
+        names = [] if inputs.ndim == 4 else contributions.column_names(task, data, seen.embedded.shape[0])
         parts.append(("input", seen.embedded.values, names))
     parts += [(layer.name, layer.values, ()) for layer in vectors]
     parts.append(("score", as_array(outcome.scores[0, outcome.best[0]]), outcome.columns))

@@ -24,6 +24,7 @@ VERB = Verb(
     (
         Option("--out --output", f"write the page there (default: {PAGE} in the run)", "FILE.html", Path),
         Option("--pictures", "write every figure there as SVG and PNG", "DIR", Path),
+        Option("--projector", "vectors of tokens and samples there, for TensorBoard", "DIR", Path),
         Option("--gradients", "gradients of the loss of a validation batch as well"),
         Option(
             "--unit", "samples that make a unit fire most and least, such as C3:5", "LAYER:INDEX", many=True
@@ -51,37 +52,53 @@ def run(given: Given) -> int:
     from nnkit.analysis.inspection.gather import inspect
     from nnkit.analysis.inspection.opening import opened
     from nnkit.analysis.inspection.page import files, page
+    from nnkit.analysis.inspection.projector import projector_files
     from nnkit.files import atomic
 
     found_run, inspected = opened(given.run, given.output_dir)
     other = opened(given.compare, given.output_dir)[1] if given.compare else None
-    found = inspect(inspected, given.items, gradients=given.gradients, units=given.unit, other=other)
+    found = inspect(
+        inspected,
+        given.items,
+        gradients=given.gradients,
+        units=given.unit,
+        other=other,
+        vectors=given.projector is not None,
+    )
     path = given.output or found_run.path / PAGE
     atomic.write_atomic(path, page(found).encode())
     if given.pictures is not None:
         given.pictures.mkdir(exist_ok=True)
         for name, content in files(found):
             atomic.write_atomic(given.pictures / name, content)
+    if given.projector is not None:
+        given.projector.mkdir(exist_ok=True)
+        for name, content in projector_files(found.points):
+            atomic.write_atomic(given.projector / name, content)
     _print(found)
     sys.stdout.write(f"page: {as_text(shorten(path))}\n")
     if given.pictures is not None:
         sys.stdout.write(
             f"figures: {as_text(shorten(given.pictures))}, {len(found.figures)} as SVG and PNG\n"
         )
+    if given.projector is not None:
+        counts = ", ".join(f"{len(part.rows):,} {part.name}" for part in found.points)
+        place = as_text(shorten(given.projector))
+        sys.stdout.write(f"projector: {place}, {counts}; nnkit board {place} shows them\n")
     return 0
 
 
 def _check_places(given: Given) -> None:
     """Refuse places that cannot be written to before anything is read."""
-    for option, path in (("out", given.output), ("pictures", given.pictures)):
+    for option, path in (("out", given.output), ("pictures", given.pictures), ("projector", given.projector)):
         if path is None:
             continue
         if not path.parent.is_dir():
             raise UserError(f"--{option} {path}: there is no directory {path.parent}")
         if option == "out" and path.is_dir():
             raise UserError(f"--out {path} is a directory, a file is needed: --out {path / PAGE}")
-        if option == "pictures" and path.exists() and not path.is_dir():
-            raise UserError(f"--pictures {path} is a file, a directory is needed")
+        if option != "out" and path.exists() and not path.is_dir():
+            raise UserError(f"--{option} {path} is a file, a directory is needed")
 
 
 def _print(found: Inspection) -> None:
