@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from nnkit.inference.embedding import TEXTS, SentenceTexts, embed_batches
-from nnkit.runs.published import open_texts
+from nnkit.inference.embedding import embed_batches
+from nnkit.runs.published import open_published
 
 SENTENCES = [
     "How do I read a file line by line?",
@@ -34,8 +34,8 @@ def theirs(path: Path, sentences: list[str]) -> torch.Tensor:
 
 def ours(path: Path, sentences: list[str]) -> torch.Tensor:
     """Return the vectors of nnkit, (sentences, dim)."""
-    network, tokenizer = open_texts(path)
-    batches = embed_batches(network, SentenceTexts(tokenizer, network.max_len), sentences, TEXTS, "mean")
+    network, reader, size = open_published(path)
+    batches = embed_batches(network, reader, sentences, size, "mean")
     return torch.cat([torch.from_numpy(vectors) for _, vectors in batches if vectors is not None])
 
 

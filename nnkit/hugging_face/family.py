@@ -89,6 +89,34 @@ _TITLES: Final[dict[type, str]] = {
 
 
 @dataclass(frozen=True)
+class SizeKey:
+    """A key of config.json and the keys of our data that must have its value.
+
+    Attributes:
+        theirs: The key.
+        ours: Dotted keys of our config.
+        default: What their library takes where the key is missing.
+    """
+
+    theirs: str
+    ours: tuple[str, ...]
+    default: int
+
+    def read(self, config: Mapping[str, Any]) -> int:
+        """Return their value; a ValueError if it is none that there could be."""
+        value = config.get(self.theirs, self.default)
+        if type(value) is not int or not 1 <= value <= _MAX_SIZE:
+            raise ValueError(
+                f"{self.theirs} must be a whole number from 1 to {_MAX_SIZE:,}, not {str(value)[:40]}"
+            )
+        return value
+
+
+# Of channels, and of sides of images in pixels.
+_MAX_SIZE: Final = 1 << 16
+
+
+@dataclass(frozen=True)
 class Rule:
     """Where a tensor of ours is found among theirs.
 
@@ -174,7 +202,7 @@ class Family:
         ours: Keys of our config that have these values, as theirs has no other kind.
         heads: By the class of ours.
         derived: Returns keys of config.json that follow from the arguments of our model.
-        sizes: Keys of config.json and of our data that must have the same value.
+        sizes: What the data must be like.
         tie_default: What `tie_word_embeddings` is where it is missing.
         spare: What tensors of ours begin with that stay fresh where theirs are missing.
         left: What tensors of theirs begin with that are left where ours has no place for them, without the prefix.
@@ -193,7 +221,7 @@ class Family:
     ours: Mapping[str, Any] = field(default_factory=dict)
     heads: Mapping[str, Head] = field(default_factory=dict)
     derived: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda model: {}
-    sizes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sizes: tuple[SizeKey, ...] = ()
     tie_default: bool = True
     spare: tuple[str, ...] = ()
     left: tuple[str, ...] = ()

@@ -15,6 +15,8 @@ from nnkit.hugging_face.family import Family
 from nnkit.hugging_face.files import CONFIG, INDEX, WEIGHTS, Weights, read_object, refused, refusing
 from nnkit.hugging_face.gpt2 import GPT2
 from nnkit.hugging_face.llama import LLAMA
+from nnkit.hugging_face.pictures import FILE as PICTURES
+from nnkit.hugging_face.pictures import PictureReader, picture_reader
 from nnkit.hugging_face.resnet import RESNET
 from nnkit.hugging_face.vit import VIT
 from nnkit.hugging_face.vocabulary import read_tokenizer
@@ -24,11 +26,11 @@ FAMILIES: Final = (BERT, GPT2, LLAMA, VIT, RESNET)
 
 # Where Sentence-Transformers says what represents a sentence.
 _POOLING: Final = Path("1_Pooling") / CONFIG
-# How pictures are scaled before they are read.
-PICTURES: Final = "preprocessor_config.json"
 # Names of classes that say nothing, which their library makes up.
 UNNAMED: Final = "LABEL_"
 _LISTED: Final = 5
+# Characters of a value of any size.
+_SHOWN: Final = 80
 _AGAIN: Final = "fetch the directory again, with all its files"
 
 
@@ -89,9 +91,10 @@ class Directory:
             self.learnt["tokenizer"] = spec
         if self.family.sizes and (path / PICTURES).exists():
             scaling = read_object(path / PICTURES)
+            mean, std = (str(scaling.get(key))[:_SHOWN] for key in ("image_mean", "image_std"))
             self.notes.append(
-                f"its pictures had image_mean {scaling.get('image_mean')} and image_std {scaling.get('image_std')} "
-                "taken away; those here have the mean and deviation of the new training pictures"
+                f"its pictures were normalised by image_mean {mean} and image_std {std}; "
+                "those here have the mean and deviation of the new training pictures"
             )
         if names := self._class_names():
             self.learnt["class_names"] = names
@@ -137,12 +140,8 @@ class Directory:
 
     def _sizes(self) -> dict[str, int]:
         """Return what the data must be like, by keys of our config."""
-        return {
-            key: self.config[theirs]
-            for theirs, keys in self.family.sizes.items()
-            for key in keys
-            if isinstance(self.config.get(theirs), int)
-        }
+        with refusing(self.path / CONFIG):
+            return {key: size.read(self.config) for size in self.family.sizes for key in size.ours}
 
     def _check_size(self, num_tokens: int) -> None:
         """Refuse a vocabulary of another size than that of the vectors, whose ids would mean other tokens."""
@@ -159,6 +158,13 @@ class Directory:
         if not all(isinstance(name, str) and not name.startswith(UNNAMED) for name in found):
             return None
         return [str(name) for name in found]
+
+    def pictures(self) -> PictureReader:
+        """Return what reads its pictures; a ConfigError if that cannot be read."""
+        sizes = self.sizes
+        return picture_reader(
+            self.path, self.family.model_type, sizes["data.in_channels"], sizes.get("data.height")
+        )
 
     def take(self, shapes: Mapping[str, Size], head: str, *, with_head: bool) -> Taken:
         """Return the weights of a network.

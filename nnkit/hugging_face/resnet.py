@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nnkit.hugging_face.family import ConfigKey, Family, Head, Rule
+from nnkit.hugging_face.family import ConfigKey, Family, Head, Rule, SizeKey
 
 _BLOCK, _THEIRS = "body.stages.{}.{}.", "encoder.stages.{}.layers.{}."
 _EXPANSION = {"basic": 1, "bottleneck": 4}
@@ -37,7 +37,7 @@ RESNET = Family(
     ),
     fixed={"hidden_act": "relu", "downsample_in_first_stage": False},
     derived=lambda model: {"embedding_size": model["channels"][0]},
-    sizes={"num_channels": ("data.in_channels",)},
+    sizes=(SizeKey("num_channels", ("data.in_channels",), 3),),
     ours={"model.stem": "large", "model.shortcut": "projection"},
     rules=(
         Rule("body.stem.0.*", ("embedder.embedder.convolution.*",)),

@@ -1,6 +1,6 @@
 """Vision Transformer: `ViTModel`, and with the head that classifies by the class token (Dosovitskiy et al. 2021)."""
 
-from nnkit.hugging_face.family import ACTIVATIONS, ConfigKey, Family, Head, Rule
+from nnkit.hugging_face.family import ACTIVATIONS, ConfigKey, Family, Head, Rule, SizeKey
 
 _LAYER, _THEIRS = "body.layers.{}.", "encoder.layer.{}."
 _EMBEDDINGS = "embeddings."
@@ -22,7 +22,10 @@ VIT = Family(
     ),
     fixed={"qkv_bias": True},
     derived=lambda model: {"intermediate_size": 4 * model["dim"]},
-    sizes={"num_channels": ("data.in_channels",), "image_size": ("data.height", "data.width")},
+    sizes=(
+        SizeKey("num_channels", ("data.in_channels",), 3),
+        SizeKey("image_size", ("data.height", "data.width"), 224),
+    ),
     rules=(
         Rule("body.class_token", (f"{_EMBEDDINGS}cls_token",), shape=lambda ours, model: (1, 1, *ours.shape)),
         Rule(

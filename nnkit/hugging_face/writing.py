@@ -12,7 +12,8 @@ from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.files import atomic
 from nnkit.hugging_face.family import Family, Head
 from nnkit.hugging_face.files import CONFIG, WEIGHTS
-from nnkit.hugging_face.reading import FAMILIES, PICTURES, UNNAMED
+from nnkit.hugging_face.pictures import FILE as PICTURES
+from nnkit.hugging_face.reading import FAMILIES, UNNAMED
 from nnkit.hugging_face.vocabulary import write_tokenizer
 
 # Sentence-Transformers' own files, for a text that is represented by a mean.
@@ -168,13 +169,12 @@ def _config(
             config |= option.write(model)
         except ValueError as error:
             problems.append(Problem(f"model.{option.ours}", str(error)))
-    for theirs, keys in family.sizes.items():
-        values = {data.get(key.removeprefix("data.")) for key in keys}
+    for size in family.sizes:
+        values = {data.get(key.removeprefix("data.")) for key in size.ours}
         if len(values) > 1:
-            problems.append(
-                Problem(keys[0], f"{theirs} is one number in theirs, and these data have {values}")
-            )
-        config[theirs] = values.pop()
+            text = f"{size.theirs} is one number in theirs, and these data have {values}"
+            problems.append(Problem(size.ours[0], text))
+        config[size.theirs] = values.pop()
     config |= family.derived(model)
     config["tie_word_embeddings"] = bool(head.get("tied", False))
     return config, problems

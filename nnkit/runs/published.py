@@ -2,44 +2,69 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from nnkit import config as configs
-from nnkit.data.tokenizing import Tokenizer, tokenizer_from
+from nnkit.data.tokenizing import tokenizer_from
 from nnkit.errors import UserError
 from nnkit.factory import build_network
-from nnkit.hugging_face import Directory
+from nnkit.hugging_face import PICTURES, Directory
+from nnkit.inference.embedding import TEXTS, Reader, SentenceTexts
 from nnkit.network import Network
 from nnkit.runs.transfer import source_of
 from nnkit.ui import report
 
+_logger = logging.getLogger("nnkit")
 
-def open_texts(path: Path) -> tuple[Network, Tokenizer]:
-    """Return the network of a directory, in evaluation mode, its head fresh, and its tokenizer.
+
+def open_published(path: Path) -> tuple[Network, Reader, int]:
+    """Return the network of a directory, its head fresh, what reads its items, and how many of them at once.
 
     Args:
-        path: The directory.
+        path: The directory; its model reads texts or pictures.
 
     Raises:
         ConfigError: If it is no such directory, or a file of it cannot be trusted.
-        UserError: If its model reads no texts, or it has no tokenizer.
+        UserError: If its model reads texts and it has no tokenizer.
     """
     directory = Directory(path)
+    return _open_pictures(directory) if directory.family.sizes else _open_texts(directory)
+
+
+def _open_pictures(directory: Directory) -> tuple[Network, Reader, int]:
+    reader = directory.pictures()
+    if not (directory.path / PICTURES).exists():
+        _logger.warning(
+            "%s has no %s: pictures are %s, and their values, 0 to 1, become -1 to 1",
+            report.shorten(directory.path),
+            PICTURES,
+            reader.described,
+        )
+    return _network(directory, "image_folder", num_classes=1), reader, reader.at_once
+
+
+def _open_texts(directory: Directory) -> tuple[Network, Reader, int]:
     spec = directory.learnt.get("tokenizer")
     if spec is None:
-        where = report.shorten(path)
+        where = report.shorten(directory.path)
         raise UserError(
-            f"{where} has no tokenizer, and what is embedded from a directory is texts\n"
-            f"    nnkit train model={directory.family.option} data=... init_from={where} makes a run of it"
+            f"{where} has no tokenizer, and its model, {directory.family.model_type}, reads texts\n"
+            "    fetch the directory again, with tokenizer.json or vocab.txt"
         )
     tokenizer = tokenizer_from(spec)
-    # Any data of texts in classes will do: nothing of them is read.
-    config = configs.compose([f"model={directory.family.option}", "data=langid"]).config
-    configs.set_values(config, init_from=str(path))
-    configs.set_values(config.data, vocab_size=tokenizer.vocab_size)
+    network = _network(directory, "langid", vocab_size=tokenizer.vocab_size)
+    return network, SentenceTexts(tokenizer, network.max_len), TEXTS
+
+
+def _network(directory: Directory, data: str, **facts: int) -> Network:
+    """Return the network; of the data, whose head stays fresh, nothing is read."""
+    config = configs.compose([f"model={directory.family.option}", f"data={data}"]).config
+    configs.set_values(config, init_from=str(directory.path))
+    configs.set_values(config.data, **facts)
     source = source_of(config)
     assert source is not None
     network = build_network(config).eval()
     taken, _, _ = source.take(network, with_head=False)
     network.load_state_dict(taken.tensors, strict=False)
-    return network, tokenizer
+    return network

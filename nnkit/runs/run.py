@@ -231,6 +231,8 @@ def all_runs(output_dir: Path) -> list[Run]:
 
 # What a directory of Hugging Face has, and no run.
 _PUBLISHED = "config.json"
+# What files end with that `nnkit export` writes.
+_EXPORTED = (".onnx", ".pt2", ".safetensors")
 
 
 def find_run(spec: str, output_dir: Path = Path("outputs")) -> Run:
@@ -246,6 +248,12 @@ def find_run(spec: str, output_dir: Path = Path("outputs")) -> Run:
         raise UserError(
             f"{spec} is a published model, and a run is needed\n"
             f"    nnkit train model=... data=... init_from={spec} makes a run of it"
+        )
+    if path.is_file() and path.suffix.lower() in _EXPORTED:
+        takes = f"; nnkit predict {spec} ITEM... takes the file" if path.suffix.lower() == ".onnx" else ""
+        raise UserError(
+            f"{spec} is a file, and the run that it was exported from is needed\n"
+            f"    nnkit runs lists the runs{takes}"
         )
     runs = all_runs(output_dir)
     if not runs:

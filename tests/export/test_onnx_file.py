@@ -135,3 +135,13 @@ def test_without_the_packages_the_command_that_installs_them_is_told(cli, run, f
     code, _, err = cli("export", run.path, "--format", "onnx", "--out", "other.onnx")
     assert code == 2
     assert "pip install 'nnkit[export]'" in err
+
+
+@pytest.mark.parametrize("words", [["embed", "picture.png"], ["test"], ["export", "--format", "torch"]])
+def test_where_the_run_is_needed_a_file_of_it_is_answered_with_what_to_type(cli, file, words):
+    before = sorted(file.parent.iterdir())
+    code, out, err = cli(words[0], file.name, *words[1:])
+    assert (code, out) == (2, "")
+    assert "digits.onnx is a file, and the run that it was exported from is needed" in err
+    assert "nnkit runs lists the runs; nnkit predict digits.onnx ITEM... takes the file" in err
+    assert sorted(file.parent.iterdir()) == before

@@ -31,7 +31,7 @@ _MAX_ROWS = 1_000
 VERB = Verb(
     "embed",
     (
-        Argument("run", "RUN", "run, or directory of Hugging Face with a model of texts", complete="runs"),
+        Argument("run", "RUN", "run, or directory of Hugging Face", complete="runs"),
         Argument("items", "ITEM", "picture, folder, table or text; - is standard input", many=True),
     ),
     (
@@ -89,14 +89,13 @@ def run(given: Given) -> int:
 def _opened(given: Given) -> tuple[Network, Reader, int]:
     """Return the network, what reads its items, and how many of them at a time."""
     from nnkit.hugging_face import is_directory
-    from nnkit.inference.embedding import TEXTS, SentenceTexts, reader_of
+    from nnkit.inference.embedding import reader_of
 
     path = expand(given.run)
     if is_directory(path) and not (path / CONFIG).is_file():
-        from nnkit.runs.published import open_texts
+        from nnkit.runs.published import open_published
 
-        network, tokenizer = open_texts(path)
-        return network, SentenceTexts(tokenizer, network.max_len), TEXTS
+        return open_published(path)
     from nnkit.runs.reopen import open_run
     from nnkit.runs.run import find_run
 

@@ -3,7 +3,7 @@
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -252,25 +252,44 @@ class PictureData(RandomSplit, DataModule):
         """
         scale, offset = _affine(self.preprocessing["mean"], self.preprocessing["std"])
         numbers = {name: number for number, name in enumerate(self.preprocessing["class_names"])}
-        zero = torch.zeros(1, dtype=torch.int64)
-        for item in items:
-            if item == "-":
-                yield item, "images are read from files, not from standard input: name a file or a folder"
+
+        def read(name: str, file: Path) -> Tensor:
+            pixels = self.read_picture(file)
+            warn_if_unlike(name, pixels.numpy(), self.preprocessing["brightness"])
+            return pixels.to(torch.float32).mul_(scale).add_(offset)
+
+        return read_pictures(items, read, numbers)
+
+
+def read_pictures(
+    items: Sequence[str], read: Callable[[str, Path], Tensor], numbers: Mapping[str, int]
+) -> Iterator[tuple[str, ImageBatch | str]]:
+    """Read picture files, and those in folders, as batches of one; see `DataModule.read`.
+
+    Args:
+        items: Paths of files and folders.
+        read: Returns what the network is given for a name and a file, (channels, height, width) float32; a
+            PictureError if it cannot be read.
+        numbers: Of the classes: a picture in a folder of this name, below a folder that was named, has it as its
+            target, -1 elsewhere.
+    """
+    zero = torch.zeros(1, dtype=torch.int64)
+    for item in items:
+        if item == "-":
+            yield item, "images are read from files, not from standard input: name a file or a folder"
+            continue
+        files = _files_of(item)
+        if not files:
+            yield item, "the folder holds no pictures"
+        for name, file, inside in files:
+            try:
+                with quiet():
+                    inputs = read(name, file).unsqueeze(0)
+            except PictureError as error:
+                yield name, str(error)
                 continue
-            files = _files_of(item)
-            if not files:
-                yield item, "the folder holds no pictures"
-            for name, file, inside in files:
-                try:
-                    with quiet():
-                        pixels = self.read_picture(file)
-                except PictureError as error:
-                    yield name, str(error)
-                    continue
-                warn_if_unlike(name, pixels.numpy(), self.preprocessing["brightness"])
-                inputs = pixels.unsqueeze(0).to(torch.float32).mul_(scale).add_(offset)
-                target = next((numbers[part] for part in inside if part in numbers), -1)
-                yield name, ImageBatch(inputs, torch.tensor([target]), zero)
+            target = next((numbers[part] for part in inside if part in numbers), -1)
+            yield name, ImageBatch(inputs, torch.tensor([target]), zero)
 
 
 def _files_of(item: str) -> list[tuple[str, Path, tuple[str, ...]]]:
