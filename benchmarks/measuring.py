@@ -1,0 +1,159 @@
+"""What all measurements share: turns, medians and ratios, tables, and programs whose time and memory are counted.
+
+It imports neither torch nor nnkit, so that a process that only starts others stays small.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+# Around a program of Python: its own seconds and peak, beyond the imports that come first, and the seconds of these.
+# VmHWM, as ru_maxrss of a child starts at what its parent had.
+_COUNTED = """
+import json, os, sys, time
+began = time.perf_counter()
+{imports}
+def memory(field):
+    if sys.platform != "linux":
+        import resource
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+def used():
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+before, start, cpu, answer = memory("VmRSS"), time.perf_counter(), used(), None
+{work}
+wall, cpu = time.perf_counter() - start, used() - cpu
+peak = memory("VmHWM")
+print()
+print(json.dumps({{"wall": wall, "cpu": cpu, "peak": peak, "beyond": peak - before, "start": start - began,
+                   "answer": answer}}))
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a piece of work took.
+
+    Attributes:
+        wall: Seconds on the clock.
+        cpu: Seconds of processor time of all threads.
+        peak: Largest resident memory of the process, in MiB; 0 where it was not counted.
+        beyond: What of it the work added to what the imports had taken, in MiB.
+        start: Seconds on the clock that the imports took.
+        answer: What the program left in `answer`.
+    """
+
+    wall: float
+    cpu: float
+    peak: float = 0.0
+    beyond: float = 0.0
+    start: float = 0.0
+    answer: object = None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of some rounds, and the range they had."""
+
+    median: float
+    least: float
+    most: float
+
+    def __str__(self) -> str:
+        """Return such as 0.93 (0.88 to 1.11)."""
+        digits = 2 if abs(self.median) < 10 else 0
+        return f"{self.median:,.{digits}f} ({self.least:,.{digits}f} to {self.most:,.{digits}f})"
+
+
+def take_turns(cases: Mapping[str, Callable[[], T]], rounds: int, warm: int = 0) -> dict[str, list[T]]:
+    """Call every case once a round, every second round in reverse order, and return the answers of each.
+
+    Args:
+        cases: What to call, by name.
+        rounds: How often.
+        warm: Rounds before these, whose answers are not kept.
+    """
+    found: dict[str, list[T]] = {name: [] for name in cases}
+    for number in range(-warm, rounds):
+        for name in [*cases][:: -1 if number % 2 else 1]:
+            answer = cases[name]()
+            if number >= 0:
+                found[name].append(answer)
+    return found
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return the median and the range.
+
+    Raises:
+        ValueError: If there are no values.
+    """
+    if not values:
+        raise ValueError("no round was measured: give at least one")
+    return Spread(statistics.median(values), min(values), max(values))
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
+    """Return the spread of ours / theirs, round by round."""
+    return spread([one / other for one, other in zip(ours, theirs, strict=True)])
+
+
+def timed(work: Callable[[], object]) -> Cost:
+    """Return what a call in this process takes."""
+    start, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Cost(time.perf_counter() - start, time.process_time() - cpu)
+
+
+def program(work: str, *words: str, imports: str = "", environment: Mapping[str, str] | None = None) -> Cost:
+    """Run a program of Python in a process of its own and return what it took beyond its imports.
+
+    Args:
+        work: Its source, which may set `answer`; `sys.argv[1:]` are the words.
+        words: Its arguments.
+        imports: What it runs before the clock starts.
+        environment: Variables beside those of this process.
+
+    Raises:
+        RuntimeError: If it fails, with the end of what it wrote.
+    """
+    code = _COUNTED.format(imports=imports, work=work)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"exit status {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    return Cost(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def command(*words: str, environment: Mapping[str, str] | None = None) -> Cost:
+    """Run `nnkit WORDS` in a process of its own and return what it took, the imports included."""
+    work = "from nnkit.cli import main\nassert not main(sys.argv[1:])"
+    return program(work, *words, environment=environment)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a markdown table.
+
+    Raises:
+        ValueError: If a row has another number of cells than the head.
+    """
+    for row in rows:
+        if len(row) != len(head):
+            raise ValueError(f"{len(head)} columns {[*head]}, but a row of {len(row)}: {[*row]}")
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
