@@ -28,7 +28,7 @@ import torch
 import workloads
 from contenders import loop, ours
 from devices import half, matmul_rate, on_gpu, peak, precisions, step_flops
-from guarded import Outcome, Part, Row, run_parts
+from guarded import Outcome, Part, run_parts
 from measuring import ratio, spread, table, take_turns
 from workloads import Materials, Size, Workload
 
@@ -37,6 +37,25 @@ from nnkit.cli import main as nnkit_main
 
 LIMIT = 8 * 60.0
 DIGITS = ["model=cnn", "data=digits", "logger=[]"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure of a part.
+
+    Attributes:
+        what: What was measured.
+        value: The figure.
+        unit: Its unit.
+        expected: What it should be; empty where nothing is expected.
+        holds: Whether it is; None where nothing is expected.
+    """
+
+    what: str
+    value: float
+    unit: str = ""
+    expected: str = ""
+    holds: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -307,11 +326,11 @@ def report(outcome: Outcome) -> str:
             row.expected,
             {None: "", True: "yes", False: "NO"}[row.holds],
         ]
-        for row in outcome.rows
+        for row in (Row(**fields) for fields in outcome.rows)
     ]
     lines = [f"\n## {outcome.name}, {outcome.seconds:.0f} s\n"]
     lines += [table(["", "measured", "unit", "expected", "holds"], rows)]
-    lines += [row.what for row in outcome.rows if "\n" in row.what]
+    lines += [row["what"] for row in outcome.rows if "\n" in row["what"]]
     return "\n".join([*lines, *filter(None, [outcome.error])])
 
 

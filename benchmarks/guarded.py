@@ -14,28 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 # Characters of what a part printed that are kept when it fails.
 _TAIL = 4000
-
-
-@dataclass(frozen=True)
-class Row:
-    """A figure of a part.
-
-    Attributes:
-        what: What was measured.
-        value: The figure.
-        unit: Its unit.
-        expected: What it should be; empty where nothing is expected.
-        holds: Whether it is; None where nothing is expected.
-    """
-
-    what: str
-    value: float
-    unit: str = ""
-    expected: str = ""
-    holds: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -45,19 +27,19 @@ class Outcome:
     Attributes:
         name: Of the part.
         seconds: How long it took.
-        rows: What it had measured when it ended, as fields of `Row`.
+        rows: What it had measured when it ended, the fields of each row.
         error: Why it did not reach its end: a traceback, or that its time was over; else empty.
     """
 
     name: str
     seconds: float
-    rows: list[Row] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
     error: str = ""
 
     @property
     def is_good(self) -> bool:
         """Whether it reached its end, and all that was expected holds."""
-        return not self.error and all(row.holds is not False for row in self.rows)
+        return not self.error and all(row.get("holds") is not False for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -65,11 +47,11 @@ class Part:
     """Something that is measured.
 
     Attributes:
-        measure: Yields its rows.
+        measure: Yields its rows, instances of a dataclass.
         limit: Seconds it may take.
     """
 
-    measure: Callable[[], Iterator[Row]]
+    measure: Callable[[], Iterator[Any]]
     limit: float
 
 
@@ -100,7 +82,7 @@ def _run(name: str, part: Part, folder: Path, limit: float) -> Outcome:
         process.join()
     seconds = time.monotonic() - start
     lines = [json.loads(line) for line in rows.read_text().splitlines()] if rows.exists() else []
-    found = [Row(**line) for line in lines if "what" in line]
+    found = [line["row"] for line in lines if "row" in line]
     error = next((line["error"] for line in lines if "error" in line), "")
     if late:
         error = f"ended after its limit of {limit:.0f} s; it had printed:\n{_tail(log)}"
@@ -119,7 +101,7 @@ def _child(part: Part, folder: Path, rows: Path, log: Path) -> None:
     with rows.open("w", buffering=1) as file:
         try:
             for row in part.measure():
-                file.write(json.dumps(asdict(row)) + "\n")
+                file.write(json.dumps({"row": asdict(row)}) + "\n")
         except BaseException:
             file.write(json.dumps({"error": traceback.format_exc()}) + "\n")
             sys.exit(1)

@@ -156,4 +156,4 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         if len(row) != len(head):
             raise ValueError(f"{len(head)} columns {[*head]}, but a row of {len(row)}: {[*row]}")
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
+    return "\n".join("|" + "|".join(f" {cell} " if cell else " " for cell in line) + "|" for line in lines)
