@@ -34,7 +34,7 @@ def theirs(path: Path, sentences: list[str]) -> torch.Tensor:
 
 def ours(path: Path, sentences: list[str]) -> torch.Tensor:
     """Return the vectors of nnkit, (sentences, dim)."""
-    network, reader, size = open_published(path)
+    network, reader, size = open_published(path, "mean")
     batches = embed_batches(network, reader, sentences, size, "mean")
     return torch.cat([torch.from_numpy(vectors) for _, vectors in batches if vectors is not None])
 

@@ -12,16 +12,20 @@ MAX_BYTES = 64_000_000
 MAX_VALUES = 1_000_000
 
 
-def check_cost(data: bytes) -> None:
+def check_cost(data: bytes, most: int = MAX_VALUES) -> None:
     """Refuse JSON that would take far more memory than its size once it is parsed.
 
+    Args:
+        data: The text.
+        most: Values that it may have, counted by their punctuation.
+
     Raises:
-        ValueError: If it has too many bytes, or more values than `MAX_VALUES`, counted by their punctuation.
+        ValueError: If it has too many bytes or values.
     """
     if len(data) > MAX_BYTES:
         raise ValueError(f"it has {len(data):,} bytes of JSON, more than the {MAX_BYTES:,} that are read")
-    if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_VALUES:
-        raise ValueError(f"it holds more than {MAX_VALUES:,} values")
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > most:
+        raise ValueError(f"it holds more than {most:,} values")
 
 
 def parse_json(data: bytes) -> Any:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from nnkit.errors import ConfigError, Problem, UserError
-from nnkit.files.json_limits import read_json
+from nnkit.files.json_limits import MAX_BYTES, MAX_VALUES, check_cost, parse_json
 from nnkit.files.paths import check_file
 from nnkit.files.tensor_files import LENGTH_BYTES, check_header
 from nnkit.suggest import some_of
@@ -28,11 +28,15 @@ _CODE: Final = ("auto_map", "trust_remote_code", "custom_pipelines")
 # How many batches a normalisation has seen; other whole numbers and truth values beside the weights are not read.
 _COUNTER: Final = ".num_batches_tracked"
 _BESIDE: Final = ("position_ids", ".attn.bias")
+# Characters of a sentence, and values of a vocabulary with its merges.
+_LONGEST: Final = 1_200
+MANY_VALUES: Final = 4 * MAX_VALUES
 _FLOATS: Final = ("F64", "F32", "F16", "BF16")
 
 
 def refused(path: Path, text: str, hint: str = "") -> ConfigError:
-    """Return the error that a directory or one of its files is refused with."""
+    """Return the error that a directory or one of its files is refused with; what it quotes may have any length."""
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     return ConfigError([Problem("init_from", f"{report.shorten(path)}: {text}", hint)])
 
 
@@ -50,14 +54,21 @@ def refusing(path: Path) -> Iterator[None]:
         raise refused(path, f"cannot be read: {error or type(error).__name__}") from error
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path, most: int = MAX_VALUES) -> dict[str, Any]:
     """Read a JSON file that holds an object and asks for no code.
+
+    Args:
+        path: The file.
+        most: Values that it may hold.
 
     Raises:
         ConfigError: If it is anything else.
     """
     with refusing(path):
-        content = read_json(path)
+        check_file(path, MAX_BYTES)
+        data = path.read_bytes()
+        check_cost(data, most)
+        content = parse_json(data)
         if not isinstance(content, dict):
             raise ValueError(f"it holds a {type(content).__name__}, and an object was expected")
     code = [key for key in _CODE if content.get(key)]
@@ -102,7 +113,8 @@ class Weights:
         for place in places.values():
             if not isinstance(place, str) or place != Path(place).name or place in ("", ".", ".."):
                 raise refused(path, f"{place!r} is not the name of a file in this directory")
-        missing = sorted({place for place in places.values() if not (self.folder / place).exists()})
+        with refusing(path):
+            missing = sorted({place for place in places.values() if not (self.folder / place).exists()})
         if missing:
             text = f"lists {some_of(missing, 3)}, and the directory has no such file"
             raise refused(path, text, "fetch the directory again, with all its files")

@@ -1,17 +1,18 @@
 """A published model in a directory: what its config decides, its tokenizer, and its weights by our names."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from torch import Size, Tensor
 
 from nnkit.data.tokenizing import tokenizer_from
 from nnkit.hugging_face.bert import BERT
-from nnkit.hugging_face.family import Family
+from nnkit.hugging_face.family import Family, Rule
 from nnkit.hugging_face.files import CONFIG, INDEX, WEIGHTS, Weights, read_object, refused, refusing
 from nnkit.hugging_face.gpt2 import GPT2
 from nnkit.hugging_face.llama import LLAMA
@@ -177,6 +178,21 @@ class Directory:
         Raises:
             ConfigError: If a tensor of embed or body is missing, has another shape, or has no place in the network.
         """
+        plan, fresh, left = self.plan(shapes, head, with_head=with_head)
+        loaded = self.weights.load({self._names[one] for _, names in plan.values() for one in names})
+        tensors = {
+            name: rule.join([loaded[self._names[one]] for one in theirs], shapes[name])
+            for name, (rule, theirs) in plan.items()
+        }
+        return Taken(tensors, fresh, left)
+
+    def plan(
+        self, shapes: Mapping[str, Size], head: str, *, with_head: bool
+    ) -> tuple[dict[str, tuple[Rule, tuple[str, ...]]], list[str], list[str]]:
+        """Return how the tensors of a network are made of those here, which stay fresh, and which here are left.
+
+        No weight is read; arguments and errors are those of `take`.
+        """
         plan, fresh, wrong = {}, [], []
         for name, shape in shapes.items():
             found = self.family.find(name, head, self._prefix)
@@ -191,26 +207,32 @@ class Directory:
                     f"{name} {tuple(shape)}: {', '.join(lacking) or 'nothing like it'} is missing there"
                 )
         used = {theirs for _, names in plan.values() for theirs in names}
-        self._refuse(wrong + [f"{name}: it has no place here" for name in self._strangers(used)])
-        loaded = self.weights.load(self._names[one] for one in used)
-        tensors = {}
-        for name, (rule, theirs) in plan.items():
-            with refusing(self.path):
-                tensors[name] = rule.join([loaded[self._names[one]] for one in theirs], shapes[name])
-            if tensors[name].shape != shapes[name]:
-                wrong.append(f"{name}: {tuple(tensors[name].shape)} there, {tuple(shapes[name])} here")
-        self._refuse(wrong)
-        copies = (
-            self.family.heads[head].copies if head in self.family.heads and self.settings["head.tied"] else ()
-        )
-        return Taken(tensors, fresh, [name for name in self._names if name not in {*used, *copies}])
-
-    def _refuse(self, wrong: list[str]) -> None:
+        wrong += [f"{name}: it has no place here" for name in self._strangers(used)]
+        wrong += self._misshapen(plan, shapes)
         if wrong:
             text = some_of(wrong, _LISTED, "\n    ")
             raise refused(
                 self.path, f"its weights do not fit its {CONFIG} and its tokenizer\n    {text}", _AGAIN
             )
+        copies = (
+            self.family.heads[head].copies if head in self.family.heads and self.settings["head.tied"] else ()
+        )
+        return plan, fresh, [name for name in self._names if name not in {*used, *copies}]
+
+    def _misshapen(
+        self, plan: Mapping[str, tuple[Rule, tuple[str, ...]]], shapes: Mapping[str, Size]
+    ) -> Iterator[str]:
+        """Yield what of a plan would have another shape than it must have."""
+        for name, (rule, theirs) in plan.items():
+            parts = [torch.empty(self.weights.shapes[self._names[one]], device="meta") for one in theirs]
+            try:
+                found = rule.join(parts, shapes[name]).shape
+            except RuntimeError:
+                sizes = " and ".join(str(tuple(part.shape)) for part in parts)
+                yield f"{name}: {sizes} there, which do not join to {tuple(shapes[name])} here"
+                continue
+            if found != shapes[name]:
+                yield f"{name}: {tuple(found)} there, {tuple(shapes[name])} here"
 
     @cached_property
     def _names(self) -> dict[str, str]:

@@ -15,7 +15,7 @@ from nnkit.data.tokenizing import SPECIAL_TOKENS, BertTokenizer, Rules, tokenize
 from nnkit.data.tokenizing.library import BLANK, BY_SCRIPT, UNKNOWN, WORDS, LibraryTokenizer, byte_letters
 from nnkit.files.json_limits import MAX_BYTES
 from nnkit.files.paths import check_file
-from nnkit.hugging_face.files import read_object, refused, refusing
+from nnkit.hugging_face.files import MANY_VALUES, read_object, refused, refusing
 
 FILE: Final = "tokenizer.json"
 OPTIONS: Final = "tokenizer_config.json"
@@ -41,7 +41,7 @@ def read_tokenizer(folder: Path) -> dict[str, Any] | None:
     """
     options = read_object(folder / OPTIONS) if (folder / OPTIONS).exists() else {}
     if (path := folder / FILE).exists():
-        content = read_object(path)
+        content = read_object(path, MANY_VALUES)
         with refusing(path):
             spec = _spec_of(content)
     elif (path := folder / _VOCAB_TEXT).exists():
@@ -51,7 +51,7 @@ def read_tokenizer(folder: Path) -> dict[str, Any] | None:
             spec = _with_special(words, lambda tokens: _wordpiece(tokens, rules))
     elif (path := folder / _VOCAB_JSON).exists():
         with refusing(path):
-            spec = _bpe(_in_order(read_object(path)), _merge_lines(folder), Rules())
+            spec = _bpe(_in_order(read_object(path, MANY_VALUES)), _merge_lines(folder), Rules())
     else:
         if found := [name for name in _SENTENCEPIECE if (folder / name).exists()]:
             hint = (

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
+
 from nnkit import config as configs
 from nnkit.adapters.lora import is_added
 from nnkit.checkpoint.base import Base
 from nnkit.data.base import DataModule, Preprocessing
 from nnkit.data.tokenizing import Tokenizer, tokenizer_from
-from nnkit.errors import ConfigError, Problem, UserError
-from nnkit.factory import target_class
+from nnkit.errors import ConfigError, EnvironmentFault, Problem, UserError
+from nnkit.factory import build_network, target_class
 from nnkit.factory.soundness import length_problems
 from nnkit.files.layout import CONFIG
 from nnkit.files.paths import expand
@@ -111,6 +113,17 @@ class DirectorySource:
     def learnt(self) -> Preprocessing:
         """Its tokenizer and its class names."""
         return self.directory.learnt
+
+    def check(self, config: DictConfig, *, with_head: bool) -> None:
+        """Refuse it if its weights do not fit a network of this config, before one is made: it may claim any size."""
+        try:
+            with torch.device("meta"):
+                outline = build_network(config)
+        except EnvironmentFault as error:
+            # Without values any size has room, unless it is past all counting.
+            text = f"{report.shorten(self.path)} claims a network that no machine has: {error}"
+            raise ConfigError([Problem("init_from", text)]) from error
+        self.directory.plan(shapes_of(outline), self.head, with_head=with_head)
 
     def take(self, network: Network, *, with_head: bool) -> tuple[Taken, str, dict[str, Any]]:
         """Return its weights; see `Source.take`."""
@@ -225,7 +238,14 @@ def prepare(config: DictConfig, source: Source | None, typed: Collection[str] = 
     data = prepare_data(config, pretrained={key: source.learnt[key] for key in inherited})
     _check_vocabulary(data, source)
     _check_sizes(config, source)
+    if isinstance(source, DirectorySource):
+        source.check(config, with_head=_same_classes(source, data))
     return data
+
+
+def _same_classes(source: Source, data: DataModule) -> bool:
+    """Return whether the head means the same: of one for other classes not even the shape means anything."""
+    return source.learnt.get("class_names") == data.preprocessing.get("class_names")
 
 
 def _adopt(node: DictConfig, tokenizers: Mapping[str, Tokenizer], typed: Collection[str]) -> None:
@@ -286,10 +306,8 @@ def take_weights(session: Session, source: Source) -> dict[str, Any]:
     Raises:
         UserError: If there are no weights, or a tensor of embed or body is missing or has another shape.
     """
-    # Of a head for other classes not even the shape means anything.
-    same = source.learnt.get("class_names") == session.data.preprocessing.get("class_names")
     network = session.task.network
-    taken, title, record = source.take(network, with_head=same)
+    taken, title, record = source.take(network, with_head=_same_classes(source, session.data))
     # In place: the tensors of a large model would otherwise be there three times.
     network.load_state_dict(taken.tensors, strict=False)
     if session.config.get("adapter") is not None:

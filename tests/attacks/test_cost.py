@@ -117,7 +117,7 @@ def test_a_state_of_another_kind_is_not_given_to_an_optimizer(hostile, refuses, 
     state = hostile.state()
     state["optimizer_states"][0]["state"][0]["exp_avg"] = value
     hostile.put(state)
-    refuses(RESUME, "the checkpoint's optimizer does not fit this network: exp_avg is a")
+    refuses(RESUME, "the checkpoint's optimizer does not fit this network: exp_avg is a", begins=True)
 
 
 STATES = {
@@ -130,7 +130,7 @@ STATES = {
 @pytest.mark.parametrize(("states", "said"), STATES.values(), ids=STATES)
 def test_what_is_no_state_of_an_optimizer_is_said(hostile, refuses, states, said):
     hostile.put({**hostile.state(), "optimizer_states": states})
-    refuses(RESUME, said)
+    refuses(RESUME, said, begins=True)
 
 
 def test_a_generator_does_not_read_beyond_its_numbers(hostile, refuses):

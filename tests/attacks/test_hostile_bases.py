@@ -2,11 +2,11 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
 from hostile_run import HostileRun
+from untouched import assert_refused, untouched
 
 import nnkit
 from nnkit.checkpoint.formats import KEY
@@ -144,17 +144,12 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_base_that_is_not_the_one_it_was_is_refused_in_a_sentence(name, runs, cli):
+def test_a_base_that_is_not_the_one_it_was_is_refused_in_a_sentence(name, runs, cli, tmp_path, monkeypatch):
     change, text = ATTACKS[name]
     change(runs)
-    before = {path for path in Path().rglob("*") if path.name != "train.log"}
-    for words in VERBS:
-        code, _, err = cli(*words)
-        assert code == 2, (words, err)
-        assert text in " ".join(err.split()), (words, err)
-        assert "Traceback" not in err
-        assert len(err) < 10_000
-    assert before == {path for path in Path().rglob("*") if path.name != "train.log"}
+    with untouched(tmp_path, monkeypatch):
+        for words in VERBS:
+            assert_refused(cli(*words), words, text, most=10_000)
 
 
 def test_what_is_folded_follows_from_what_the_hash_covers(runs):

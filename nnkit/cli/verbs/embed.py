@@ -95,7 +95,7 @@ def _opened(given: Given) -> tuple[Network, Reader, int]:
     if is_directory(path) and not (path / CONFIG).is_file():
         from nnkit.runs.published import open_published
 
-        return open_published(path)
+        return open_published(path, given.pooling)
     from nnkit.runs.reopen import open_run
     from nnkit.runs.run import find_run
 

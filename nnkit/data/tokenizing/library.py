@@ -187,6 +187,10 @@ class LibraryTokenizer(Tokenizer):
         kind, vocabulary = spec["kind"], strings_of(spec, "vocabulary")
         refuse_repeated(vocabulary)
         merges = strings_of(spec, "merges") if kind == "bpe" else []
+        try:
+            "".join((*vocabulary, *merges)).encode()
+        except UnicodeEncodeError as error:
+            raise UserError("the tokenizer holds half a surrogate pair, which is no character") from error
         known, rules = set(vocabulary), Rules.restore(spec.get("rules", {}))
         if kind != "bpe" and UNKNOWN not in known:
             raise UserError(f"the tokenizer's vocabulary lacks {UNKNOWN}")
