@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from torch import Tensor
 
 from nnkit.data.counted_random import private_generator
 from nnkit.data.tokenizing import quoted
-from nnkit.decoding.sampling import Sampling, generate
+from nnkit.decoding.sampling import Sampling, Step, generate
 from nnkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def continuations(
     seeds: Sequence[int],
     num_samples: int = 1,
     stop: Sequence[str] = (),
+    watch: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Iterator[list[str]]:
     """Write on from a prompt; equal arguments give equal texts, and the global generator is left alone.
 
@@ -110,6 +112,8 @@ def continuations(
         seeds: Numbers that decide the draw.
         num_samples: Texts that are written side by side.
         stop: A text ends before the first of these.
+        watch: Called for each token with the network's scores of all tokens, (num_samples, vocab_size), and those that
+            were drawn, (num_samples,).
 
     Yields:
         What is new in each text, often nothing: half a character waits for its end, and what may become a `stop` for
@@ -131,9 +135,12 @@ def continuations(
     begin = torch.tensor([list(prompt)] * num_samples, dtype=torch.int64, device=device)
     banned = () if tokenizer.unknown is None else (tokenizer.unknown,)
     writers = [_Writer(tokenizer, prompt, stop) for _ in range(num_samples)]
+    step = _Watched(network.step)
     try:
         chance = private_generator(*seeds)
-        for drawn in generate(network.step, begin, length, sampling, chance, banned=banned, max_len=most):
+        for drawn in generate(step, begin, length, sampling, chance, banned=banned, max_len=most):
+            if watch is not None:
+                watch(step.scores, drawn)
             yield [writer.add(token) for writer, token in zip(writers, drawn.tolist(), strict=True)]
             if all(writer.ended for writer in writers):
                 return
@@ -149,6 +156,19 @@ def whole(pieces: Iterable[list[str]], num_samples: int) -> list[str]:
         for text, piece in zip(texts, new, strict=True):
             text.append(piece)
     return ["".join(text) for text in texts]
+
+
+class _Watched:
+    """Reads on as a network does, and keeps what it said last."""
+
+    scores: Tensor
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    def __call__(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        self.scores, state = self._step(tokens, state)
+        return self.scores, state
 
 
 class _Writer:

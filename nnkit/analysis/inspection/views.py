@@ -174,14 +174,14 @@ def _layers(one: InputView, task: Task, data: Any, inputs: Tensor) -> None:
         [
             diagrams.Units(name, values, labels, weights)
             for (name, values, labels), weights in zip(
-                parts, _weights_between(task.network, parts), strict=True
+                parts, weights_between(task.network, parts), strict=True
             )
         ],
         "what fires: units of each layer, and the connections that carry most",
     )
 
 
-def _weights_between(
+def weights_between(
     network: nn.Module, parts: Sequence[tuple[str, NDArray[Any], Sequence[str]]]
 ) -> Iterator[NDArray[Any] | None]:
     """Yield the matrix that leads to each column, found by its shape in the order of the layers, None without one."""

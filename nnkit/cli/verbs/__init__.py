@@ -27,6 +27,7 @@ VERBS = {
     "copy": "copy a config file into ./conf to change it",
     "runs": "the runs in outputs/",
     "compare": "runs and sweeps side by side, with charts",
+    "serve": "a page to draw, type or fill in, and an endpoint for programs",
     "board": "TensorBoard for a run, a sweep or all of outputs/",
     "completion": "print the tab completion for bash, zsh or fish",
 }

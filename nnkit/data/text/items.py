@@ -44,6 +44,12 @@ class Item(NamedTuple):
     kept: tuple[str | None, ...] = ()
 
 
+class TypedText(str):
+    """A text that names no file, whatever is called like it: what comes from elsewhere must not choose files here."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextFiles:
     """What is known of the files of texts that a user names.
@@ -71,12 +77,13 @@ def read_items(items: Sequence[str], read_file: Callable[[str], Iterable[Item]])
     """Yield typed texts, those of files, and those of standard input for "-"; an empty one is a problem.
 
     Args:
-        items: What the user typed.
+        items: What the user typed; a `TypedText` is read as it is.
         read_file: Reads the texts of a file by its path, and of standard input by "-".
     """
     for item in items:
         try:
-            for found in read_file(item) if item == "-" or is_file(item) else [Item(item, item)]:
+            is_named = not isinstance(item, TypedText) and (item == "-" or is_file(item))
+            for found in read_file(item) if is_named else [Item(item, item)]:
                 is_empty = not (found.problem or found.text.strip())
                 yield found._replace(problem="an empty text") if is_empty else found
         except NnkitError as error:
