@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from nnkit.config.migration import follow
@@ -138,13 +139,14 @@ def gather(specs: Sequence[str], output_dir: Path) -> tuple[list[Row], list[Swee
 
 def _read(run: Run, output_dir: Path) -> Row:
     name = str(run.path.relative_to(output_dir)) if run.path.is_relative_to(output_dir) else shorten(run.path)
-    record, facts = run.record(), describe(run, run.path.parent)
+    record = run.record()
+    facts = describe(run, run.path.parent, record)
     config = {
         # A YAML file may hold a date, which no JSON can.
         key: value if isinstance(value, bool | int | float | str | list | None) else str(value)
         for key, value in run.settings().items()
     }
-    choices = run.choices()
+    choices = run.choices(record)
     settings = {**choices, **config}
     overrides = record.get("overrides")
     words = [str(word) for word in overrides] if isinstance(overrides, list) else []
@@ -224,7 +226,7 @@ def merge_seeds(rows: Sequence[Row]) -> list[Row]:
 
     The metrics of a merged row are those of the runs that are done; if none is, those of the pruned, or else of all.
     """
-    groups: dict[tuple[str, str], list[Row]] = {}
+    groups: dict[tuple[str, Hashable], list[Row]] = {}
     for row in rows:
         settings = {key: value for key, value in row.settings.items() if key not in REPEATED}
         groups.setdefault((row.source, _canonical(settings)), []).append(row)
@@ -295,7 +297,10 @@ def _follows(key: str, options: Sequence[str], rows: Sequence[Row]) -> bool:
     return len(pairs) == len({chosen for chosen, _ in pairs})
 
 
-def _canonical(value: Any) -> str:
+def _canonical(value: Any) -> Hashable:
+    """Return what two values have in common if and only if they are the same as JSON."""
+    if type(value) in (str, int, bool, NoneType):
+        return type(value), value
     return json.dumps(value, sort_keys=True, default=str)
 
 

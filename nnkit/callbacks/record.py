@@ -39,17 +39,26 @@ class Record(Callback):
             num_lines: Lines the checkpoint counts; None where it does not say, as those of format 1.
             step: Its step, which then decides where the lines are cut.
         """
-        lines = atomic.read(self.path).splitlines(keepends=True) if self.path.exists() else []
-        kept = (
-            lines[:num_lines] if num_lines is not None else [line for line in lines if _step_of(line) <= step]
-        )
-        if num_lines is not None and len(kept) < num_lines:
+        if num_lines is None:
+            lines = atomic.read(self.path).splitlines(keepends=True) if self.path.exists() else []
+            kept = [line for line in lines if _step_of(line) <= step]
+            self._keep(b"".join(kept), len(kept))
+            return
+        data = atomic.read(self.path) if self.path.exists() else b""
+        # Millions of lines as objects would take several times their bytes.
+        end = found = 0
+        while found < num_lines and end < len(data):
+            end, found = data.find(b"\n", end) + 1 or len(data), found + 1
+        if found < num_lines:
             _log.warning(
-                "%s has %d lines, the checkpoint counts %d: some are lost", self.path, len(kept), num_lines
+                "%s has %d lines, the checkpoint counts %d: some are lost", self.path, found, num_lines
             )
-        if len(kept) != len(lines) or not lines:
-            atomic.write_atomic(self.path, b"".join(kept))
-        self.num_lines = len(kept)
+        self._keep(data[:end], found)
+
+    def _keep(self, data: bytes, num_lines: int) -> None:
+        if not self.path.exists() or self.path.stat().st_size != len(data):
+            atomic.write_atomic(self.path, data)
+        self.num_lines = num_lines
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember the step a resumed run starts at."""

@@ -3,6 +3,7 @@
 import inspect
 import math
 import re
+import sys
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
-from torchmetrics import Metric
 
 from nnkit.config.declared import OWN_VALUES, RESERVED
 from nnkit.errors import Problem
@@ -253,12 +253,12 @@ def signature(target: type) -> tuple[Mapping[str, Parameter], bool]:
     found: dict[str, Parameter] = {}
     passes_on = False
     # A class of torchmetrics whose `__new__` makes one of several others names their arguments there.
-    maker = "__new__" if issubclass(target, Metric) and "__new__" in target.__dict__ else "__init__"
+    maker = "__new__" if _is_metric(target) and "__new__" in target.__dict__ else "__init__"
     owners = [owner for owner in target.__mro__ if maker in owner.__dict__]
     first = owners[0]
     for owner in owners:
         # These take anything and then refuse it.
-        if owner in (object, nn.Module, Metric):
+        if owner in (object, nn.Module, _metric()):
             break
         constructor = getattr(owner, maker)
         hints = _hints(constructor)
@@ -272,7 +272,17 @@ def signature(target: type) -> tuple[Mapping[str, Parameter], bool]:
                 found.setdefault(name, Parameter(hints.get(name, Any), needed, parameter.default))
         if not passes_on:
             break
-    return found, passes_on and not issubclass(target, Metric)
+    return found, passes_on and not _is_metric(target)
+
+
+def _is_metric(target: type) -> bool:
+    return (metric := _metric()) is not None and issubclass(target, metric)
+
+
+def _metric() -> type | None:
+    """Return the class of all metrics; None where no class can be one, as torchmetrics is not imported."""
+    module = sys.modules.get("torchmetrics")
+    return getattr(module, "Metric", None)
 
 
 def _hints(constructor: Callable[..., Any]) -> dict[str, Any]:

@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from torch import Tensor, float32, tensor
-
-from nnkit.config.hints import can_judge, describe, is_union
+from nnkit.config.hints import can_judge, describe, is_tensor, is_union
 
 
 class Unknown:
@@ -76,6 +74,12 @@ def _convert_union(value: Any, hint: Any) -> Any:
 def _convert_simple(value: Any, hint: Any) -> Any:
     if hint in (dict, list, tuple) or hint in (Mapping, Sequence, Iterable):
         return _convert_container(value, hint, hint, ())
+    if is_tensor(hint):
+        if not _is_numbers(value):
+            raise MismatchError(describe(hint))
+        from torch import float32, tensor
+
+        return tensor(value, dtype=float32)
     checks: dict[Any, Callable[[], bool]] = {
         bool: lambda: isinstance(value, bool),
         int: lambda: isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MAX_INT,
@@ -84,14 +88,11 @@ def _convert_simple(value: Any, hint: Any) -> Any:
         type(None): lambda: value is None,
         None: lambda: value is None,
         Path: lambda: isinstance(value, str),
-        Tensor: lambda: _is_numbers(value),
     }
     if hint not in checks:
         return value
     if not checks[hint]():
         raise MismatchError(describe(hint))
-    if hint is Tensor:
-        return tensor(value, dtype=float32)
     return Path(value) if hint is Path else value
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,10 @@ from nnkit.checkpoint.manifest import Finding
 from nnkit.checkpoint.store import CheckpointStore
 from nnkit.errors import ConfigError, NnkitError, UserError
 from nnkit.files import atomic
+from nnkit.files.json_limits import parse_json
 from nnkit.files.layout import CONFIG, METRICS, PREPROCESSING, RECORD
-from nnkit.files.paths import check_file, expand
-from nnkit.runs.resuming import check_belongs
+from nnkit.files.paths import expand
+from nnkit.runs.metrics_log import log_lines
 from nnkit.runs.run import Run, find_run
 
 _AGREEMENT = "agreement"
@@ -156,19 +155,17 @@ def _examine_metrics(run: Run, report: Report) -> None:
     path = run.path / METRICS
     try:
         # To open a pipe would be to wait for its writer.
-        check_file(path)
-        lines = path.read_bytes().splitlines()
+        whole = _whole_lines(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         report.add(METRICS, "cannot be read", reason, bad=bool(report.valid))
         return
-    whole = list(_whole(lines))
     expected = _newest_state(run, report).get("num_lines") or 0
-    beyond = len(whole) - expected
-    if len(whole) < expected:
+    beyond = whole - expected
+    if whole < expected:
         report.add(
             METRICS,
-            f"{len(whole)} lines",
+            f"{whole} lines",
             f"the newest checkpoint counts {expected}: some are lost",
             bad=True,
         )
@@ -179,16 +176,18 @@ def _examine_metrics(run: Run, report: Report) -> None:
             if done or not beyond or not report.valid
             else f"{beyond} after the newest checkpoint: written again"
         )
-        report.add(METRICS, f"{len(whole)} lines", word)
+        report.add(METRICS, f"{whole} lines", word)
 
 
-def _whole(lines: list[bytes]) -> Iterator[Any]:
-    for line in lines:
+def _whole_lines(path: Path) -> int:
+    """Return how many lines can be read until one cannot: the last of a run that was killed while it wrote."""
+    count = 0
+    for count, line in enumerate(log_lines(path), 1):
         try:
-            yield json.loads(line)
+            parse_json(line)
         except ValueError:
-            # The last line of a run that was killed while it wrote.
-            return
+            return count - 1
+    return count
 
 
 def _examine_preprocessing(run: Run, report: Report) -> None:
@@ -207,6 +206,8 @@ def _examine_preprocessing(run: Run, report: Report) -> None:
 
 
 def _examine_agreement(run: Run, report: Report) -> None:
+    from nnkit.runs.resuming import check_belongs
+
     config = configs.load(run.path / CONFIG)
     try:
         newest = CheckpointStore(run.checkpoints).load("last")

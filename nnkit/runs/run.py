@@ -10,16 +10,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from nnkit.config.migration import flatten, follow, migrate
-from nnkit.errors import EnvironmentFault, NnkitError, UserError
+from nnkit.config.migration import follow
+from nnkit.errors import EnvironmentFault, UserError
 from nnkit.files import atomic, locks
 from nnkit.files.git import commit
 from nnkit.files.json_limits import parse_json, read_json
 from nnkit.files.layout import CHECKPOINTS, CONFIG, METRICS, PREPROCESSING, RECORD
 from nnkit.files.paths import check_file, expand
-from nnkit.files.yaml_limits import LOADER, read_yaml
+from nnkit.runs.saved_settings import read_settings
 
 
 def now() -> str:
@@ -89,9 +87,13 @@ class Run:
             return {}
         return record if isinstance(record, dict) else {}
 
-    def resumptions(self) -> list[dict[str, Any]]:
-        """Return when, where and with what changes the run was resumed; unknown facts are empty."""
-        notes = self.record().get("resumed")
+    def resumptions(self, record: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Return when, where and with what changes the run was resumed; unknown facts are empty.
+
+        Args:
+            record: What run.json says, where it was read already.
+        """
+        notes = (self.record() if record is None else record).get("resumed")
         known = (
             [note if isinstance(note, dict) else {"time": note} for note in notes]
             if isinstance(notes, list)
@@ -103,14 +105,22 @@ class Run:
         """Set fields of run.json."""
         atomic.write_json(self.path / RECORD, {**self.record(), **fields})
 
-    def status(self) -> str:
-        """Return the status; a run that is recorded as running while no process holds its lock was killed."""
-        status = str(self.record().get("status", "unknown"))
+    def status(self, record: Mapping[str, Any] | None = None) -> str:
+        """Return the status; a run that is recorded as running while no process holds its lock was killed.
+
+        Args:
+            record: What run.json says, where it was read already.
+        """
+        status = str((self.record() if record is None else record).get("status", "unknown"))
         return "killed" if status == "running" and not self.held() else status
 
-    def choices(self) -> dict[str, Any]:
-        """Return the option of each group, as far as the record says it in a way that a config could."""
-        known = self.record().get("choices")
+    def choices(self, record: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the option of each group, as far as the record says it in a way that a config could.
+
+        Args:
+            record: What run.json says, where it was read already.
+        """
+        known = (self.record() if record is None else record).get("choices")
         choices = known if isinstance(known, dict) else {}
         kinds = (str, list, type(None))
         sound = {"model", "data"} <= choices.keys() and all(
@@ -120,12 +130,7 @@ class Run:
 
     def settings(self) -> dict[str, Any]:
         """Return the saved config by dotted key, references as text; empty where the file is lost or garbled."""
-        try:
-            text = read_yaml(self.path / CONFIG, CONFIG)
-            content = yaml.load(text, Loader=LOADER)
-        except (OSError, ValueError, NnkitError, yaml.YAMLError):
-            return {}
-        return dict(flatten(migrate(content))) if isinstance(content, dict) else {}
+        return read_settings(self.path / CONFIG)
 
     def preprocessing(self) -> dict[str, Any]:
         """Return what the data module learnt.
@@ -282,20 +287,21 @@ _TAIL_BYTES = 1 << 16
 _LARGEST = 1e300
 
 
-def describe(run: Run, output_dir: Path) -> dict[str, Any]:
+def describe(run: Run, output_dir: Path, record: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return what a run's directory says about it, as plain data.
 
     Args:
         run: The run.
         output_dir: Where runs are looked for; `name` is relative to it.
+        record: What run.json says, where it was read already.
 
     Returns:
         `metrics` has those of the test and the best validation score, or those of the latest validation if
         the run has not ended; `seconds` is None where nothing says how long the run took.
     """
-    record = run.record()
+    record = run.record() if record is None else record
     choices = _mapping(record.get("choices"))
-    status = run.status()
+    status = run.status(record)
     metrics = _numbers(record.get("metrics")) or _last_validation(run.path / METRICS)
     return {
         "name": str(run.path.relative_to(output_dir)),
@@ -303,7 +309,7 @@ def describe(run: Run, output_dir: Path) -> dict[str, Any]:
         "status": status,
         "start": record.get("start"),
         "end": record.get("end"),
-        "seconds": _seconds(run, status),
+        "seconds": _seconds(run, status, record),
         "step": record.get("step"),
         "seed": record.get("seed"),
         "model": model_name(choices, record.get("init_from")),
@@ -342,10 +348,9 @@ def _numbers(value: object) -> dict[str, float]:
     }
 
 
-def _seconds(run: Run, status: str) -> float | None:
+def _seconds(run: Run, status: str, record: Mapping[str, Any]) -> float | None:
     """Return how long the run took since it was started or last resumed."""
-    record = run.record()
-    starts = [record.get("start"), *(note["time"] for note in run.resumptions())]
+    starts = [record.get("start"), *(note["time"] for note in run.resumptions(record))]
     begun = point_in_time(starts[-1])
     ended = datetime.now(UTC) if status == "running" else point_in_time(record.get("end"))
     return None if begun is None or ended is None else round((ended - begun).total_seconds(), 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from nnkit.sweep.status import (
     read_status,
     write_line,
 )
-from nnkit.sweep.trials import DONE, OVER, PLANNED, STARTED, Entry, Outcome, Trial
+from nnkit.sweep.trials import DONE, FAILED, OVER, PLANNED, STARTED, Entry, Outcome, Trial
 
 SWEEP = "sweep.json"
 STATUS = "trials.jsonl"
@@ -269,6 +269,15 @@ class Sweep:
         for entry in found.values():
             entry.outcome = self._settled(entry)
         return found
+
+    def ended(self, failed: bool = True) -> Collection[str]:
+        """Return the names of the trials that have ended.
+
+        Args:
+            failed: Whether those that failed are among them.
+        """
+        states = OVER if failed else OVER - FAILED
+        return {name for name, entry in self.settled().items() if entry.outcome.state in states}
 
     def outcome_of(self, trial: Trial) -> Outcome:
         """Return what `settled` says of one trial that this process has the lease of."""

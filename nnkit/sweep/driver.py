@@ -20,6 +20,7 @@ from nnkit.sweep.leases import CLOSED, TAKEN, Leases, joined, reopen
 from nnkit.sweep.plan import (
     changed,
     define,
+    ended_before,
     examine_trials,
     find_place,
     has_validation,
@@ -29,7 +30,7 @@ from nnkit.sweep.plan import (
     slots,
     way_on,
 )
-from nnkit.sweep.pool import Pool
+from nnkit.sweep.pool import Pool, warm_up
 from nnkit.sweep.space import Grid, Space, grid, read_options, read_space
 from nnkit.sweep.trials import FAILED, OVER, PLANNED, STARTED, STOPPED, Entry, Outcome, Trial, TrialReport
 from nnkit.sweep.watching import Others
@@ -89,7 +90,8 @@ def sweep(overrides: Sequence[str], config_dir: Path | None) -> int:
     space = read_space(options.words)
     search = is_search(options, space)
     more = None if config_dir is None else str(config_dir.absolute())
-    config = examine_trials(space, search, more, here=options.launcher.n_jobs != 0)
+    here = options.launcher.n_jobs != 0
+    config = examine_trials(space, search, more, here, over=ended_before)
     if not has_validation(config):
         _log.warning(
             "these data have no validation split by themselves, and without one no setting can be named the best; "
@@ -129,7 +131,16 @@ def resume_sweep(found: Sweep, words: Sequence[str] = (), retry_failed: bool = F
 
         refuse_elsewhere(found.path, new.sweeper.storage)
     space = Space(new.words, read_space(new.axes).axes)
-    config = examine_trials(space, new.search, new.config_dir)
+    ended = found.ended(failed=not retry_failed)
+    if not new.search and all(trial.name in ended for trial in grid(space.axes)):
+        # Nothing is left that could be wrong, or would need torch and a lease.
+        with found.locked():
+            found.repair()
+            found.settle()
+            return _shown(found)
+    # The server imports what trials need while this process imports what it needs itself.
+    warm_up()
+    config = examine_trials(space, new.search, new.config_dir, over=lambda first: ended)
     if not new.launcher.n_jobs:
         # It was begun for workers alone; whoever types this wants it to run here.
         new = on_this_machine(new, config, None)
@@ -221,14 +232,21 @@ def run_trials(found: Sweep, definition: Definition, searcher: Searcher, leases:
         0; 1 if a trial failed.
     """
     from nnkit.sweep.display import make_display
-    from nnkit.sweep.results import show_results, write_results
 
     Driver(found, definition, searcher, make_display(definition, found.path), leases).run()
     # All that end together write the same, one after the other.
     while leases.take(_RESULTS) != TAKEN:
         time.sleep(_SECONDS)
-    write_results(found)
+    code = _shown(found)
     leases.leave(_RESULTS, over=False)
+    return code
+
+
+def _shown(found: Sweep) -> int:
+    """Write and show how the settings of a sweep compare; return 1 if a trial failed or was not run."""
+    from nnkit.sweep.results import show_results, write_results
+
+    write_results(found)
     return 0 if show_results(found).all_done else 1
 
 
@@ -284,8 +302,6 @@ class Driver:
         return f"continue with: {way_on(self.sweep.path, self.definition, verb)}"
 
     def _loop(self, pool: Pool) -> None:
-        from nnkit.callbacks.signals import Interrupted
-
         try:
             while not signals.stop() and (self._fill(pool) or not pool.is_idle or self.searcher.waits()):
                 if signals.wants_save():
@@ -310,6 +326,8 @@ class Driver:
             for trial, outcome in pool.drain():
                 self._give_back(trial, outcome)
                 self.display.ended(trial, outcome)
+            from nnkit.callbacks.signals import Interrupted
+
             raise Interrupted(signals.stop(), saved=True, where=f"; {self._way_on()}")
 
     def _fill(self, pool: Pool) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -74,14 +74,21 @@ def own_axes(space: Space) -> list[Problem]:
     return [Problem(key, text, f"one value: {key}=...") for key in keys]
 
 
-def examine_trials(space: Space, search: bool, config_dir: str | None, here: bool = True) -> DictConfig:
-    """Compose and check every trial of a grid, or every value of a space that is searched.
+def examine_trials(
+    space: Space,
+    search: bool,
+    config_dir: str | None,
+    here: bool = True,
+    over: Callable[[DictConfig], Collection[str]] = lambda config: (),
+) -> DictConfig:
+    """Compose and check every trial of a grid that is left, or every value of a space that is searched.
 
     Args:
         space: The words.
         search: Whether settings are drawn from the space.
         config_dir: A directory of more option files.
         here: Whether the trials run on this machine, whose devices they then need.
+        over: Returns the names of trials that have ended and are not run again, given the config of the first trial.
 
     Returns:
         The config of the first trial, for what all trials have in common.
@@ -94,12 +101,16 @@ def examine_trials(space: Space, search: bool, config_dir: str | None, here: boo
     trials = list(_samples(space.axes) if search else grid(space.axes))
     found: dict[tuple[str, str, str], Problem] = {}
     first: DictConfig | None = None
+    ended: Collection[str] = ()
     with configs.loading_once(), _checking(len(trials)):
         for trial in trials:
+            if trial.name in ended:
+                continue
             config, problems = _examine([*space.fixed, *trial.words], config_dir, search, here)
             for problem in problems:
                 found.setdefault((problem.key, problem.text, problem.where), problem)
-            first = first or config
+            if first is None and config is not None:
+                first, ended = config, () if search else over(config)
     if found or first is None:
         raise ConfigError(list(found.values()))
     return first
@@ -259,9 +270,23 @@ def find_place(config: DictConfig, definition: Definition) -> tuple[Sweep, Defin
         EnvironmentFault: If nothing can be written there.
     """
     stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(2)}"
-    found = Sweep(Path(str(config.output_dir)) / "sweeps" / (config.name or stamp))
+    found = _named(config, config.name or stamp)
     check_place(found.path)
     return found, _extended(found, definition) if found.is_one() else definition
+
+
+def ended_before(config: DictConfig) -> Collection[str]:
+    """Return the trials that have ended of the sweep that a command goes on with; none if it begins one.
+
+    Args:
+        config: That of a trial.
+    """
+    found = _named(config, config.name) if config.name else None
+    return found.ended() if found is not None and found.is_one() else ()
+
+
+def _named(config: DictConfig, name: str) -> Sweep:
+    return Sweep(Path(str(config.output_dir)) / "sweeps" / name)
 
 
 def check_place(path: Path) -> None:

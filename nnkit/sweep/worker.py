@@ -43,7 +43,8 @@ def work(found: Sweep, words: Sequence[str]) -> int:
     definition = asked(found, words)
     say_what_differs(found)
     space = Space(definition.words, read_space(definition.axes).axes)
-    config = examine_trials(space, definition.search, definition.config_dir)
+    ended = found.ended()
+    config = examine_trials(space, definition.search, definition.config_dir, over=lambda first: ended)
     jobs = definition.launcher.n_jobs
     definition = on_this_machine(definition, config, jobs)
     with joined(found, definition, apart=True) as (mine, leases):

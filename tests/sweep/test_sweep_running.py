@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from multiprocessing import forkserver
@@ -13,6 +14,7 @@ from warm import Warm, command
 
 from nnkit.files import atomic
 from nnkit.runs.run import Run
+from nnkit.sweep import plan
 from nnkit.sweep.directory import Sweep, find_sweep
 from nnkit.sweep.trials import DONE, KILLED, STARTED, Outcome, Trial
 
@@ -128,6 +130,46 @@ def test_new_values_are_added_to_a_finished_grid(cli):
     assert code == 2
     assert "is another sweep" in err
     assert "optimizer.lr=1" in err
+
+
+def test_a_sweep_that_has_ended_is_shown_again_without_torch(cli):
+    assert cli("train", "-m", *QUICK, "seed=1,2", "name=ended")[0] == 0
+    path = Path("outputs/sweeps/ended")
+    shown = cli("resume", "ended")[1]
+    assert "ended: 1 setting" in shown
+    names = ("sweep.json", "results.json", "results.csv", "trials.jsonl")
+    before = {name: (path / name).read_bytes() for name in names}
+    # A kill just before the end of a trial was noted, and before the results were written.
+    lines = before["trials.jsonl"].splitlines(keepends=True)
+    (path / "trials.jsonl").write_bytes(b"".join(lines[:-1]))
+    (path / "results.csv").unlink()
+    code = "import sys; from nnkit.cli import main; code = main(['resume', 'ended'])\n"
+    code += "sys.exit(code or bool({'torch', 'lightning'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {name: (path / name).read_bytes() for name in names[:3]} == {
+        name: before[name] for name in names[:3]
+    }
+    assert {outcome.state for outcome in states("ended").values()} == {DONE}
+
+
+def test_only_trials_that_are_left_are_checked_again(cli, monkeypatch):
+    assert cli("train", "-m", *QUICK, "seed=1,2,3", "name=part")[0] == 0
+    checked = []
+    examine = plan._examine
+
+    def watched(words, *rest):
+        checked.append(words[-1])
+        return examine(words, *rest)
+
+    monkeypatch.setattr(plan, "_examine", watched)
+    assert cli("train", "-m", *QUICK, "seed=1,2,3,4", "name=part")[0] == 0
+    # The first says where the sweep is.
+    assert checked == ["seed=1", "seed=4"]
+    checked.clear()
+    code, _, err = cli("train", "-m", *QUICK, "seed=1,2,3,4,x", "name=part")
+    assert (code, checked) == (2, ["seed=1", "seed=x"])
+    assert "seed" in err
 
 
 def wait_for(condition, process):

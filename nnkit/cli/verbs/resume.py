@@ -52,10 +52,6 @@ def run(given: Given) -> int:
     if found is not None:
         if given.allow:
             raise UserError("--allow belongs to a single run: the trials of a sweep stay as they are")
-        from nnkit.sweep.pool import warm_up
-
-        # The server imports what trials need while this process imports what it needs itself.
-        warm_up()
         from nnkit.sweep.driver import resume_sweep
 
         return resume_sweep(found, given.overrides, given.retry_failed)
