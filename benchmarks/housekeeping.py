@@ -119,7 +119,7 @@ def make_long(directory: Path, lines: int) -> None:
 
 
 def main() -> None:
-    """Make runs, look at them with every command, and print a row for each."""
+    """Make runs, time every command on them, and print a row for each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
