@@ -143,9 +143,10 @@ def columns(parts: Sequence[Units], title: str) -> Figure:
     from matplotlib.collections import LineCollection
     from matplotlib.colors import to_rgba
 
-    figure, (axes,) = look.panels(title, 1, 1, 120 * len(parts) + 160, 430)
     chosen = [_chosen(part.values) for part in parts]
     heights = [_heights(len(rows)) for rows in chosen]
+    tallest = max(np.ptp(y) for y in heights)
+    figure, (axes,) = look.panels(title, 1, 1, 120 * len(parts) + 160, 110 + 320 * tallest)
     for place, (part, rows, y) in enumerate(zip(parts, chosen, heights, strict=True)):
         if place and part.weights is not None:
             carried = (
@@ -172,7 +173,7 @@ def columns(parts: Sequence[Units], title: str) -> Figure:
         )  # fmt: skip
         if part.labels and len(rows) <= 20:
             for row, height in zip(rows, y, strict=True):
-                (name,) = shortened([part.labels[row]], 16)
+                (name,) = shortened([part.labels[row]], 18)
                 # Names of the first column stand on its left, where no connection is.
                 axes.annotate(
                     f"{name} {part.values[row]:.2g}",
@@ -188,7 +189,8 @@ def columns(parts: Sequence[Units], title: str) -> Figure:
         for part, rows in zip(parts, chosen, strict=True)
     ]
     left = 1.2 if parts[0].labels else 0.4
-    axes.set(xlim=(-left, len(parts) - 0.2), ylim=(-0.05, 1.05), yticks=[], ylabel="unit")
+    reach = tallest / 2 + 0.05
+    axes.set(xlim=(-left, len(parts) - 0.2), ylim=(0.5 - reach, 0.5 + reach), yticks=[], ylabel="unit")
     axes.set_xticks(range(len(parts)), counts)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("layer; each column's strongest unit is full")

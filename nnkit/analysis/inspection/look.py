@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
 
 from nnkit.ui import figures
 
@@ -99,9 +102,10 @@ def panels(
 
 
 def entitle(figure: Figure, title: str) -> None:
-    """Write a title above a figure, cut where it would not fit."""
-    (written,) = figures.shortened([title], int(figure.get_size_inches()[0] * _LETTERS_PER_INCH))
-    figure.suptitle(written, x=0.01, ha="left")
+    """Write a title above a figure, on two lines where it would not fit on one, and cut where it would not on two."""
+    fit = int(figure.get_size_inches()[0] * _LETTERS_PER_INCH)
+    lines = [title] if cell_len(title) <= fit else textwrap.wrap(title, fit, max_lines=2, placeholder="…")
+    figure.suptitle("\n".join(figures.shortened(lines, fit)), x=0.01, ha="left")
 
 
 def bare(axes: Axes, horizontal: str = "", vertical: str = "") -> None:
