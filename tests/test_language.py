@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 TEXTS = [
     *(path for folder in ("nnkit", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))),
     *sorted((ROOT / "conf").rglob("*.yaml")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     *sorted(ROOT.glob("*.md")),
 ]
 PHRASES = (

@@ -44,4 +44,7 @@ def test_columns_of_few_units_make_a_low_figure(units, height):
 def test_the_name_of_a_column_of_a_table_is_whole():
     labels = ["sepal length (cm)", "petal width (cm)"]
     figure = diagrams.columns([column(2, labels=labels), column(3)], "units")
-    assert [text.get_text() for text in figure.axes[0].texts] == ["sepal length (cm) -1", "petal width (cm) 1"]
+    assert [text.get_text() for text in figure.axes[0].texts] == [
+        "sepal length (cm) -1",
+        "petal width (cm) 1",
+    ]
