@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nnkit.data.pictures.base import read_pictures
 from nnkit.data.pictures.image_files import PictureError, load, to_array
+from nnkit.data.pictures.reading import read_pictures
 from nnkit.data.read_batch import ReadBatch, grouped
 from nnkit.hugging_face.files import read_object, refusing
 
@@ -78,7 +78,9 @@ class PictureReader:
 
     def read_batches(self, items: Sequence[str], size: int, keep: Sequence[str] = ()) -> Iterator[ReadBatch]:
         """Read picture files, and those in folders, in batches; see `DataModule.read_batches`."""
-        return grouped(read_pictures(items, lambda _, file: self.read_picture(file), {}), size)
+        return grouped(
+            read_pictures(items, self.read_picture, lambda _, pixels: pixels, {}, self.at_once), size
+        )
 
     def read_picture(self, path: Path) -> Tensor:
         """Return what the network is given for a file, (channels, height, width) float32.

@@ -109,6 +109,41 @@ def write(path: Path, records: Iterable[logging.LogRecord]) -> None:
     handler.close()
 
 
+class _Fewer(logging.Filter):
+    """Lets the first few messages of each kind through and counts the others."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        # For each kind the first message, and how many there were.
+        self.kinds: dict[str, tuple[str, int]] = {}
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a message goes on."""
+        first, count = self.kinds.get(str(record.msg), (record.getMessage(), 0))
+        self.kinds[str(record.msg)] = first, count + 1
+        return count < self.most
+
+
+@contextmanager
+def a_few_of_each(most: int) -> Iterator[None]:
+    """Let the first messages of each kind through, and tell at the end how many more there were.
+
+    Args:
+        most: Of each kind.
+    """
+    logger, fewer = logging.getLogger("nnkit"), _Fewer(most)
+    logger.addFilter(fewer)
+    try:
+        yield
+    finally:
+        logger.removeFilter(fewer)
+        for first, count in fewer.kinds.values():
+            if count > most:
+                logger.warning("%s more like: %s", f"{count - most:,}", first)
+
+
 @contextmanager
 def off_the_terminal() -> Iterator[None]:
     """Keep the terminal free of messages: another process of the run has the same ones."""

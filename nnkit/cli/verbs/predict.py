@@ -13,6 +13,7 @@ from nnkit.cli.verbs import OUTPUT_DIR, RUN, Argument, Option, Verb
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
 from nnkit.ui import terminal
+from nnkit.ui.logs import a_few_of_each
 from nnkit.ui.report import number, show, table
 from nnkit.ui.terminal import as_text, printable
 
@@ -32,6 +33,8 @@ _WIDTH, _END = 60, 20
 _MAX_COLUMNS = 10
 # Rows of a table on a terminal, and items that cannot be read which are named.
 _MAX_ROWS, _MAX_NAMED = 1_000, 100
+# Warnings of one kind, such as of pictures unlike those of training.
+_MAX_WARNED = 5
 VERB = Verb(
     "predict",
     (RUN, Argument("items", "ITEM", "picture, folder, table or text; - is standard input", many=True)),
@@ -58,7 +61,7 @@ def run(given: Given) -> int:
     """Predict the items; return 2 if one of them could not be read."""
     form = _form(given)
     session = _opened(given)
-    with destination(given.output) as open_file:
+    with a_few_of_each(_MAX_WARNED), destination(given.output) as open_file:
         output = _output(form, session, open_file, given)
         num_bad = _predict(session, given, output)
     return 2 if num_bad else 0

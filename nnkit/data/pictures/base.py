@@ -3,7 +3,7 @@
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,14 +16,13 @@ from torch import Tensor
 from nnkit.batches import ImageBatch, MixedBatch, listed
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.pictures.augment import Augment
-from nnkit.data.pictures.image_files import PictureError, quiet, warn_if_unlike
+from nnkit.data.pictures.image_files import warn_if_unlike
 from nnkit.data.pictures.levels import Levels
-from nnkit.data.pictures.listing import find_pictures, summary
+from nnkit.data.pictures.reading import read_pictures
 from nnkit.data.sampler import Draw
 from nnkit.data.splits import SPLITS, RandomSplit
 from nnkit.data.splitting import split_rows
 from nnkit.errors import UserError
-from nnkit.files.paths import expand
 
 logger = logging.getLogger("nnkit")
 
@@ -253,58 +252,11 @@ class PictureData(RandomSplit, DataModule):
         scale, offset = _affine(self.preprocessing["mean"], self.preprocessing["std"])
         numbers = {name: number for number, name in enumerate(self.preprocessing["class_names"])}
 
-        def read(name: str, file: Path) -> Tensor:
-            pixels = self.read_picture(file)
+        def finish(name: str, pixels: Tensor) -> Tensor:
             warn_if_unlike(name, pixels.numpy(), self.preprocessing["brightness"])
             return pixels.to(torch.float32).mul_(scale).add_(offset)
 
-        return read_pictures(items, read, numbers)
-
-
-def read_pictures(
-    items: Sequence[str], read: Callable[[str, Path], Tensor], numbers: Mapping[str, int]
-) -> Iterator[tuple[str, ImageBatch | str]]:
-    """Read picture files, and those in folders, as batches of one; see `DataModule.read`.
-
-    Args:
-        items: Paths of files and folders.
-        read: Returns what the network is given for a name and a file, (channels, height, width) float32; a
-            PictureError if it cannot be read.
-        numbers: Of the classes: a picture in a folder of this name, below a folder that was named, has it as its
-            target, -1 elsewhere.
-    """
-    zero = torch.zeros(1, dtype=torch.int64)
-    for item in items:
-        if item == "-":
-            yield item, "images are read from files, not from standard input: name a file or a folder"
-            continue
-        files = _files_of(item)
-        if not files:
-            yield item, "the folder holds no pictures"
-        for name, file, inside in files:
-            try:
-                with quiet():
-                    inputs = read(name, file).unsqueeze(0)
-            except PictureError as error:
-                yield name, str(error)
-                continue
-            target = next((numbers[part] for part in inside if part in numbers), -1)
-            yield name, ImageBatch(inputs, torch.tensor([target]), zero)
-
-
-def _files_of(item: str) -> list[tuple[str, Path, tuple[str, ...]]]:
-    """Return the pictures that an item names, in order: name, path, and folders below a folder that was named.
-
-    The name is the path as it was typed, and the place of the picture below that.
-    """
-    path = expand(item)
-    if not path.is_dir():
-        return [(item, path, ())]
-    found = find_pictures(path)
-    if found.left_out:
-        logger.warning("%s: left out are %s", item, summary(found.left_out))
-    places = [file.relative_to(path) for file in found.pictures]
-    return [(str(Path(item) / place), path / place, place.parts[:-1]) for place in places]
+        return read_pictures(items, self.read_picture, finish, numbers)
 
 
 def _affine(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -36,6 +35,7 @@ from nnkit.data.pictures.listing import Listing, list_classes, summary
 from nnkit.data.splits import Split
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
+from nnkit.machine.cores import cores
 from nnkit.machine.memory import total_memory
 from nnkit.suggest import some_of
 from nnkit.ui.consoles import progress_bar
@@ -305,7 +305,7 @@ def _decode_all(
     # Pillow lets go of the interpreter's lock while it decodes.
     with (
         quiet(),
-        ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
+        ThreadPoolExecutor(min(8, cores())) as pool,
         progress_bar(console, text, len(rows), patience=patience) as advance,
     ):
         for first in range(0, len(rows), _CHUNK):
