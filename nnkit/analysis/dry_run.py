@@ -159,11 +159,3 @@ def _bytes(tensor: Tensor) -> int:
 def _state_tensors(optimizer: Optimizer) -> list[Tensor]:
     states = [value for state in optimizer.state.values() for value in state.values()]
     return [value for value in states if isinstance(value, Tensor)]
-
-
-def pick_device(config: DictConfig) -> str:
-    """Return the device training would take: "cuda", "mps" or "cpu"."""
-    wanted = str(config.trainer.accelerator)
-    if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return "cuda"
-    return "mps" if wanted in ("auto", "gpu", "mps") and torch.backends.mps.is_available() else "cpu"

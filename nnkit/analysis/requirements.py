@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnkit.analysis import timing
-from nnkit.analysis.dry_run import DryRun, dry_run, pick_device
+from nnkit.analysis.dry_run import DryRun, dry_run
 from nnkit.analysis.shapes import format_shape
 from nnkit.factory.class_weights import resolved
 from nnkit.factory.metrics import directions, mode_of
 from nnkit.machine.memory import available_memory
-from nnkit.runs.optimization import count_steps, limited, resolve_precision
+from nnkit.runs.optimization import FASTEST, count_steps, limited, pick_device, resolve_precision
 from nnkit.runs.preflight import look
 from nnkit.runs.session import wanted
 from nnkit.suggest import some_of
@@ -63,7 +63,10 @@ def examine(composition: Composition) -> list[Requirement]:
     # A batch holds all samples at most.
     size, config.data.batch_size = config.data.batch_size, min(config.data.batch_size, num_samples)
     found = dry_run(config, composition.choices, math.ceil(num_samples / config.data.batch_size))
-    device = f"{pick_device(config)}, {resolve_precision(config)}, {config.trainer.num_threads} threads"
+    precision = resolve_precision(config)
+    if config.trainer.precision == FASTEST:
+        precision = "the precision that is measured to be the fastest when the run begins"
+    device = f"{pick_device(config)}, {precision}, {config.trainer.num_threads} threads"
     memory, fits = _memory(composition, found)
     return [
         Requirement("config", "keys, values, types and how the parts go together"),

@@ -19,12 +19,12 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from nnkit import config as configs
-from nnkit.analysis.dry_run import DryRun, make_task, pick_device
+from nnkit.analysis.dry_run import DryRun, make_task
 from nnkit.analysis.shapes import example_batch
 from nnkit.batches import Batch
-from nnkit.data.sampler import BatchSampler
-from nnkit.runs.optimization import count_steps, limited, resolve_precision
+from nnkit.runs.optimization import count_steps, limited, pick_device, resolve_precision
 from nnkit.runs.session import make_session
+from nnkit.runs.trial_steps import training_batches
 from nnkit.ui.logs import quiet_lightning
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def measure_pace(
         # What a task asks of its trainer where it is validated.
         validating: Any = SimpleNamespace(datamodule=data, testing=False)
         task.trainer = validating
-        batches = _training_batches(data)
+        batches = training_batches(data)
     else:
         task = make_task(config, choices, "cpu").to(device)
         batches = iter(lambda: example_batch(config, config.data.batch_size), None)
@@ -102,16 +102,6 @@ def measure_pace(
         for costs in (_PER_STEP, _PER_EPOCH, _PER_VALIDATION)
     )
     return Pace(step + per_step, per_epoch, validation + per_validation if validation else 0.0)
-
-
-def _training_batches(data: DataModule) -> Iterator[Batch]:
-    """Yield training batches as they come, gathered in this process, epoch after epoch."""
-    samples, sampler, epoch = data.split("train"), data.train_dataloader().sampler, 0
-    assert isinstance(sampler, BatchSampler)
-    while True:
-        yield from (samples[draw] for draw in sampler)
-        epoch += 1
-        sampler.set_epoch(epoch)
 
 
 class _Timer:

@@ -60,7 +60,9 @@ RESERVED: dict[str, dict[str, Own]] = {
         "matmul_precision": Own(
             Literal["highest", "high", "medium"] | None, "Precision of float32 matrix products."
         ),
-        "compile": Own(bool, "Whether the network is compiled by torch.compile."),
+        "compile": Own(
+            bool | Literal["auto"], "Whether network and loss are compiled by torch.compile; auto: measured."
+        ),
         "activation_checkpointing": Own(bool, "Whether layers are computed a second time to save memory."),
     },
 }
@@ -116,7 +118,7 @@ INJECTED: dict[str, tuple[str, ...] | None] = {
 }
 # Values that nnkit replaces before it builds.
 OWN_VALUES: dict[str, tuple[str, ...]] = {
-    "trainer.precision": ("auto",),
+    "trainer.precision": ("auto", "fastest"),
     "trainer.strategy": STRATEGIES,
     "trainer.num_nodes": ("auto",),
 }

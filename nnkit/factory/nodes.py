@@ -210,6 +210,9 @@ def _special_keys(value: Any, key: str, name: str) -> Iterator[Problem]:
 
 
 def _mismatch(key: str, value: Any, expected: str) -> Problem:
+    choices = expected.removeprefix("one of ").split(" or ")[0].split(", ")
+    if own := OWN_VALUES.get(key, ()):
+        choices, expected = [*own, *choices], f"{', '.join(own)} or {expected}"
     text = f"must be {expected}, not {value!r}"
     if isinstance(value, float) and value.is_integer() and "whole number" in expected:
         return Problem(key, text, f"{key}={int(value)}")
@@ -219,7 +222,6 @@ def _mismatch(key: str, value: Any, expected: str) -> Problem:
         # A list that was quoted as a whole is one text.
         inside = value[1:-1].split(",") if value.startswith("[") and value.endswith("]") else [value]
         return Problem(key, text, typed(key, [item.strip() for item in inside]))
-    choices = expected.removeprefix("one of ").split(" or ")[0].split(", ")
     if isinstance(value, str) and len(choices) > 1:
         return Problem(key, text, hint(value, choices, f"{key}={{}}"))
     return Problem(key, text)

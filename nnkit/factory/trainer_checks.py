@@ -183,9 +183,13 @@ def _own_keys(trainer: DictConfig) -> Iterator[Problem]:
     threads = trainer.get("num_threads")
     if threads is not None and not _is_count(threads):
         yield Problem("trainer.num_threads", f"must be a whole number or null, not {threads!r}")
-    for name in ("compile", "activation_checkpointing"):
-        if not isinstance(trainer.get(name), bool):
-            yield Problem(f"trainer.{name}", f"must be true or false, not {trainer.get(name)!r}")
+    if not isinstance(wanted := trainer.get("compile"), bool) and wanted != "auto":
+        text = f"must be true, false or auto, not {wanted!r}"
+        yield Problem(
+            "trainer.compile", text, hint(str(wanted), ("auto", "true", "false"), "trainer.compile={}")
+        )
+    if not isinstance(wanted := trainer.get("activation_checkpointing"), bool):
+        yield Problem("trainer.activation_checkpointing", f"must be true or false, not {wanted!r}")
 
 
 def _strategy(trainer: DictConfig) -> Iterator[Problem]:
@@ -216,6 +220,9 @@ def _sharded(config: DictConfig) -> Iterator[Problem]:
     if trainer.get("precision") == "16-mixed":
         text = "16-mixed scales the loss, which nnkit does not do where weights are shared"
         yield Problem("trainer.precision", text, "trainer.precision=bf16-mixed")
+    if trainer.get("precision") == "fastest":
+        text = "what is fastest is measured on a copy of the whole network, which fsdp splits"
+        yield Problem("trainer.precision", text, "trainer.precision=bf16-mixed, or trainer.strategy=ddp")
     if trainer.get("compile"):
         text = "torch.compile does not see through the gathering of weights"
         yield Problem("trainer.compile", text, "trainer.compile=false, or trainer.strategy=ddp")

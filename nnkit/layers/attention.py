@@ -229,6 +229,13 @@ def _is_faster_written_out(query: Tensor, num_keys: int, dropout_p: float) -> bo
     if dropout_p:
         # The fused kernel of a CPU has no dropout; torch's substitute draws a whole number for each weight.
         return True
-    reduced = torch.get_float32_matmul_precision() != "highest" or torch.is_autocast_enabled("cpu")
+    reduced = _multiplies_in_bfloat16() or torch.is_autocast_enabled("cpu")
     # The length last: a program that is exported keeps what was asked of it as a condition.
     return (reduced or query.dtype == torch.bfloat16) and num_keys <= _SHORT
+
+
+# The name of a precision is no tensor, and would cut a compiled graph in two.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _multiplies_in_bfloat16() -> bool:
+    """Return whether products of float32 are of reduced precision; compiled graphs are made for one answer."""
+    return torch.get_float32_matmul_precision() != "highest"

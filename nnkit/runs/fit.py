@@ -226,10 +226,12 @@ def _finish(
     finish(session, trainer.loggers, metrics)
     # The log first: a run that is done is not resumed, so nothing would write its last line again.
     atomic.sync_file(record.path)
+    compiled = session.task.compiled
     run.update(
         status="done",
         end=now(),
         step=trainer.global_step,
+        **({} if compiled is None else {"compiled": compiled.facts()}),
         seconds=round(seconds, 3),
         metrics=metrics,
         best=best.name if best else None,

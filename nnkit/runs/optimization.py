@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
+# The precision that is measured where a run begins.
+FASTEST = "fastest"
 # How far a schedule is tried, and what it or an optimizer raises over arguments that do not go together.
 _TRIED_MOVES = 100
 _COMPLAINTS = (ValueError, TypeError, RuntimeError, ZeroDivisionError, OverflowError)
@@ -160,12 +162,20 @@ def make_scheduler(
     return scheduler
 
 
+def pick_device(config: DictConfig) -> str:
+    """Return the device training would take: "cuda", "mps" or "cpu"."""
+    wanted = str(config.trainer.accelerator)
+    if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "cuda"
+    return "mps" if wanted in ("auto", "gpu", "mps") and torch.backends.mps.is_available() else "cpu"
+
+
 def resolve_precision(config: DictConfig) -> str:
-    """Return the precision, `auto` turned into what suits the device."""
+    """Return the precision, `auto` turned into what suits the device; `fastest`, before it is measured, is 32-true."""
     precision = str(config.trainer.precision)
-    if precision != "auto":
+    if precision not in ("auto", FASTEST):
         return precision
-    if config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+    if precision == "auto" and pick_device(config) == "cuda":
         older = "32-true" if config.trainer.strategy == "fsdp" else "16-mixed"
         return "bf16-mixed" if torch.cuda.get_device_capability()[0] >= 8 else older
     return "32-true"

@@ -42,6 +42,7 @@ from nnkit.factory.fence import missing
 from nnkit.factory.nodes import signature
 from nnkit.factory.trainer_checks import trainer_problems
 from nnkit.factory.trial import try_all, try_trainer
+from nnkit.runs.compiling import settle_compiling
 from nnkit.runs.optimization import check_optimizer, limited
 from nnkit.runs.run import Run, exists_already
 from nnkit.runs.session import Session, fix_arithmetic, fix_logging, make_session, prepare_data
@@ -146,6 +147,7 @@ def preflight(composition: Composition) -> Ready:
     data = prepare(config, source, composition.typed_keys)
     num_batches = _check_splits(config, data)
     fix_logging(config, num_batches)
+    settle_compiling(config)
     session = make_session(config, composition.choices, data)
     check_optimizer(config, session.task.network, num_batches)
     taken = None if source is None else take_weights(session, source)
@@ -170,6 +172,7 @@ def preflight_again(composition: Composition, run: Run) -> Session:
     fix_arithmetic(config)
     data = prepare_data(config, run.preprocessing(), directory=run.directory())
     num_batches = _check_splits(config, data)
+    settle_compiling(config)
     session = make_session(config, composition.choices, data)
     check_optimizer(config, session.task.network, num_batches)
     return session

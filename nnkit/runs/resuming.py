@@ -19,12 +19,13 @@ from nnkit.checkpoint.store import CheckpointStore
 from nnkit.config import Change, Composition
 from nnkit.distributed import collectives
 from nnkit.distributed.group import together
-from nnkit.errors import ConfigError, UserError
+from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.files import atomic
 from nnkit.files.layout import CONFIG
 from nnkit.machine import signals
 from nnkit.runs import preflight
 from nnkit.runs.base import load_state
+from nnkit.runs.fastest import is_measured, settle
 from nnkit.runs.fit import Loaded, Result, fit
 from nnkit.runs.following import follow, in_processes, launched
 from nnkit.runs.run import Run, cpu_capability, find_run, now, start_record, versions
@@ -102,6 +103,12 @@ def resume_held(
     changes, problems = configs.change(config, words, allowed)
     composition = Composition(config, dict(choices))
     problems = problems or preflight.problems(composition)
+    if newest is not None:
+        problems += [
+            Problem(one.key, "is measured where a run begins, and this one has begun", f"{one.key}={one.old}")
+            for one in changes
+            if is_measured(one.key, config)
+        ]
     if problems:
         raise ConfigError([replace(problem, where=problem.where or "config.yaml") for problem in problems])
     newest = _lengthen(run, config, record, newest, changes)
@@ -148,6 +155,9 @@ def _go_on(
             error=None,
             resumed=[*record.get("resumed", []), note],
         )
+        if newest is None:
+            # It was killed before this was done.
+            settle(session, run, show)
         return fit(session, run, newest, show, extra)
 
 

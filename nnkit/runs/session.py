@@ -36,6 +36,7 @@ from nnkit.factory.class_weights import with_class_weights
 from nnkit.factory.metrics import build_metrics, directions, task_of
 from nnkit.machine.cores import cores
 from nnkit.network import Network
+from nnkit.runs.compiling import compile_losses
 from nnkit.runs.hooks import without_empty_hooks
 from nnkit.runs.optimization import (
     count_steps,
@@ -190,8 +191,6 @@ def make_session(
         text = f"{type(network.body).__name__} has no list of layers (nn.ModuleList) to compute a second time"
         problem = Problem("trainer.activation_checkpointing", text, "trainer.activation_checkpointing=false")
         raise ConfigError([problem])
-    if config.trainer.compile:
-        network.compile()
     task: Task = build(
         config.task,
         "task",
@@ -205,6 +204,8 @@ def make_session(
         **task_of(config).learnt(data.preprocessing),
     )
     task.choose(build_metrics(config, data.preprocessing), directions(config))
+    if config.trainer.compile is True:
+        compile_losses(config, task, data)
     return Session(config, choices, data, task)
 
 

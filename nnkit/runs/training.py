@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from logging import LogRecord
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ from nnkit.errors import Problem, UserError
 from nnkit.files import atomic
 from nnkit.files.layout import CONFIG, LOG, PREPROCESSING
 from nnkit.machine import signals
+from nnkit.runs.fastest import is_measured, is_open, settle
 from nnkit.runs.fit import Result, fit
 from nnkit.runs.following import follow, in_processes, launched
 from nnkit.runs.optimization import resolve_precision
-from nnkit.runs.preflight import preflight, sound
+from nnkit.runs.preflight import Ready, preflight, sound
 from nnkit.runs.reopen import open_run
 from nnkit.runs.resuming import resume_held
 from nnkit.runs.run import Run, exists_already, model_name, start_record
@@ -62,35 +64,42 @@ def _train(composition: Composition, show: bool, extra: Sequence[Callback]) -> R
         return _continue(earlier, composition, show, extra)
     with logs.remembered() as said:
         ready = preflight(composition)
-    session, learnt = ready.session, ready.session.data.preprocessing
     label = f"{model_name(composition.choices, ready.taken)}-{composition.choices['data']}"
     run = Run.create(Path(config.output_dir), label, config.name)
     with run.locked(), signals.noted():
-        if (run.path / CONFIG).exists():
-            # Another process has begun it since it was looked for.
-            raise UserError(exists_already(run.path))
-        atomic.write_json(run.path / PREPROCESSING, learnt)
-        run.update(
-            **start_record(),
-            choices=dict(composition.choices),
-            overrides=list(composition.overrides),
-            seed=config.seed,
-            threads=config.trainer.num_threads,
-            processes=collectives.size(),
-            precision=resolve_precision(config),
-            data_fingerprint=learnt.get("fingerprint"),
-            better=dict(session.task.better),
-            parameters=sum(p.numel() for p in session.task.network.parameters() if p.requires_grad),
-            init_from=_beside(ready.taken, run),
-            **{name: learnt[name] for name in ("class_names", "class_counts") if name in learnt},
-        )
-        # Last, as a directory with a config is a run that can be resumed.
-        text = configs.to_yaml(config)
-        atomic.write_atomic(run.path / CONFIG, text.encode())
-        # Sentences on the data name their files, and a path taken from the environment may be a secret.
-        if "${oc.env:" not in text:
-            logs.write(run.path / LOG, said)
-        return fit(session, run, None, show, extra)
+        _begin(run, composition, ready, said)
+        settle(ready.session, run, show)
+        return fit(ready.session, run, None, show, extra)
+
+
+def _begin(run: Run, composition: Composition, ready: Ready, said: Sequence[LogRecord]) -> None:
+    """Write what a new run has before it is trained."""
+    config, session = composition.config, ready.session
+    learnt = session.data.preprocessing
+    if (run.path / CONFIG).exists():
+        # Another process has begun it since it was looked for.
+        raise UserError(exists_already(run.path))
+    atomic.write_json(run.path / PREPROCESSING, learnt)
+    run.update(
+        **start_record(),
+        choices=dict(composition.choices),
+        overrides=list(composition.overrides),
+        seed=config.seed,
+        threads=config.trainer.num_threads,
+        processes=collectives.size(),
+        precision=resolve_precision(config),
+        data_fingerprint=learnt.get("fingerprint"),
+        better=dict(session.task.better),
+        parameters=sum(p.numel() for p in session.task.network.parameters() if p.requires_grad),
+        init_from=_beside(ready.taken, run),
+        **{name: learnt[name] for name in ("class_names", "class_counts") if name in learnt},
+    )
+    # Last, as a directory with a config is a run that can be resumed.
+    text = configs.to_yaml(config)
+    atomic.write_atomic(run.path / CONFIG, text.encode())
+    # Sentences on the data name their files, and a path taken from the environment may be a secret.
+    if "${oc.env:" not in text:
+        logs.write(run.path / LOG, said)
 
 
 def _beside(taken: dict[str, Any] | None, run: Run) -> dict[str, Any] | None:
@@ -124,6 +133,7 @@ def _continue(run: Run, composition: Composition, show: bool, extra: Sequence[Ca
         and one.key not in {*changed, "auto_resume", "name", "output_dir"}
         and not (saved.init_from is not None and comes_along(one.key))
         and (one.key not in settled or one.key in composition.typed_keys)
+        and not (is_measured(one.key, composition.config) and not is_open(saved))
     ]
     if found:
         lines = "\n    ".join(

@@ -3,7 +3,7 @@
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -19,6 +19,7 @@ from nnkit.distributed import collectives
 from nnkit.errors import UserError
 from nnkit.losses.scoring import Share
 from nnkit.network import Network
+from nnkit.tasks.compiled import Compiled
 from nnkit.tasks.outcome import Visible
 from nnkit.tasks.pieces import LightModule, with_totals
 from nnkit.tasks.predictions import Predictions
@@ -101,6 +102,8 @@ class Task(LightModule, Visible, ABC):
         self._told_of_nan = False
         self.weighing = Weighing()
         self.last_loss: Tensor | None = None
+        # Computes `losses` while training by a compiled graph; None: nothing is compiled.
+        self.compiled: Compiled | None = None
         # Metrics of the user's choice by name; no modules of the task, as their state is no part of a run's state.
         self.chosen: dict[str, ChosenMetric] = {}
         # Which way each metric is better, those of the user's choice included.
@@ -129,6 +132,16 @@ class Task(LightModule, Visible, ABC):
     def learnt(cls, preprocessing: dict[str, Any]) -> dict[str, Any]:
         """Return the constructor's arguments that come from the data."""
         return {}
+
+    def compile_losses(self, rows: Collection[int] | None) -> None:
+        """Compute the losses of training batches by torch.compile from now on: network and loss in one graph.
+
+        Evaluation stays as it is: it is over before compiling for it would pay.
+
+        Args:
+            rows: Samples of a full batch; other batches are not compiled for. None: shapes vary from batch to batch.
+        """
+        self.compiled = Compiled(self.losses, rows)
 
     @abstractmethod
     def score(self, batch: Batch) -> tuple[Tensor, Totals]:
@@ -222,8 +235,8 @@ class Task(LightModule, Visible, ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss and add the batch to the totals."""
-        means, totals = self.losses(batch)
-        loss = reduce(torch.add, means)
+        means, totals = (self.compiled or self.losses)(batch)
+        loss: Tensor = reduce(torch.add, means)
         self.last_loss = loss.detach()
         if len(batch.indices):
             with torch.no_grad():
@@ -231,7 +244,8 @@ class Task(LightModule, Visible, ABC):
                 self.window += torch.stack([torch.stack(row) for row in zip(*rows, strict=True)])
         if (shares := self.weighing.shares(self.loss)) is None:
             return loss
-        return reduce(torch.add, [mean * share for mean, share in zip(means, shares, strict=True)])
+        weighed: Tensor = reduce(torch.add, [mean * share for mean, share in zip(means, shares, strict=True)])
+        return weighed
 
     def read_window(self) -> dict[str, float]:
         """Return the means since the last reading and start anew; empty if there was no step."""

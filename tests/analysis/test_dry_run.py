@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from nnkit.analysis.dry_run import Memory, dry_run, make_task, pick_device
+from nnkit.analysis.dry_run import Memory, dry_run, make_task
 from nnkit.analysis.shapes import counting_saved, example_batch
 from nnkit.config import compose
 from nnkit.errors import UserError
 from nnkit.machine.memory import available_memory
+from nnkit.runs.optimization import pick_device
 from nnkit.runs.preflight import settle_facts
 
 

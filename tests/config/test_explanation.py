@@ -170,8 +170,8 @@ def test_a_reference_is_followed_to_what_is_to_be_typed():
 def test_what_is_typed_keeps_the_other_words():
     found = explain(["model=mlp", "optimizer.lr=0.1"], "optimizer.lr")
     assert found.command == "nnkit train model=mlp optimizer.lr=0.1"
-    assert explain([], "trainer.compile").command == "nnkit train trainer.compile=true"
-    assert explain([], "trainer.precision").command == "nnkit train trainer.precision=16-mixed"
+    assert explain([], "trainer.detect_anomaly").command == "nnkit train trainer.detect_anomaly=true"
+    assert explain([], "trainer.precision").command == "nnkit train trainer.precision=fastest"
 
 
 def test_what_is_typed_composes():
