@@ -19,7 +19,7 @@ _LEAST, _EARLIEST, _MOST = 3, 5, 25
 _COMPILING = 30.0
 
 
-class Steps(Protocol):
+class Stepping(Protocol):
     """What computes steps of a run."""
 
     def gather(self, number: int) -> object:
@@ -158,7 +158,7 @@ def choose(figures: Mapping[Way, Figure], length: Length) -> Way:
 
 def measure(
     ways: Sequence[Way],
-    steps: Steps,
+    steps: Stepping,
     length: Length,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[Way, Figure]:
@@ -187,7 +187,9 @@ def measure(
 class _Race:
     """Steps of several ways in turn; arguments as for `measure`."""
 
-    def __init__(self, ways: Sequence[Way], steps: Steps, length: Length, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, ways: Sequence[Way], steps: Stepping, length: Length, clock: Callable[[], float]
+    ) -> None:
         self._ways, self._steps, self._length, self._clock = ways, steps, length, clock
         self._start = clock()
         # Seconds of a step of the first way, and those that may be spent in all.

@@ -19,7 +19,7 @@ from nnkit.files import atomic
 from nnkit.files.layout import CONFIG, LOG
 from nnkit.runs.choosing import Length, UnusableError, Way, choose, is_worth_compiling, measure
 from nnkit.runs.compiling import cannot_compile, compile_losses, lengths_vary
-from nnkit.runs.measured import Figures, Kept, key_of
+from nnkit.runs.measured import Figures, KeptFigures, key_of
 from nnkit.runs.optimization import FASTEST, count_steps, pick_device, resolve_precision
 from nnkit.runs.run import Run, now
 from nnkit.runs.session import Session
@@ -118,7 +118,9 @@ class _Measuring:
         self._asks = (self._config.trainer.precision == FASTEST, self._config.trainer.compile == AUTO)
         self._length = _length_of(session)
         processes = 1 if (found := group()) is None else found.world.size
-        self._kept = Kept(key_of(session.config, self._device, processes) | {"typed": self._keeps_products})
+        self._kept = KeptFigures(
+            key_of(session.config, self._device, processes) | {"typed": self._keeps_products}
+        )
         self._figures: Figures = {}
         self._is_new = False
         self._trouble = ""

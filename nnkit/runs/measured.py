@@ -66,7 +66,7 @@ def key_of(config: DictConfig, device: str, processes: int) -> dict[str, Any]:
     }
 
 
-class Kept:
+class KeptFigures:
     """The figures of one key, in a file of the cache.
 
     Args:
