@@ -67,6 +67,7 @@ def config(served: Served) -> dict[str, Any]:
         "form": served.form.name,
         "kind": served.kind,
         "writes": served.task.writes,
+        "reads": served.task.network.max_len,
         "generate": {field.name: field.default for field in writing.fields(served)},
         "classes": [str(name) for name in learnt.get("class_names") or []][:_MOST_CHOICES],
     }

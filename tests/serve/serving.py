@@ -7,6 +7,10 @@ import threading
 import time
 from contextlib import contextmanager
 
+import pytest
+
+pytest.importorskip("uvicorn", reason="pip install 'nnkit[serve]'")
+
 from nnkit.analysis.inspection.opening import inspected
 from nnkit.serve.served import Served
 from nnkit.serve.server import listen, run

@@ -14,8 +14,6 @@ from analysis.inspected import in_folder
 from PIL import Image, ImageDraw
 from serving import server
 
-pytest.importorskip("uvicorn", reason="pip install 'nnkit[serve]'")
-
 
 def drawn(colour=255, shift=0):
     """Return a picture file: a bar, white on black."""

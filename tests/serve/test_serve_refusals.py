@@ -13,8 +13,6 @@ import pytest
 from analysis.inspected import in_folder
 from serving import server
 
-pytest.importorskip("uvicorn", reason="pip install 'nnkit[serve]'")
-
 SEED, COUNT = 19, 1_000
 # Beginnings of files that a request must never bring to light.
 SECRET = "the-content-of-a-file-of-the-server"

@@ -20,6 +20,8 @@ export function continueWidget(main) {
   const bars = new Bars((place) => { if (chosen >= 0) replace(chosen, written[chosen].candidates[place][0]); });
   const title = make("h2", {textContent: "What could come next"});
   const whole = () => box.value + written.map((one) => one.text).join("");
+  // A token is at least a character: what is farther back than the network reads is left out.
+  const read = () => [...whole()].slice(-(config.reads ?? 4000)).join("");
 
   function pick(place) {
     text.querySelectorAll(".chosen").forEach((one) => one.classList.remove("chosen"));
@@ -36,7 +38,8 @@ export function continueWidget(main) {
     written.push(line);
     const one = make("span", {textContent: line.text, tabIndex: 0, title: `${(100 * line.probability).toFixed(1)} %`,
       onclick: () => pick(place), onfocus: () => pick(place)});
-    one.style.background = colour((1 - line.probability) * -0.55);
+    // By how many bits it surprised: 0 where it was certain, 10 for one in a thousand.
+    one.style.background = colour(-0.6 * Math.min(1, -Math.log2(Math.max(line.probability, 1e-4)) / 10));
     text.append(one);
     pick(place);
   }
@@ -62,7 +65,7 @@ export function continueWidget(main) {
     status.textContent = "writing…";
     complain("");
     try {
-      const asked = {prompt: whole(), length: count, temperature: Number(temperature.value), seed: Number(seed.value) + written.length};
+      const asked = {prompt: read(), length: count, temperature: Number(temperature.value), seed: Number(seed.value) + written.length};
       for await (const line of lines("/generate", asked, own.signal)) {
         if (line.error) throw new Error(line.error);
         if (line.token !== undefined) add(line);
@@ -77,7 +80,7 @@ export function continueWidget(main) {
   }
 
   const look = latest(async () => {
-    const found = await post("/layers", {texts: [whole().slice(-400)]});
+    const found = await post("/layers", {texts: [[...read()].slice(-400).join("")]});
     found.layers = found.layers.filter((layer) => layer.axes.length !== 2);
     layers.show(found);
   });

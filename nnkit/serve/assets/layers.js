@@ -92,8 +92,7 @@ export class Layers {
         turned[unit * steps + step] = isTurned ? values[step * units + unit] : values[unit * steps + step];
       }
     }
-    const kind = isTurned ? "layer" : "gate or state";
-    const part = this.part(layer.name, `${kind}: ${units} units over ${steps} steps`, this.rest, true);
+    const part = this.part(layer.name, `${units} units, ${steps} steps`, this.rest, true);
     shown.add(layer.name);
     const cell = Math.max(3, Math.min(24, Math.floor(520 / steps))), high = Math.max(1, Math.min(14, 160 / units));
     const isNamed = names.length === steps && steps <= NAMED && cell >= 9;
@@ -103,8 +102,9 @@ export class Layers {
   attention(layer, shown) {
     const [heads, queries, keys] = layer.shape, values = levels(layer);
     for (let head = 0; head < heads; head++) {
+      const isFirst = !shown.size || ![...shown].some((one) => one.includes("attention"));
       const name = `${layer.name.replace(/ weights$/, "")}${heads > 1 ? `, head ${head + 1}` : ""}`;
-      const part = this.part(name, "each row attends to columns", this.heads, true);
+      const part = this.part(name, isFirst ? "a row attends to columns" : "", this.heads, true);
       shown.add(name);
       const some = values.subarray(head * queries * keys, (head + 1) * queries * keys);
       const cell = Math.max(3, Math.min(16, Math.floor(420 / Math.max(queries, keys))));

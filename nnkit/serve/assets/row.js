@@ -39,7 +39,7 @@ export function rowWidget(main) {
     if (column.kind === "number") {
       const least = rounded(column.mean - 3 * column.std), most = rounded(column.mean + 3 * column.std);
       const step = 10 ** Math.floor(Math.log10((most - least || 1) / 100));
-      const box = make("input", {type: "number", step: "any", value: rounded(column.median), oninput: () => { slider.value = box.value; changed(); }});
+      const box = make("input", {type: "number", step: "any", "aria-label": column.name, value: rounded(column.median), oninput: () => { slider.value = box.value; changed(); }});
       const slider = make("input", {type: "range", min: least, max: most, step, "aria-label": `${column.name}, from ${least} to ${most}`,
         oninput: () => { box.value = rounded(Number(slider.value)); changed(); }});
       slider.value = box.value;

@@ -33,6 +33,7 @@ export class Stage {
   constructor() {
     this.canvas = document.createElement("canvas");
     this.canvas.setAttribute("role", "img");
+    this.canvas.setAttribute("aria-label", "units");
     this.element = document.createElement("section");
     this.element.className = "card stage";
     this.element.append(this.canvas);
