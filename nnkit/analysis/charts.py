@@ -49,7 +49,7 @@ def learning_curves(rows: Sequence[Row], names: Sequence[str], form: str) -> byt
     logs = [[read_log(run.path) for run in row.runs] for row in rows]
     monitors = [row.monitor.partition("/")[2] for row in rows if row.monitor]
     wanted = [_LOSS, *dict.fromkeys(name for name in monitors if name != _LOSS)]
-    metrics = [name for name in wanted if any(_of(log, name) for group in logs for log in group)]
+    metrics = [name for name in wanted if any(curves_of(log, name) for group in logs for log in group)]
     if not metrics:
         raise UserError("--curves: none of these runs has logged a loss or the metric it is judged by")
     with figures.style():
@@ -58,7 +58,7 @@ def learning_curves(rows: Sequence[Row], names: Sequence[str], form: str) -> byt
         for axes, metric in zip(panels, metrics, strict=True):
             # The best last, so that it lies above the others.
             for place in reversed(range(len(rows))):
-                _draw_row(axes, place, [_of(log, metric) for log in logs[place]])
+                _draw_row(axes, place, [curves_of(log, metric) for log in logs[place]])
             axes.set_xlabel("step")
             axes.set_ylabel(metric)
         _legend(figure, names)
@@ -114,19 +114,21 @@ def _best_so_far(points: Sequence[tuple[int, float]], higher: bool) -> list[tupl
     return best
 
 
-def _of(log: Sequence[dict[str, Any]], metric: str) -> dict[str, Curve]:
+def curves_of(log: Sequence[dict[str, Any]], metric: str) -> dict[str, Curve]:
     """Return the curves of a metric: that of the validation, and that of training over windows or else epochs."""
     windows, epochs, validation = (
-        _curve(log, *of, metric) for of in (("train", "train"), ("epoch", "train"), ("val", "val"))
+        curve(log, split, f"{prefix}/{metric}")
+        for split, prefix in (("train", "train"), ("epoch", "train"), ("val", "val"))
     )
     curves = {"train": windows if len(windows) > 1 else epochs, "val": validation}
     return {split: curve for split, curve in curves.items() if curve}
 
 
-def _curve(log: Sequence[dict[str, Any]], split: str, prefix: str, metric: str) -> dict[int, float]:
+def curve(log: Sequence[dict[str, Any]], split: str, name: str) -> dict[int, float]:
+    """Return the values of a key in the lines of a split by their step."""
     found = {}
     for row in log:
-        step, value = row.get("step"), row.get(f"{prefix}/{metric}")
+        step, value = row.get("step"), row.get(name)
         if row.get("split") != split or type(step) is not int or not isinstance(value, int | float):
             continue
         # What is too large for a float, or none, cannot be drawn.

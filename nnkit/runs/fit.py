@@ -72,7 +72,7 @@ def fit(
         run: Its directory, held by this process.
         checkpoint: Where to continue; None starts at step 0.
         show: Whether to print progress and the table of results.
-        extra: Callbacks beside those of the config.
+        extra: Callbacks beside those of the config; they take part in the test as well.
 
     Raises:
         Interrupted: If a signal has ended the run.
@@ -109,7 +109,7 @@ def fit(
                 _prune(trainer, store)
                 _keep_profile(trainer, run, show)
                 seconds = time.perf_counter() - start
-                return _finish(session, run, trainer, record, seconds=seconds, show=show)
+                return _finish(session, run, trainer, record, seconds=seconds, show=show, extra=extra)
         except Interrupted as signalled:
             run.update(status="stopped", end=now(), step=trainer.global_step)
             where = f" at step {trainer.global_step}; continue with: nnkit resume {report.shorten(run.path)}"
@@ -210,7 +210,14 @@ def _origin(session: Session) -> Origin:
 
 
 def _finish(
-    session: Session, run: Run, trainer: Trainer, record: Record, *, seconds: float, show: bool
+    session: Session,
+    run: Run,
+    trainer: Trainer,
+    record: Record,
+    *,
+    seconds: float,
+    show: bool,
+    extra: Sequence[Callback],
 ) -> Result:
     leave_if_stopped()
     best, store = None, CheckpointStore(run.checkpoints)
@@ -219,7 +226,7 @@ def _finish(
         # Where several processes test, those of the first are everybody's. Beneath an adapter nothing has changed.
         beneath = session.task.state_dict() if session.base is not None else {}
         session.task.load_state_dict({**beneath, **state["state_dict"]})
-    metrics = evaluate(session, run.path, [StopSignal()])
+    metrics = evaluate(session, run.path, [StopSignal(), *extra])
     record.write(trainer, "test", metrics)
     if best is not None and best.monitor is not None and best.score is not None:
         metrics = {**metrics, best.monitor: best.score}
@@ -246,16 +253,16 @@ def _finish(
             else "none",
             "run": report.shorten(run.path),
         }
-        report.console().print(report.results_table(metrics, facts, _title(session, run)))
+        report.console().print(report.results_table(metrics, facts, title_of(run)))
     return Result(run, metrics, seconds, session)
 
 
-def _title(session: Session, run: Run) -> str:
+def title_of(run: Run) -> str:
     """Return what was trained on what."""
-    begun = run.record().get("init_from") or {}
-    model = model_name(session.choices, begun)
-    source = f" from {Path(begun['directory']).name}" if "directory" in begun else ""
-    return f"{model}{source} on {session.choices['data']}"
+    begun, choices = run.record().get("init_from"), run.choices()
+    known = isinstance(begun, dict) and isinstance(begun.get("directory"), str)
+    source = f" from {Path(begun['directory']).name}" if known else ""
+    return f"{model_name(choices, begun)}{source} on {choices.get('data')}"
 
 
 def evaluate(session: Session, directory: Path, callbacks: Sequence[Callback] = ()) -> dict[str, float]:

@@ -17,6 +17,7 @@ from nnkit.files.git import commit
 from nnkit.files.json_limits import parse_json, read_json
 from nnkit.files.layout import CHECKPOINTS, CONFIG, METRICS, PREPROCESSING, RECORD
 from nnkit.files.paths import check_file, expand
+from nnkit.machine.cores import cores, processor
 from nnkit.runs.saved_settings import read_settings
 
 
@@ -221,6 +222,8 @@ def start_record() -> dict[str, Any]:
         "python": sys.version.split()[0],
         "versions": versions(),
         "cpu_capability": cpu_capability(),
+        "processor": processor(),
+        "cores": cores(),
         "git": commit(Path.cwd()),
     }
 

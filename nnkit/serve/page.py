@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnkit import ui
-from nnkit.analysis.inspection import look
+from nnkit.analysis.pages import look
 from nnkit.serve import writing
 from nnkit.ui.terminal import printable
 

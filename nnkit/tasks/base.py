@@ -23,6 +23,7 @@ from nnkit.tasks.compiled import Compiled
 from nnkit.tasks.outcome import Visible
 from nnkit.tasks.pieces import LightModule, with_totals
 from nnkit.tasks.predictions import Predictions
+from nnkit.tasks.review import Review
 from nnkit.tasks.weighing import Weighing
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ class Task(LightModule, Visible, ABC):
     writes: ClassVar[Literal["on", "answer", "masked"] | None] = None
     # Whether `predict` is given one item at a time.
     one_by_one: ClassVar[bool] = False
+    # Samples that `review` is asked about where nothing of their evaluation is kept.
+    most_reviewed: ClassVar[int] = 128
+    # Whether what `review` needs was kept when a batch was tested, so that it costs nothing.
+    keeps_tested: ClassVar[bool] = False
     # What the columns of `window` add up.
     totals: ClassVar[tuple[str, ...]] = ("loss",)
 
@@ -215,6 +220,15 @@ class Task(LightModule, Visible, ABC):
             preprocessing: What was learnt from the training data.
         """
         return {}
+
+    def review(self, batch: Batch, data: Any) -> Review | None:
+        """Return what the metrics are made of, sample by sample; None where `measured` tells or nothing is known.
+
+        Args:
+            batch: Samples, on the device of the network.
+            data: The data module of the run.
+        """
+        return None
 
     def over_processes(self, sums: Tensor) -> Tensor:
         """Add up sums over all processes that train together and have each seen batches of their own."""

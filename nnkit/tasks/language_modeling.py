@@ -16,6 +16,10 @@ from nnkit.tasks.examples import example_tokens
 from nnkit.tasks.outcome import NamedScores, of_tokens, vocabulary
 from nnkit.tasks.pieces import counted, nothing, on_cpu, step_names
 from nnkit.tasks.predictions import Estimates
+from nnkit.tasks.review import Mistake, Review, Sums, certain_mistakes, text_of
+
+# Logits that a review holds at once, and tokens of the text before a mistake.
+_HELD, _BEFORE = 1 << 24, 40
 
 
 class LanguageModeling(Task):
@@ -35,6 +39,7 @@ class LanguageModeling(Task):
     needs_causal: ClassVar[bool] = True
     writes: ClassVar[Literal["on", "answer", "masked"] | None] = "on"
     one_by_one: ClassVar[bool] = True
+    most_reviewed: ClassVar[int] = 64
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -114,6 +119,39 @@ class LanguageModeling(Task):
         rows = step_names(sample.inputs, steps, data)
         return of_tokens(outputs, rows, vocabulary(data, size), [steps - 1], sample.target[0])
 
+    def review(self, batch: Batch, data: Any) -> Review:
+        """Return surprise, tokens and characters of each block, and the wrong tokens that were most certain."""
+        assert isinstance(batch, BlockBatch)
+        length = min(batch.inputs.shape[1], self.network.max_len or batch.inputs.shape[1])
+        rows, mistakes = [], []
+        # As many blocks at once as keep the logits small.
+        at_once = max(1, _HELD // (length * int(data.facts()["vocab_size"])))
+        for start in range(0, len(batch.inputs), at_once):
+            inputs, target = (part[start : start + at_once, :length] for part in (batch.inputs, batch.target))
+            logits = at_least_32_bits(self.network(inputs))
+            surprise = functional.cross_entropy(
+                logits.flatten(0, 1), target.flatten(), ignore_index=IGNORED, reduction="none"
+            ).view_as(target)
+            rows += [surprise.sum(1).double().cpu(), (target != IGNORED).sum(1).double().cpu()]
+            mistakes += self._mistakes(inputs, target, logits.softmax(-1), data)
+        surprises, tokens = (torch.cat(rows[place::2]) for place in (0, 1))
+        # Those of a block that is cut are taken to be spread evenly.
+        shares = tokens / (batch.target != IGNORED).sum(1).clamp(min=1).cpu()
+        characters = batch.characters.double().cpu() * shares
+        sums = torch.stack([surprises, tokens, characters], dim=1).numpy()
+        headers = ["text before", "says", "probability", "came", "its probability"]
+        return Review(sums, _metrics_of_sums, mistakes, headers)
+
+    def _mistakes(self, inputs: Tensor, target: Tensor, shares: Tensor, data: Any) -> list[Mistake]:
+        found = []
+        for share, place, chosen, right in certain_mistakes(shares.flatten(0, 1), target.flatten()):
+            row, step = divmod(place, target.shape[1])
+            before = text_of(data, inputs[row, max(0, step + 1 - _BEFORE) : step + 1].tolist())
+            before = before.replace("\n", "\u21b5 ")
+            said, came = data.token_texts([chosen, int(target[row, step])])
+            found.append(Mistake(share, (before, said, f"{share:.1%}", came, f"{right:.1%}")))
+        return found
+
     def results(self) -> dict[str, Tensor]:
         """Return loss, perplexity and bits per character of all tokens seen."""
         sums = self.over_processes(self._eval_sums)
@@ -126,5 +164,14 @@ def _metrics(sums: Tensor) -> dict[str, Tensor]:
     return {
         "loss": loss / weight,
         "perplexity": (surprise / tokens).exp(),
+        "bits_per_character": surprise / math.log(2) / characters,
+    }
+
+
+def _metrics_of_sums(sums: Sums) -> dict[str, Sums]:
+    """Return the metrics of surprise, tokens and characters, (..., 3)."""
+    surprise, tokens, characters = np.moveaxis(sums, -1, 0)
+    return {
+        "perplexity": np.exp(surprise / tokens),
         "bits_per_character": surprise / math.log(2) / characters,
     }

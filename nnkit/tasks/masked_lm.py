@@ -16,7 +16,10 @@ from nnkit.tasks.examples import example_tokens
 from nnkit.tasks.outcome import NamedScores, masked_steps, of_tokens, vocabulary
 from nnkit.tasks.pieces import counted, nothing, on_cpu, step_names
 from nnkit.tasks.predictions import Rankings
+from nnkit.tasks.review import Mistake, Review, Sums, certain_mistakes
 
+# Tokens to each side of one that is masked.
+_AROUND = 8
 # Number of a token and its probability.
 Candidate = tuple[int, float]
 
@@ -117,6 +120,34 @@ class MaskedLM(Task):
         rows = [on_cpu(row) for row in zip(*shares, strict=True)]
         self._eval_sums = self._eval_sums + torch.stack(rows)
 
+    def review(self, batch: Batch, data: Any) -> Review:
+        """Return loss, found and all masked tokens of each pair, and whether its label was found.
+
+        The mistakes are the wrong tokens that were most certain.
+        """
+        assert isinstance(batch, SentenceBatch)
+        tokens, target, follows, truth = self._scored(batch)
+        places = (batch.target != IGNORED).nonzero().cpu()
+        loss = torch.nn.functional.cross_entropy(tokens.float(), target, reduction="none")
+        each = torch.stack([loss, (tokens.argmax(-1) == target).float(), torch.ones_like(loss)], dim=1)
+        masked = torch.zeros(len(batch.inputs), 3, dtype=torch.float64)
+        masked.index_add_(0, places[:, 0], each.double().cpu())
+        right = (follows.argmax(-1) == truth).double().cpu().unsqueeze(1)
+        mistakes = []
+        for share, item, chosen, its in certain_mistakes(tokens.float().softmax(-1), target):
+            row, step = places[item].tolist()
+            read = batch.inputs[row][batch.mask[row]].tolist()
+            before, behind = (
+                " ".join(data.token_texts(part))
+                for part in (read[max(0, step - _AROUND) : step], read[step + 1 : step + 1 + _AROUND])
+            )
+            said, came = data.token_texts([chosen, int(target[item])])
+            text = f"{before} ____ {behind}".strip()
+            mistakes.append(Mistake(share, (text, said, f"{share:.1%}", came, f"{its:.1%}")))
+        headers = ["text around", "says", "probability", "true", "its probability"]
+        sums = torch.cat([masked, right, torch.ones_like(right)], dim=1).numpy()
+        return Review(sums, _metrics_of_sums, mistakes, headers)
+
     def without_truth(self, sample: Batch) -> Batch:
         """Return a batch of one whose masked tokens are not known, but where they are."""
         assert isinstance(sample, SentenceBatch)
@@ -188,6 +219,17 @@ class MaskedLM(Task):
         rows = zip(ranked.indices.tolist(), ranked.values.tolist(), strict=True)
         shares: list[float] = labels.softmax(-1)[0].tolist()
         return [list(zip(*row, strict=True)) for row in rows], shares
+
+
+def _metrics_of_sums(sums: Sums) -> dict[str, Sums]:
+    """Return the metrics of loss, found and all masked tokens, found and all labels of pairs, (..., 5)."""
+    loss, right, masked, follows, pairs = np.moveaxis(sums, -1, 0)
+    masked = np.maximum(masked, 1)
+    return {
+        "mlm_loss": loss / masked,
+        "masked_accuracy": right / masked,
+        "next_sentence_accuracy": follows / pairs,
+    }
 
 
 def best_together(found: Sequence[Sequence[Candidate]], top_k: int) -> list[tuple[list[int], float]]:

@@ -1,11 +1,14 @@
 """Sequence to sequence: answers that are right or wrong, token by token."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nnkit.tasks.pieces import nothing
+from nnkit.tasks.review import Sums
 from nnkit.tasks.writing import Tokens, Vocabulary, Writing
 
 
@@ -35,16 +38,22 @@ class Seq2Seq(Writing):
 
     def add_answers(self, answers: list[Tokens], references: list[list[Tokens]], data: Vocabulary) -> None:
         """Add answers to the metrics, each with the texts that count as right."""
-        sums = [0, len(answers), 0, 0]
-        for answer, right in zip(answers, references, strict=True):
-            if answer in right:
-                edits, length = 0, len(answer)
-            else:
-                edits, length = min((edit_distance(answer, one), len(one)) for one in right)
-            sums[0] += edits == 0
-            sums[2] += edits
-            sums[3] += length
-        self._answer_sums = self._answer_sums + torch.tensor(sums, dtype=torch.float64, device="cpu")
+        each = [self.sums_of(*pair, data) for pair in zip(answers, references, strict=True)]
+        sums = torch.tensor(each, dtype=torch.float64, device="cpu")
+        self._answer_sums = self._answer_sums + sums.sum(0)
+
+    def sums_of(self, answer: Tokens, references: Sequence[Tokens], data: Vocabulary) -> list[float]:
+        """Return whether an answer is right, 1, its edits, and the length of the nearest reference."""
+        if answer in references:
+            return [1, 1, 0, len(answer)]
+        edits, length = min((edit_distance(answer, one), len(one)) for one in references)
+        return [edits == 0, 1, edits, length]
+
+    @staticmethod
+    def metrics_of(sums: Sums) -> dict[str, Sums]:
+        """Return the metrics of what `sums_of` returns, added up."""
+        right, count, edits, length = np.moveaxis(sums, -1, 0)
+        return {"exact_match": right / count, "token_error": edits / np.maximum(length, 1)}
 
     def results(self) -> dict[str, Tensor]:
         """Return all metrics; those of answers are not a number if none was written."""

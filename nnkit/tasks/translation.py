@@ -1,12 +1,15 @@
 """Translation: answers that are more or less like the reference."""
 
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nnkit.distributed import collectives
+from nnkit.tasks.review import Sums
 from nnkit.tasks.writing import Tokens, Vocabulary, Writing
 
 
@@ -33,6 +36,26 @@ class Translation(Writing):
         """Add answers to the metrics, each with the texts that count as right."""
         self._answers += map(data.decode_target, answers)
         self._references += [[data.decode_target(text) for text in several] for several in references]
+
+    def sums_of(self, answer: Tokens, references: Sequence[Tokens], data: Vocabulary) -> list[float]:
+        """Return matches and numbers of the n-grams of an answer, its length, and that of the nearest reference."""
+        from sacrebleu.metrics.bleu import BLEU
+
+        texts = [data.decode_target(text) for text in references]
+        # The effective order, which single texts are scored with, leaves the counts as they are.
+        found = BLEU(force=True, effective_order=True).sentence_score(data.decode_target(answer), texts)
+        return [*found.counts, *found.totals, found.sys_len, found.ref_len]
+
+    @staticmethod
+    def metrics_of(sums: Sums) -> dict[str, Sums]:
+        """Return BLEU of what `sums_of` returns, added up."""
+        from sacrebleu.metrics.bleu import BLEU
+
+        def bleu(counts: Sums) -> float:
+            whole = [int(count) for count in counts]
+            return float(BLEU.compute_bleu(whole[:4], whole[4:8], whole[8], whole[9], "exp").score)
+
+        return {"bleu": np.apply_along_axis(bleu, -1, sums)}
 
     def results(self) -> dict[str, Tensor]:
         """Return all metrics; those of answers are not a number if none was written."""

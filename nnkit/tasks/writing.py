@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence, Sized
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -17,6 +18,7 @@ from nnkit.tasks.examples import example_tokens
 from nnkit.tasks.outcome import NamedScores, of_tokens, vocabulary
 from nnkit.tasks.pieces import counted, nothing, on_cpu, step_names
 from nnkit.tasks.predictions import WrittenTexts
+from nnkit.tasks.review import KEPT, Review, Sums, text_of
 
 Tokens = tuple[int, ...]
 
@@ -78,6 +80,7 @@ class Writing(Task):
 
     totals: ClassVar[tuple[str, ...]] = ("loss", "token_accuracy")
     writes: ClassVar[Literal["on", "answer", "masked"] | None] = "answer"
+    keeps_tested: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -95,6 +98,8 @@ class Writing(Task):
         # Sum of the losses, right tokens and all tokens. No buffer: a callback that swaps averaged weights in for
         # validation swaps the buffers as well.
         self._eval_sums = nothing(3)
+        # The best answers of the last batch tested, and its samples' numbers.
+        self._tested: tuple[Tensor, list[Tokens]] | None = None
 
     @abstractmethod
     def add_answers(self, answers: list[Tokens], references: list[list[Tokens]], data: Vocabulary) -> None:
@@ -144,6 +149,7 @@ class Writing(Task):
             batch = PairBatch(*(part[chosen] for part in batch))
         answers = self.write(batch.inputs, batch.mask, data, self.beam if testing else Beam())
         best = [several[0].tokens for several in answers]
+        self._tested = (batch.indices, best) if testing else None
         self.add_answers(best, _texts(batch.references, data.end), data)
 
     def write(
@@ -229,6 +235,40 @@ class Writing(Task):
             written=data.decode_target(sample.prefix[0, 1:].tolist()),
             expected=data.decode_target(references[0]) if references else "",
         )
+
+    def sums_of(self, answer: Tokens, references: Sequence[Tokens], data: Vocabulary) -> list[float]:
+        """Return what an answer adds to the totals that `metrics_of` reads; here that it is one."""
+        return [1.0]
+
+    @staticmethod
+    def metrics_of(sums: Sums) -> dict[str, Sums]:
+        """Return metrics of added-up totals (..., totals), (...) each; here none."""
+        return {}
+
+    def review(self, batch: Batch, data: Any) -> Review:
+        """Return what each answer adds to the metrics, and the first answers beside what was to be written.
+
+        Answers to the batch that was tested last are not searched for again.
+        """
+        assert isinstance(batch, PairBatch)
+        if self._tested is not None and self._tested[0] is batch.indices:
+            answers = self._tested[1]
+        else:
+            answers = [best[0].tokens for best in self.write(batch.inputs, batch.mask, data, self.beam)]
+        references = _texts(batch.references, data.end)
+        pairs = [*zip(answers, references, strict=True)]
+        samples = [
+            (
+                text_of(data, source[there].tolist()),
+                data.decode_target(answer),
+                " | ".join(map(data.decode_target, right)),
+            )
+            for source, there, (answer, right) in zip(
+                batch.inputs[:KEPT], batch.mask[:KEPT], pairs[:KEPT], strict=True
+            )
+        ]
+        sums = np.array([self.sums_of(answer, right, data) for answer, right in pairs], dtype=np.float64)
+        return Review(sums, self.metrics_of, samples=samples, sample_headers=["read", "written", "true"])
 
     def results(self) -> dict[str, Tensor]:
         """Return loss and share of right tokens of all that was seen."""

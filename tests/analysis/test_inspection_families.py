@@ -5,7 +5,7 @@ import pytest
 import torch
 from inspected import RUNS, in_folder, seen
 
-from nnkit.analysis.inspection.page import page
+from nnkit.analysis.pages.page import page
 
 WITH_ATTENTION = {
     "vit_tiny",

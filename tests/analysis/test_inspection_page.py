@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from inspected import in_folder, seen
 
-from nnkit.analysis.inspection import charts, look, sequences
-from nnkit.analysis.inspection.page import files, page
-from nnkit.analysis.inspection.parts import Inspection, PageTable, Section, file_name
+from nnkit.analysis.inspection import sequences
+from nnkit.analysis.inspection.parts import Inspection
 from nnkit.analysis.inspection.recorded import Recorded
+from nnkit.analysis.pages import charts, look
+from nnkit.analysis.pages.page import files, page
+from nnkit.analysis.pages.parts import PageTable, Section, file_name
 from nnkit.ui import figures
 
 HOSTILE = "</text></svg><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}&\x1b[31m\"'"

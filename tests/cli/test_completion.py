@@ -26,7 +26,7 @@ def test_every_verb_is_offered_with_what_it_does():
     found = {candidate.word: candidate.about for candidate in candidates([""])}
     assert set(found) == set(VERBS)
     assert all(found.values())
-    assert offered("re") == ["resume"]
+    assert offered("re") == ["resume", "report"]
 
 
 def test_groups_and_plain_keys():

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnkit.analysis.inspection import look
 from nnkit.analysis.inspection.recorded import Recorded
+from nnkit.analysis.pages import look
 from nnkit.tasks.drawing import visible
 
 if TYPE_CHECKING:

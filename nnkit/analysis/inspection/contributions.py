@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from nnkit.analysis.inspection import charts, pictures
+from nnkit.analysis.inspection import pictures
 from nnkit.analysis.inspection.attribution import (
     complete_gradients,
     occluded_picture,
@@ -17,6 +17,7 @@ from nnkit.analysis.inspection.attribution import (
     score_of_embedded,
 )
 from nnkit.analysis.inspection.recorded import Recorded, as_array
+from nnkit.analysis.pages import charts
 from nnkit.tasks.drawing import visible
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from nnkit.analysis.inspection import charts
-from nnkit.analysis.inspection.parts import PageTable, Section
 from nnkit.analysis.inspection.recorded import as_array
+from nnkit.analysis.pages import charts
+from nnkit.analysis.pages.parts import PageTable, Section
 from nnkit.tasks.outcome import vocabulary
 
 if TYPE_CHECKING:

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from nnkit.analysis.inspection import charts, diagrams, health, norms, pictures, views
-from nnkit.analysis.inspection.extremes import Firing, extremes, parsed
-from nnkit.analysis.inspection.parts import Inspection, PageTable, Section
+from nnkit.analysis.inspection import diagrams, health, norms, pictures, views
+from nnkit.analysis.inspection.extremes import extremes, parsed
+from nnkit.analysis.inspection.parts import Inspection
 from nnkit.analysis.inspection.projector import points_of
 from nnkit.analysis.inspection.recorded import Recorded
+from nnkit.analysis.pages import charts
+from nnkit.analysis.pages.parts import PageTable, Section
+from nnkit.analysis.pages.samples import described, picture_of
 from nnkit.analysis.shapes import walk
 from nnkit.errors import NnkitError, UserError
-from nnkit.tasks.drawing import first_kernels, visible
-from nnkit.ui.figures import shortened
+from nnkit.tasks.drawing import first_kernels
 
 if TYPE_CHECKING:
     from nnkit.batches import Batch
@@ -277,13 +279,13 @@ def _unit(run: Inspected, held: _Validation, text: str, layer: str, unit: int) -
             [
                 f"{one.value:.4g}",
                 ", ".join(str(place + 1) for place in one.place) or "-",
-                _described(run, one),
+                described(one.sample, run.data),
             ]
             for one in fired
         ]
         headers = ["puts out", "where", "sample"]
         section.tables.append(PageTable(f"{held.part} samples for which {text} fires {title}", headers, rows))
-        images = [_image(run, one) for one in fired]
+        images = [picture_of(one.sample, run.data) for one in fired]
         if all(image is not None for image in images):
             captions = [(f"{one.value:.3g}", "") for one in fired]
             section.figures[f"fires {title}"] = _strip(
@@ -293,7 +295,7 @@ def _unit(run: Inspected, held: _Validation, text: str, layer: str, unit: int) -
 
 
 def _strip(images: Sequence[Any], captions: Sequence[tuple[str, str]], title: str) -> Any:
-    from nnkit.analysis.inspection import look
+    from nnkit.analysis.pages import look
 
     with look.style():
         figure, axes = look.panels(title, 1, len(images), 115 * len(images), 170)
@@ -301,26 +303,6 @@ def _strip(images: Sequence[Any], captions: Sequence[tuple[str, str]], title: st
             one.imshow(image)
             one.set(xticks=[], yticks=[], xlabel=caption)
     return figure
-
-
-def _image(run: Inspected, fired: Firing) -> Any:
-    inputs = fired.sample.network_inputs()[0]
-    if inputs is None or inputs.ndim != 4:
-        return None
-    return visible(inputs[0].float().cpu().numpy(), run.data.preprocessing)
-
-
-def _described(run: Inspected, fired: Firing) -> str:
-    """Return a sample as text: its tokens, its numbers by column, or its number in its part."""
-    inputs, data = fired.sample.network_inputs()[0], run.data
-    number = f"sample {int(fired.sample.indices[0]) + 1}"
-    if inputs is None or inputs.ndim == 4 or (inputs.is_floating_point() and inputs.ndim == 3):
-        return number
-    if inputs.is_floating_point():
-        names = data.input_names()
-        pairs = zip(names, inputs[0].tolist(), strict=False)
-        return f"{number}: " + ", ".join(f"{name} {value:+.2f}" for name, value in list(pairs)[:8])
-    return " ".join(shortened(data.token_texts(inputs[0].tolist()), 40)[:40])
 
 
 def _input(

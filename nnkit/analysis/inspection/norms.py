@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnkit.analysis.inspection import look
 from nnkit.analysis.inspection.recorded import Recorded
 from nnkit.analysis.log import read_log
+from nnkit.analysis.pages import look
 from nnkit.callbacks.gradients import PREFIX, SPLIT
 from nnkit.ui.figures import shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from nnkit.analysis.inspection.parts import Inspection, Section
+    from nnkit.analysis.inspection.parts import Inspection
+from nnkit.analysis.pages.parts import Section
 
 # Lines that can be told apart, width of the figure in pixels and letters of a name.
 _MOST, _WIDTH, _LETTERS = 12, 460, 28

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnkit.analysis.inspection import look
+from nnkit.analysis.pages import look
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

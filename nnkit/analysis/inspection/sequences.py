@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnkit.analysis.inspection import look
-from nnkit.analysis.inspection.charts import name_steps
+from nnkit.analysis.pages import look
+from nnkit.analysis.pages.charts import name_steps
 from nnkit.ui.figures import new_figure, shortened
 
 if TYPE_CHECKING:

@@ -10,18 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nnkit.analysis.inspection import (
-    attending,
-    charts,
-    contributions,
-    diagrams,
-    embeddings,
-    pictures,
-    sequences,
-)
+from nnkit.analysis.inspection import attending, contributions, diagrams, embeddings, pictures, sequences
 from nnkit.analysis.inspection.capture import Capture, capture
-from nnkit.analysis.inspection.parts import InputView, PageTable, Section
+from nnkit.analysis.inspection.parts import InputView
 from nnkit.analysis.inspection.recorded import Recorded, as_array
+from nnkit.analysis.pages import charts
+from nnkit.analysis.pages.parts import PageTable, Section
 from nnkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,7 +27,7 @@ if TYPE_CHECKING:
 _MOST_ROWS, _RANKED, _MOST_CELLS = 60, 3, 6
 
 
-def view(task: Task, data: Any, sample: Batch, title: str, name: str) -> InputView:
+def view(task: Task, data: Any, sample: Batch, title: str, name: str, *, briefly: bool = False) -> InputView:
     """Show what a network does with a sample.
 
     Args:
@@ -42,6 +36,7 @@ def view(task: Task, data: Any, sample: Batch, title: str, name: str) -> InputVi
         sample: A batch of one, without padding.
         title: What the user calls the sample.
         name: Short and unique.
+        briefly: Whether only what explains the answer is shown: no maps, units, gates and neighbours of tokens.
 
     Raises:
         UserError: If the network has diverged.
@@ -62,6 +57,9 @@ def view(task: Task, data: Any, sample: Batch, title: str, name: str) -> InputVi
         contributions.row(one, task, data)
     elif seen.outcome.written is None:
         contributions.tokens(one, task, data, inputs)
+    if briefly:
+        _explanation(section, seen)
+        return one
     _layers(one, task, data, inputs)
     attending.add(one, task.network, data.preprocessing)
     for weights in seen.attention:
@@ -73,6 +71,18 @@ def view(task: Task, data: Any, sample: Batch, title: str, name: str) -> InputVi
     if not inputs.is_floating_point():
         embeddings.add(section, task, data, seen.sample)
     return one
+
+
+def _explanation(section: Section, seen: Capture) -> None:
+    """Leave the figures that explain the answer; of sequences that are written or scored token by token, add some."""
+    _lens(section, seen)
+    last = seen.attention[-1:] if seen.outcome.noun == "token" else []
+    for weights in last:
+        if max(weights.shape[1:]) <= sequences.MOST_STEPS:
+            section.figures["attention"] = sequences.attention(weights, f"attention: {weights.name}")
+    unwanted = ("input", "probabilities", "values", "occlusion", "channels")
+    section.figures = {name: figure for name, figure in section.figures.items() if name not in unwanted}
+    section.tables = []
 
 
 def says(outcome: NamedScores) -> str:

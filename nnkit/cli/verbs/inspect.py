@@ -51,8 +51,8 @@ def run(given: Given) -> int:
     _check_places(given)
     from nnkit.analysis.inspection.gather import inspect
     from nnkit.analysis.inspection.opening import opened
-    from nnkit.analysis.inspection.page import files, page
     from nnkit.analysis.inspection.projector import projector_files
+    from nnkit.analysis.pages.page import files, page
     from nnkit.files import atomic
 
     found_run, inspected = opened(given.run, given.output_dir)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnkit.analysis.inspection import look
+from nnkit.analysis.pages import look
 from nnkit.ui.figures import shortened
 
 if TYPE_CHECKING:

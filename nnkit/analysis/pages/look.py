@@ -1,4 +1,4 @@
-"""The one look of all figures of inspection: a palette for light and dark pages, colour maps, and files."""
+"""The one look of all figures of a page: a palette for light and dark pages, colour maps, and files."""
 
 from __future__ import annotations
 
@@ -193,6 +193,8 @@ def to_svg(figure: Figure, prefix: str) -> str:
     text = text[text.index("<svg") :]
     # The page has its own title for it, and names neither program nor version.
     text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
+    # Of an image that is drawn twice, such as two heads that attend alike, the name would be there twice.
+    text = re.sub(r' id="image[0-9a-f]+"', "", text)
     text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
     # Points as they are for a printer would make a figure larger than it is meant to be.
     text = re.sub(r'(<svg\b[^>]*?) (?:width|height)="[\d.]+pt"', r"\1", text, count=1)
