@@ -82,7 +82,7 @@ def show_columns(columns: Sequence[Column], title: str = "") -> list[str]:
     kept, optional = list(columns), [column for column in columns if column.optional]
     while optional and _EDGES - _GAP + sum(_GAP + _width(column) for column in kept) > width:
         kept.remove(optional.pop())
-    show(table([column.header for column in kept], _shown_rows(kept), title))
+    show(table([column.header for column in kept], texts_of(kept), title))
     return [column.header for column in columns if column not in kept]
 
 
@@ -90,7 +90,8 @@ def _width(column: Column) -> int:
     return max(map(len, [column.header, *map(_text, column.cells)]))
 
 
-def _shown_rows(columns: Sequence[Column]) -> Iterator[list[str]]:
+def texts_of(columns: Sequence[Column]) -> Iterator[list[str]]:
+    """Yield the rows of columns as a reader wants them."""
     return (list(map(_text, row)) for row in zip(*(column.cells for column in columns), strict=True))
 
 
@@ -125,7 +126,7 @@ def _spread(column: Column) -> Iterator[Column]:
 
 def to_markdown(columns: Sequence[Column]) -> str:
     """Return columns as a table of Markdown."""
-    rows = [[column.header for column in columns], ["---"] * len(columns), *_shown_rows(columns)]
+    rows = [[column.header for column in columns], ["---"] * len(columns), *texts_of(columns)]
     cells = ([printable(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows)
     return "".join(f"| {' | '.join(row)} |\n" for row in cells)
 
