@@ -66,6 +66,7 @@ def train(what: Sequence[str] | Composition = (), show: bool = False, *, data: A
         ConfigError: If the config is wrong, with every mistake; nothing is written then.
         NnkitError: For what else can be mended, such as data that cannot be had or a loss that diverges.
     """
+    from nnkit.analysis.report.ending import Reporting
     from nnkit.distributed.group import together
     from nnkit.runs.following import launched
     from nnkit.runs.training import train as train_composition
@@ -82,7 +83,10 @@ def train(what: Sequence[str] | Composition = (), show: bool = False, *, data: A
                 configs.set_values(composed.config.data, path=str(_kept(data, composed.choices.get("data"))))
         else:
             composed, problems = configs.examine(what if data is None else _with_data(what, data))
-    return train_composition(composed, problems, show=show)
+    reporting = Reporting()
+    result = train_composition(composed, problems, show=show, extra=[reporting])
+    reporting.write(result, show)
+    return result
 
 
 def _with_data(words: Sequence[str], data: Any) -> list[str]:
@@ -128,13 +132,17 @@ def resume(
         UserError: If there is no such run, it is finished, or another process trains it.
         EnvironmentFault: If it has checkpoints and none is valid.
     """
+    from nnkit.analysis.report.ending import Reporting
     from nnkit.runs.resuming import resume as resume_run
 
     found = run if isinstance(run, Run) else find_run(str(run), Path(output_dir))
     if data is not None:
         changes = [*changes, f"data.path={quote(str(_kept(data, found.choices().get('data'))))}"]
     spec = str(found.path)
-    return resume_run(spec, str(output_dir), changes, allow, show)
+    reporting = Reporting()
+    result = resume_run(spec, str(output_dir), changes, allow, show, extra=[reporting])
+    reporting.write(result, show)
+    return result
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,28 @@ def references_are_parsed_once():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def trainings_write_no_report():
+    """A page takes longer than most trainings here; a test of it asks for `reports`."""
+    from lean.no_report import Reporting
+
+    from nnkit.analysis.report import ending
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ending, "Real", ending.Reporting, raising=False)
+        patch.setattr(ending, "Reporting", Reporting)
+        yield
+
+
+@pytest.fixture
+def reports(monkeypatch):
+    """Trainings write their reports, as a user's do, also in processes started here."""
+    from nnkit.analysis.report import ending
+
+    monkeypatch.setattr(ending, "Reporting", ending.Real)
+    monkeypatch.setenv("REPORTS", "1")
+
+
 _judged = {}
 
 

@@ -431,8 +431,8 @@ def _run(verb: str, words: list[str]) -> int | str:
 def with_enough() -> None:
     """Let every training of this process end after a few steps, whatever its config says of its length."""
     train = nnkit.runs.training.train
-    nnkit.runs.training.train = lambda composition, problems=(): train(
-        composition, problems, extra=[_Enough()]
+    nnkit.runs.training.train = lambda composition, problems=(), extra=(): train(
+        composition, problems, extra=[_Enough(), *extra]
     )
 
 

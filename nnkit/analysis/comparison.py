@@ -32,7 +32,7 @@ FACTS = frozenset(
 FACTS |= {"height", "width", "vocab_size", "source_vocab_size"}
 # Which run it is, where it is logged, how it is shown, and what an option says of itself.
 _IDLE = re.compile(
-    r"""(name|output_dir|auto_resume|fit|logger)(\..*)?
+    r"""(name|output_dir|auto_resume|report|fit|logger)(\..*)?
       | callbacks\.(progress|throughput|pictures|samples|attention)(\..*)?
       | trainer\.(log_every_n_steps|profiler)
       | .*\.(kind|takes|fits|targets|tasks)""",

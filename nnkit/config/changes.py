@@ -23,7 +23,7 @@ _HARMLESS = re.compile(
       | callbacks\.(checkpoint|progress|throughput|pictures|samples|attention|nan_guard)(\..*)?
       | trainer\.(accelerator|devices|num_nodes|strategy|log_every_n_steps|profiler|detect_anomaly|limit_test_batches)
       | data\.(root|(\w+_)?path|num_workers)
-      | auto_resume""",
+      | auto_resume | report""",
     re.VERBOSE,
 )
 _LENGTH = re.compile(

@@ -73,6 +73,7 @@ PLAIN: dict[str, Own] = {
     "name": Own(str | None, "Name of the run directory below output_dir."),
     "output_dir": Own(str, "Directory of all runs."),
     "auto_resume": Own(bool, "Whether a run of this name that was interrupted is continued."),
+    "report": Own(bool, "Whether a training that has ended writes the page report.html into its directory."),
     "monitor": Own(str, "Metric that chooses the best checkpoint."),
     "init_from": Own(str | None, "Run, or directory of Hugging Face, whose weights are started from."),
     "freeze": Own(list[str] | None, "Parts of the network that keep their weights."),

@@ -10,7 +10,7 @@ REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 # References that are followed one after the other: more than any config has, so that a circle ends.
 _MOST_STEPS = 16
 # Keys that train.yaml did not have in earlier releases, with the value that a run of theirs had without knowing.
-ADDED: dict[str, Any] = {"auto_resume": False, "freeze": None}
+ADDED: dict[str, Any] = {"auto_resume": False, "freeze": None, "report": False}
 
 # Modules that classes named by `_target_` lived in, and where they live now.
 MOVED = {

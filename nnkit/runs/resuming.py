@@ -53,6 +53,8 @@ def resume(
     words: Sequence[str] = (),
     allowed: Collection[str] = (),
     show: bool = True,
+    *,
+    extra: Sequence[Callback] = (),
 ) -> Result:
     """Continue a run in its own directory from its newest valid checkpoint.
 
@@ -62,6 +64,7 @@ def resume(
         words: Values to change, such as ``trainer.max_epochs=20``.
         allowed: Keys among them that change the arithmetic and may.
         show: Whether to print the table of results.
+        extra: Callbacks beside those of the config.
 
     Raises:
         ConfigError: If a change is refused, with every reason; nothing is written then.
@@ -73,7 +76,7 @@ def resume(
     with together(found):
         run = find_run(spec, Path(output_dir))
         with run.locked():
-            return resume_held(run, words, allowed, show)
+            return resume_held(run, words, allowed, show, extra)
 
 
 def resume_held(

@@ -31,7 +31,7 @@ def test_every_verb_is_offered_with_what_it_does():
 
 def test_groups_and_plain_keys():
     filled = {f"{group}=" for group in groups() if options(group)}
-    plain = {"seed=", "name=", "output_dir=", "auto_resume=", "monitor=", "init_from=", "freeze="}
+    plain = {"seed=", "name=", "output_dir=", "auto_resume=", "report=", "monitor=", "init_from=", "freeze="}
     assert set(offered("train ")) == filled | plain
     assert offered("train mod") == ["model=", "model."]
     assert offered("check see") == ["seed="]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
+from nnkit.distributed import collectives
 from nnkit.files import atomic
 from nnkit.files.layout import REPORT
 from nnkit.ui.report import console, shorten
@@ -74,7 +75,7 @@ class Reporting(Callback):
             return None
         path = result.run.path / REPORT
         try:
-            write_report(result.run, session.task, session.data, path, self._seen)
+            write_report(result.run, session.task, session.data, path, self._seen or _out_of_reach())
         except Exception as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             _log.warning(
@@ -86,6 +87,15 @@ class Reporting(Callback):
         if show:
             console().print(f"report: {shorten(path)}", soft_wrap=True)
         return path
+
+
+def _out_of_reach() -> Seen | None:
+    """Return that no samples were tested, in a process that others have trained with: those have gone."""
+    from nnkit.analysis.report.samples import Seen
+
+    if collectives.size() == 1:
+        return None
+    return Seen(problem="no part was tested, and the other processes have ended; nnkit report shows them")
 
 
 def write_report(run: Run, task: Task, data: DataModule, path: Path, seen: Seen | None = None) -> None:

@@ -61,8 +61,11 @@ def run(given: Given) -> int:
 
 
 def _resume(given: Given) -> None:
+    from nnkit.analysis.report.ending import Reporting
     from nnkit.runs.resuming import resume
     from nnkit.sweep.directory import find_run_near
 
     begun = find_run_near(given.run, given.output_dir)
-    resume(str(begun.path), given.output_dir, given.overrides, given.allow)
+    reporting = Reporting()
+    result = resume(str(begun.path), given.output_dir, given.overrides, given.allow, extra=[reporting])
+    reporting.write(result, show=True)

@@ -79,9 +79,11 @@ def run(given: Given) -> int:
 
 def _train(given: Given) -> None:
     composition, problems = configs.examine(given.overrides, given.config_dir)
+    from nnkit.analysis.report.ending import Reporting
     from nnkit.runs.training import train
 
-    train(composition, problems)
+    reporting = Reporting()
+    reporting.write(train(composition, problems, extra=[reporting]), show=True)
 
 
 def _for_hydra(given: Given) -> list[str]:
