@@ -287,12 +287,12 @@ def _forecasts(data: DataModule, seen: Seen, names: Sequence[str], steps: int) -
             ahead = range(1, steps + 1)
             parts = [
                 LineSeries("forecast", ahead, predicted[place, :, column]),
-                LineSeries("true", ahead, truth[place, :, column]),
+                LineSeries("what came", ahead, truth[place, :, column]),
             ]
             if name in scale and name in channels:
                 window = sample.inputs[0, :, channels.index(name)].double().numpy()
                 known = window * scale[name]["std"] + scale[name]["mean"]
-                parts.append(LineSeries("window", range(1 - len(known), 1), known))
+                parts.insert(0, LineSeries("window", range(1 - len(known), 1), known))
             title = f"{name}, window {seen.indices[place] + 1}"
             section.figures[title] = lines(parts, title, "step, the last known one 0", name, split=0.5)
     if steps > 1:

@@ -22,6 +22,8 @@ MOST_POINTS, MOST_DOTS = 400, 500
 # Classes whose names are written, and whose counts are.
 _NAMED, _COUNTED = 40, 20
 _WIDTH, _SIDE, _LETTERS = 460, 340, 14
+# Letters of a name beside which there is room for another one.
+_SHORT = 22
 _NAMES = {"train": "training", "val": "validation"}
 
 
@@ -42,6 +44,18 @@ def curves(parts: Mapping[str, Mapping[int, float]], name: str, best: int | None
         drawn.append(LineSeries(label, steps[places].tolist(), values[places]))
     marked = f"{name}; the thin line is the best checkpoint" if best is not None else name
     return lines(drawn, marked, "step", name, split=best)
+
+
+@look.style()
+def curves_of_settings(parts: Sequence[LineSeries], title: str, metric: str) -> Figure:
+    """Draw a metric over the steps, a line for each setting, whose names may be long."""
+    across = 1 if max(len(part.label) for part in parts) > _SHORT else 2
+    figure, (axes,) = look.panels(title, 1, 1, _WIDTH, 250 + 22 * -(-len(parts) // across))
+    for part in parts:
+        axes.plot(part.steps, part.values, label=shortened([part.label], 3 * _SHORT)[0])
+    axes.set(xlabel="step", ylabel=metric)
+    figure.legend(loc="outside lower left", ncols=across)
+    return figure
 
 
 @look.style()
@@ -138,5 +152,5 @@ def over_horizon(values: NDArray[Any], unit: str) -> Figure:
     mark = "o-" if len(values) < MOST_POINTS // 10 else "-"
     axes.plot(range(1, len(values) + 1), values, mark, color=look.BLUE, markersize=3)
     axes.set(xlabel="step of the horizon", ylabel=unit)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.15 * float(values.max()) or 1.0)
     return figure

@@ -36,6 +36,7 @@ _LONG = 5.0
 # Tokens of a prompt and of a text that is written on from it, of networks up to so many parameters and beyond.
 _PROMPT, _WRITTEN, _WRITTEN_BY_LARGE, _LARGE = 16, 160, 48, 20_000_000
 _TEXTS, _TEMPERATURE = 3, 0.8
+_LARGEST = 1e300
 # What a run notes of its surroundings, and what that is called here.
 _SURROUNDINGS = {
     "processor": "processor",
@@ -77,7 +78,12 @@ def report(run: Run, task: Task, data: DataModule, seen: Seen) -> PageContent:
 def _metrics(record: Mapping[str, Any]) -> dict[str, float]:
     known = record.get("metrics")
     found = known.items() if isinstance(known, dict) else ()
-    return {str(name): float(value) for name, value in found if type(value) in (int, float)}
+    return {
+        str(name): float(value)
+        for name, value in found
+        # A file that anyone may have written may hold numbers that no float is.
+        if type(value) in (int, float) and not abs(value) > _LARGEST
+    }
 
 
 def _lead(record: Mapping[str, Any], task: Task) -> str:
@@ -157,6 +163,7 @@ def _written(task: Task, data: DataModule, seen: Seen, record: Mapping[str, Any]
     tokenizer = getattr(data, "learnt_tokenizer", None)
     if task.writes != "on" or tokenizer is None or seen.problem or not seen.indices:
         return []
+    seed = known if type(known := record.get("seed")) is int else 0
     size = sum(parameter.numel() for parameter in task.network.parameters())
     length = _WRITTEN if size <= _LARGE else _WRITTEN_BY_LARGE
     section = Section("Written on", "written")
@@ -173,7 +180,7 @@ def _written(task: Task, data: DataModule, seen: Seen, record: Mapping[str, Any]
                 prompt,
                 length=length,
                 sampling=Sampling(_TEMPERATURE),
-                seeds=(int(record.get("seed") or 0), place),
+                seeds=(seed, place),
             )
             text = whole(pieces, 1)[0]
         except NnkitError as error:
@@ -258,7 +265,8 @@ def _again(run: Run, record: Mapping[str, Any]) -> Section:
     if known and known[1:] != ["train", *overrides]:
         section.commands.append(Command(shlex.join(known), "It was begun by:"))
     for note in run.resumptions():
-        words = [f"{one['key']}={one['new']}" for one in note["changes"] if isinstance(one, dict)]
+        changes = note["changes"] if isinstance(note["changes"], list) else []
+        words = [f"{one.get('key')}={one.get('new')}" for one in changes if isinstance(one, dict)]
         section.commands.append(
             Command(
                 shlex.join(["nnkit", "resume", shorten(run.path), *words]),

@@ -13,8 +13,9 @@ from nnkit.analysis.charts import curves_of
 from nnkit.analysis.log import read_log
 from nnkit.analysis.pages.charts import LineSeries, bars, lines
 from nnkit.analysis.pages.parts import Command, PageContent, PageTable, Section, Tile
+from nnkit.analysis.report import figures
 from nnkit.sweep.results import read_results, sentence, shown_columns
-from nnkit.sweep.tabular import compact, texts_of
+from nnkit.sweep.tabular import compact, short_names, texts_of
 from nnkit.sweep.trials import DONE, PRUNED, SEED, count_states, values
 from nnkit.ui.report import number, shorten
 
@@ -187,7 +188,9 @@ def _curves(results: Results) -> Section:
     for metric in dict.fromkeys([monitor, "loss"]):
         parts = [part for setting in shown if (part := _mean_curve(results, setting, metric)) is not None]
         if parts:
-            section.figures[metric] = lines(parts, f"{metric} of the validation part", "step", metric)
+            keys = ", ".join(short_names(results.keys).values())
+            title = f"{metric} of the validation part, by {keys or 'setting'}"
+            section.figures[metric] = figures.curves_of_settings(parts, title, metric)
     if not section.figures:
         section.texts.append("Nothing was logged.")
     elif len(results.settings) > _DRAWN:
@@ -206,7 +209,8 @@ def _mean_curve(results: Results, setting: Setting, metric: str) -> LineSeries |
     if not steps:
         return None
     means = np.array([np.mean([curve[step] for curve in found]) for step in steps])
-    return LineSeries(setting.label, steps, means)
+    label = ", ".join(compact(value) for value in setting.choice.values()) or setting.label
+    return LineSeries(label, steps, means)
 
 
 def _search(results: Results) -> list[Section]:
