@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from nnkit.analysis.inspection import diagrams, look
+from nnkit.analysis.inspection import diagrams
+from nnkit.analysis.pages import look
 
 LONG = "what fires: units of each layer, and the connections that carry most"
 
