@@ -260,8 +260,8 @@ def _finish(
 def title_of(run: Run) -> str:
     """Return what was trained on what."""
     begun, choices = run.record().get("init_from"), run.choices()
-    known = isinstance(begun, dict) and isinstance(begun.get("directory"), str)
-    source = f" from {Path(begun['directory']).name}" if known else ""
+    directory = begun.get("directory") if isinstance(begun, dict) else None
+    source = f" from {Path(directory).name}" if isinstance(directory, str) else ""
     return f"{model_name(choices, begun)}{source} on {choices.get('data')}"
 
 
