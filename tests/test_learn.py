@@ -72,7 +72,7 @@ def test_a_printed_training_is_a_sound_config(line):
     for words in settings(shlex.split(line)[2:]):
         # Runs and files that earlier commands of the page have made are not there.
         composition, problems = configs.examine(
-            [word for word in words if not word.startswith(("init_from=", "data.path="))]
+            [word for word in words if not word.startswith(("init_from=", "adapter=", "data.path="))]
             + [f"data.path={__file__}" for word in words if word.startswith("data.path=")]
         )
         assert problems == []
