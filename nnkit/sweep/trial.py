@@ -29,6 +29,7 @@ from nnkit.callbacks.record import plain_metrics
 from nnkit.callbacks.signals import Interrupted
 from nnkit.distributed.channel import SIGNALLED, TRY_AGAIN, PeerEnded
 from nnkit.errors import NnkitError
+from nnkit.files.layout import CONFIG
 from nnkit.machine import signals
 from nnkit.runs.training import train
 from nnkit.sweep.directory import Request, Sweep
@@ -167,6 +168,10 @@ def _train(request: Request, reporter: Reporter) -> dict[str, Any]:
     composition, problems = configs.examine(request.words, request.definition.config_dir)
     if composition is not None:
         config = composition.config
+        # A run that is named lies beside the sweeps, and not among the trials.
+        named = request.sweep.parents[1] / str(config.init_from)
+        if config.init_from is not None and (named / CONFIG).is_file():
+            config.init_from = str(named)
         configs.set_values(config, name=request.trial.name, output_dir=str(request.sweep), auto_resume=True)
         if config.trainer.num_threads is None:
             config.trainer.num_threads = request.definition.num_threads

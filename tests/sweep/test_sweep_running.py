@@ -89,6 +89,18 @@ def test_a_grid_ends_with_a_run_for_each_trial_and_a_table_of_settings(cli):
     assert "test/accuracy" in out
 
 
+def test_trials_begin_with_the_weights_of_a_run_by_its_name(cli):
+    assert cli("train", *QUICK[:-1], "name=first")[0] == 0
+    code, _, err = cli("train", "-m", *QUICK, "init_from=first,null", "name=starts")
+    assert code == 0, err
+    begun, fresh = (
+        json.loads(Path(f"outputs/sweeps/starts/init_from={name}/run.json").read_text())["init_from"]
+        for name in ("first", "null")
+    )
+    assert Path(begun["run"]) == Path("outputs/first").absolute()
+    assert fresh is None
+
+
 def test_what_one_trial_does_ends_that_trial_alone(cli, faulty):
     kinds = "none,raise,exit,leave,kill,memory"
     words = [*QUICK, "+callbacks=fault", f"callbacks.fault.kind={kinds}", "hydra.launcher.memory_limit=3GB"]
