@@ -237,6 +237,19 @@ def test_a_run_too_short_to_measure_is_32_true():
     assert run.record()["fastest"]["figures"] == {}
 
 
+@pytest.mark.slow
+def test_trials_of_a_sweep_share_what_was_measured(tmp_path, monkeypatch, cli):
+    monkeypatch.setenv("NNKIT_CACHE", str(tmp_path / "cache"))
+    train(FAST)
+    code, _, err = cli("train", "-m", *WORDS, FAST, "seed=2,3", "name=swept")
+    assert code == 0, err
+    records = [Run(path.parent).record() for path in Path("outputs").glob("**/config.yaml")]
+    swept = [record for record in records if record["seed"] in (2, 3)]
+    assert [(one["precision"], one["fastest"]["measured_before"]) for one in swept] == [
+        ("bf16-mixed", True)
+    ] * 2
+
+
 @pytest.fixture
 def session():
     composition = preflight.sound(nnkit.compose([*WORDS, FAST]))
