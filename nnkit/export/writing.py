@@ -132,7 +132,12 @@ def _write_file(form: Format, path: Path, session: Session) -> Exported:
         dict(session.choices), session.config, session.data.preprocessing, _arrays(network, arguments)
     )
     atomic.write_atomic(path, content)
-    atomic.write_atomic(beside(path), description.to_json(content))
+    try:
+        atomic.write_atomic(beside(path), description.to_json(content))
+    except BaseException:
+        # One without the other is of no use.
+        path.unlink(missing_ok=True)
+        raise
     takes, returns = description.arrays.values()
     facts = {
         "bytes": f"{len(content):,}",

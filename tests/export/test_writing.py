@@ -6,6 +6,7 @@ import pytest
 import safetensors.torch
 import torch
 from torch import nn
+from untouched import assert_refused, untouched
 
 import nnkit
 from nnkit.batches import TableBatch
@@ -15,6 +16,8 @@ from nnkit.export import comparison, program
 from nnkit.export.comparison import Comparand, Unequal, difference
 from nnkit.export.writing import FORMATS, export_run
 from nnkit.factory import build_network
+from nnkit.files import atomic
+from nnkit.models.mlp import MLP as MLP_CLASS
 from nnkit.runs.base import weights_of
 from nnkit.runs.run import Run
 
@@ -206,3 +209,30 @@ def test_what_is_read_and_what_is_written_have_lengths_of_their_own():
 def test_the_command_offers_all_formats_that_are_written():
     (option,) = (one for one in VERB.options if one.flags == "--format")
     assert {*option.choices} == {*FORMATS, "huggingface"}
+
+
+def test_an_operator_that_onnx_lacks_is_a_sentence_and_nothing_is_left_behind(
+    cli, runs, tmp_path, monkeypatch
+):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    plain = MLP_CLASS.forward
+    monkeypatch.setattr(MLP_CLASS, "forward", lambda self, x: torch.special.bessel_j0(plain(self, x)))
+    words = ["export", runs["table"].path, "--format", "onnx", "--out", "iris.onnx"]
+    with untouched(tmp_path, monkeypatch):
+        assert_refused(cli(*words), words, "ONNX cannot express this network: ")
+
+
+def test_a_description_that_cannot_be_written_leaves_no_file_without_it(cli, runs, tmp_path, monkeypatch):
+    write = atomic.write_atomic
+
+    def full(path, content):
+        if path.suffix == ".json":
+            raise OSError(28, "No space left on device", str(path))
+        write(path, content)
+
+    monkeypatch.setattr("nnkit.export.writing.atomic.write_atomic", full)
+    with untouched(tmp_path, monkeypatch):
+        code, _, err = cli("export", runs["table"].path, "--format", "torch", "--out", "iris.pt2")
+    assert code != 0
+    assert "No space left on device" in err
+    assert "Traceback" not in err
