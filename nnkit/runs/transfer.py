@@ -120,7 +120,6 @@ class DirectorySource:
             with torch.device("meta"):
                 outline = build_network(config)
         except EnvironmentFault as error:
-            # Without values any size has room, unless it is past all counting.
             text = f"{report.shorten(self.path)} claims a network that no machine has: {error}"
             raise ConfigError([Problem("init_from", text)]) from error
         self.directory.plan(shapes_of(outline), self.head, with_head=with_head)
@@ -156,8 +155,23 @@ def source_of(config: DictConfig, typed: Collection[str] = ()) -> Source | None:
     path = expand(config.init_from)
     if is_directory(path) and not (path / CONFIG).is_file():
         return _settled(config, Directory(path), typed)
-    run = find_run(config.init_from, Path(config.output_dir))
-    return RunSource(run, run.preprocessing())
+    return RunSource(run := _run_of(config.init_from, path, Path(config.output_dir)), run.preprocessing())
+
+
+def _run_of(given: str, path: Path, output_dir: Path) -> Run:
+    """Return the run that `init_from` names; a UserError that tells what else it could have named."""
+    if not given.strip():
+        raise UserError(
+            "init_from: it names nothing\n    init_from=RUN, or init_from=DIR of a published model"
+        )
+    if path.is_file():
+        raise UserError(f"init_from: {given} is a file\n    init_from={path.parent} names its directory")
+    try:
+        return find_run(given, output_dir)
+    except UserError as error:
+        lacks = "has no config.json, so it is no published model" if path.is_dir() else "is no directory here"
+        text = f"init_from: {error}\n    {given} {lacks} either; nothing is fetched by the name of a model"
+        raise UserError(text) from error
 
 
 def _settled(config: DictConfig, directory: Directory, typed: Collection[str]) -> DirectorySource:

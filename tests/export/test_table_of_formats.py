@@ -20,7 +20,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 DATA = {"pictures": "digits", "texts": "langid", "next tokens": "shakespeare", "pairs of texts": "dates"}
-SMALL = {"dim": 8, "num_layers": 1, "num_heads": 2, "num_kv_heads": 2, "hidden": None, "max_len": 80}
+SMALL = {"dim": 8, "num_layers": 1, "num_heads": 2, "num_kv_heads": 2, "hidden": None}
 SMALL |= {"depths": [1, 1], "channels": [4, 8], "patch_size": 4}
 REFUSED = {
     "one length": (UserError, "would read texts of one length only"),

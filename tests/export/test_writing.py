@@ -11,7 +11,7 @@ from untouched import assert_refused, untouched
 import nnkit
 from nnkit.batches import TableBatch
 from nnkit.cli.verbs.export import VERB
-from nnkit.errors import UserError
+from nnkit.errors import EnvironmentFault, UserError
 from nnkit.export import comparison, program
 from nnkit.export.comparison import Comparand, Unequal, difference
 from nnkit.export.writing import FORMATS, export_run
@@ -227,7 +227,7 @@ def test_a_description_that_cannot_be_written_leaves_no_file_without_it(cli, run
 
     def full(path, content):
         if path.suffix == ".json":
-            raise OSError(28, "No space left on device", str(path))
+            raise EnvironmentFault(f"{path}: No space left on device")
         write(path, content)
 
     monkeypatch.setattr("nnkit.export.writing.atomic.write_atomic", full)

@@ -111,6 +111,25 @@ def test_a_directory_where_a_run_is_needed_is_answered_with_how_one_is_made(cli)
     assert "nnkit train model=... data=... init_from=published" in err
 
 
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (
+            "google/vit-base",
+            "no run 'google/vit-base'.*is no directory here either; nothing is fetched by the name",
+        ),
+        ("published/vocab.txt", "is a file\n    init_from=published names its directory"),
+        ("empty", "empty has no config.json, so it is no published model either"),
+        ("", "init_from: it names nothing\n    init_from=RUN, or init_from=DIR"),
+    ],
+)
+def test_what_is_neither_a_run_nor_a_directory_is_answered_with_what_could_be_named(given, text):
+    Path("empty").mkdir()
+    with pytest.raises(UserError, match=f"(?s){text}"):
+        classifier(f"init_from={given}", "name=never")
+    assert not Path("outputs").exists()
+
+
 def test_another_model_is_refused_with_the_one_that_fits():
     words = ["model=lstm", "data=text_csv", "data.path=rows.csv", "init_from=published", *COMMON]
     with pytest.raises(ConfigError, match=r"another model than published holds, a bert\n *model=bert"):
