@@ -1,17 +1,10 @@
-"""The page: what comes from a run or an input is text on it, and a browser shows it without scrolling sideways."""
+"""The page: what comes from a run or an input is text on it, and figures are files of their own."""
 
-import functools
-import http.server
-import os
 import re
-import shutil
-import subprocess
-import threading
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
-import pytest
 from inspected import in_folder, seen
 
 from nnkit.analysis.inspection import sequences
@@ -118,60 +111,3 @@ def test_a_page_has_characters_that_no_font_here_has_and_a_png_their_code_points
     # The figure itself is as it was.
     assert figure.get_suptitle() == CHINESE[0]
     assert sorted(tick.get_text() for tick in figure.axes[0].get_yticklabels())[0] == "plain"
-
-
-needs_browser = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--virtual-time-budget=3000",
-    "--enable-logging=stderr",
-)  # fmt: skip
-# A page cannot be asked by a script of its own, as it allows none; its frame can.
-FRAME = """<!DOCTYPE html><iframe id=f src=page.html style="width:{width}px;height:900px;border:0"></iframe>
-<p id=o></p><script>f.onload = () => {{ const d = f.contentDocument;
-o.textContent = 'seen ' + d.documentElement.scrollWidth + ' ' + d.querySelectorAll('svg').length
-+ ' ' + getComputedStyle(d.body).backgroundColor }}</script>"""
-
-
-@pytest.fixture
-def served(tmp_path):
-    """Serve a folder on loopback; yields its address and the folder."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            pass
-
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path))
-    )
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", tmp_path
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.mark.slow
-@needs_browser
-@pytest.mark.parametrize("name", ["lenet5", "gpt", "lstm", "transformer"])
-@pytest.mark.parametrize("width", [400, 1400])
-@pytest.mark.parametrize("dark", [False, True])
-def test_a_browser_shows_it_without_scrolling_sideways(name, width, dark, monkeypatch, served):
-    in_folder(name, monkeypatch)
-    found = seen(name)
-    address, folder = served
-    (folder / "page.html").write_text(page(found), encoding="utf-8")
-    (folder / "frame.html").write_text(FRAME.format(width=width))
-    colours = [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
-    made = subprocess.run(
-        ["chromium", *FLAGS, *colours, f"--user-data-dir={folder}/user", "--dump-dom", f"{address}/frame.html"],
-        capture_output=True, text=True, timeout=120, check=False,
-        env={**os.environ, "DBUS_SESSION_BUS_ADDRESS": "/dev/null"},
-    )  # fmt: skip
-    told = re.search(r"seen (\d+) (\d+) (rgb\([^)]*\))", made.stdout)
-    assert told, made.stderr[-2000:]
-    assert int(told[1]) == width
-    assert int(told[2]) == len(found.figures)
-    assert told[3] == ("rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)")
-    assert ":CONSOLE" not in made.stderr

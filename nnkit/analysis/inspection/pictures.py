@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Maps or kernels that are drawn, and width of a figure in pixels.
 _MOST, _WIDTH = 64, 460
+# Share of the numbers that are within the full colour.
+_FULL = 0.995
 
 
 def tiles(parts: NDArray[Any], across: int, gap: int = 1) -> NDArray[np.floating]:
@@ -42,7 +44,9 @@ def picture(image: Pixels, title: str) -> Figure:
 
 @look.style()
 def maps(values: NDArray[Any], title: str, noun: str = "map") -> Figure:
-    """Draw maps or kernels side by side: blue above zero, orange below, the strongest of all full.
+    """Draw maps or kernels side by side: blue above zero, orange below.
+
+    One number in 200 may be beyond the full colour: a single strong pixel would leave all others pale.
 
     Args:
         values: (maps, height, width); the first 64 are drawn.
@@ -52,14 +56,15 @@ def maps(values: NDArray[Any], title: str, noun: str = "map") -> Figure:
     shown = values[:_MOST]
     across = _across(len(shown))
     whole = tiles(shown, across, gap=max(1, round(values.shape[-1] / 10)))
-    height = min(max(_WIDTH * whole.shape[0] / whole.shape[1], 60), 620) + 50
+    height = min(max((_WIDTH - 50) * whole.shape[0] / whole.shape[1], 60), 620) + 65
     figure, (axes,) = look.panels(title, 1, 1, _WIDTH, height)
-    strongest = np.abs(shown).max(initial=0) or 1.0
-    axes.imshow(whole, cmap=look.signed(), vmin=-strongest, vmax=strongest)
+    strongest = np.abs(shown).max(initial=0)
+    full = (float(np.quantile(np.abs(shown), _FULL)) if shown.size else 0) or strongest or 1.0
+    axes.imshow(whole, cmap=look.signed(), vmin=-full, vmax=full)
     left_out = f" of {len(values)}" if len(values) > len(shown) else ""
     size = " x ".join(map(str, values.shape[1:]))
-    bare = f"{noun}s 1 to {len(shown)}{left_out}, {size} each, from the left; strongest {strongest:.3g}"
-    look.bare(axes, bare)
+    counted = f"{noun}s 1 to {len(shown)}{left_out}, {size} each, from the left"
+    look.bare(axes, f"{counted}; full at {full:.3g}, strongest {strongest:.3g}")
     axes.set_ylabel(f"{across} in a row")
     for spine in axes.spines.values():
         spine.set_visible(True)

@@ -32,16 +32,19 @@ def _named(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
 
 
 @look.style()
-def attention(weights: Recorded, title: str) -> Figure:
+def attention(weights: Recorded, title: str, focus: int = 0) -> Figure:
     """Draw what each head attends to, and their mean with the names of the steps; a full cell is a weight of 1.
 
     Args:
-        weights: (head, query, key); the first 40 steps are drawn.
+        weights: (head, query, key); 40 steps are drawn.
         title: What they are.
+        focus: The step that is asked about: the last one that is drawn, where it is not among the first 40.
     """
-    shown = weights.values[:MOST_HEADS, :MOST_STEPS, :MOST_STEPS]
+    places = [_drawn(size, focus) for size in weights.shape[1:]]
+    part = weights.values[:, places[0], places[1]]
+    shown = part[:MOST_HEADS]
     heads, queries, keys = shown.shape
-    rows, columns = (weights.along(axis)[:MOST_STEPS] for axis in ("query", "key"))
+    rows, columns = (weights.along(axis)[place] for axis, place in zip(("query", "key"), places, strict=True))
     across = min(4, heads)
     down = math.ceil(heads / across) if heads > 1 else 0
     width, height = max(_CELL * keys + 130, 320), _CELL * queries + 120
@@ -50,15 +53,26 @@ def attention(weights: Recorded, title: str) -> Figure:
     look.entitle(figure, title)
     grid = figure.add_gridspec(1 + down, across, height_ratios=[height, *[small] * down])
     whole = figure.add_subplot(grid[0, :])
-    _shade(whole, weights.values[:, :MOST_STEPS, :MOST_STEPS].mean(0))
+    _shade(whole, part.mean(0))
     whole.set_title("mean of the heads" if heads > 1 else "")
     _named(whole, rows, columns)
-    whole.set(xlabel="attended to (key)", ylabel="attends (query)")
+    left_out = [_left_out(place, size) for place, size in zip(places, weights.shape[1:], strict=True)]
+    whole.set(xlabel=f"attended to (key){left_out[1]}", ylabel=f"attends (query){left_out[0]}")
     for head in range(heads if down else 0):
         axes = figure.add_subplot(grid[1 + head // across, head % across])
         _shade(axes, shown[head])
         axes.set(xticks=[], yticks=[], xlabel=f"head {head + 1}")
     return figure
+
+
+def _drawn(size: int, focus: int) -> slice:
+    """Return the steps that are drawn."""
+    end = min(size, max(focus + 1, MOST_STEPS))
+    return slice(max(0, end - MOST_STEPS), end)
+
+
+def _left_out(place: slice, size: int) -> str:
+    return f", {place.start + 1} to {place.stop} of {size}" if place.stop - place.start < size else ""
 
 
 def _shade(axes: Axes, values: NDArray[Any]) -> None:
@@ -78,7 +92,7 @@ def gates(parts: Sequence[Recorded], cell: str) -> Figure:
     title = f"gates and states: {cell}" if cell else "gates and states"
     across = min(len(parts), 3)
     down = math.ceil(len(parts) / across)
-    figure, axes = look.panels(title, down, across, 240 * across, 190 * down + 50)
+    figure, axes = look.panels(title, down, across, max(240 * across, 460), 190 * down + 50)
     for place, one in enumerate(axes):
         if place >= len(parts):
             one.set_axis_off()

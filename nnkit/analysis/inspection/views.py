@@ -65,7 +65,7 @@ def view(task: Task, data: Any, sample: Batch, title: str, name: str, *, briefly
     for weights in seen.attention:
         layer = weights.name.removesuffix(" weights")
         title = "attention" if layer == "attention" else f"attention: {layer}"
-        section.figures[weights.name] = sequences.attention(weights, title)
+        section.figures[weights.name] = sequences.attention(weights, title, seen.outcome.focus[0])
     _gates(section, seen.gates)
     _lens(section, seen)
     if not inputs.is_floating_point():
@@ -187,7 +187,7 @@ def _layers(one: InputView, task: Task, data: Any, inputs: Tensor) -> None:
                 parts, weights_between(task.network, parts), strict=True
             )
         ],
-        "what fires: units of each layer, and the connections that carry most",
+        "what fires, and the connections that carry most",
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
 
 from nnkit.analysis.pages import look
 from nnkit.ui.figures import shortened
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 # Bars that are drawn, height of one and width of a figure in pixels, letters of a name.
 _MOST, _BAR, _WIDTH, _LETTERS = 12, 20, 460, 24
-# Names that are written beside points, and below the steps of a chart.
-_NAMED = 40
+# Points of a line that are marked each, and steps of a chart.
+_NAMED, _MOST_STEPS = 40, 60
 
 
 @look.style()
@@ -81,7 +82,7 @@ def distributions(parts: Mapping[str, NDArray[Any]], title: str, unit: str) -> F
         axes.plot([quarter, three], [place, place], color=look.BLUE, linewidth=8, solid_capstyle="butt")
         axes.plot([median], [place], "|", color=look.ORANGE, markersize=9, markeredgewidth=1.5)
     axes.set_yticks(range(len(names)), shortened(names, _LETTERS + 8))
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlabel(f"{unit}: range, 90 %, 50 %, median")
     return figure
 
@@ -104,7 +105,7 @@ def health(rows: Sequence[tuple[str, int, int, int]], title: str) -> Figure:
         axes.barh(range(len(rows)), part, left=left, color=colour, label=label)
         left = left + part
     axes.set_yticks(range(len(rows)), shortened(names, _LETTERS + 8))
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set(xlabel="share of the layer's units", xlim=(0, 1))
     figure.legend(loc="outside lower center", ncols=3)
     return figure
@@ -153,7 +154,7 @@ def lines(
 
 @look.style()
 def steps(names: Sequence[str], values: NDArray[Any], title: str, unit: str) -> Figure:
-    """Draw a bar for each step of a sequence, its name below it: blue above zero, orange below.
+    """Draw a bar for each of the last 60 steps of a sequence, its name below it: blue above zero, orange below.
 
     Args:
         names: Name of each step.
@@ -161,19 +162,22 @@ def steps(names: Sequence[str], values: NDArray[Any], title: str, unit: str) -> 
         title: What they are.
         unit: What the vertical axis counts.
     """
-    figure, (axes,) = look.panels(title, 1, 1, max(_WIDTH, min(17 * len(names), 900)), 230)
+    begin = max(0, len(names) - _MOST_STEPS)
+    names, values = names[begin:], values[begin:]
+    figure, (axes,) = look.panels(title, 1, 1, max(_WIDTH, 17 * len(names)), 230)
     places = np.arange(len(values))
     axes.bar(places, values, color=[look.BLUE if value >= 0 else look.ORANGE for value in values])
-    every = max(1, -(-len(names) // _NAMED))
-    name_steps(axes, names, every)
-    axes.set(xlabel="step", ylabel=unit)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    name_steps(axes, names)
+    axes.axhline(0, color=look.FAINT, linewidth=0.8)
+    axes.set(xlabel=f"step; the last {len(names)} of {begin + len(names)}" if begin else "step", ylabel=unit)
     return figure
 
 
 def name_steps(axes: Axes, names: Sequence[str], every: int = 1) -> None:
-    """Write the names of steps below an axis, upright where they are more than a letter long."""
+    """Write the names of steps below an axis, upright where they are longer than two letters."""
     shown = shortened([*names[::every]], 14)
-    upright = 90 if any(len(name) > 1 for name in shown) and len(shown) > 3 else 0
+    upright = 90 if any(cell_len(name) > 2 for name in shown) and len(shown) > 3 else 0
     axes.set_xticks(range(0, len(names), every), shown, rotation=upright)
 
 
@@ -193,9 +197,40 @@ def scatter(
     figure, (axes,) = look.panels(title, 1, 1, _WIDTH, 400)
     axes.plot(*places[marked:].T, "o", color=look.FAINT, markersize=4)
     axes.plot(*places[:marked].T, "o", color=look.BLUE, markersize=5)
-    for number, (place, name) in enumerate(zip(places, shortened(names, 14), strict=True)):
-        colour = look.INK if number < marked else look.QUIET
-        axes.annotate(name, place, xytext=(3, 3), textcoords="offset points", color=colour)
+    written = shortened(names, 14)
+    for number, (place, offset) in enumerate(zip(places, _beside(places, written), strict=True)):
+        axes.annotate(
+            written[number],
+            place,
+            xytext=offset,
+            textcoords="offset points",
+            ha="left" if offset[0] > 0 else "right",
+            color=look.INK if number < marked else look.QUIET,
+        )
     labels = [f"direction {number}, {share:.0%} of the variance" for number, share in enumerate(shares, 1)]
     axes.set(xlabel=labels[0], ylabel=labels[1])
     return figure
+
+
+def _beside(places: NDArray[Any], names: Sequence[str]) -> list[tuple[int, int]]:
+    """Return where the name of each point stands, in points from it, so that few lie upon another."""
+    reach = np.ptp(places, axis=0)
+    spots = (places - places.min(axis=0)) / np.where(reach > 0, reach, 1) * np.array([250, 220])
+    boxes: list[tuple[float, float, float, float]] = []
+    found = []
+    for (across, up), name in zip(spots.tolist(), names, strict=True):
+        width = 5.5 * cell_len(name)
+        options = {}
+        for right, above in ((3, 3), (3, -10), (-3, 3), (-3, -10)):
+            left = across + right - (width if right < 0 else 0)
+            options[right, above] = left, up + above, left + width, up + above + 8
+        chosen = next(
+            (one for one, box in options.items() if not any(_meet(box, other) for other in boxes)), (3, 3)
+        )
+        boxes.append(options[chosen])
+        found.append(chosen)
+    return found
+
+
+def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
