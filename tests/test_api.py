@@ -46,6 +46,8 @@ def test_the_documents_examples_run_top_to_bottom(capsys, monkeypatch, tmp_path)
     assert "'key': 'trainer.max_epochs', 'old': 1, 'new': 2" in printed[9]
     assert float(printed[0]) == float(printed[10]) > 0.85
     assert printed[11].split()[0] == "7"
+    assert printed[14:16] == ["hidden 1: 300 (unit)", "(300,) ('unit',)"]
+    assert Path("activations.png").read_bytes().startswith(b"\x89PNG")
     assert "there is no model=lenet" in printed[-2]
     assert "trainer.max_epochs" in printed[-1]
     assert namespace["composition"].config.data.num_classes == 10

@@ -151,13 +151,24 @@ def _report_missing() -> None:
 
 
 def new_figure(
-    width: float, height: float, *, layout: Literal["constrained"] | None = "constrained"
+    width: float,
+    height: float,
+    *,
+    layout: Literal["constrained"] | None = "constrained",
+    kind: type[Figure] | None = None,
 ) -> Figure:
-    """Return an empty figure of a size in pixels, without pyplot's state."""
+    """Return an empty figure of a size in pixels, without pyplot's state.
+
+    Args:
+        width: In pixels.
+        height: In pixels.
+        layout: Whether axes are given the room that their texts leave.
+        kind: Its class; None: matplotlib's own.
+    """
     from matplotlib.figure import Figure
 
     size = (width / _DOTS_PER_INCH, height / _DOTS_PER_INCH)
-    return Figure(size, dpi=_DOTS_PER_INCH, layout=layout)
+    return (kind or Figure)(size, dpi=_DOTS_PER_INCH, layout=layout)
 
 
 def to_pixels(figure: Figure) -> Pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -48,3 +49,10 @@ class Inspection(PageContent):
     def heading(self) -> str:
         """What stands above the page."""
         return f"inside {self.title}"
+
+    def _repr_html_(self) -> str:
+        """Return the page in a frame, for a notebook."""
+        from nnkit.analysis.pages.page import page
+
+        style = "width: 100%; height: 640px; border: 0"
+        return f'<iframe sandbox srcdoc="{html.escape(page(self))}" style="{style}"></iframe>'

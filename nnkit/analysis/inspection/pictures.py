@@ -63,7 +63,7 @@ def maps(values: NDArray[Any], title: str, noun: str = "map") -> Figure:
     axes.imshow(whole, cmap=look.signed(), vmin=-full, vmax=full)
     left_out = f" of {len(values)}" if len(values) > len(shown) else ""
     size = " x ".join(map(str, values.shape[1:]))
-    counted = f"{noun}s 1 to {len(shown)}{left_out}, {size} each, from the left"
+    counted = f"{noun}s 1 to {len(shown)}{left_out}, {size} each"
     look.bare(axes, f"{counted}; full at {full:.3g}, strongest {strongest:.3g}")
     axes.set_ylabel(f"{across} in a row")
     for spine in axes.spines.values():

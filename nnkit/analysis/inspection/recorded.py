@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recorded:
     """One array.
 
@@ -27,6 +27,10 @@ class Recorded:
     def __post_init__(self) -> None:
         if len(self.axes) != self.values.ndim:
             raise ValueError(f"{self.name}: {len(self.axes)} axes for an array of shape {self.values.shape}")
+
+    def __repr__(self) -> str:
+        """Return its name, shape and axes: "C1: 6 x 28 x 28 (map, row, column)"."""
+        return f"{self.name}: {' x '.join(map(str, self.shape))} ({', '.join(self.axes)})"
 
     @property
     def shape(self) -> tuple[int, ...]:

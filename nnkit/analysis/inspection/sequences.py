@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
 
 from nnkit.analysis.pages import look
 from nnkit.analysis.pages.charts import name_steps
-from nnkit.ui.figures import new_figure, shortened
+from nnkit.ui.figures import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +34,7 @@ def _named(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
 
 @look.style()
 def attention(weights: Recorded, title: str, focus: int = 0) -> Figure:
-    """Draw what each head attends to, and their mean with the names of the steps; a full cell is a weight of 1.
+    """Draw what each head attends to, and their mean with the names of the steps; a full cell is the largest weight.
 
     Args:
         weights: (head, query, key); 40 steps are drawn.
@@ -49,18 +50,19 @@ def attention(weights: Recorded, title: str, focus: int = 0) -> Figure:
     down = math.ceil(heads / across) if heads > 1 else 0
     width, height = max(_CELL * keys + 130, 320), _CELL * queries + 120
     small = max(60.0, 130 * queries / max(queries, keys)) + 34
-    figure = new_figure(max(width, 130 * across if down else 0), height + down * small)
+    figure = look.new_figure(max(width, 130 * across if down else 0), height + down * small)
     look.entitle(figure, title)
     grid = figure.add_gridspec(1 + down, across, height_ratios=[height, *[small] * down])
     whole = figure.add_subplot(grid[0, :])
-    _shade(whole, part.mean(0))
-    whole.set_title("mean of the heads" if heads > 1 else "")
+    full = float(shown.max(initial=0)) or 1.0
+    _shade(whole, part.mean(0), full)
+    whole.set_title(f"mean of the heads, full at {full:.2g}" if heads > 1 else f"full at {full:.2g}")
     _named(whole, rows, columns)
     left_out = [_left_out(place, size) for place, size in zip(places, weights.shape[1:], strict=True)]
     whole.set(xlabel=f"attended to (key){left_out[1]}", ylabel=f"attends (query){left_out[0]}")
     for head in range(heads if down else 0):
         axes = figure.add_subplot(grid[1 + head // across, head % across])
-        _shade(axes, shown[head])
+        _shade(axes, shown[head], full)
         axes.set(xticks=[], yticks=[], xlabel=f"head {head + 1}")
     return figure
 
@@ -75,8 +77,8 @@ def _left_out(place: slice, size: int) -> str:
     return f", {place.start + 1} to {place.stop} of {size}" if place.stop - place.start < size else ""
 
 
-def _shade(axes: Axes, values: NDArray[Any]) -> None:
-    axes.imshow(values, cmap=look.shares(), vmin=0, vmax=1)
+def _shade(axes: Axes, values: NDArray[Any], full: float) -> None:
+    axes.imshow(values, cmap=look.shares(), vmin=0, vmax=full)
     for spine in axes.spines.values():
         spine.set_visible(True)
 
@@ -104,7 +106,9 @@ def gates(parts: Sequence[Recorded], cell: str) -> Figure:
         for spine in one.spines.values():
             spine.set_visible(True)
         names = part.along("step")
-        name_steps(one, names, max(1, -(-len(names) // 18)))
+        # Names that lie beside each other need more room than those that stand upright.
+        most = 10 if max(map(cell_len, names)) == 2 else 18
+        name_steps(one, names, max(1, -(-len(names) // most)))
         one.set_title(f"{part.name.removeprefix(cell).strip()}, full at {strongest:.2g}")
         one.set(xlabel="step", ylabel="unit", yticks=[])
     return figure

@@ -138,6 +138,8 @@ def lines(
         vertical: Unit of the values.
         split: Where a thin vertical line stands, as between past and future; None: nowhere.
     """
+    from matplotlib.ticker import MaxNLocator
+
     figure, (axes,) = look.panels(title, 1, 1, _WIDTH, 270)
     for part in parts:
         shown = np.where(np.isfinite(part.values), part.values, np.nan)
@@ -146,6 +148,7 @@ def lines(
         )
     if split is not None:
         axes.axvline(split, color=look.FAINT, linewidth=1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel=horizontal, ylabel=vertical)
     if len(parts) > 1:
         figure.legend(loc="outside lower center", ncols=3)

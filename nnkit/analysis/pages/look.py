@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
@@ -38,6 +39,8 @@ _LEVELS = 128
 # Letters of a title that fit into an inch.
 _LETTERS_PER_INCH = 13
 _DOTS_PER_INCH = 150
+# Of figures that a notebook has shown: those of one document must not share names.
+_NUMBERS = count(1)
 
 
 @contextmanager
@@ -92,11 +95,35 @@ def _ramp(colour: str, alphas: Sequence[float]) -> ListedColormap:
     return ListedColormap([to_rgba(colour, alpha) for alpha in alphas])
 
 
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of a size in pixels, which a notebook shows as the page does."""
+    return figures.new_figure(width, height, kind=_shown_figure())
+
+
+@cache
+def _shown_figure() -> type[Figure]:
+    from matplotlib.figure import Figure
+
+    class ShownFigure(Figure):
+        """A figure that a notebook shows as vectors, dark on white whatever its theme."""
+
+        def _repr_html_(self) -> str:
+            width = round(self.get_size_inches()[0] * self.dpi)
+            svg = to_svg(self, f"shown{next(_NUMBERS)}")
+            svg = re.sub(r"var\(--\w+, (#\w+)\)", r"\1", svg)
+            style = (
+                f"display: inline-block; width: {width}px; max-width: 100%; padding: 8px; background: #fff"
+            )
+            return f'<div style="{style}">{svg}</div>'
+
+    return ShownFigure
+
+
 def panels(
     title: str, down: int, across: int, width: float, height: float, **options: Any
 ) -> tuple[Figure, list[Axes]]:
     """Return a titled figure of a size in pixels and its axes, row by row."""
-    figure = figures.new_figure(width, height)
+    figure = new_figure(width, height)
     entitle(figure, title)
     return figure, list(figure.subplots(down, across, squeeze=False, **options).flat)
 
@@ -186,9 +213,15 @@ def to_svg(figure: Figure, prefix: str) -> str:
         figure: The figure; its texts are escaped.
         prefix: Stands before each name inside, so that figures of one page do not share any.
     """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     written, substitutes = io.BytesIO(), _Substitutes()
+    canvas, dpi = figure.canvas, figure.dpi
     with style(), _rewritten(figure, substitutes.put_in):
-        figure.savefig(written, format="svg", metadata={"Date": None})
+        # Not savefig, which draws a figure twice, the first time for nothing but its layout.
+        FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None})
+    figure.set_canvas(canvas)
+    figure.dpi = dpi
     text = substitutes.taken_out(written.getvalue().decode())
     text = text[text.index("<svg") :]
     # The page has its own title for it, and names neither program nor version.
