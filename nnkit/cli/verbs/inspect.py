@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import OUTPUT_DIR, RUN, Argument, Option, Verb
 from nnkit.errors import UserError
+from nnkit.machine.collection import uncollected
 from nnkit.ui.report import shorten, show, table
 from nnkit.ui.terminal import as_text
 
@@ -49,14 +50,15 @@ VERB = Verb(
 def run(given: Given) -> int:
     """Write the page, and print what was seen."""
     _check_places(given)
-    from nnkit.analysis.inspection.gather import inspect
-    from nnkit.analysis.inspection.opening import opened
-    from nnkit.analysis.inspection.projector import projector_files
-    from nnkit.analysis.pages.page import files, page
-    from nnkit.files import atomic
+    with uncollected():
+        from nnkit.analysis.inspection.gather import inspect
+        from nnkit.analysis.inspection.opening import opened
+        from nnkit.analysis.inspection.projector import projector_files
+        from nnkit.analysis.pages.page import files, page
+        from nnkit.files import atomic
 
-    found_run, inspected = opened(given.run, given.output_dir)
-    other = opened(given.compare, given.output_dir)[1] if given.compare else None
+        found_run, inspected = opened(given.run, given.output_dir)
+        other = opened(given.compare, given.output_dir)[1] if given.compare else None
     found = inspect(
         inspected,
         given.items,
