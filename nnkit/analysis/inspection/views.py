@@ -187,7 +187,7 @@ def _layers(one: InputView, task: Task, data: Any, inputs: Tensor) -> None:
                 parts, weights_between(task.network, parts), strict=True
             )
         ],
-        "what fires, and the connections that carry most",
+        "what fires: units of each layer, and the connections that carry most",
     )
 
 
