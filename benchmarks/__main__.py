@@ -22,8 +22,18 @@ from typing import Any
 # Benchmarks are scripts that import each other by their bare names.
 sys.path.insert(0, str(Path(__file__).parent))
 
+import adapters
+import generation
+import growth
+import many_runs
+import memory
 import page
+import picture_files
+import reading
+import start
 import steps
+import target
+import text_preparation
 import torch
 from guarded import Part, run_parts
 from lines import COLUMNS, Line, Setting, from_plain
@@ -46,7 +56,23 @@ class Kind:
     threads: tuple[int, ...] = (1, 2)
 
 
-PARTS = {name: Kind(family.measure) for name, family in steps.FAMILIES.items()}
+PARTS = {
+    **{name: Kind(family.measure) for name, family in steps.FAMILIES.items()},
+    "target": Kind(target.measure),
+    "growth": Kind(growth.steps),
+    "rows": Kind(growth.rows, (1,)),
+    "adapters": Kind(adapters.measure),
+    "start": Kind(start.measure, (1,)),
+    "memory": Kind(memory.measure, (1,)),
+    "reading": Kind(reading.reading),
+    "parquet": Kind(reading.training, (1,)),
+    "text": Kind(text_preparation.measure, (1,)),
+    "files": Kind(picture_files.preparing, (2,)),
+    "predict_tables": Kind(reading.predicting),
+    "predict_files": Kind(picture_files.predicting, (2,)),
+    "generation": Kind(generation.measure, (1,)),
+    "housekeeping": Kind(many_runs.measure, (1,)),
+}
 
 
 def begin(measure: Callable[[Setting], Iterator[Line]], setting: Setting) -> Iterator[Line]:
@@ -100,7 +126,7 @@ def main() -> int:
                 failed.append(name)
                 print(found["error"], file=sys.stderr, flush=True)
             # After each part: what was measured is kept if a later one is interrupted.
-            page.save(given.docs, results)
+            page.save(given.docs, results, PARTS)
     if failed:
         print(f"not measured to the end: {', '.join(failed)}", file=sys.stderr)
     return int(bool(failed))

@@ -12,15 +12,50 @@ import time
 
 import numpy as np
 import torch
-from lstm import BLOCK, BareLSTM, bare_steps, encoded
 from numpy.typing import NDArray
+from textbook import LSTM
+from torch import nn
 from torch.nn import functional
 
 import nnkit
+from nnkit.data.base import DataModule
 from nnkit.data.text.corpus import read_all
 
+BATCH, BLOCK = 32, 128
 
-def bare_bits(model: BareLSTM, tokens: torch.Tensor) -> float:
+
+def bare_steps(model: LSTM, tokens: torch.Tensor, steps: int, lr: float = 2e-3) -> float:
+    """Train with the loop of tutorials, Adam on random windows, no logging at all; return the seconds.
+
+    Args:
+        model: The model, trained in place.
+        tokens: The training text, (time,) int64.
+        steps: Optimizer steps.
+        lr: Learning rate.
+    """
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    loss_function = nn.CrossEntropyLoss()
+    offsets = torch.arange(BLOCK)
+    model.train()
+    start = time.perf_counter()
+    for _ in range(steps):
+        starts = torch.randint(len(tokens) - BLOCK - 1, (BATCH, 1))
+        inputs, target = tokens[starts + offsets], tokens[starts + offsets + 1]
+        optimizer.zero_grad()
+        loss = loss_function(model(inputs).flatten(0, 1), target.flatten())
+        loss.backward()
+        optimizer.step()
+    return time.perf_counter() - start
+
+
+def encoded(data: DataModule, text: str) -> dict[str, torch.Tensor]:
+    """Return the training, validation and test part of a text as the data module cuts it, (time,) int64 each."""
+    counts = [data.preprocessing["counts"][part]["characters"] for part in ("train", "val", "test")]
+    tokens = torch.from_numpy(data.learnt_tokenizer.encode(text).astype(np.int64))
+    return dict(zip(("train", "val", "test"), tokens.split(counts), strict=True))
+
+
+def bare_bits(model: LSTM, tokens: torch.Tensor) -> float:
     """Return the bits per character of a model over contiguous blocks, each read from an empty state."""
     model.eval()
     total = 0.0
@@ -90,7 +125,7 @@ def main() -> None:
         parts, vocab_size = encoded(data, text), data.facts()["vocab_size"]
         torch.manual_seed(seed)
         torch.set_float32_matmul_precision("highest")
-        model, start = BareLSTM(vocab_size, dropout=result.session.config.model.dropout), time.perf_counter()
+        model, start = LSTM(vocab_size, dropout=result.session.config.model.dropout), time.perf_counter()
         bare_steps(model, parts["train"], steps)
         rows["bare torch.nn.LSTM loop"].append((bare_bits(model, parts["test"]), time.perf_counter() - start))
         for name, found in rows.items():

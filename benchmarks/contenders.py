@@ -4,9 +4,11 @@ Each returns what one step cost, the first steps left out, on whatever device th
 """
 
 import contextlib
+import json
 import os
 import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -108,6 +110,30 @@ class StepClock(Callback):
     def on_train_batch_end(self, *arguments: Any) -> None:
         """Stop after the last step, in front of the validation."""
         self.watch.stop()
+
+
+class Reached(Callback):
+    """Ends a run whose validation loss is low enough, and writes what it took from its first step on.
+
+    Args:
+        wanted: The loss.
+    """
+
+    def __init__(self, wanted: float) -> None:
+        self.wanted = wanted
+
+    def on_train_start(self, *arguments: Any) -> None:
+        """Read the clocks."""
+        self.start = clocks()
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Stop if the loss is low enough."""
+        loss = float(trainer.callback_metrics.get("val/loss", torch.inf))
+        if not trainer.sanity_checking and loss <= self.wanted and not trainer.should_stop:
+            trainer.should_stop = True
+            wall, cpu = (after - before for before, after in zip(self.start, clocks(), strict=True))
+            found = {"wall": wall, "cpu": cpu}
+            Path(trainer.default_root_dir, "reached.json").write_text(json.dumps(found))
 
 
 def ours(workload: Workload, steps: int, *words: str) -> Cost:

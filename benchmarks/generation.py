@@ -1,13 +1,11 @@
-"""Writing with the cache of keys and values against reading everything again for each token, alternating in one run.
+"""Writing with the cache of keys and values beside reading everything again for each token."""
 
-python benchmarks/generation.py
-"""
-
-import argparse
-import statistics
-import time
+from collections.abc import Iterator
+from functools import partial
 
 import torch
+from lines import Group, Line, Setting
+from measuring import Cost, timed
 
 from nnkit.decoding.sampling import Sampling, generate
 from nnkit.embeds.tokens import Tokens
@@ -18,8 +16,8 @@ from nnkit.network import Network
 VOCAB, DIM = 96, 128
 
 
-def seconds(network: Network, length: int, cached: bool) -> float:
-    """Return the seconds it takes to write this many tokens after one."""
+def write(network: Network, length: int, cached: bool) -> Cost:
+    """Return what it takes to write this many tokens after one."""
     read = [torch.zeros(1, 1, dtype=torch.int64)]
 
     def again(tokens: torch.Tensor, state: None) -> tuple[torch.Tensor, None]:
@@ -27,36 +25,18 @@ def seconds(network: Network, length: int, cached: bool) -> float:
         return network.step(read[0])[0], None
 
     step = network.step if cached else again
-    start = time.perf_counter()
-    for _ in generate(step, read[0], length, Sampling(), torch.Generator().manual_seed(0)):
-        pass
-    return time.perf_counter() - start
+    return timed(lambda: [*generate(step, read[0], length, Sampling(), torch.Generator().manual_seed(0))])
 
 
-def main() -> None:
-    """Print a row for each length."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+def measure(setting: Setting) -> Iterator[Line]:
+    """Yield both for texts of several lengths, by a GPT of 4 layers and width 128."""
     torch.manual_seed(0)
-    lengths = (64, 128, 256, 512)
+    lengths = (8, 16) if setting.quick else (64, 128, 256, 512)
     body = GPT(DIM, dim=DIM, max_len=max(lengths))
     network = Network(Tokens(VOCAB, dim=DIM, std=0.02), body, LanguageModel(DIM, VOCAB, tied=True)).eval()
-    seconds(network, 16, cached=True)
-    print(f"{'tokens':>6} {'cache, s':>9} {'ms a token':>11} {'again, s':>9} {'ratio':>6}")
     for length in lengths:
-        pairs = [
-            (seconds(network, length, True), seconds(network, length, False)) for _ in range(arguments.rounds)
-        ]
-        cached, again = (statistics.median(column) for column in zip(*pairs, strict=True))
-        ratio = statistics.median(b / a for a, b in pairs)
-        print(
-            f"{length:>6} {cached:>9.3f} {cached / length * 1e3:>11.2f} {again:>9.3f} {ratio:>6.2f}",
-            flush=True,
-        )
-
-
-if __name__ == "__main__":
-    main()
+        cases = {
+            "read again": partial(write, network, length, False),
+            "with the cache": partial(write, network, length, True),
+        }
+        yield from Group(cases, series="tokens", at=length, warm=1).measure(setting)

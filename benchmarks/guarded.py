@@ -64,6 +64,8 @@ def run_parts(parts: Mapping[str, Part], folder: Path, limit: float) -> Iterator
         limit: Seconds for all.
     """
     start = time.monotonic()
+    # An interruption that ends the part that runs as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for name, part in parts.items():
         left = limit - (time.monotonic() - start)
         yield _run(name, part, folder, min(part.limit, left))
@@ -75,11 +77,14 @@ def _run(name: str, part: Part, folder: Path, limit: float) -> Outcome:
     rows, log, start = folder / f"{name}.jsonl", folder / f"{name}.log", time.monotonic()
     process = get_context("fork").Process(target=_child, args=(part, folder, rows, log))
     process.start()
-    process.join(limit)
-    late = process.is_alive()
-    if late:
-        _end(process.pid)
-        process.join()
+    try:
+        process.join(limit)
+        late = process.is_alive()
+    finally:
+        # Also where this process is interrupted: the part has a session of its own.
+        if process.is_alive():
+            _end(process.pid)
+            process.join()
     seconds = time.monotonic() - start
     lines = [json.loads(line) for line in rows.read_text().splitlines()] if rows.exists() else []
     found = [line["row"] for line in lines if "row" in line]
@@ -94,6 +99,7 @@ def _run(name: str, part: Part, folder: Path, limit: float) -> Outcome:
 def _child(part: Part, folder: Path, rows: Path, log: Path) -> None:
     # Processes of its own end with it.
     os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.chdir(folder)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, sys.__stdout__.fileno())

@@ -84,7 +84,8 @@ class Line:
         holds: Whether it does.
         count: How many the work was, where a rate is shown rather than seconds; 0 otherwise.
         unit: Of `count`.
-        series: The curve it belongs to; empty where there is none.
+        contender: Its name without the place on a curve.
+        series: What grows along the curve it belongs to; empty where there is none.
         at: Where on that curve.
     """
 
@@ -99,6 +100,7 @@ class Line:
     holds: bool | None = None
     count: float = 0.0
     unit: str = ""
+    contender: str = ""
     series: str = ""
     at: float = 0.0
 
@@ -141,14 +143,14 @@ class Group:
         limits: What a line should stay within, by name.
         count: How many items the work was, for a rate; 0: seconds are shown.
         unit: Of `count`.
-        series: The curve that the lines belong to, if they are part of one, by the contender's name.
+        series: What grows along the curves that the lines belong to, if they do.
         at: Where on it.
         warm: Rounds in front that are not kept.
         noise: Whether the first has a second turn in each round, which shows how noisy the machine is.
     """
 
     cases: Mapping[str, Callable[[], Cost] | None]
-    limits: Mapping[str, Limit] = field(default_factory=dict)
+    limits: Mapping[str, Limit | tuple[Limit, ...]] = field(default_factory=dict)
     count: float = 0.0
     unit: str = ""
     series: str = ""
@@ -177,12 +179,10 @@ class Group:
         ratios = None if beside is None else ratio(walls, [cost.wall for cost in beside])
         cpu_ratios = None if beside is None else ratio(cpus, [cost.cpu for cost in beside])
         peak = max(cost.peak for cost in costs)
-        limit, holds = self.limits.get(name), None
-        if limit is not None:
-            of = {"ratio": ratios, "wall": spread(walls), "cpu": spread(cpus), "peak": spread([peak])}
-            value = of[limit.of]
-            assert value is not None, f"{name}: a limit of a ratio, but it is what others are compared with"
-            holds = value.median <= limit.most
+        given = self.limits.get(name, ())
+        limits = given if isinstance(given, tuple) else (given,)
+        figures = {"ratio": ratios, "wall": spread(walls), "cpu": spread(cpus), "peak": spread([peak])}
+        holds = all(figures[limit.of].median <= limit.most for limit in limits) if limits else None
         return Line(
             self._label(name),
             setting.threads,
@@ -191,10 +191,11 @@ class Group:
             ratios,
             cpu_ratios,
             peak,
-            str(limit or ""),
+            ", ".join(map(str, limits)),
             holds,
             self.count,
             self.unit,
-            f"{name}, {self.series}" if self.series else "",
+            name,
+            self.series,
             self.at,
         )

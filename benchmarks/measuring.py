@@ -18,25 +18,25 @@ T = TypeVar("T")
 # Around a program of Python: its own seconds and peak, beyond the imports that come first, and the seconds of these.
 # VmHWM, as ru_maxrss of a child starts at what its parent had.
 _COUNTED = """
-import json, os, sys, time
+import json, os, resource, sys, time
 began = time.perf_counter()
 {imports}
 def memory(field):
     if sys.platform != "linux":
-        import resource
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     lines = open("/proc/self/status").read().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 def used():
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    # os.times counts hundredths of a second.
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 before, start, cpu, answer = memory("VmRSS"), time.perf_counter(), used(), None
+def finish():
+    wall, took, peak = time.perf_counter() - start, used() - cpu, memory("VmHWM")
+    found = {{"wall": wall, "cpu": took, "peak": peak, "beyond": peak - before, "start": start - began}}
+    os.write({descriptor}, json.dumps({{**found, "answer": answer}}).encode())
 {work}
-wall, cpu = time.perf_counter() - start, used() - cpu
-peak = memory("VmHWM")
-print()
-print(json.dumps({{"wall": wall, "cpu": cpu, "peak": peak, "beyond": peak - before, "start": start - began,
-                   "answer": answer}}))
+finish()
 """
 
 
@@ -119,7 +119,8 @@ def program(work: str, *words: str, imports: str = "", environment: Mapping[str,
     """Run a program of Python in a process of its own and return what it took beyond its imports.
 
     Args:
-        work: Its source, which may set `answer`; `sys.argv[1:]` are the words.
+        work: Its source, which may set `answer`, and call `finish()` where it is not to be counted any further;
+            `sys.argv[1:]` are the words.
         words: Its arguments.
         imports: What it runs before the clock starts.
         environment: Variables beside those of this process.
@@ -127,17 +128,25 @@ def program(work: str, *words: str, imports: str = "", environment: Mapping[str,
     Raises:
         RuntimeError: If it fails, with the end of what it wrote.
     """
-    code = _COUNTED.format(imports=imports, work=work)
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words],
-        env={**os.environ, **(environment or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
+    # Not through its output, which may be large, or end with a progress bar.
+    reading, writing = os.pipe()
+    try:
+        code = _COUNTED.format(imports=imports, work=work, descriptor=writing)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            env={**os.environ, **(environment or {})},
+            pass_fds=[writing],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            said = pipe.read()
+    if done.returncode or not said:
         raise RuntimeError(f"exit status {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-    return Cost(**json.loads(done.stdout.splitlines()[-1]))
+    return Cost(**json.loads(said))
 
 
 def command(*words: str, environment: Mapping[str, str] | None = None) -> Cost:

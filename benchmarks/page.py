@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +17,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGE, RESULTS = "performance.md", "performance.json"
 # Around what belongs to a part; between them nothing is kept.
 _BEGIN, _END = "<!-- measured: {} -->", "<!-- end of {} -->"
+_BEGIN_OF_ANY = re.compile(_BEGIN.format(r"(\w+)"))
 # The bits of a processor that decide how fast a network trains.
 _UNITS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8")
 _PACKAGES = (
@@ -65,39 +66,46 @@ def lines_of(part: Mapping[str, Any]) -> list[Line]:
     return [from_plain(line) for line in part["lines"]]
 
 
-def save(folder: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
+def save(folder: Path, results: Mapping[str, Mapping[str, Any]], parts: Iterable[str]) -> None:
     """Write the results, the page and its plots.
+
+    Args:
+        folder: Where they are.
+        results: What was measured, by part.
+        parts: All parts there are; a result of another one, which an earlier version measured, is dropped.
 
     Raises:
         ValueError: If the page has no place for a part.
     """
     page = folder / PAGE
-    text = render(page.read_text(encoding="utf-8"), results)
+    text = render(page.read_text(encoding="utf-8"), {name: results.get(name) for name in parts})
+    results = {name: results[name] for name in parts if name in results}
     (folder / RESULTS).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     page.write_text(text, encoding="utf-8")
     for name, part in results.items():
-        if any(line.series for line in lines_of(part)):
-            draw_curves(lines_of(part), folder / f"performance-{name}.svg")
-    draw_ratios(results, folder / "performance.svg")
+        draw(lines_of(part), folder / _plot(name))
 
 
-def render(text: str, results: Mapping[str, Mapping[str, Any]]) -> str:
+def render(text: str, results: Mapping[str, Mapping[str, Any] | None]) -> str:
     """Return the page with what was measured between the markers.
 
     Args:
         text: The page.
-        results: What was measured, by part; the places of other parts are left as they are.
+        results: What was measured, by part; None: it was not measured yet, and the table has its head alone.
 
     Raises:
-        ValueError: If the page has no place for a part.
+        ValueError: If the page has no place for a part, or one for a part there is none of.
     """
+    if others := set(_BEGIN_OF_ANY.findall(text)) - {*results}:
+        raise ValueError(f"{PAGE} has places for other parts than there are: {', '.join(sorted(others))}")
     for name, part in results.items():
         begin, end = _BEGIN.format(name), _END.format(name)
         if text.count(begin) != 1 or text.count(end) != 1:
             raise ValueError(f"{PAGE} has no one place for {name}: write `{begin}` and `{end}` once each")
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(end)
-        text = f"{before}{begin}\n{section(name, part)}\n{end}{after}"
+        shown = section(name, part) if part else f"{_unmeasured(name)}\n\n{table(COLUMNS, [])}"
+        text = f"{before}{begin}\n{shown}\n{end}{after}"
     return text
 
 
@@ -110,7 +118,7 @@ def section(name: str, part: Mapping[str, Any]) -> str:
         + ", ".join(f"{package} {one}" for package, one in found["versions"].items())
         + f"; {part['rounds']} rounds"
     ]
-    noise = [line.ratio for line in lines if line.what.startswith(AGAIN) and line.ratio]
+    noise = [line.ratio for line in lines if line.contender == AGAIN and line.ratio]
     if noise:
         least, most = min(one.least for one in noise), max(one.most for one in noise)
         about.append(f"The same command against itself: {least:.2f} to {most:.2f}, the machine's noise")
@@ -119,20 +127,34 @@ def section(name: str, part: Mapping[str, Any]) -> str:
     pieces = [". ".join(about) + ".", table(COLUMNS, [line.cells() for line in lines])]
     if part["error"]:
         pieces.append(f"It did not reach its end: `{part['error'].splitlines()[-1]}`.")
-    if any(line.series for line in lines):
-        pieces.append(f"![Seconds of each size, by contender](performance-{name}.svg)")
+    if any(line.ratio for line in lines):
+        pieces.append(f"![The table as a plot]({_plot(name)})")
     return "\n\n".join(pieces)
 
 
-def draw_curves(lines: list[Line], path: Path) -> None:
-    """Draw seconds over size, an axis for each thing that grows, a curve for each contender and number of threads."""
-    # A curve is called "contender, what grows".
+def _unmeasured(name: str) -> str:
+    return f"Not measured yet on a quiet machine: `python -m benchmarks --only {name}`."
+
+
+def _plot(name: str) -> str:
+    return f"performance-{name}.svg"
+
+
+def draw(lines: list[Line], path: Path) -> None:
+    """Draw seconds over size where something grows, else ratios; nothing where there are none."""
+    if any(line.series for line in lines):
+        _draw_curves(lines, path)
+    elif any(line.ratio for line in lines):
+        _draw_ratios([line for line in lines if line.ratio], path)
+
+
+def _draw_curves(lines: list[Line], path: Path) -> None:
+    """Draw an axis for each thing that grows, a curve for each contender and number of threads."""
     grows: dict[str, dict[str, list[Line]]] = {}
     for line in lines:
-        if line.series and line.wall and not line.what.startswith(AGAIN):
-            contender, _, what = line.series.rpartition(", ")
-            label = f"{contender}, {line.threads} thread{'s' * (line.threads > 1)}"
-            grows.setdefault(what, {}).setdefault(label, []).append(line)
+        if line.series and line.wall and line.contender != AGAIN:
+            label = f"{line.contender}, {_threads(line)}"
+            grows.setdefault(line.series, {}).setdefault(label, []).append(line)
     figure = _figure(4.2 * len(grows), 3.6)
     for axes, (what, curves) in zip(
         figure.subplots(1, len(grows), squeeze=False)[0], grows.items(), strict=True
@@ -145,25 +167,23 @@ def draw_curves(lines: list[Line], path: Path) -> None:
     _write(figure, path)
 
 
-def draw_ratios(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Draw the ratios of all parts: the median as a dot, the range of the rounds as a line."""
-    rows = [
-        (f"{name}: {line.what}, {line.threads}", line.ratio)
-        for name, part in results.items()
-        for line in lines_of(part)
-        if line.ratio and not line.series and not line.what.startswith(AGAIN)
-    ]
-    if not rows:
-        return
-    figure = _figure(7.5, 0.6 + 0.2 * len(rows))
+def _threads(line: Line) -> str:
+    return f"{line.threads} thread{'s' * (line.threads > 1)}"
+
+
+def _draw_ratios(lines: list[Line], path: Path) -> None:
+    """Draw the median as a dot, the range of the rounds as a bar."""
+    figure = _figure(7.5, 0.8 + 0.22 * len(lines))
     axes = figure.subplots()
-    for place, (label, one) in enumerate(reversed(rows)):
-        color = _COLORS[0] if "nnkit" in label else _COLORS[3]
-        axes.plot([one.least, one.most], [place, place], color=color, linewidth=1)
-        axes.plot(one.median, place, "o", color=color, markersize=3)
-    axes.set_yticks(range(len(rows)), [label for label, _ in reversed(rows)], fontsize=6)
+    for place, line in enumerate(reversed(lines)):
+        assert line.ratio is not None
+        color = _COLORS[0] if line.contender.startswith(("nnkit", "data=")) else _COLORS[3]
+        axes.plot([line.ratio.least, line.ratio.most], [place, place], color=color, linewidth=1.2)
+        axes.plot(line.ratio.median, place, "o", color=color, markersize=3.5)
+    labels = [f"{line.what}, {_threads(line)}" for line in reversed(lines)]
+    axes.set_yticks(range(len(lines)), labels, fontsize=7)
     axes.axvline(1.0, color="0.7", linewidth=0.8)
-    axes.set(xscale="log", xlabel="time over that of the first in its table; the number is that of threads")
+    axes.set(xscale="log", xlabel="seconds over those of the first line of the table")
     _write(figure, path)
 
 

@@ -1,65 +1,33 @@
-"""What it costs to read a large table, beside pandas and pyarrow on the same file in the same run.
+"""Tables: read beside pandas and pyarrow, trained on where they are larger than memory should be, and predicted.
 
-python benchmarks/reading.py
-python benchmarks/reading.py --rows 200000 --parquet-gigabytes 0.2
-
-1. A CSV of mixed columns: seconds and peak memory of pyarrow's and pandas' `read_csv`, of `data=table` prepared for the
-   first time, and of a second start. Each in a process of its own, in turn, the median of the rounds.
-2. A Parquet file of at least so many bytes trained on for some steps: peak of anonymous memory.
-3. Predictions: rows a second of `nnkit predict`, and of pandas with the same network and json. Both count from where
-   everything is imported and the run is loaded once; what that takes, and the rows a second of the whole process, stand
-   beside it. pandas takes its network from nnkit, so that it begins with the same imports.
-
-pandas is no dependency of nnkit: `pip install pandas`.
+Each turn is a process of its own. pandas is no dependency of nnkit; where it is not installed its line says so.
 """
 
-import argparse
-import json
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
+from collections.abc import Iterator
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from lines import Group, Limit, Line, Setting
+from measuring import Cost, program
 
-_MEBI = 1 << 20
-# What each process ends with: seconds on the clock and of the processor, and megabytes, all beyond the imports; and the
-# seconds on the clock that these take.
-_TIMED = """
-import json, os, sys, time
-began = time.perf_counter()
-{imports}
-def memory(field):
-    lines = open("/proc/self/status").read().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
-before, start, cpu = memory("VmRSS"), time.perf_counter(), time.process_time()
-{work}
-wall, cpu = time.perf_counter() - start, time.process_time() - cpu
-peak = memory("VmHWM") - before
-print(json.dumps({{"wall": wall, "cpu": cpu, "peak": peak, "start": start - began}}))
-"""
+import nnkit
+
 _NNKIT = """
 from nnkit.data.tables.table import Table
-def open_it():
+def work():
     data = Table(path=sys.argv[1], target="y")
     data.setup_data()
-    return data
 """
-PROCESSES = {
-    "pyarrow.csv.read_csv": ("import pyarrow.csv", "table = pyarrow.csv.read_csv(sys.argv[1])"),
-    "pandas.read_csv": ("import pandas", "frame = pandas.read_csv(sys.argv[1])"),
-    "data=table, first start": (_NNKIT, "open_it()"),
-    "data=table, second start": (_NNKIT, "open_it()"),
-}
 
 
-def write_csv(path: Path, num_rows: int) -> float:
-    """Write 20 mixed columns, and return the megabytes of pyarrow's table of them."""
+def write_csv(path: Path, num_rows: int) -> None:
+    """Write 20 mixed columns."""
     random = np.random.default_rng(0)
     columns: dict[str, object] = {
         f"f{place}": random.normal(size=num_rows).round(3) * 100 for place in range(8)
@@ -73,44 +41,41 @@ def write_csv(path: Path, num_rows: int) -> float:
     columns["gap"] = pa.array(random.normal(size=num_rows).round(2), mask=random.random(num_rows) < 0.1)
     columns["y"] = np.array(["no", "yes"])[(columns["f0"] > 0).astype(int)]
     pa_csv.write_csv(pa.table(columns), path)
-    return float(pa_csv.read_csv(path).nbytes / _MEBI)
 
 
-def run(code: str, *words: str, cache: str) -> dict[str, float]:
-    """Run a piece of Python in a process of its own and return what it prints last."""
-    environment = {**os.environ, "NNKIT_CACHE": cache, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], env=environment, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+def prepare(path: Path, cache: Path | None = None) -> Cost:
+    """Prepare a table in a process of its own, with this cache or an empty one."""
+    with tempfile.TemporaryDirectory() as empty:
+        environment = {"NNKIT_CACHE": str(cache or empty)}
+        return program("work()", str(path), imports=_NNKIT, environment=environment)
 
 
-def reading(folder: Path, num_rows: int, rounds: int) -> None:
-    """Print the table of the first part."""
-    path = folder / "large.csv"
-    size = write_csv(path, num_rows)
-    print(
-        f"{num_rows:,} rows x 20 columns, {path.stat().st_size / _MEBI:,.0f} MB; pyarrow's table {size:,.0f} MB"
-    )
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in PROCESSES}
-    for number in range(rounds):
-        for name, (imports, work) in PROCESSES.items():
-            code = _TIMED.format(imports=imports, work=work)
-            found[name].append(run(code, str(path), cache=str(folder / f"cache-{number}")))
-    peer = statistics.median(one["wall"] for one in found["pyarrow.csv.read_csv"])
-    print("| | seconds | of the processor | x pyarrow's | peak MB | x pyarrow's table |")
-    print("|---|---|---|---|---|---|")
-    for name, rows in found.items():
-        wall, cpu, peak = (statistics.median(row[key] for row in rows) for key in ("wall", "cpu", "peak"))
-        print(f"| {name} | {wall:.2f} | {cpu:.2f} | {wall / peer:.2f} | {peak:,.0f} | {peak / size:.2f} |")
+def readers(path: Path, cache: Path) -> Group:
+    """Return pyarrow, pandas and nnkit reading the same CSV; the cache is filled for the second start."""
+    prepare(path, cache)
+    pandas = partial(program, "pandas.read_csv(sys.argv[1])", str(path), imports="import pandas")
+    arrow = partial(program, "pyarrow.csv.read_csv(sys.argv[1])", str(path), imports="import pyarrow.csv")
+    cases = {
+        "pyarrow.csv.read_csv": arrow,
+        "pandas.read_csv": pandas if find_spec("pandas") else None,
+        "data=table, first start": partial(prepare, path),
+        "data=table, second start": partial(prepare, path, cache),
+    }
+    return Group(cases)
 
 
-def write_parquet(path: Path, gigabytes: float) -> int:
-    """Write a file of at least this size with 16 columns of numbers and 2 of categories, and return its rows."""
+def reading(setting: Setting) -> Iterator[Line]:
+    """Yield what reading a CSV of 20 mixed columns takes."""
+    path = setting.folder / "large.csv"
+    write_csv(path, setting.size(2_000_000, 2_000))
+    yield from readers(path, setting.folder / "cache").measure(setting)
+
+
+def write_parquet(path: Path, gigabytes: float) -> None:
+    """Write a file of at least this size with 16 columns of numbers and 2 of categories."""
     random = np.random.default_rng(0)
-    rows_in_group = 500_000
+    rows_in_group = int(min(500_000, gigabytes * 8e6))
     names = [f"x{place}" for place in range(16)]
-    num_groups = 0
     kinds = np.array(["red", "green", "blue"])
     writer = None
     while writer is None or path.stat().st_size < gigabytes * 1e9:
@@ -122,39 +87,28 @@ def write_parquet(path: Path, gigabytes: float) -> int:
             path, table.schema, compression="none", use_dictionary=["kind", "y"]
         )
         writer.write_table(table)
-        num_groups += 1
     writer.close()
-    return num_groups * rows_in_group
 
 
 _TRAIN = """
-import json, sys, threading, time
-peak = 0.0
-def watch():
-    global peak
-    while True:
-        lines = open("/proc/self/status").read().splitlines()
-        peak = max(peak, *(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon")))
-        time.sleep(0.02)
-threading.Thread(target=watch, daemon=True).start()
 import nnkit
-start = time.perf_counter()
 nnkit.train(["data=table", f"data.path={sys.argv[1]}", "data.target=y", "data.batch_size=256", "trainer.max_steps=200",
-             "logger=[]", f"output_dir={sys.argv[2]}", "name=large", "trainer.num_threads=1"])
-print(json.dumps({"peak": peak, "wall": time.perf_counter() - start}))
+             "logger=[]", f"output_dir={sys.argv[2]}", "trainer.num_threads=1"])
 """
 
 
-def training(folder: Path, gigabytes: float) -> None:
-    """Print the second part."""
-    path = folder / "large.parquet"
-    num_rows = write_parquet(path, gigabytes)
-    found = run(_TRAIN, str(path), str(folder / "outputs"), cache=str(folder / "cache-parquet"))
-    print(
-        f"\n{num_rows:,} rows of Parquet, {path.stat().st_size / 1e9:.2f} GB: 200 steps after "
-        f"{found['wall']:.0f} s in all, at most {found['peak']:,.0f} MB of anonymous memory"
-    )
-    path.unlink()
+def training(setting: Setting) -> Iterator[Line]:
+    """Yield 200 steps on small and on large Parquet files; the mapped pages of a file count in the peak."""
+    few, many = setting.folder / "small.parquet", setting.folder / "large.parquet"
+    write_parquet(few, setting.size(200, 1) / 1e3)
+    write_parquet(many, setting.size(2000, 2) / 1e3)
+    cases = {
+        f"{path.stat().st_size / 1e9:.2g} GB of Parquet": partial(
+            program, _TRAIN, str(path), str(setting.folder)
+        )
+        for path in (few, many)
+    }
+    yield from Group(cases, noise=False).measure(setting)
 
 
 _PANDAS = """
@@ -189,72 +143,33 @@ def work():
 """
 
 
-def predicting(folder: Path, num_rows: int, rounds: int) -> None:
-    """Print the third part."""
-    import nnkit
+def predicting(setting: Setting) -> Iterator[Line]:
+    """Yield predictions of a table of 10 numbers and 4 categories, beside pandas with the same network and json.
 
-    random = np.random.default_rng(1)
+    Both count from where all is imported and the run is loaded once; nnkit opens it again.
+    """
+    folder, random, num_rows = setting.folder, np.random.default_rng(1), setting.size(500_000, 2_000)
     columns: dict[str, object] = {f"x{place}": random.normal(size=num_rows).round(4) for place in range(10)}
     for place in range(4):
         columns[f"c{place}"] = np.array(["a", "b", "c"])[random.integers(0, 3, num_rows)]
     columns["y"] = np.where(np.asarray(columns["x0"]) > 0, "yes", "no")
-    table, path = pa.table(columns), folder / "new.csv"
+    table, path, few = pa.table(columns), folder / "new.csv", folder / "few.csv"
     pa_csv.write_csv(table, path)
-    pa_csv.write_csv(table.slice(0, 5_000), folder / "few.csv")
-    words = [
-        "data=table",
-        f"data.path={folder / 'few.csv'}",
-        "data.target=y",
-        "trainer.max_epochs=1",
-        "logger=[]",
-    ]
-    nnkit.train([*words, f"output_dir={folder / 'outputs'}", "name=predicting", "trainer.num_threads=1"])
+    pa_csv.write_csv(table.slice(0, 5_000), few)
+    words = ["data=table", f"data.path={few}", "data.target=y", "trainer.max_epochs=1", "logger=[]"]
     outputs = str(folder / "outputs")
-    print(
-        f"\n| {num_rows:,} rows of 10 numbers and 4 categories, one thread | rows a second | x pandas' | processor us "
-        "a row | seconds to start | rows a second, start and all |"
-    )
-    print("|---|---|---|---|---|---|")
+    nnkit.train([*words, f"output_dir={outputs}", "name=predicting"])
     peers = {
         "pandas, the same network, json": (_PANDAS, "out.jsonl"),
         "nnkit predict --output out.jsonl": (_PREDICT, "out.jsonl"),
         "nnkit predict --output out.csv": (_PREDICT, "out.csv"),
     }
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in peers}
-    for _ in range(rounds):
-        for name, (imports, file) in peers.items():
-            code = _TIMED.format(imports=imports, work="work()")
-            words = [str(path), "predicting", outputs, str(folder / file)]
-            found[name].append(run(code, *words, cache=str(folder / "cache-predict")))
-    peer = statistics.median(one["wall"] for one in found["pandas, the same network, json"])
-    for name, rows in found.items():
-        wall, cpu, start = (statistics.median(row[key] for row in rows) for key in ("wall", "cpu", "start"))
-        print(
-            f"| {name} | {num_rows / wall:,.0f} | {peer / wall:.2f} | {cpu / num_rows * 1e6:.2f} | {start:.1f} | "
-            f"{num_rows / (wall + start):,.0f} |"
+    cases = {
+        name: partial(
+            program, "work()", str(path), "predicting", outputs, str(folder / file), imports=imports
         )
-
-
-def main() -> None:
-    """Print the three parts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument("--parquet-gigabytes", type=float, default=2.0)
-    parser.add_argument("--predict-rows", type=int, default=500_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=("reading", "training", "predicting"))
-    options = parser.parse_args()
-    chosen = options.only or ["reading", "training", "predicting"]
-    with tempfile.TemporaryDirectory() as folder:
-        if "reading" in chosen:
-            reading(Path(folder), options.rows, options.rounds)
-        if "training" in chosen:
-            training(Path(folder), options.parquet_gigabytes)
-        if "predicting" in chosen:
-            predicting(Path(folder), options.predict_rows, options.rounds)
-
-
-if __name__ == "__main__":
-    main()
+        for name, (imports, file) in peers.items()
+        if find_spec("pandas") or imports != _PANDAS
+    }
+    limits = dict.fromkeys([*cases][1:], Limit(1.0))
+    yield from Group(cases, limits, count=num_rows, unit="rows").measure(setting)

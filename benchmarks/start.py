@@ -1,70 +1,36 @@
-"""Seconds from a command to its first training step, against importing Lightning alone, alternating.
+"""From a command to what it answers, and to the first step of a training, beside importing Lightning alone."""
 
-python benchmarks/start.py --rounds 5
-"""
+from collections.abc import Iterator
+from functools import partial
 
-import argparse
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
+from lines import Group, Limit, Line, Setting
+from measuring import command, program
 
-FIRST_STEP = """
-import sys, time
-from lightning.pytorch import Trainer
-from lightning.pytorch.loops import _TrainingEpochLoop as Loop
-advance = Loop.advance
+# What follows the first step is not counted: the process ends there.
+_FIRST_STEP = """
+from nnkit.cli import main
+import nnkit.runs.fit
+from lightning.pytorch.loops import _TrainingEpochLoop
 def first(self, *arguments):
-    print(time.time(), file=sys.stderr)
-    Loop.advance = advance
-    return advance(self, *arguments)
-Loop.advance = first
+    finish()
+    os._exit(0)
+_TrainingEpochLoop.advance = first
+main(sys.argv[1:])
 """
-TRAIN = ["train", "model=lenet5", "data=mnist", "trainer.max_steps=1", "trainer.limit_test_batches=1"]
-LIGHT = {
-    "nnkit --help": ["--help"],
-    "nnkit list": ["list"],
-    "nnkit train --cfg job": ["train", "model=lenet5", "data=mnist", "--cfg", "job"],
-}
+_TRAIN = ["train", "model=cnn", "data=digits", "trainer.max_steps=1", "trainer.limit_test_batches=1"]
 
 
-def seconds(*command: str) -> float:
-    """Return the wall time of a command."""
-    start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    return time.perf_counter() - start
-
-
-def to_first_step(directory: str) -> float:
-    """Return the seconds from starting Python to the first training batch."""
-    words = [*TRAIN, f"output_dir={directory}"]
-    code = f"from nnkit.cli import main\nimport nnkit.runs.fit\n{FIRST_STEP}\nmain({words!r})"
-    start = time.time()
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return float(done.stderr.splitlines()[0]) - start
-
-
-def main() -> None:
-    """Print the medians and the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    lightning, first, light = [], [], {name: [] for name in LIGHT}
-    with tempfile.TemporaryDirectory() as directory:
-        to_first_step(directory)
-        for _ in range(rounds):
-            lightning.append(seconds(sys.executable, "-c", "import lightning.pytorch"))
-            first.append(to_first_step(directory))
-            for name, words in LIGHT.items():
-                light[name].append(seconds(sys.executable, "-m", "nnkit", *words))
-    for name, times in light.items():
-        print(f"{name}: {statistics.median(times):.2f} s")
-    print(f"import lightning.pytorch: {statistics.median(lightning):.2f} s")
-    print(f"nnkit train to its first step: {statistics.median(first):.2f} s")
-    ratios = [ours / theirs for ours, theirs in zip(first, lightning, strict=True)]
-    print(f"ratio: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-
-
-if __name__ == "__main__":
-    main()
+def measure(setting: Setting) -> Iterator[Line]:
+    """Yield the import, the first step, and commands that train nothing."""
+    cases = {
+        "import lightning.pytorch": partial(program, "import lightning.pytorch"),
+        "nnkit train to its first step": partial(
+            program, _FIRST_STEP, *_TRAIN, f"output_dir={setting.folder}"
+        ),
+        "nnkit --help": partial(command, "--help"),
+        "nnkit list": partial(command, "list"),
+        "nnkit train --cfg job": partial(command, *_TRAIN, "--cfg", "job"),
+    }
+    limits = {"nnkit train to its first step": Limit(1.15)}
+    # The first round writes the caches.
+    yield from Group(cases, limits, warm=1).measure(setting)

@@ -83,7 +83,9 @@ def hugging_face_bert(work: Workload) -> Callable[[], nn.Module] | None:
     return Published
 
 
-_HALF = {"nnkit, trainer.precision=bf16-mixed": ("trainer.precision=bf16-mixed",)}
+_HALF = {
+    f"nnkit, trainer.precision={kind}": (f"trainer.precision={kind}",) for kind in ("bf16-mixed", "fastest")
+}
 FAMILIES = {
     "tiny": Family(
         lambda make: workloads.mlp(make, 8, (16,)),
@@ -100,11 +102,15 @@ FAMILIES = {
         workloads.lstm,
         lambda make: workloads.lstm(make, 2, 16, 16, 1),
         20,
-        {NNKIT: Limit(0.9)},
+        {"nnkit, trainer.precision=fastest": Limit(0.9)},
         _HALF,
     ),
     "gpt": Family(
-        workloads.gpt, lambda make: workloads.gpt(make, 2, 16, _TINY), 60, {NNKIT: Limit(0.5)}, _HALF
+        workloads.gpt,
+        lambda make: workloads.gpt(make, 2, 16, _TINY),
+        60,
+        {"nnkit, trainer.precision=fastest": Limit(0.5)},
+        _HALF,
     ),
     "llama": Family(workloads.llama, lambda make: workloads.llama(make, 2, 16), 40, variants=_HALF),
     "bert": Family(
