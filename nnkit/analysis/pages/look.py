@@ -219,7 +219,7 @@ def to_svg(figure: Figure, prefix: str) -> str:
     canvas, dpi = figure.canvas, figure.dpi
     with style(), _rewritten(figure, substitutes.put_in):
         # Not savefig, which draws a figure twice, the first time for nothing but its layout.
-        FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None})  # type: ignore[no-untyped-call]
     figure.set_canvas(canvas)
     figure.dpi = dpi
     text = substitutes.taken_out(written.getvalue().decode())
