@@ -16,7 +16,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from inspected import RUNS, in_folder, seen
 
 import nnkit
-from nnkit.analysis.inspection.page import page
+from nnkit.analysis.pages.page import page
 
 pytestmark = [
     pytest.mark.slow,

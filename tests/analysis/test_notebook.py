@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import numpy as np
 from inspected import in_folder, seen
 
-from nnkit.analysis.inspection import charts
 from nnkit.analysis.inspection.recorded import Recorded
+from nnkit.analysis.pages import charts
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
 # What a kernel does with a cell: it runs all of it, and shows the value of a last line that is an expression.
