@@ -55,17 +55,19 @@ class Limit:
     Attributes:
         most: The limit.
         of: Which figure: ratio, wall, cpu or peak.
+        beside: Of a ratio, the contender it is to where that is not the first; without it there is no limit.
     """
 
     most: float
     of: str = "ratio"
+    beside: str = ""
 
     def __str__(self) -> str:
         """Return such as at most 0.75."""
         if self.of in ("wall", "cpu") and self.most < 1:
             return f"at most {self.most * 1e3:g} ms"
         unit = {"ratio": "", "wall": " s", "cpu": " s", "peak": " MiB"}[self.of]
-        return f"at most {self.most:g}{unit}"
+        return f"at most {self.most:g}{unit}{self.beside and f' of {self.beside}'}"
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class Group:
             present = {first: present[first], AGAIN: present[first], **present}
         found = take_turns(present, setting.rounds, self.warm)
         for name, costs in found.items():
-            yield self._line(name, setting, costs, None if name == first else found[first])
+            yield self._line(name, setting, costs, found if name != first else {})
         for name in self.cases:
             if name not in found:
                 yield Line(self._label(name), setting.threads)
@@ -174,15 +176,20 @@ class Group:
     def _label(self, name: str) -> str:
         return f"{name}, {self.series} {self.at:,g}" if self.series else name
 
-    def _line(self, name: str, setting: Setting, costs: list[Cost], beside: list[Cost] | None) -> Line:
+    def _line(self, name: str, setting: Setting, costs: list[Cost], others: Mapping[str, list[Cost]]) -> Line:
+        """Return a contender's line; `others` has the first of the group first, and is empty for that one itself."""
         walls, cpus = [cost.wall for cost in costs], [cost.cpu for cost in costs]
-        ratios = None if beside is None else ratio(walls, [cost.wall for cost in beside])
-        cpu_ratios = None if beside is None else ratio(cpus, [cost.cpu for cost in beside])
+        beside = {other: ratio(walls, [cost.wall for cost in them]) for other, them in others.items()}
+        ratios = next(iter(beside.values()), None)
+        first = next(iter(others.values()), None)
+        cpu_ratios = None if first is None else ratio(cpus, [cost.cpu for cost in first])
         peak = max(cost.peak for cost in costs)
         given = self.limits.get(name, ())
         limits = given if isinstance(given, tuple) else (given,)
+        limits = tuple(one for one in limits if not one.beside or one.beside in beside)
         figures = {"ratio": ratios, "wall": spread(walls), "cpu": spread(cpus), "peak": spread([peak])}
-        holds = all(figures[limit.of].median <= limit.most for limit in limits) if limits else None
+        found = [(beside[one.beside] if one.beside else figures[one.of], one.most) for one in limits]
+        holds = all(figure.median <= most for figure, most in found) if limits else None
         return Line(
             self._label(name),
             setting.threads,

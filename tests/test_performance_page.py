@@ -55,10 +55,14 @@ def test_a_line_shows_medians_ratios_and_whether_a_limit_holds(subjects, tmp_pat
 
     walls = {"loop": iter([2.0, 4.0]), "fast": iter([1.0, 3.0]), "slow": iter([4.0, 4.0])}
     cases = {name: lambda name=name: cost(lines, next(walls[name]), 100.0) for name in walls}
-    limits = {"fast": lines.Limit(0.75), "slow": (lines.Limit(10, "wall"), lines.Limit(50, "peak"))}
+    of_fast = lines.Limit(1.5, beside="fast")
+    limits = {
+        "fast": (lines.Limit(0.75), lines.Limit(9, beside="absent")),
+        "slow": (lines.Limit(10, "wall"), lines.Limit(500, "peak"), of_fast),
+    }
     group = lines.Group({**cases, "absent": None}, limits, noise=False)
     found = [line.cells() for line in group.measure(lines.Setting(2, True, tmp_path))]
-    # The ratios of fast are 1/2 and 3/4, round by round; those of slow 2 and 1.
+    # The ratios of fast are 1/2 and 3/4, round by round; those of slow 2 and 1, and 4 and 4/3 of fast.
     assert found == [
         ["loop", "2", "3.00 s", "1.50 s", "", "", "100", ""],
         ["fast", "2", "2.00 s", "1.00 s", "0.62 (0.50 to 0.75)", "0.62", "100", "at most 0.75: yes"],
@@ -70,7 +74,7 @@ def test_a_line_shows_medians_ratios_and_whether_a_limit_holds(subjects, tmp_pat
             "1.50 (1.00 to 2.00)",
             "1.50",
             "100",
-            "**at most 10 s, at most 50 MiB: no**",
+            "**at most 10 s, at most 500 MiB, at most 1.5 of fast: no**",
         ],
         ["absent", "2", "not installed", "", "", "", "", ""],
     ]
