@@ -107,7 +107,7 @@ export class Layers {
       const part = this.part(name, isFirst ? "a row attends to columns" : "", this.heads, true);
       shown.add(name);
       const some = values.subarray(head * queries * keys, (head + 1) * queries * keys);
-      const cell = Math.max(3, Math.min(16, Math.floor(420 / Math.max(queries, keys))));
+      const cell = Math.max(3, Math.min(16, Math.floor(340 / Math.max(queries, keys))));
       const isNamed = Math.max(queries, keys) <= NAMED;
       heat(part.canvas, some, layer.labels.query ?? [], layer.labels.key ?? [], {cell, names: isNamed});
     }

@@ -43,7 +43,7 @@ function put(pixels, at, share) {
 
 // Lays matrices (parts, height, width) out as tiles, one pixel a number, a gap between two of them.
 export function tiles(canvas, values, [count, height, width], room) {
-  const gap = Math.max(1, Math.round(width / 10)), side = Math.max(height, width);
+  const gap = Math.max(1, Math.round(width / 14)), side = Math.max(height, width);
   const scale = Math.max(1, Math.min(Math.round(84 / side) || 1, 13));
   const most = Math.max(1, Math.min(count, Math.floor((room + gap * scale) / ((width + gap) * scale))));
   const down = Math.ceil(count / most), across = Math.ceil(count / down);
