@@ -68,11 +68,11 @@ def test_a_share_of_the_batches_that_is_none_is_found_by_check_too(verb, cli, tm
 
 
 @pytest.mark.parametrize("verb", ["check", "train"])
-@pytest.mark.parametrize("run", ["nosuch", "''"])
-def test_a_run_to_start_from_that_is_not_there_is_found_by_check_too(verb, run, cli, tmp_path):
+@pytest.mark.parametrize(("run", "said"), [("nosuch", "no run"), ("''", "it names nothing")])
+def test_a_run_to_start_from_that_is_not_there_is_found_by_check_too(verb, run, said, cli, tmp_path):
     code, _, err = cli(verb, *SMALL, f"init_from={run}")
     assert code == 2
-    assert "no run" in err
+    assert said in err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -68,6 +68,7 @@ class Pool:
         self._context = multiprocessing.get_context("forkserver")
 
     def __enter__(self) -> Pool:
+        warm_up()
         return self
 
     def __exit__(self, *error: object) -> None:

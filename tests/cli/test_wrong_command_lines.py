@@ -86,7 +86,7 @@ LINES = [
     ("optimizer.amsgrad=3", ["optimizer.amsgrad: must be true or false"]),
     ("data.batch_size=true", ["data.batch_size: must be a whole number, not True"]),
     ("trainer.max_steps=1e3", ["trainer.max_steps: must be a whole number", "trainer.max_steps=1000"]),
-    ("trainer.precision=fp16x", ["trainer.precision: must be one of", "bf16-mixed"]),
+    ("trainer.precision=fp16x", ["trainer.precision: must be auto, fastest or one of", "bf16-mixed"]),
     ("model.pooling=maxx", ["model.pooling: must be one of max, average", "did you mean model.pooling=max?"]),
     ("seed=abc", ["seed: must be a whole number", "not 'abc'"]),
     ("seed=-1", ["seed: must be a whole number", "not -1"]),

@@ -134,8 +134,8 @@ def test_the_network_is_looked_into_even_if_it_is_compiled(cli, monkeypatch):
         assert torch.is_grad_enabled()
         return graph
 
-    compile_ = torch.nn.Module.compile
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compile_(module, backend=backend))
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **options: compile_(function, backend=backend))
     _, _, err = cli("train", *TRAIN, "trainer.compile=true", *PLACES["a layer"][0])
     assert PLACES["a layer"][1] in err
 

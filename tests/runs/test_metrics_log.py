@@ -55,7 +55,7 @@ def test_a_pipe_is_refused(tmp_path):
 def test_a_chart_has_every_validation_and_some_of_many_steps(long, monkeypatch):
     monkeypatch.setattr(log, "_READ_WHOLE", long.stat().st_size // 3)
     rows = read_log(long.parent)
-    losses = charts._of(rows, "loss")
+    losses = charts.curves_of(rows, "loss")
     assert list(losses["val"]) == list(range(0, LINES, 1000))
     # A third of the file is drawn whole: of more, one line of four.
     assert list(losses["train"]) == [step for step in range(0, LINES, 4) if step % 1000]
@@ -64,7 +64,7 @@ def test_a_chart_has_every_validation_and_some_of_many_steps(long, monkeypatch):
 
 def test_a_short_log_is_drawn_whole(long, monkeypatch):
     monkeypatch.setattr(log, "_READ_WHOLE", long.stat().st_size + 1)
-    losses = charts._of(read_log(long.parent), "loss")
+    losses = charts.curves_of(read_log(long.parent), "loss")
     assert len(losses["train"]) == LINES - LINES // 1000
 
 

@@ -16,7 +16,7 @@ VERBS = {
     "predict": "apply a run to pictures, tables, texts or series",
     "embed": "vectors of texts, pictures or rows, and the nearest of each",
     "inspect": "a run from inside: layers, maps, attention, gates, on one page",
-    "report": "a run on one page to send: curves, intervals, mistakes, commands",
+    "report": "a run on one page: curves, intervals, mistakes, commands",
     "export": "a trained network as ONNX, .pt2, safetensors, Hugging Face",
     "generate": "let a run write on from a prompt, or one text from another",
     "summary": "layers, shapes and parameters of a network",
