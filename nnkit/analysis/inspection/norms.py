@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nnkit.analysis.inspection.parts import Inspection
 from nnkit.analysis.pages.parts import Section
 
-# Lines that can be told apart, width of the figure in pixels and letters of a name.
+# Lines with a colour each, width of the figure in pixels and letters of a name.
 _MOST, _WIDTH, _LETTERS = 12, 460, 28
 
 

@@ -151,8 +151,8 @@ def sample_at(data: DataModule, split: Split, index: int) -> Batch:
     """Return one sample of a part as a batch of one."""
     batch = data.split(split)[Draw(None, torch.tensor([index]))]
     # What was read while a test ran cannot be differentiated by.
-    sample: Any = type(batch)(*(part.clone() for part in batch))
-    return sample  # type: ignore[no-any-return]
+    sample: Batch = type(batch)(*(part.clone() for part in batch))
+    return sample
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nnkit.sweep.results import Results, Setting
     from nnkit.sweep.trials import Entry
 
-# Settings whose curves are drawn: as many as there are colours that can be told apart.
+# Settings whose curves are drawn: as many as the palette has colours.
 _DRAWN = 6
 # Values of an axis of numbers that are compared one by one; more are compared by quarters.
 _FEW, _PARTS = 6, 4
@@ -137,7 +137,8 @@ def _levels(typed: Sequence[Any]) -> list[Any]:
     if len(set(typed)) <= _FEW:
         return [*typed]
     ends = np.quantile(numbers, np.arange(1, _PARTS) / _PARTS)
-    return np.searchsorted(ends, numbers, side="left").tolist()  # type: ignore[no-any-return]
+    quarters: list[Any] = np.searchsorted(ends, numbers, side="left").tolist()
+    return quarters
 
 
 def _scored(results: Results) -> list[tuple[Entry, float]]:
