@@ -1,6 +1,7 @@
 """Stops a run before an optimizer step whose loss or gradient is not finite."""
 
 import logging
+import math
 from collections import deque
 from typing import Any, Literal
 
@@ -106,7 +107,7 @@ class NanGuard(Callback):
         """Stop or skip if anything is not finite."""
         self._steps += 1
         self._in_step = False
-        is_bad = not torch.isfinite(self._total(trainer, optimizer))
+        is_bad = not math.isfinite(self._total(trainer, optimizer))
         strategy = trainer.strategy
         has_all = isinstance(strategy, DDPStrategy) and not isinstance(strategy, FullySharded)
         if _scaler(trainer) is not None or not has_all:

@@ -41,7 +41,9 @@ class Loader(DataLoader[Batch]):
     def __iter__(self) -> _BaseDataLoaderIter:
         """Begin a pass; start the worker processes, if that has not been done."""
         with signals.held_back():
-            self._ahead = _Ahead(super().__iter__())
+            # Without worker processes there is nothing to do but to gather batch after batch.
+            batches = super().__iter__() if self.num_workers else map(self.dataset.__getitem__, self.sampler)
+            self._ahead = _Ahead(batches)
         # To whoever iterates it is the iterator that it wraps.
         return cast(_BaseDataLoaderIter, self._ahead)
 

@@ -31,6 +31,7 @@ from nnkit.files.layout import LOG, PROFILE, TESTS, TIMING
 from nnkit.files.paths import expand
 from nnkit.machine import signals
 from nnkit.machine.faults import explained
+from nnkit.runs.hooks import without_empty_hooks
 from nnkit.runs.profiling import Kept, head
 from nnkit.runs.reopen import open_run
 from nnkit.runs.run import Run, find_run, model_name, now
@@ -178,6 +179,7 @@ def run_trainer(
 ) -> None:
     """Train, from a checkpoint if there is one."""
     path = None if checkpoint is None else str(store.directory / checkpoint[0].name)
+    without_empty_hooks(session.task)
     trainer.fit(session.task, datamodule=session.data, ckpt_path=path, weights_only=True)
 
 

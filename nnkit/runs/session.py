@@ -37,7 +37,7 @@ from nnkit.factory.metrics import build_metrics, directions, task_of
 from nnkit.machine.cores import cores
 from nnkit.network import Network
 from nnkit.runs.compiling import compile_losses
-from nnkit.runs.hooks import without_empty_hooks
+from nnkit.runs.hooks import shorten_steps, without_empty_hooks
 from nnkit.runs.optimization import (
     count_steps,
     make_optimizer,
@@ -285,6 +285,7 @@ def make_trainer(
         trainer.fit_loop.epoch_loop.__dict__["_broadcast_sigterm_tensor"] = lambda: None
     # Lightning sets it from outside the class, where types do not see it.
     trainer.__dict__["profiler"] = make_profiler(None if profiler is None or io is None else str(profiler))
+    shorten_steps(trainer)
     for callback in callbacks:
         without_empty_hooks(callback)
     return trainer

@@ -254,8 +254,8 @@ class Task(LightModule, Visible, ABC):
         self.last_loss = loss.detach()
         if len(batch.indices):
             with torch.no_grad():
-                rows = [totals[name] for name in self.totals]
-                self.window += torch.stack([torch.stack(row) for row in zip(*rows, strict=True)])
+                sums, weights = zip(*(totals[name] for name in self.totals), strict=True)
+                self.window += torch.stack([*sums, *weights]).view(2, -1)
         if (shares := self.weighing.shares(self.loss)) is None:
             return loss
         weighed: Tensor = reduce(torch.add, [mean * share for mean, share in zip(means, shares, strict=True)])
@@ -333,6 +333,7 @@ class Task(LightModule, Visible, ABC):
 
     def setup(self, stage: str) -> None:
         """Use totals of 32 bits on Apple's GPUs, which have no others."""
+        super().setup(stage)
         if self.trainer.strategy.root_device.type == "mps":
             self.window, self.epoch_totals = self.window.float(), self.epoch_totals.float()
 

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
+from torch.optim import Optimizer
 
 from nnkit.losses.scoring import Share, number_of
 
@@ -13,8 +15,43 @@ from nnkit.losses.scoring import Share, number_of
 CONSTANT = 1e-12
 
 
+# What data or task may do to a batch on its way to the device.
+_ON_THE_WAY = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+
+
 class LightModule(LightningModule):
-    """Lightning's module, on which an attribute that Lightning sets all the time costs little."""
+    """Lightning's module, on which what Lightning does in every step costs little."""
+
+    # Whether nothing is done to a batch on its way to the device.
+    _passes_through = False
+
+    def setup(self, stage: str) -> None:
+        """Find out what is done to batches."""
+        data = getattr(self.trainer, "datamodule", None)
+        owners = [(self, LightningModule), *([] if data is None else [(data, LightningDataModule)])]
+        self._passes_through = not any(
+            is_overridden(name, owner, base) for owner, base in owners for name in _ON_THE_WAY
+        )
+
+    def _on_before_batch_transfer(self, batch: Any, dataloader_idx: int = 0) -> Any:
+        return batch if self._passes_through else super()._on_before_batch_transfer(batch, dataloader_idx)
+
+    def _apply_batch_transfer_handler(
+        self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
+    ) -> Any:
+        if self._passes_through and device is not None and device.type == "cpu":
+            # That is where loaders put it.
+            return batch
+        return super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        """Forget the gradients, as `optimizer.zero_grad()` does, which asks on the way whether it is compiled."""
+        if type(optimizer).zero_grad is not Optimizer.zero_grad:
+            optimizer.zero_grad()
+            return
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "_current_fx_name":
