@@ -7,6 +7,7 @@ import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -25,6 +26,8 @@ _HIGHER = frozenset(
 )
 # What has no one value over several seeds.
 _FOLLOWS_SEED = f"${{{SEED}}}"
+# What YAML and JSON both have.
+_PLAIN = frozenset({bool, int, float, str, list, NoneType})
 # What the data say of themselves.
 FACTS = frozenset(
     {"num_features", "cardinalities", "num_classes", "num_outputs", "num_channels", "in_channels"}
@@ -122,10 +125,12 @@ def gather(specs: Sequence[str], output_dir: Path) -> tuple[list[Row], list[Swee
     Raises:
         UserError: If one of them is nothing of this kind.
     """
+    if not specs:
+        # A directory that a link leads to as well is found twice.
+        places = {_place(run.path): run for run in all_runs(output_dir)}
+        return [_read(run, output_dir) for run in places.values()], []
     rows: dict[Path, Row] = {}
     sweeps = []
-    if not specs:
-        rows = {run.path.resolve(): _read(run, output_dir) for run in all_runs(output_dir)}
     for spec in specs:
         sweep = find_sweep(spec, output_dir)
         if sweep is None:
@@ -137,13 +142,23 @@ def gather(specs: Sequence[str], output_dir: Path) -> tuple[list[Row], list[Swee
     return list(rows.values()), sweeps
 
 
+def _place(path: Path) -> Hashable:
+    """Return what is the same for all paths of a directory, in a tenth of the time that following them takes."""
+    try:
+        found = path.stat()
+    except OSError:
+        # Deleted meanwhile.
+        return path
+    return found.st_dev, found.st_ino
+
+
 def _read(run: Run, output_dir: Path) -> Row:
     name = str(run.path.relative_to(output_dir)) if run.path.is_relative_to(output_dir) else shorten(run.path)
     record = run.record()
     facts = describe(run, run.path.parent, record)
     config = {
         # A YAML file may hold a date, which no JSON can.
-        key: value if isinstance(value, bool | int | float | str | list | None) else str(value)
+        key: value if type(value) in _PLAIN else str(value)
         for key, value in run.settings().items()
     }
     choices = run.choices(record)
@@ -171,6 +186,7 @@ def _read(run: Run, output_dir: Path) -> Row:
     )
 
 
+@lru_cache(maxsize=4096)
 def _is_idle(key: str) -> bool:
     group, _, name = key.partition(".")
     return bool(_IDLE.fullmatch(key)) or (group == "data" and name in FACTS)
@@ -273,7 +289,7 @@ def differing(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
     found = [
         key
         for key in keys
-        if len({_canonical(row.settings.get(key)) for row in whole}) > 1
+        if not _is_one([row.settings.get(key) for row in whole])
         and len({_canonical(row.setting(key)) for row in whole}) > 1
     ]
     typed = [key for key in dict.fromkeys(key for row in rows for key in row.typed) if key in found]
@@ -295,6 +311,12 @@ def _follows(key: str, options: Sequence[str], rows: Sequence[Row]) -> bool:
         for row in rows
     }
     return len(pairs) == len({chosen for chosen, _ in pairs})
+
+
+def _is_one(values: Sequence[Any]) -> bool:
+    """Return whether all values are the same; most are one object, of parts of configs that were parsed once."""
+    first = values[0]
+    return all(value is first for value in values) or len(set(map(_canonical, values))) == 1
 
 
 def _canonical(value: Any) -> Hashable:

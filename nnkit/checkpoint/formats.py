@@ -10,17 +10,20 @@ processes have shared, each with a file of its own: the rows follow each other i
 import base64
 import json
 import math
+import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import safetensors.torch
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from nnkit.files.json_limits import check_cost, parse_json
 from nnkit.files.tensor_files import check_header
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 # 1: nnkit 0.1; torch.save.
 # 2: the length of metrics.jsonl, whether the run had been stopped, gradients inside an accumulation window, the data's
@@ -172,6 +175,8 @@ class _Encoder:
             _refuse(path[:3], f"values nested more than {MAX_DEPTH} deep")
         # Exact types: a subclass would not come back as itself.
         method = self._KINDS.get(kind)
+        if method is None and _is_sharded(kind):
+            method = _Encoder._sharded
         if method is None:
             _refuse(path, f"a {kind.__module__}.{kind.__qualname__}")
         return method(self, value, path)
@@ -225,7 +230,7 @@ class _Encoder:
             self._owners.setdefault(place, tensor)
         return self._references[view]
 
-    def _sharded(self, value: DTensor, path: tuple[object, ...]) -> dict[str, Any]:
+    def _sharded(self, value: "DTensor", path: tuple[object, ...]) -> dict[str, Any]:
         mesh, placements = value.device_mesh, value.placements
         if self._shards is None or mesh.ndim != 1 or not placements[0].is_shard(0):
             _refuse(path, f"a tensor shared among processes as {placements}")
@@ -239,8 +244,14 @@ class _Encoder:
         **{int: _huge, float: _float, bytes: _bytes, torch.dtype: _dtype},
         **{list: _sequence, tuple: _sequence, set: _sequence},
         **{dict: _mapping, OrderedDict: _mapping, Counter: _mapping},
-        **{Tensor: _tensor, torch.nn.Parameter: _tensor, DTensor: _sharded},
+        **{Tensor: _tensor, torch.nn.Parameter: _tensor},
     }
+
+
+def _is_sharded(kind: type) -> bool:
+    """Return whether a tensor is shared among processes; where there is one, its module has been imported."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and kind is module.DTensor
 
 
 def _refuse(path: tuple[object, ...], what: str) -> NoReturn:

@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 from nnkit.adapters.base import Adapter
 from nnkit.adapters.names import is_named, unknown
 from nnkit.errors import ConfigError, EnvironmentFault, Problem
-from nnkit.factory.nodes import blame, nodes_of, read_node, target_of
+from nnkit.factory.fence import shipped
+from nnkit.factory.nodes import TARGET, blame, nodes_of, read_node, target_of
 from nnkit.factory.trainer_checks import trainer_problems
 from nnkit.machine.memory import bounded, shortage
 from nnkit.network import Network
@@ -20,6 +21,9 @@ from nnkit.network import Network
 def refuse_untrusted(config: DictConfig) -> None:
     """Refuse a config that names anything but classes of the right kind from trusted packages, or asks for the absurd.
 
+    A class that one of nnkit's own option files names for the group is imported only where it is built: of an ordinary
+    run, neither Lightning nor a network is imported here.
+
     Args:
         config: A config that may come from anywhere, such as a run directory or a checkpoint.
 
@@ -27,10 +31,18 @@ def refuse_untrusted(config: DictConfig) -> None:
         ConfigError: With every node that is refused; nothing outside trusted packages was imported. With every value of
             the trainer that is refused too: thousands of threads or processes can bring a machine down.
     """
-    found = [target_of(node, key, group) for key, group, node in nodes_of(config)]
+    nodes = [(node, key, group) for key, group, node in nodes_of(config) if not _is_shipped(node, group)]
+    found = [target_of(*node) for node in nodes]
     refused = [problem for problem in found if isinstance(problem, Problem)] + trainer_problems(config)
     if refused:
         raise ConfigError(refused)
+
+
+def _is_shipped(node: Any, group: str) -> bool:
+    # As text: a path that is put together from other keys is none of them.
+    raw: Any = node._get_node(TARGET) if isinstance(node, DictConfig) and TARGET in node else None
+    named = None if raw is None else raw._value()
+    return isinstance(named, str) and named in shipped(group)
 
 
 def target_class(node: DictConfig, group: str) -> type:

@@ -100,6 +100,23 @@ def resolve(path: object, group: str) -> type:
     return found
 
 
+# A class as an option file names it, and how far to the right.
+_NAMED = re.compile(r"^( *)_target_: (\S+)$", re.MULTILINE)
+
+
+@cache
+def shipped(group: str) -> frozenset[str]:
+    """Return the classes that nnkit's own option files name for a group: they are of the right kind, as tests show.
+
+    Args:
+        group: A key of `BASES`; those of ``embeds`` stand inside the files of the models.
+    """
+    files = (catalog.conf_dir() / ("model" if group == "embeds" else group)).glob("*.yaml")
+    found = {place for file in files for place in _NAMED.findall(file.read_text(encoding="utf-8"))}
+    is_inside = group in ("embeds", *catalog.lists())
+    return frozenset(path for indent, path in found if bool(indent) == is_inside and _PATH.fullmatch(path))
+
+
 def _lives_at_home(found: type) -> bool:
     """Return whether the class is where it says: it could claim a home where another object lives."""
     home = sys.modules.get(found.__module__)

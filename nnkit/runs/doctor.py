@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from nnkit.files import atomic
 from nnkit.files.json_limits import parse_json
 from nnkit.files.layout import CONFIG, METRICS, PREPROCESSING, RECORD
 from nnkit.files.paths import expand
+from nnkit.runs.belonging import check_belongs
 from nnkit.runs.metrics_log import log_lines
 from nnkit.runs.run import Run, find_run
 
@@ -181,8 +183,15 @@ def _examine_metrics(run: Run, report: Report) -> None:
 
 def _whole_lines(path: Path) -> int:
     """Return how many lines can be read until one cannot: the last of a run that was killed while it wrote."""
-    count = 0
+    count, decode = 0, json.JSONDecoder().raw_decode
     for count, line in enumerate(log_lines(path), 1):
+        try:
+            # A line of ours ends where its object does; another form is parsed as any JSON is.
+            text = line.decode()
+            if text[decode(text)[1] :] == "\n":
+                continue
+        except (ValueError, RecursionError):
+            pass
         try:
             parse_json(line)
         except ValueError:
@@ -206,8 +215,6 @@ def _examine_preprocessing(run: Run, report: Report) -> None:
 
 
 def _examine_agreement(run: Run, report: Report) -> None:
-    from nnkit.runs.resuming import check_belongs
-
     config = configs.load(run.path / CONFIG)
     try:
         newest = CheckpointStore(run.checkpoints).load("last")

@@ -104,17 +104,8 @@ def print_facts(rows: Iterable[tuple[str, Sequence[str]]]) -> None:
                 label = ""
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> Table:
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> RenderableType:
     """Return rows of text as a table; see `print_rows`."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
+    from nnkit.ui.long_table import LongTable
 
-    drawn = Table(
-        title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
-    )
-    for number, header in enumerate(headers):
-        drawn.add_column(header, style="" if number else "cyan", no_wrap=not number, overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(terminal.printable(cell)) for cell in row))
-    return drawn
+    return LongTable(headers, rows, title)

@@ -51,6 +51,8 @@ def as_text(name: str) -> str:
 
 def printable(text: str) -> str:
     """Return a text without control characters: a name from elsewhere may hold commands to the terminal."""
+    if text.isprintable():
+        return text
     return "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in text)
 
 

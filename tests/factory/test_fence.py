@@ -8,7 +8,7 @@ from torch import nn
 
 from nnkit.config import compose, from_yaml
 from nnkit.errors import ConfigError
-from nnkit.factory import build, refuse_untrusted, target_class
+from nnkit.factory import build, fence, refuse_untrusted, target_class
 from nnkit.factory.fence import BASES, RefusedError, resolve
 
 GROUPS = sorted(BASES)
@@ -284,3 +284,21 @@ def test_a_task_that_no_network_can_be_given_is_refused():
     # Importable everywhere, and a LightningModule; training it ended in an assertion.
     with pytest.raises(RefusedError, match="is no Task, which every task must be"):
         resolve("lightning.pytorch.demos.boring_classes.BoringModel", "task")
+
+
+@pytest.mark.parametrize("group", sorted(set(BASES) - {"dataset"}))
+def test_every_class_that_an_option_file_of_ours_names_is_one_of_its_group(group):
+    paths = fence.shipped(group)
+    assert paths
+    for path in paths:
+        home = resolve(path, group)
+        assert path.endswith(f".{home.__name__}")
+
+
+def test_a_class_of_ours_from_another_group_is_refused_all_the_same():
+    embed = next(iter(fence.shipped("embeds") - fence.shipped("model")))
+    assert embed.startswith("nnkit.embeds.")
+    for key, path in {"data": embed, "optimizer": "nnkit.tasks.regression.Regression"}.items():
+        config = compose([f"{key}._target_={path}"]).config
+        with pytest.raises(ConfigError, match=f"{key}._target_"):
+            refuse_untrusted(config)

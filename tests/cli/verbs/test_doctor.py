@@ -5,11 +5,13 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 import nnkit
-from nnkit.runs.doctor import advice, examine
+from nnkit.runs.doctor import _whole_lines, advice, examine
 
 QUICK = ["data=iris", "model=mlp", "trainer.max_epochs=3", "trainer.num_threads=1", "logger=[]"]
 
@@ -140,3 +142,34 @@ def test_a_link_that_resume_refuses_is_named(cli, run, place, tmp_path):
     code, out, _ = cli("doctor", run.path)
     assert code == 1
     assert "is a link that leads out of the run" in " ".join(out.split())
+
+
+def test_a_doctor_needs_no_lightning(run):
+    code = (
+        "import sys; from nnkit.cli import main; assert main(['doctor', 'outputs/mine']) == 0; "
+        "print([name for name in ('lightning', 'torchmetrics', 'torch.distributed.tensor') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("line", "counts"),
+    [
+        (b'  {"step": 1}  \r\n', True),
+        (b'{"step": 1, "text": "\xc3\xa9"}\n', True),
+        (b'{"step": 1} {"step": 2}\n', False),
+        (b'{"step": 1}}\n', False),
+        (b'{"step": "\xe9"}\n', False),
+        (b"[" * 200_000 + b"\n", False),
+        (b"\n", False),
+        (b'{"step": 1', False),
+    ],
+)
+def test_lines_are_counted_to_the_first_that_is_no_json(tmp_path, line, counts):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 0}\n' * 3 + line)
+    assert _whole_lines(path) == 3 + counts
+    if line.endswith(b"\n"):
+        path.write_bytes(b'{"step": 0}\n' * 3 + line + b'{"step": 0}\n')
+        assert _whole_lines(path) == (5 if counts else 3)
