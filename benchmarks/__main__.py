@@ -58,8 +58,8 @@ class Kind:
 
 PARTS = {
     **{name: Kind(family.measure) for name, family in steps.FAMILIES.items()},
-    "target": Kind(target.measure),
-    "growth": Kind(growth.steps),
+    "target": Kind(target.measure, (1,)),
+    "growth": Kind(growth.steps, (1,)),
     "rows": Kind(growth.rows, (1,)),
     "adapters": Kind(adapters.measure),
     "start": Kind(start.measure, (1,)),
@@ -82,19 +82,18 @@ def begin(measure: Callable[[Setting], Iterator[Line]], setting: Setting) -> Ite
     yield from measure(setting)
 
 
-def run(name: str, quick: bool, threads: list[int], folder: Path) -> dict[str, Any]:
+def run(name: str, quick: bool, rounds: int, threads: list[int], folder: Path) -> dict[str, Any]:
     """Measure a part with each number of threads and return what the page needs."""
     lines: list[dict[str, Any]] = []
     errors = []
     for number in [one for one in PARTS[name].threads if one in threads]:
         here = folder / f"{name}-{number}"
         here.mkdir()
-        setting = Setting(number, quick, here, Materials(here, 40 if quick else 1000))
+        setting = Setting(number, quick, here, Materials(here, 40 if quick else 1000), rounds)
         parts = {name: Part(partial(begin, PARTS[name].measure, setting), HOUR)}
         for outcome in run_parts(parts, here, HOUR):
             lines += outcome.rows
             errors += [outcome.error] if outcome.error else []
-    rounds = Setting(1, quick, folder).rounds
     found = {"machine": page.machine(), "quick": quick, "rounds": rounds, "lines": lines}
     return {**found, "error": "\n".join(errors)}
 
@@ -112,14 +111,16 @@ def main() -> int:
         "--threads", nargs="+", type=int, default=[1, 2], help="with these numbers of threads"
     )
     parser.add_argument("--docs", type=Path, default=page.DOCS, help="folder of the page")
+    parser.add_argument("--rounds", type=int, help="turns of each contender; default 5, with --quick 2")
     given = parser.parse_args()
+    rounds = given.rounds or (2 if given.quick else 5)
     # Copies of this process set their own number; they could not if it had started threads.
     torch.set_num_threads(1)
     results, failed = page.load(given.docs), []
     with tempfile.TemporaryDirectory() as folder:
         os.environ["NNKIT_CACHE"] = str(Path(folder) / "cache")
         for name in given.only:
-            results[name] = found = run(name, given.quick, given.threads, Path(folder))
+            results[name] = found = run(name, given.quick, rounds, given.threads, Path(folder))
             print(f"\n## {name}\n", flush=True)
             print(table(COLUMNS, [from_plain(line).cells() for line in found["lines"]]), flush=True)
             if found["error"]:

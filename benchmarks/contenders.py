@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from devices import clocks, device, free
 from lightning.pytorch import Callback
+from lines import Setting
 from measuring import Cost
 from torch import nn
 from workloads import Workload
@@ -23,6 +24,10 @@ import nnkit
 
 # Steps before the clock starts.
 WARM = 3
+# Seconds of a contender's turn, and the most steps in it.
+TURN, MOST = 1.5, 800
+# Steps that a run of nnkit sets out for.
+PLANNED = 20_000
 
 
 class Overflow(Callback):
@@ -91,10 +96,10 @@ class Stopwatch:
 
 
 class StepClock(Callback):
-    """Counts the steps of a Lightning trainer.
+    """Counts the steps of a Lightning trainer, and ends the run after them.
 
     Args:
-        steps: All steps of the run.
+        steps: All steps that are taken.
     """
 
     # Of the run that trains, as nnkit makes the callback itself.
@@ -107,9 +112,10 @@ class StepClock(Callback):
         """Count."""
         self.watch.step()
 
-    def on_train_batch_end(self, *arguments: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, *arguments: Any) -> None:
         """Stop after the last step, in front of the validation."""
         self.watch.stop()
+        trainer.should_stop |= self.watch.count >= self.watch.steps
 
 
 class Reached(Callback):
@@ -136,6 +142,14 @@ class Reached(Callback):
             Path(trainer.default_root_dir, "reached.json").write_text(json.dumps(found))
 
 
+def enough(workload: Workload, setting: Setting) -> int:
+    """Return how many steps a turn takes: about `TURN` seconds of the loop, at least two."""
+    few = WARM + 2
+    if setting.quick:
+        return few
+    return WARM + min(max(round(TURN / loop(workload, few).wall), 2), MOST)
+
+
 def ours(workload: Workload, steps: int, *words: str) -> Cost:
     """Train nnkit with its usual callbacks and loggers.
 
@@ -147,7 +161,8 @@ def ours(workload: Workload, steps: int, *words: str) -> Cost:
     Returns:
         What a step cost; `answer` has the metrics.
     """
-    few = ["trainer.limit_val_batches=1", "trainer.limit_test_batches=1", f"trainer.max_steps={steps}"]
+    # As long as a run of a user, for which `fastest` measures, and which logs every 50 steps; the clock ends it.
+    few = ["trainer.limit_val_batches=1", "trainer.limit_test_batches=1", f"trainer.max_steps={PLANNED}"]
     clock = [f"+callbacks.clock._target_={__name__}.StepClock", f"+callbacks.clock.steps={steps}"]
     if not torch.cuda.is_available():
         few.append(f"trainer.num_threads={torch.get_num_threads()}")

@@ -31,17 +31,14 @@ class Setting:
         quick: Whether to take few rounds of little work, which shows that all runs and no more.
         folder: For what is written meanwhile.
         materials: Data for networks.
+        rounds: How often each contender has its turn.
     """
 
     threads: int
     quick: bool
     folder: Path
     materials: Any = None
-
-    @property
-    def rounds(self) -> int:
-        """How often each contender has its turn."""
-        return 2 if self.quick else 7
+    rounds: int = 2
 
     def size(self, full: int, quick: int) -> int:
         """Return the size of a piece of work."""

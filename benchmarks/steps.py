@@ -6,7 +6,7 @@ from functools import partial
 from importlib.util import find_spec
 
 import workloads
-from contenders import WARM, loop, ours
+from contenders import enough, loop, ours
 from lines import Group, Limit, Line, Setting
 from peers import peers_of
 from torch import Tensor, nn
@@ -23,7 +23,6 @@ class Family:
     Attributes:
         full: Makes the workload.
         quick: Makes a small one.
-        steps: Of a round.
         limits: What a line should stay within, by name.
         variants: More words for nnkit, by the name of their line.
         others: More contenders.
@@ -32,7 +31,6 @@ class Family:
 
     full: Callable[[Materials], Workload]
     quick: Callable[[Materials], Workload]
-    steps: int
     limits: Mapping[str, Limit | tuple[Limit, ...]] = field(default_factory=dict)
     variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     others: Mapping[str, Callable[[Workload], Callable[[], nn.Module] | None]] = field(default_factory=dict)
@@ -41,7 +39,7 @@ class Family:
     def measure(self, setting: Setting) -> Iterator[Line]:
         """Yield a line for each contender."""
         work = (self.quick if setting.quick else self.full)(setting.materials)
-        steps = setting.size(self.steps, WARM + 2)
+        steps = enough(work, setting)
         cases = {LOOP: partial(loop, work, steps), NNKIT: partial(ours, work, steps)}
         cases |= {name: partial(ours, work, steps, *words) for name, words in self.variants.items()}
         for name, make in self.others.items():
@@ -92,35 +90,31 @@ FAMILIES = {
     "tiny": Family(
         lambda make: workloads.mlp(make, 8, (16,)),
         lambda make: workloads.mlp(make, 8, (16,)),
-        800,
         {NNKIT: Limit(0.8e-3, "wall")},
         {"nnkit, callbacks=[] logger=[]": ("callbacks=[]", "logger=[]")},
     ),
-    "mlp": Family(workloads.mlp, lambda make: workloads.mlp(make, 8), 400, {NNKIT: _LIBRARIES}),
+    "mlp": Family(workloads.mlp, lambda make: workloads.mlp(make, 8), {NNKIT: _LIBRARIES}),
     "lenet5": Family(
-        workloads.lenet5, lambda make: workloads.lenet5(make, 8), 300, {NNKIT: (Limit(0.75), *_LIBRARIES)}
+        workloads.lenet5, lambda make: workloads.lenet5(make, 8), {NNKIT: (Limit(0.75), *_LIBRARIES)}
     ),
-    "resnet": Family(workloads.resnet, lambda make: workloads.resnet(make, 2), 8),
-    "vit": Family(workloads.vit, lambda make: workloads.vit(make, 1), 10),
+    "resnet": Family(workloads.resnet, lambda make: workloads.resnet(make, 2)),
+    "vit": Family(workloads.vit, lambda make: workloads.vit(make, 1)),
     "lstm": Family(
         workloads.lstm,
         lambda make: workloads.lstm(make, 2, 16, 16, 1),
-        20,
         {FASTEST: Limit(0.9)},
         _HALF,
     ),
     "gpt": Family(
         workloads.gpt,
         lambda make: workloads.gpt(make, 2, 16, _TINY),
-        60,
         {FASTEST: Limit(0.5)},
         _HALF,
     ),
-    "llama": Family(workloads.llama, lambda make: workloads.llama(make, 2, 16), 40, variants=_HALF),
+    "llama": Family(workloads.llama, lambda make: workloads.llama(make, 2, 16), variants=_HALF),
     "bert": Family(
         workloads.bert,
         lambda make: workloads.bert(make, 2, 16, _TINY),
-        10,
         {FASTEST: Limit(0.6, beside=PUBLISHED)},
         variants=_HALF,
         others={PUBLISHED: hugging_face_bert},

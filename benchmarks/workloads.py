@@ -258,7 +258,7 @@ def llama(materials: Materials, batch: int = 12, block: int = 64) -> Workload:
     )
 
 
-def bert(materials: Materials, batch: int = 32, length: int = 128, size: Size = BERT_SIZE) -> Workload:
+def bert(materials: Materials, batch: int = 8, length: int = 128, size: Size = BERT_SIZE) -> Workload:
     """BERT's pre-training on pairs of sentences, its batches as full as nnkit's."""
     words, vocab = materials.documents, 4096
     return Workload(
