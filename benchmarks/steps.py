@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 
+import textbook
 import workloads
-from contenders import enough, loop, ours
+from contenders import compiled_by_hand, enough, loop, ours
 from lines import Group, Limit, Line, Setting
 from peers import peers_of
 from torch import Tensor, nn
 from workloads import Materials, Size, Workload
 
 LOOP, NNKIT, PUBLISHED = "textbook loop", "nnkit", "Hugging Face's BERT, bare loop"
+BY_HAND = "by hand: one compiled graph in bfloat16"
 _TINY = Size(16, 1, 2)
 
 
@@ -26,6 +28,7 @@ class Family:
         limits: What a line should stay within, by name.
         variants: More words for nnkit, by the name of their line.
         others: More contenders.
+        by_hand: Makes the network that is compiled by hand, in bfloat16; None: that is not measured.
         peers: Whether other libraries are measured.
     """
 
@@ -34,6 +37,7 @@ class Family:
     limits: Mapping[str, Limit | tuple[Limit, ...]] = field(default_factory=dict)
     variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     others: Mapping[str, Callable[[Workload], Callable[[], nn.Module] | None]] = field(default_factory=dict)
+    by_hand: Callable[[Workload], nn.Module] | None = None
     peers: bool = True
 
     def measure(self, setting: Setting) -> Iterator[Line]:
@@ -45,6 +49,8 @@ class Family:
         for name, make in self.others.items():
             network = make(work)
             cases[name] = network and (lambda made=network: loop(work, steps, network=made()))
+        if self.by_hand is not None:
+            cases[BY_HAND] = partial(compiled_by_hand(work, self.by_hand(work)), steps)
         if self.peers:
             cases |= peers_of(work, steps)
         # The first round imports what the others need.
@@ -81,6 +87,14 @@ def hugging_face_bert(work: Workload) -> Callable[[], nn.Module] | None:
     return Published
 
 
+def written_out_gpt(work: Workload) -> nn.Module:
+    """Return the textbook's GPT with attention written out."""
+    made = work.network()
+    vocab, dim = made.tokens.weight.shape
+    layers, block = len(made.blocks), len(made.positions.weight)
+    return textbook.GPT(vocab, dim, layers, made.blocks[0].heads, block, written_out=True)
+
+
 _HALF = {
     f"nnkit, trainer.precision={kind}": (f"trainer.precision={kind}",) for kind in ("bf16-mixed", "fastest")
 }
@@ -109,7 +123,14 @@ FAMILIES = {
         workloads.gpt,
         lambda make: workloads.gpt(make, 2, 16, _TINY),
         {FASTEST: Limit(0.5)},
-        _HALF,
+        {
+            **_HALF,
+            "nnkit, trainer.precision=bf16-mixed trainer.compile=true": (
+                "trainer.precision=bf16-mixed",
+                "trainer.compile=true",
+            ),
+        },
+        by_hand=written_out_gpt,
     ),
     "llama": Family(workloads.llama, lambda make: workloads.llama(make, 2, 16), variants=_HALF),
     "bert": Family(

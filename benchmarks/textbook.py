@@ -106,9 +106,9 @@ class LSTM(nn.Module):
 class GPTBlock(nn.Module):
     """Attention and a feed-forward network, each behind a norm and with a residual connection."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, written_out: bool = False) -> None:
         super().__init__()
-        self.dim, self.heads = dim, heads
+        self.dim, self.heads, self.written_out = dim, heads, written_out
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.up, self.down = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
@@ -120,18 +120,41 @@ class GPTBlock(nn.Module):
             part.view(batch, time, self.heads, self.dim // self.heads).transpose(1, 2)
             for part in self.qkv(self.norm1(x)).split(self.dim, dim=2)
         )
-        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        if self.written_out:
+            later = torch.ones(time, time, dtype=torch.bool, device=x.device).triu(1)
+            scores = query @ key.transpose(2, 3) / math.sqrt(self.dim // self.heads)
+            mixed = scores.masked_fill(later, -math.inf).softmax(-1) @ value
+        else:
+            mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         x = x + self.out(mixed.transpose(1, 2).contiguous().view(batch, time, self.dim))
         return x + self.down(functional.gelu(self.up(self.norm2(x))))
 
 
 class GPT(nn.Module):
-    """GPT as tutorials write it: learned positions, tied head, the initialisation of GPT-2."""
+    """GPT as tutorials write it: learned positions, tied head, the initialisation of GPT-2.
 
-    def __init__(self, vocab: int, dim: int = 128, layers: int = 4, heads: int = 4, block: int = 64) -> None:
+    Args:
+        vocab: Kinds of tokens.
+        dim: Width.
+        layers: Blocks.
+        heads: Of each attention.
+        block: Tokens that are read at most.
+        written_out: Whether attention is the formula itself, for a compiler, instead of torch's fused kernel.
+    """
+
+    def __init__(
+        self,
+        vocab: int,
+        dim: int = 128,
+        layers: int = 4,
+        heads: int = 4,
+        block: int = 64,
+        *,
+        written_out: bool = False,
+    ) -> None:
         super().__init__()
         self.tokens, self.positions = nn.Embedding(vocab, dim), nn.Embedding(block, dim)
-        self.blocks = nn.ModuleList(GPTBlock(dim, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(GPTBlock(dim, heads, written_out) for _ in range(layers))
         self.norm, self.head = nn.LayerNorm(dim), nn.Linear(dim, vocab, bias=False)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:

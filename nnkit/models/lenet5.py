@@ -8,6 +8,7 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from nnkit.layers.activation import ActivationName, activation_layer, is_monotone
 from nnkit.layers.checks import check_choice, check_dropout, check_positive
+from nnkit.layers.pooling import MaxPool2x2
 from nnkit.layers.probing import MAPS, UNITS, Probe
 
 
@@ -77,5 +78,5 @@ def _squash_and_pool(activation: ActivationName, pooling: str) -> nn.Sequential:
         return nn.Sequential(squash, nn.AvgPool2d(2))
     if is_monotone(activation):
         # max(f(x)) = f(max(x)) where f never decreases: the same function with a quarter of the work.
-        return nn.Sequential(nn.MaxPool2d(2), squash)
-    return nn.Sequential(squash, nn.MaxPool2d(2))
+        return nn.Sequential(MaxPool2x2(), squash)
+    return nn.Sequential(squash, MaxPool2x2())
