@@ -238,6 +238,21 @@ def first_of(batch: Batch) -> Batch:
     return type(one)(*(part[:, :length] if part.ndim > 1 else part for part in one))
 
 
+def narrowed(batch: Batch, rows: Tensor) -> Batch:
+    """Return samples of a batch, (samples,) int64, at least one; without the steps that none of them needs."""
+    some: Batch = type(batch)(*(part[rows] for part in batch))
+    if not is_padded(some):
+        return some
+    mask = some._asdict()["mask"]
+    length = int(mask.sum(1).max())
+    # Sources and outputs of pairs have lengths of their own.
+    beside = {"inputs", "mask", "segments", *(["target"] if isinstance(some, SentenceBatch) else [])}
+    fields = some._asdict().items()
+    return type(some)(
+        *(part[:, :length] if name in beside and part.ndim > 1 else part for name, part in fields)
+    )
+
+
 def join(batches: Sequence[Batch]) -> Batch:
     """Put batches of one kind together; texts are padded to the longest."""
     columns: Iterable[tuple[Tensor, ...]] = zip(*batches, strict=True)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from nnkit.batches import Batch
+from nnkit.batches import Batch, first_of, is_padded
 from nnkit.data.read_batch import ReadBatch
+from nnkit.inference.like_length import is_one, like_length, windows
+from nnkit.tasks.base import Task
 from nnkit.tasks.predictions import Prediction, Predictions
 
 if TYPE_CHECKING:
     from nnkit.data.base import DataModule
-    from nnkit.tasks.base import Task
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class Unreadable:
 
     item: str
     reason: str
+
+
+# What a task may have a way of its own for.
+_STEPS = frozenset({"predict", "evaluate", "predict_evaluated"})
 
 
 class Scores:
@@ -45,14 +50,24 @@ class Scores:
     def __init__(self, task: Task) -> None:
         self._task = task
         self.num_labelled = self.num_unlabelled = 0
+        # A task that has another way of predicting alone is asked twice.
+        kind: Any = next(kind for kind in type(task).__mro__ if _STEPS & vars(kind).keys())
+        together: Callable[..., Predictions] = (
+            kind if "predict_evaluated" in vars(kind) else Task
+        ).predict_evaluated
+        self._predict_evaluated = together
 
-    def add(self, batch: Batch, labelled: Tensor) -> None:
-        """Add those items of a batch, on the task's device, that are labelled, (items,) bool."""
+    def predict(self, batch: Batch, labelled: Tensor, data: DataModule, top_k: int) -> Predictions:
+        """Predict a batch, on the task's device, and add those items that are labelled, (items,) bool."""
         rows = labelled.nonzero().squeeze(1)
         self.num_labelled += len(rows)
         self.num_unlabelled += len(labelled) - len(rows)
+        if len(rows) == len(labelled):
+            return self._predict_evaluated(self._task, batch, data, top_k)
+        predictions = self._task.predict(batch, data, top_k)
         if len(rows):
             self._task.evaluate(type(batch)(*(part[rows.to(part.device)] for part in batch)))
+        return predictions
 
     def results(self) -> dict[str, float]:
         """Return the metrics, those of `nnkit test`; empty where no item is labelled."""
@@ -73,6 +88,9 @@ def predict_batches(
 ) -> Iterator[tuple[ReadBatch, Predictions | None]]:
     """Predict items in the order in which the data module reads them.
 
+    Texts of like length go through the network together: some batches are read ahead, and their predictions put back in
+    order.
+
     Args:
         task: A trained task, in evaluation mode.
         data: The data module it was trained on, with its preprocessing.
@@ -91,16 +109,71 @@ def predict_batches(
             no such columns.
     """
     size = 1 if task.one_by_one else batch_size or data.read_at_once
-    for read in data.read_batches(items, size, keep):
-        if read.batch is None:
-            yield read, None
-            continue
+    reads = data.read_batches(items, size, keep)
+    predictor = _Predictor(task, data, top_k, scores)
+    for window in windows(reads) if size > 1 else ([read] for read in reads):
+        found = predictor.in_any_order(window, size) if size > 1 else None
+        for place, read in enumerate(window):
+            yield read, predictor.in_order(read) if found is None else found[place]
+
+
+class _Predictor:
+    """Predicts batches with one task; the arguments are as for `predict_batches`."""
+
+    def __init__(self, task: Task, data: DataModule, top_k: int, scores: Scores | None) -> None:
+        self._task, self._data, self._top_k, self._scores = task, data, top_k, scores
+        self._arranges: bool | None = None
+
+    def in_order(self, read: ReadBatch) -> Predictions | None:
+        """Return the predictions of a batch as it was read; None where no item could be."""
+        return None if read.batch is None else self._predict(read.batch, read.labelled)
+
+    def in_any_order(self, window: Sequence[ReadBatch], size: int) -> list[Predictions | None] | None:
+        """Return the predictions of some batches, texts of like length having gone through the network together.
+
+        Args:
+            window: Batches, or one that is not padded.
+            size: Texts that go through the network together, at most.
+
+        Returns:
+            None where nothing was predicted, as lengths do not differ or the predictions have no other order.
+        """
+        batches = [read.batch for read in window if read.batch is not None]
+        if (
+            not batches
+            or not is_padded(batches[0])
+            or is_one(batches, size)
+            or not self._can_arrange(batches[0])
+        ):
+            return None
+        known = [read.labelled for read in window if read.batch is not None and read.labelled is not None]
+        labelled = torch.cat(known) if known else None
+        parts, rows = list[Predictions](), list[Tensor]()
+        for some, batch in like_length(batches, size):
+            parts.append(self._predict(batch, None if labelled is None else labelled[some]))
+            rows.append(some)
+        places = torch.cat(rows).argsort().numpy()
+        found, begin = list[Predictions | None](), 0
+        for read in window:
+            count = 0 if read.batch is None else len(read.batch.indices)
+            found.append(Predictions.arranged(parts, places[begin : begin + count]) if count else None)
+            begin += count
+        return found
+
+    def _can_arrange(self, batch: Batch) -> bool:
+        """Return whether the task's predictions can be put in another order, as those of one item tell."""
+        if self._arranges is None:
+            with torch.inference_mode():
+                one: Batch = type(batch)(*(part.to(self._task.device) for part in first_of(batch)))
+                self._arranges = bool(self._task.predict(one, self._data, self._top_k).per_item)
+        return self._arranges
+
+    def _predict(self, read: Batch, labelled: Tensor | None) -> Predictions:
         with torch.inference_mode():
-            batch: Batch = type(read.batch)(*(part.to(task.device) for part in read.batch))
-            predictions = task.predict(batch, data, top_k)
-            if scores is not None and read.labelled is not None:
-                scores.add(batch, read.labelled)
-        yield read, predictions
+            batch: Batch = type(read)(*(part.to(self._task.device) for part in read))
+            if self._scores is None or labelled is None:
+                return self._task.predict(batch, self._data, self._top_k)
+            return self._scores.predict(batch, labelled, self._data, self._top_k)
 
 
 def predict(

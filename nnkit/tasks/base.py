@@ -204,6 +204,12 @@ class Task(LightModule, Visible, ABC):
         """
         raise UserError(f"the task {type(self).__name__} has no method predict, which nnkit predict needs")
 
+    def predict_evaluated(self, batch: Batch, data: Any, top_k: int) -> Predictions:
+        """Do what `predict` and `evaluate` do; a task that has the network compute once for both does so here."""
+        predictions = self.predict(batch, data, top_k)
+        self.evaluate(batch)
+        return predictions
+
     def most_pictured(self, num_wrong: int) -> int:
         """Return how many samples of a validation `pictures` draws, at most, `num_wrong` wrong answers."""
         return 0

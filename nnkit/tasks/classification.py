@@ -119,6 +119,12 @@ class Classification(Task):
         outputs = self(*batch.network_inputs())
         return Rankings.of(self._probabilities(outputs), self.class_names, top_k)
 
+    def predict_evaluated(self, batch: Batch, data: Any, top_k: int) -> Rankings:
+        """Return the most probable classes of each item and add the batch to the metrics."""
+        self.evaluate(batch)
+        assert self.last_outputs is not None
+        return Rankings.of(self._probabilities(self.last_outputs), self.class_names, top_k)
+
     def _probabilities(self, outputs: Tensor) -> Tensor:
         probabilities = getattr(self.network.head, "probabilities", None)
         if probabilities is None:

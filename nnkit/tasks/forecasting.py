@@ -125,6 +125,12 @@ class Forecasting(Task):
         """Return the forecast of each item, a value for each series and step, in the user's units."""
         return Forecasts(data.preprocessing["target"]["names"], self(*batch.network_inputs()).numpy())
 
+    def predict_evaluated(self, batch: Batch, data: Any, top_k: int) -> Forecasts:
+        """Return the forecast of each item and add the batch to the metrics."""
+        self.evaluate(batch)
+        assert self.last_outputs is not None
+        return Forecasts(data.preprocessing["target"]["names"], self.last_outputs.numpy())
+
     def outcome(self, outputs: Any, sample: Batch, data: Any) -> NamedScores:
         """Return a row of values for each step of the horizon, in the user's units; see `Visible.outcome`."""
         values = self.in_units(outputs)

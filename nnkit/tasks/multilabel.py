@@ -102,6 +102,12 @@ class Multilabel(Task):
         """Return the labels of each item, and the most probable ones whether they are among them or not."""
         return LabelSets.of(self(*batch.network_inputs()).float().sigmoid(), self.class_names, top_k)
 
+    def predict_evaluated(self, batch: Batch, data: Any, top_k: int) -> LabelSets:
+        """Return the labels of each item and add the batch to the metrics."""
+        self.evaluate(batch)
+        assert self.last_outputs is not None
+        return LabelSets.of(self.last_outputs.float().sigmoid(), self.class_names, top_k)
+
     def outcome(self, outputs: Any, sample: Batch, data: Any) -> NamedScores:
         """Return the scores of the labels; see `Visible.outcome`."""
         return of_classes("label", outputs, outputs.sigmoid(), self.class_names, sample.target)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +134,27 @@ Prediction = Ranking | Labelled | Estimate | Forecast | Written
 
 
 class Predictions(ABC):
-    """What a task says of a batch of items, as columns."""
+    """What a task says of a batch of items, as columns; a dataclass.
+
+    Attributes:
+        per_item: Fields that hold an entry for each item, in an array or a list: with these, predictions are put in
+            another order. Without, items are predicted in the order in which they are read.
+    """
+
+    per_item: ClassVar[tuple[str, ...]] = ()
+
+    @staticmethod
+    def arranged(parts: Sequence[Predictions], rows: NDArray[np.int64]) -> Predictions:
+        """Return predictions of several batches, one after the other, as those of one batch in another order.
+
+        Args:
+            parts: Of one task, with `per_item`.
+            rows: Which of all items are wanted, (items,).
+        """
+        first: Any = parts[0]
+        fields = {name: _arranged([getattr(part, name) for part in parts], rows) for name in first.per_item}
+        found: Predictions = replace(first, **fields)
+        return found
 
     @abstractmethod
     def columns(self) -> dict[str, Column]:
@@ -161,6 +182,15 @@ class Predictions(ABC):
         raise UserError("--proba: this run predicts no classes, so there are no probabilities of all of them")
 
 
+def _arranged(values: Sequence[Any], rows: NDArray[np.int64]) -> Any:
+    if values[0] is None:
+        return None
+    if isinstance(values[0], np.ndarray):
+        return np.concatenate(values)[rows]
+    whole = [*chain.from_iterable(values)]
+    return [whole[row] for row in rows.tolist()]
+
+
 @dataclass(frozen=True)
 class Rankings(Predictions):
     """The most probable classes of items.
@@ -171,6 +201,8 @@ class Rankings(Predictions):
         shares: Their probabilities, (items, ranks) float.
         scores: Probabilities of all classes, (items, classes) float; None where they are not to be had.
     """
+
+    per_item: ClassVar[tuple[str, ...]] = ("top", "shares", "scores")
 
     labels: Sequence[str]
     top: NDArray[np.int64]
@@ -255,6 +287,8 @@ class Estimates(Predictions):
         values: (items, targets) float64.
     """
 
+    per_item: ClassVar[tuple[str, ...]] = ("values",)
+
     titles: Sequence[str]
     values: NDArray[np.float64]
 
@@ -280,6 +314,8 @@ class Forecasts(Predictions):
         titles: Name of each channel.
         values: (items, steps, channels) float64.
     """
+
+    per_item: ClassVar[tuple[str, ...]] = ("values",)
 
     titles: Sequence[str]
     values: NDArray[np.float64]
@@ -312,6 +348,8 @@ class WrittenTexts(Predictions):
     Attributes:
         texts: One for each item.
     """
+
+    per_item: ClassVar[tuple[str, ...]] = ("texts",)
 
     texts: Sequence[str]
 

@@ -120,6 +120,12 @@ class Regression(Task):
         """Return the predicted values of each item, in the user's units."""
         return Estimates(names_of(data.preprocessing["target"]), self(*batch.network_inputs()).numpy())
 
+    def predict_evaluated(self, batch: Batch, data: Any, top_k: int) -> Estimates:
+        """Return the predicted values of each item and add the batch to the metrics."""
+        self.evaluate(batch)
+        assert self.last_outputs is not None
+        return Estimates(names_of(data.preprocessing["target"]), self.last_outputs.numpy())
+
     def outcome(self, outputs: Any, sample: Batch, data: Any) -> NamedScores:
         """Return the values in the user's units; see `Visible.outcome`."""
         names = names_of(data.preprocessing["target"])
