@@ -15,11 +15,14 @@ def drawn(*shape, layout=torch.channels_last):
 
 @pytest.fixture
 def halves(monkeypatch):
-    """Counts the uses of the quick way."""
+    """Counts the uses of the quick way, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     uses = []
     quick = pooling._Halves.apply
     monkeypatch.setattr(pooling._Halves, "apply", lambda maps: uses.append(maps.shape) or quick(maps))
-    return uses
+    yield uses
+    torch.set_num_threads(threads)
 
 
 def test_values_gradients_and_layout_are_torchs(halves):
@@ -67,6 +70,13 @@ def test_the_gradient_has_a_gradient(halves):
         found += torch.autograd.grad(first.sum(), maps)
     assert halves
     torch.testing.assert_close(*found)
+
+
+def test_several_threads_take_torchs_kernel(halves):
+    maps = drawn(2, 6, 4, 4)
+    torch.set_num_threads(2)
+    assert torch.equal(MaxPool2x2()(maps), functional.max_pool2d(maps, 2))
+    assert not halves
 
 
 @pytest.mark.parametrize(
