@@ -12,7 +12,7 @@ _BELOW_ZERO = -1e-45
 
 
 class MaxPool2x2(nn.MaxPool2d):
-    """The maximum of each 2x2 square; the same as `nn.MaxPool2d(2)`, in half the time on one thread where channels are few.
+    """The maximum of each 2x2 square, as `nn.MaxPool2d(2)`, in half the time on one thread where channels are few.
 
     Where several numbers of a square are the maximum, its gradient goes to one of them.
     """
