@@ -4,10 +4,11 @@ python benchmarks/kill_loop.py --kills 200 --pairings 25
 python benchmarks/kill_loop.py --kills 200 --pairings 0
 python benchmarks/kill_loop.py --kills 50 --config "model=mlp data=digits data.max_epochs=8"
 python benchmarks/kill_loop.py --kills 100 --pairings 0 --processes 2
+python benchmarks/kill_loop.py --kills 40 --pairings 5 --words "trainer.compile=true"
 python benchmarks/kill_loop.py --kills 200 --lightning
 
 Random pairings of a model with data it takes are trained, with workers, accumulation, EMA, Muon, bfloat16 and schedules
-drawn for each (`pairings.py`); with --pairings 0 the four configs that stand below.
+drawn for each (`pairings.py`); with --pairings 0 the four configs that stand below. --words are set in each of them.
 
 Every attempt is a process of its own that gets a real SIGKILL at an instant drawn evenly from what it is expected to
 take; a run is resumed until it ends. A mismatch is a run whose last or best checkpoint (weights, optimizer, schedulers,
@@ -93,7 +94,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="kill-loop-") as directory:
         # The files of random pairings are written here.
         os.chdir(directory)
-        configs = choose(arguments)
+        configs = with_words(choose(arguments), shlex.split(arguments.words))
         with ThreadPoolExecutor(arguments.jobs) as threads:
             jobs = []
             for number, (name, words) in enumerate(configs.items()):
@@ -118,6 +119,15 @@ def choose(arguments: argparse.Namespace) -> dict[str, list[str]]:
     return {f"{number}. {name}": words for number, (name, words) in enumerate(drawn, 1)}
 
 
+def with_words(configs: dict[str, list[str]], more: list[str]) -> dict[str, list[str]]:
+    """Return the configs with more words, which replace those of the same key; the names say so."""
+    keys = {word.partition("=")[0] for word in more}
+    return {
+        ", ".join([name, *more]): [*(word for word in words if word.partition("=")[0] not in keys), *more]
+        for name, words in configs.items()
+    }
+
+
 def kill(subject: Subject, folder: Path, kills: int, seed: str, repeat: bool) -> Tally:
     """Kill one config's runs, a line printed for each."""
     return Loop(subject, folder, Random(seed), lambda line: print(line, flush=True)).run(kills, repeat=repeat)
@@ -130,6 +140,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--config", action="append", default=[], help="words of nnkit train; may be given again"
     )
+    parser.add_argument("--words", default="", help="words that every config is given as well")
     parser.add_argument("--pairings", type=int, default=25, help="random pairings; 0: four fixed configs")
     parser.add_argument("--jobs", type=int, default=1, help="configs at a time")
     parser.add_argument("--processes", type=int, default=1, help="that train each run together")

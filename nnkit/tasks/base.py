@@ -138,15 +138,16 @@ class Task(LightModule, Visible, ABC):
         """Return the constructor's arguments that come from the data."""
         return {}
 
-    def compile_losses(self, rows: Collection[int] | None) -> None:
+    def compile_losses(self, rows: Collection[int] = (), example: Callable[[], Batch] | None = None) -> None:
         """Compute the losses of training batches by torch.compile from now on: network and loss in one graph.
 
         Evaluation stays as it is: it is over before compiling for it would pay.
 
         Args:
-            rows: Samples of a full batch; other batches are not compiled for. None: shapes vary from batch to batch.
+            rows: Samples of a full batch; other batches are not compiled for.
+            example: Instead of rows, where lengths vary: returns the batch that code is made for.
         """
-        self.compiled = Compiled(self.losses, rows)
+        self.compiled = Compiled(self.losses, self.network, rows, example)
 
     @abstractmethod
     def score(self, batch: Batch) -> tuple[Tensor, Totals]:

@@ -2,8 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from nnkit.batches import Batch
 
@@ -18,40 +22,54 @@ _log = logging.getLogger("nnkit")
 class Compiled:
     """Computes what a method of a task computes, by compiled code where a batch is one that code is worth making for.
 
-    Which batches these are depends on a batch alone, and each shape has its own code where shapes are few: a run that
-    is resumed computes each batch by the same code as one that was never stopped.
+    Which code computes a batch depends on the batch alone, so that a run that is resumed computes each batch by the
+    same code as one that was never stopped. Where shapes are few, each has its own. Where lengths vary, code is made
+    once, for an example that the data alone decide and with each length and number of samples as a variable; torch
+    would otherwise make code for what it happens to see first, and further code for what differs. A batch that the
+    code is not valid for, such as one with a single sample, is computed without.
 
     Args:
         function: Takes a batch; run as it is for other batches, and where compiling fails.
-        rows: Numbers of samples of a batch that is compiled for, such as that of a full batch; None: any number and any
-            length, by code for shapes that vary.
+        network: What the function trains.
+        rows: Numbers of samples of a batch that is compiled for, such as that of a full batch.
+        example: Instead of rows, where lengths vary: returns the batch that code is made for.
 
     Attributes:
         graphs: Graphs that were made; more than one where the function cannot be seen through as a whole.
         recompiled: How often a later batch has made further ones.
-        seconds: What making them has taken, the batches' own computation included.
+        uncompiled: Batches that were computed without.
+        seconds: What making the graphs has taken, the batches' own computation included.
     """
 
-    def __init__(self, function: Callable[[Batch], Any], rows: Collection[int] | None) -> None:
-        self._function = function
-        self._rows = rows
+    def __init__(
+        self,
+        function: Callable[[Batch], Any],
+        network: nn.Module,
+        rows: Collection[int] = (),
+        example: Callable[[], Batch] | None = None,
+    ) -> None:
+        self._function, self._network = function, network
+        self._rows, self._example = rows, example
         self._graph: Callable[[Batch], Any] | None = None
-        self.graphs = self.recompiled = 0
+        self.graphs = self.recompiled = self.uncompiled = 0
         self.seconds = 0.0
         self._has_failed = False
 
     def __call__(self, batch: Batch) -> Any:
         """Return what the function returns."""
-        if self._has_failed or (self._rows is not None and len(batch.inputs) not in self._rows):
+        if self._has_failed or (self._example is None and len(batch.inputs) not in self._rows):
+            self.uncompiled += 1
             return self._function(batch)
-        if self._graph is None:
-            self._graph = self._compile()
         from torch._dynamo.exc import TorchDynamoException
-        from torch._dynamo.utils import counters
 
-        before, start = counters["stats"]["unique_graphs"], time.perf_counter()
         try:
-            result = self._graph(batch)
+            if self._example is None:
+                return self._counted(batch)
+            if self._graph is None:
+                self._make(self._example(), batch)
+            with torch.compiler.set_stance("eager_on_recompile"):
+                assert self._graph is not None
+                return self._graph(_compact(batch))
         except TorchDynamoException as error:
             if self.graphs:
                 raise
@@ -59,18 +77,39 @@ class Compiled:
             # The first line says what has failed, the second why.
             reason = " ".join(line.strip() for line in str(error).strip().split("\n")[:2])
             _log.warning("torch.compile: %s; the run goes on without it", reason)
-            return self._function(batch)
+            return self(batch)
+
+    def _make(self, example: Batch, batch: Batch) -> None:
+        """Make code for an example, with types and device of a batch that it is to compute; all else stays as it is."""
+        fields = (field.to(other) for field, other in zip(example, batch, strict=True))
+        like = _compact(type(example)(*fields))
+        with _alone(like), _unchanged(self._network, like):
+            self._counted(like)
+
+    def _counted(self, batch: Batch) -> Any:
+        """Return what the function returns, and count the graphs that are made for it."""
+        from torch._dynamo.utils import counters
+
+        if self._graph is None:
+            self._graph = self._compile()
+        before, start = counters["stats"]["unique_graphs"], time.perf_counter()
+        result = self._graph(batch)
         if more := counters["stats"]["unique_graphs"] - before:
             self._count(more, time.perf_counter() - start, batch)
         return result
 
     def _compile(self) -> Callable[[Batch], Any]:
-        import torch
         import torch._dynamo.config
 
         torch._dynamo.config.recompile_limit = _MOST_GRAPHS
-        graph: Callable[[Batch], Any] = torch.compile(self._function, dynamic=self._rows is None)
+        graph: Callable[[Batch], Any] = torch.compile(self._traced, dynamic=self._example is not None)
         return graph
+
+    def _traced(self, batch: Batch) -> Any:
+        # What is run here is run without code: the condition is no part of a graph.
+        if not torch.compiler.is_compiling():
+            self.uncompiled += 1
+        return self._function(batch)
 
     def _count(self, more: int, seconds: float, batch: Batch) -> None:
         is_first = not self.graphs
@@ -87,4 +126,55 @@ class Compiled:
 
     def facts(self) -> dict[str, Any]:
         """Return the counts as plain data, for the record of a run."""
-        return {"graphs": self.graphs, "recompiled": self.recompiled, "seconds": round(self.seconds, 3)}
+        counts = {name: getattr(self, name) for name in ("graphs", "recompiled", "uncompiled")}
+        return {**counts, "seconds": round(self.seconds, 3)}
+
+
+def _compact(batch: Batch) -> Batch:
+    """Return a batch without views: code for sizes that vary is made for where a view begins, too."""
+    fields = (
+        field.clone(memory_format=torch.contiguous_format) if _is_view(field) else field for field in batch
+    )
+    compact: Batch = type(batch)(*fields)
+    return compact
+
+
+def _is_view(field: Tensor) -> bool:
+    return bool(field.storage_offset()) or not field.is_contiguous()
+
+
+@contextmanager
+def _alone(example: Batch) -> Iterator[None]:
+    """Let the code that torch makes in the block depend on the function and the example alone."""
+    import torch._functorch.config
+    import torch.compiler.config
+    import torch.fx.experimental._config
+
+    sizes = [tuple(field.shape) for field in example]
+    settings: list[tuple[Any, str, Any]] = [
+        # Sizes that are equal in the example are not equal in each batch.
+        (torch.fx.experimental._config, "use_duck_shape", False),
+        # The sizes of the example decide how loops are laid out. torch's cache on disk would take code that another
+        # run's example has made.
+        (torch.compiler.config, "cache_key_tag", f"{torch.compiler.config.cache_key_tag} nnkit {sizes}"),
+        # Otherwise made by the first backward pass, which is that of another batch.
+        (torch._functorch.config, "force_non_lazy_backward_lowering", True),
+    ]
+    with ExitStack() as stack:
+        for module, name, value in settings:
+            stack.enter_context(module.patch(**{name: value}))
+        yield
+
+
+@contextmanager
+def _unchanged(network: nn.Module, batch: Batch) -> Iterator[None]:
+    """Put random generators and the buffers of a network back at the end of the block."""
+    kept = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    device = batch.inputs.device
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in kept:
+                buffer.copy_(value)
