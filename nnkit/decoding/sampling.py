@@ -82,12 +82,21 @@ def sample(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Te
     Raises:
         ValueError: If the logits hold NaN or an infinite number, or all are minus infinity.
     """
+    shares = shares_of(logits, sampling)
+    if sampling.temperature == 0:
+        return shares.argmax(-1)
+    return torch.multinomial(shares, 1, generator=generator).squeeze(-1)
+
+
+def shares_of(logits: Tensor, sampling: Sampling) -> Tensor:
+    """Return the probabilities that tokens are drawn with, (batch, vocab_size); at temperature 0 the logits.
+
+    Raises:
+        ValueError: If the logits hold NaN or an infinite number, or all are minus infinity.
+    """
     if not torch.isfinite(logits.amax(-1)).all():
         raise ValueError("the network's scores are not finite: it has diverged in training")
-    if sampling.temperature == 0:
-        return logits.argmax(-1)
-    shares = filter_logits(logits, sampling).softmax(-1)
-    return torch.multinomial(shares, 1, generator=generator).squeeze(-1)
+    return logits if sampling.temperature == 0 else filter_logits(logits, sampling).softmax(-1)
 
 
 @torch.inference_mode()

@@ -134,7 +134,7 @@ def continuations(
     device = next(network.parameters()).device
     begin = torch.tensor([list(prompt)] * num_samples, dtype=torch.int64, device=device)
     banned = () if tokenizer.unknown is None else (tokenizer.unknown,)
-    writers = [_Writer(tokenizer, prompt, stop) for _ in range(num_samples)]
+    writers = [TextWriter(tokenizer, prompt, stop) for _ in range(num_samples)]
     step = _Watched(network.step)
     try:
         chance = private_generator(*seeds)
@@ -171,7 +171,7 @@ class _Watched:
         return self.scores, state
 
 
-class _Writer:
+class TextWriter:
     """Turns tokens of one text into text that can be shown, and ends it before a stop.
 
     Decoded are the tokens since the last but one time that something could be shown: how a token is written depends on

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnkit.cli.parser import Given
 from nnkit.cli.verbs import OUTPUT_DIR, RUN, Option, Verb
+from nnkit.cli.verbs.predict import Complaints
 from nnkit.errors import UserError
+from nnkit.files.paths import expand
 from nnkit.ui.report import show, table
 from nnkit.ui.terminal import is_terminal, json_line, printable
 
 if TYPE_CHECKING:
+    from nnkit.decoding.sampling import Sampling
     from nnkit.inference.answering import Reply
     from nnkit.inference.filling import Filled
     from nnkit.runs.session import Session
@@ -37,6 +41,7 @@ VERB = Verb(
         Option("--seed", "another seed, another text (default: 0)", "S", int, section=_MODEL),
         Option("--stop", "end before TEXT; may be repeated", "TEXT", many=True, section=_MODEL),
         Option("--samples", "texts to write (default: 1)", "N", int, at_least=1, section=_MODEL),
+        Option("--prompts", "a prompt on each line; -: stdin", "FILE", section=_MODEL),
         Option("--beam", "beam size (default: as in the run's test)", "N", int, at_least=1, section=_PAIRS),
         Option("--nbest", "hypotheses, best first (default: 1)", "K", int, at_least=1, section=_PAIRS),
         Option("--length-penalty", "0: by probability; more: longer texts", "A", float, section=_PAIRS),
@@ -47,7 +52,8 @@ VERB = Verb(
         "equal texts. A temperature below 1 keeps to likely tokens, since one odd token of a small model leads to more "
         "of them; 1 draws as the model says, 0 always takes the most probable token. --length counts tokens: "
         "characters, unless the run has another tokenizer. Several samples are written at once and printed one after "
-        "the other.",
+        "the other. The lines of --prompts are written on from side by side, and printed in order: each as --prompt "
+        "alone would be.",
         "A run that writes one text from another (seq2seq, translation) reads the prompt and prints its hypothesis; "
         "nothing is random. With --nbest each hypothesis stands behind its score: its log-probability over the length "
         "penalty.",
@@ -71,6 +77,8 @@ def run(given: Given) -> int:
     given.path = str(found.path)
     way = _way(session, given.path)
     way.settle(given)
+    if given.prompts is not None:
+        return _continue_many(session, given)
     way.write(session, _prompt(given.prompt), given)
     return 0
 
@@ -122,20 +130,15 @@ def _way(session: Session, run: str) -> _Way:
 
 
 def _continue(session: Session, prompt: str, given: Given) -> None:
-    from nnkit.decoding.sampling import Sampling
     from nnkit.inference.generation import continuations, encode_prompt, language_model, whole
 
     network, tokenizer = language_model(session.task, session.data, given.path)
-    try:
-        sampling = Sampling(given.temperature, given.top_k, given.top_p)
-    except ValueError as error:
-        raise UserError(f"--{str(error).replace('_', '-', 1)}") from error
     pieces = continuations(
         network,
         tokenizer,
         encode_prompt(tokenizer, prompt),
         length=given.length,
-        sampling=sampling,
+        sampling=_sampling(given),
         seeds=(given.seed,),
         num_samples=given.samples,
         stop=given.stop,
@@ -146,6 +149,84 @@ def _continue(session: Session, prompt: str, given: Given) -> None:
         stream(pieces, prompt)
     else:
         _write_texts(whole(pieces, given.samples), prompt)
+
+
+def _sampling(given: Given) -> Sampling:
+    from nnkit.decoding.sampling import Sampling
+
+    try:
+        return Sampling(given.temperature, given.top_k, given.top_p)
+    except ValueError as error:
+        raise UserError(f"--{str(error).replace('_', '-', 1)}") from error
+
+
+def _continue_many(session: Session, given: Given) -> int:
+    """Write on from each line of a file, in order; return 2 if one cannot be a prompt."""
+    from nnkit.inference.generation import encode_prompt, language_model
+    from nnkit.inference.many_prompts import continuations_of_many
+
+    if given.prompt:
+        raise UserError("--prompt and --prompts are both given: one prompt, or a file of them")
+    network, tokenizer = language_model(session.task, session.data, given.path)
+    complaints, known = Complaints(), deque[str]()
+
+    def tokens() -> Iterator[list[int]]:
+        for name, prompt in _lines(given.prompts):
+            try:
+                encoded = encode_prompt(tokenizer, prompt)
+                if network.max_len is not None and len(encoded) > network.max_len:
+                    raise UserError(
+                        f"it has {len(encoded):,} tokens, and the model reads at most {network.max_len:,}"
+                    )
+            except UserError as error:
+                complaints.add(name, str(error))
+                continue
+            known.append(prompt)
+            yield encoded
+
+    found = continuations_of_many(
+        network,
+        tokenizer,
+        tokens(),
+        length=given.length,
+        sampling=_sampling(given),
+        seeds=(given.seed,),
+        num_samples=given.samples,
+        stop=given.stop,
+    )
+    is_first = True
+    for texts in found:
+        prompt = known.popleft()
+        if given.format == "jsonl":
+            _write_lines(texts, prompt, given)
+        else:
+            _show("" if is_first else f"{SEPARATOR}\n")
+            _write_texts(texts, prompt)
+        sys.stdout.flush()
+        is_first = False
+    complaints.close()
+    if is_first and not complaints.count:
+        raise UserError(f"--prompts {given.prompts}: there is no prompt in it")
+    return 2 if complaints.count else 0
+
+
+def _lines(name: str) -> Iterator[tuple[str, str]]:
+    """Yield the lines of a file that are not blank, with a name for each."""
+    from nnkit.data.text.items import decoded_lines
+
+    if name == "-":
+        lines: Iterable[str] = (line.rstrip("\r\n") for line in sys.stdin)
+    else:
+        path = expand(name)
+        if not path.is_file():
+            raise UserError(f"--prompts {name}: there is no such file")
+        lines = decoded_lines(path, None, report=True)
+    try:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield f"{'stdin' if name == '-' else name}:{number}", line
+    except UnicodeDecodeError as error:
+        raise UserError(f"standard input is not UTF-8 text (byte {error.start})") from error
 
 
 def _answer(session: Session, prompt: str, given: Given) -> None:
@@ -172,7 +253,16 @@ def _fill(session: Session, prompt: str, given: Given) -> None:
 # A default of None is the run's own.
 _CONTINUES = _Way(
     "writes on",
-    {"length": 500, "temperature": 0.8, "top_k": None, "top_p": None, "seed": 0, "stop": [], "samples": 1},
+    {
+        "length": 500,
+        "temperature": 0.8,
+        "top_k": None,
+        "top_p": None,
+        "seed": 0,
+        "stop": [],
+        "samples": 1,
+        "prompts": None,
+    },
     _continue,
 )
 _ANSWERS = _Way(

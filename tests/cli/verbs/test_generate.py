@@ -162,3 +162,43 @@ def test_predict_says_how_surprising_texts_are(cli, outputs):
     # One character is one token here.
     bits = likely["values"]["bits_per_character"]
     assert 2**bits == pytest.approx(likely["values"]["perplexity"], rel=1e-4)
+
+
+def test_the_lines_of_a_file_are_written_on_from(write, tmp_path, monkeypatch):
+    prompts = ["the cat", "a dog and the dog ", "", "the"]
+    (tmp_path / "prompts.txt").write_text("\n".join(prompts), encoding="utf-8")
+    words = ["--length", 12, "--temperature", 0, "--format", "jsonl"]
+    code, out, err = write("--prompts", tmp_path / "prompts.txt", *words)
+    assert (code, err) == (0, "")
+    assert out == "".join(write("--prompt", prompt, *words)[1] for prompt in prompts if prompt)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(prompts)))
+    assert write("--prompts", "-", *words)[1] == out
+    drawn = [*words[:2], "--samples", 2, "--seed", 3]
+    texts = write("--prompts", tmp_path / "prompts.txt", *drawn)[1]
+    assert texts == f"{verb.SEPARATOR}\n".join(
+        write("--prompt", prompt, *drawn)[1] for prompt in prompts if prompt
+    )
+
+
+def test_a_line_that_is_no_prompt_is_named_and_the_others_go_on(write, tmp_path):
+    (tmp_path / "prompts.txt").write_text("the cat\nQ!\na dog\n", encoding="utf-8")
+    code, out, err = write("--prompts", tmp_path / "prompts.txt", "--length", 5, "--format", "jsonl")
+    assert code == 2
+    assert f"{tmp_path / 'prompts.txt'}:2: the prompt holds what the vocabulary lacks: 'Q', '!'" in err
+    assert [json.loads(line)["prompt"] for line in out.splitlines()] == ["the cat", "a dog"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--prompts", "none.txt"], "--prompts none.txt: there is no such file"),
+        (["--prompts", "empty.txt"], "--prompts empty.txt: there is no prompt in it"),
+        (["--prompts", "empty.txt", "--prompt", "the"], "--prompt and --prompts are both given"),
+    ],
+)
+def test_a_file_without_prompts_is_refused(write, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").write_text("\n \n")
+    code, out, err = write(*words)
+    assert (code, out) == (2, "")
+    assert message in err
