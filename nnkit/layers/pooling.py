@@ -31,7 +31,9 @@ class MaxPool2x2(nn.MaxPool2d):
 
 def _is_faster_by_halves(maps: Tensor) -> bool:
     return (
-        torch.is_grad_enabled()
+        # A compiler has a kernel of its own for the usual form. Asked first: the number of threads would cut its graph.
+        not torch.compiler.is_compiling()
+        and torch.is_grad_enabled()
         # Several threads divide torch's kernel well, and small operators badly.
         and torch.get_num_threads() == 1
         and maps.requires_grad
@@ -42,8 +44,6 @@ def _is_faster_by_halves(maps: Tensor) -> bool:
         and maps.shape[2] % 2 == 0
         and maps.shape[3] % 2 == 0
         and maps.is_contiguous(memory_format=torch.channels_last)
-        # A compiler has a kernel of its own for the usual form.
-        and not torch.compiler.is_compiling()
     )
 
 

@@ -145,11 +145,7 @@ class TrialSteps:
     def _task(self, is_compiled: bool) -> Task:
         if is_compiled not in self._tasks:
             session = self._session
-            compiled, session.task.compiled = session.task.compiled, None
-            try:
-                task = copy.deepcopy(session.task).to(self._device).train()
-            finally:
-                session.task.compiled = compiled
+            task = copy.deepcopy(session.task).to(self._device).train()
             if is_compiled:
                 compile_losses(session.config, task, session.data)
             self._tasks[is_compiled] = task

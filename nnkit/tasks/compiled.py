@@ -55,6 +55,9 @@ class Compiled:
         self.seconds = 0.0
         self._has_failed = False
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        """Return nothing: a copy of a task, as the moving average keeps one, has other weights and is not compiled."""
+
     def __call__(self, batch: Batch) -> Any:
         """Return what the function returns."""
         if self._has_failed or (self._example is None and len(batch.inputs) not in self._rows):

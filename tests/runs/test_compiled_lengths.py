@@ -114,6 +114,16 @@ def test_making_code_for_an_example_leaves_no_trace(without_code):
     assert torch.equal(network[0].running_mean, plain[0].running_mean)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_the_moving_average_s_copy_is_not_compiled(tmp_path, without_code):
+    """Nor does it take the data along, which its example comes from."""
+    run = nnkit.train([*varied("lstm", tmp_path), "+callbacks=ema", "trainer.max_steps=5", COMPILED]).run
+    assert run.record()["compiled"]["graphs"] > 0
+    loaded = nnkit.load(run)
+    loaded.task.compile_losses(example=loaded.data.train_dataloader)
+    assert deepcopy(loaded.task).compiled is None
+
+
 def test_torch_keeps_code_of_examples_of_other_sizes_apart(monkeypatch):
     """Its cache on disk does not tell them apart: code made for one serves the other."""
     tags = []

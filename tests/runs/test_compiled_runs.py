@@ -98,6 +98,18 @@ def test_one_graph_serves_a_training_and_the_last_batch_of_an_epoch_needs_none(w
     assert "compiled for batches of 40 x 1 x 8 x 8" in (run.path / "train.log").read_text()
 
 
+def test_convolutions_and_pooling_are_in_one_graph(without_code):
+    words = [
+        "data=digits",
+        "model=lenet5",
+        "data.batch_size=40",
+        "trainer.max_steps=3",
+        "trainer.num_threads=1",
+    ]
+    run = nnkit.train([*words, "logger=[]", "callbacks=[checkpoint]", COMPILED]).run
+    assert run.record()["compiled"]["graphs"] == 1
+
+
 @pytest.mark.parametrize("model", ["gpt", "llama"])
 @pytest.mark.parametrize("words", [[], ["trainer.precision=bf16-mixed"], ["trainer.matmul_precision=medium"]])
 def test_attention_and_loss_are_in_one_graph(tmp_path, without_code, model, words):
