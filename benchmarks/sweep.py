@@ -31,7 +31,7 @@ import nnkit
 
 JOBS = 2
 TRIVIAL = ["data=iris", "model=mlp_small", "trainer.max_steps=1", "logger=[]", "callbacks=[]"]
-TRIVIAL += ["trainer.num_threads=1"]
+TRIVIAL += ["trainer.num_threads=1", "report=false"]
 # Warms up, says so, waits for a line, trains and prints the seconds: what a launcher without any cost would do.
 PLAIN = """
 import sys, time, nnkit

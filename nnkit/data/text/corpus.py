@@ -6,7 +6,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -136,26 +136,20 @@ def read_text(
             or it is damaged as gzip.
         EnvironmentFault: If it cannot be read.
     """
-    decoder = codecs.getincrementaldecoder(encoding or "utf-8-sig")()
-    measure = measure or Measure()
-    line, told = 1, 0
+    told = num_bytes = 0
+
+    def note(content: bytes, place: int) -> None:
+        nonlocal told, num_bytes
+        if measure is not None:
+            measure.update(content)
+        num_bytes += len(content)
+        advance(place - told)
+        told = place
+
     try:
-        with path.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            file = gzip.GzipFile(fileobj=raw) if packed else raw
-            while content := file.read(block):
-                measure.update(content)
-                text = decoder.decode(content)
-                if text:
-                    yield text
-                line += text.count("\n")
-                advance(raw.tell() - told)
-                told = raw.tell()
-            if text := decoder.decode(b"", final=True):
-                yield text
+        yield from _decoded(path, encoding, block, note)
     except UnicodeDecodeError as error:
-        raise UserError(_broken(path, encoding, error, measure.num_bytes, line)) from error
+        raise UserError(_broken(path, encoding, error, num_bytes, block)) from error
     except (FileNotFoundError, IsADirectoryError) as error:
         raise UserError(f"there is no file {path}") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -164,10 +158,31 @@ def read_text(
         raise EnvironmentFault(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _broken(path: Path, encoding: str | None, error: UnicodeDecodeError, num_bytes: int, line: int) -> str:
+def _decoded(
+    path: Path, encoding: str | None, block: int, note: Callable[[bytes, int], None]
+) -> Iterator[str]:
+    """Read a file in pieces; `note` is called with the bytes of each, unpacked, and where in the file they end."""
+    decoder = codecs.getincrementaldecoder(encoding or "utf-8-sig")()
+    with path.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        file = gzip.GzipFile(fileobj=raw) if packed else raw
+        while content := file.read(block):
+            note(content, raw.tell())
+            if text := decoder.decode(content):
+                yield text
+        if text := decoder.decode(b"", final=True):
+            yield text
+
+
+def _broken(path: Path, encoding: str | None, error: UnicodeDecodeError, num_bytes: int, block: int) -> str:
     # The bytes that the decoder failed on are the last ones read.
     place = num_bytes - len(error.object) + error.start
-    line += error.object[: error.start].count(b"\n")
+    line = 1 + error.object[: error.start].count(b"\n")
+    with suppress(UnicodeDecodeError):
+        # Counted here alone: of every text that is sound it would be in vain.
+        for text in _decoded(path, encoding, block, lambda content, place: None):
+            line += text.count("\n")
     found = f"0x{error.object[error.start]:02x}" if error.start < len(error.object) else "its end"
     what = f"{path} is not {encoding or 'UTF-8'}: line {line:,}, byte {place + 1:,} of the file is {found}"
     if encoding is not None:

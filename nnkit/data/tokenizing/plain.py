@@ -41,9 +41,11 @@ class Characters(Tokenizer):
             max_vocab: Tokens at most, the unknown one included; the most frequent characters stay.
             with_unknown: As for `Characters`; there is one in any case where characters had to go.
         """
+        if max_vocab is None:
+            return cls("".join(map(chr, seen_code_points(texts).tolist())), with_unknown)
         counts = count_code_points(texts)
         points = np.flatnonzero(counts)
-        if max_vocab is not None and len(points) + with_unknown > max_vocab:
+        if len(points) + with_unknown > max_vocab:
             with_unknown = True
             # Stable, so that of equally frequent ones the smaller code point stays.
             order = np.argsort(-counts[points], kind="stable")
@@ -130,6 +132,20 @@ class Bytes(Tokenizer):
 def code_points(text: str) -> NDArray[np.uint32]:
     """Return the code point of each character, (characters,) uint32."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.dtype("<u4"))
+
+
+def seen_code_points(texts: Iterable[str]) -> NDArray[np.int64]:
+    """Return the code points that occur in the texts, each once, in order; several times as fast as counting them."""
+    seen, latin = np.zeros(_NUM_CODE_POINTS, np.bool_), b""
+    for text in texts:
+        try:
+            content = text.encode("latin-1")
+        except UnicodeEncodeError:
+            seen[code_points(text)] = True
+        else:
+            latin += bytes(set(content.translate(None, latin)))
+    seen[list(latin)] = True
+    return np.flatnonzero(seen)
 
 
 def count_code_points(texts: Iterable[str]) -> NDArray[np.int64]:

@@ -525,3 +525,12 @@ def test_a_run_is_tested_on_every_block_of_another_text(tmp_path):
     (tmp_path / "other.txt").write_text("")
     with pytest.raises(UserError):
         list(data.labelled_batches(str(tmp_path / "other.txt")))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_line_of_bytes_that_are_no_text_is_counted_through_all_pieces(tmp_path, packed):
+    content = "é line\n".encode() * 50 + b"bad \xff byte\n"
+    path = tmp_path / "bad.txt"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(UserError, match=r"line 51, byte 405 of the file is 0xff"):
+        list(read_text(path, block=7))
