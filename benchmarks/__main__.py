@@ -33,6 +33,7 @@ import reading
 import start
 import steps
 import target
+import text_prediction
 import text_preparation
 import torch
 from guarded import Part, run_parts
@@ -70,6 +71,7 @@ PARTS = {
     "files": Kind(picture_files.preparing, (2,)),
     "predict_tables": Kind(reading.predicting),
     "predict_files": Kind(picture_files.predicting, (2,)),
+    "predict_texts": Kind(text_prediction.predicting, (1,)),
     "generation": Kind(generation.measure, (1,)),
     "housekeeping": Kind(many_runs.measure, (1,)),
 }

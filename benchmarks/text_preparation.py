@@ -13,7 +13,6 @@ from pathlib import Path
 from lines import Group, Limit, Line, Setting
 from measuring import Cost, program
 
-KINDS = ("characters", "bytes", "bpe")
 _IMPORTS = "from nnkit.data.text.long_text import TextFile"
 _PREPARE = """
 data = TextFile(path=sys.argv[1], tokenizer=sys.argv[2])
@@ -49,16 +48,18 @@ def prepare(path: Path, kind: str, cache: Path | None) -> Cost:
 
 def measure(setting: Setting) -> Iterator[Line]:
     """Yield each tokenizer's first and second start, beside reading the file as one string."""
-    path = setting.folder / "text.txt"
-    write_text(path, setting.size(300_000_000, 200_000))
-    size = path.stat().st_size / 1e6
-    cases = {"the file read as a string": partial(program, _PLAIN, str(path))}
-    limits = {}
-    for kind in KINDS:
-        cache = setting.folder / kind
-        prepare(path, kind, cache)
-        cases[f"{kind}, first start"] = partial(prepare, path, kind, None)
-        cases[f"{kind}, second start"] = partial(prepare, path, kind, cache)
-        if kind != "bpe":
-            limits[f"{kind}, first start"] = (Limit(size / 100, "cpu"), Limit(1024, "peak"))
-    yield from Group(cases, limits, count=size, unit="MB").measure(setting)
+    sizes = {"characters": setting.size(300_000_000, 200_000), "bpe": setting.size(20_000_000, 100_000)}
+    for kinds in (("characters", "bytes"), ("bpe",)):
+        path = setting.folder / f"{kinds[0]}.txt"
+        write_text(path, sizes[kinds[0]])
+        size = path.stat().st_size / 1e6
+        cases = {f"{size:,.0f} MB read as a string": partial(program, _PLAIN, str(path))}
+        limits = {}
+        for kind in kinds:
+            cache = setting.folder / kind
+            prepare(path, kind, cache)
+            cases[f"{kind}, first start"] = partial(prepare, path, kind, None)
+            cases[f"{kind}, second start"] = partial(prepare, path, kind, cache)
+            if kind != "bpe":
+                limits[f"{kind}, first start"] = (Limit(size / 100, "cpu"), Limit(1024, "peak"))
+        yield from Group(cases, limits, count=size, unit="MB").measure(setting)
