@@ -7,7 +7,7 @@ import sys
 _TRIAL = """
 import sys
 import nnkit.sweep.preload
-import nnkit.api
+import nnkit.analysis.report.ending, nnkit.api
 before = set(sys.modules)
 words = ["data=iris", "model=mlp_small", "trainer.max_steps=1", "logger=[]", "report=false", "trainer.num_threads=1"]
 nnkit.api.train(words, show=False)
