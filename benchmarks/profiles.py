@@ -27,7 +27,7 @@ KINDS = {
     "pooling": ("pool2d",),
     "products of matrices": ("mm", "mv", "linear"),
     "recurrent kernels": ("lstm", "gru", "rnn"),
-    "attention": ("attention", "softmax"),
+    "attention and softmax": ("attention", "softmax"),
     "activations": ("gelu", "tanh", "relu", "silu", "sigmoid", "threshold"),
     "normalisation": ("norm_backward", "layer_norm", "batch_norm", "rms_norm"),
     "copies and casts": ("copy", "cat", "stack", "clone", "contiguous", "index", "fill", "zero"),

@@ -25,12 +25,6 @@ def nothing_is_compiled_yet():
     torch._dynamo.reset()
 
 
-@pytest.fixture
-def without_code(monkeypatch):
-    """Trace graphs, and run them as they are: in a hundredth of the time."""
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
-
-
 def texts(length, size=4):
     mask = torch.ones(size, length, dtype=torch.bool)
     return TextBatch(torch.ones(size, length), mask, torch.arange(size), torch.arange(size))

@@ -44,12 +44,6 @@ def nothing_is_compiled_yet(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def without_code(monkeypatch):
-    """Trace graphs, and run them as they are: in a hundredth of the time."""
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
-
-
-@pytest.fixture
 def seen(monkeypatch):
     """Return the numbers of samples of the batches that graphs were traced for."""
     counts = []
