@@ -76,7 +76,9 @@ def load(
                 image.draft(None, (2 * max(size), 2 * max(size)))
             # Not known any more once the pixels are there.
             is_halved = keep_levels and any(";16" in str(tile) for tile in image.tile)
-            upright = _plain(ImageOps.exif_transpose(image), keep_levels)
+            # In place, as a copy takes as long as decoding where the picture is small.
+            ImageOps.exif_transpose(image, in_place=True)
+            upright = _plain(image, keep_levels)
             if is_halved and upright.mode == "RGB" and np.asarray(upright).max() < _DIM:
                 raise PictureError(
                     "its colours have 16 bits, only their upper 8 can be read, and these are nearly black: "

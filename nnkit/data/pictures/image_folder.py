@@ -2,6 +2,8 @@
 
 import logging
 import math
+import time
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -52,6 +54,11 @@ _LISTED = 10
 # Preparing fewer than this takes no time worth a progress bar.
 _QUICK = 500
 _CHUNK = 256
+# Seconds that no small picture exceeds, one of 32x32 takes a sixth, and how many of a chunk are timed for it.
+_SMALL = 5e-4
+_TRIED = 4
+# Values of pictures whose statistics are taken together.
+_AT_ONCE = 1 << 20
 
 
 class _Fitted(NamedTuple):
@@ -311,16 +318,19 @@ def _decode_all(
         for first in range(0, len(rows), _CHUNK):
             # Chunk by chunk, or the pictures that wait to be stored could fill the memory.
             chunk = rows[first : first + _CHUNK]
-            for row, result in zip(chunk, pool.map(attempt, chunk), strict=True):
-                if isinstance(result, str):
-                    unreadable[listing.names[row]] = result
-                    continue
-                if pixels is not None and not np.can_cast(result.levels.dtype, pixels.dtype, "same_kind"):
-                    raise _DeepLevelsError
-                statistics[row] = picture_statistics(result.levels[None])[0]
-                notes[row] = [*measure(result.levels), result.cut]
-                if pixels is not None:
-                    pixels[row] = result.levels
+            results, seconds = {}, []
+            for row in chunk[:_TRIED]:
+                start = time.perf_counter()
+                results[row] = attempt(row)
+                seconds.append(time.perf_counter() - start)
+            # Threads that decode small pictures wait for the lock most of the time.
+            spread = map if min(seconds) < _SMALL else pool.map
+            results.update(zip(chunk[_TRIED:], spread(attempt, chunk[_TRIED:]), strict=True))
+            unreadable |= {
+                listing.names[row]: reason for row, reason in results.items() if isinstance(reason, str)
+            }
+            fitted = {row: result for row, result in results.items() if isinstance(result, _Fitted)}
+            _note(fitted, statistics, notes, pixels)
             advance(len(chunk))
     if len(unreadable) > max(_FEW, len(rows) // 10):
         lines = some_of(_reasons(unreadable), _LISTED, "\n  ")
@@ -328,6 +338,23 @@ def _decode_all(
             f"too many unreadable files below {listing.root}: {len(unreadable):,} of {len(rows):,}\n  {lines}"
         )
     return unreadable
+
+
+def _note(fitted: dict[int, _Fitted], statistics: Floats, notes: Floats, pixels: Levels | None) -> None:
+    """Fill in the rows of pictures that were decoded, those of one type of levels at once."""
+    by_type: dict[np.dtype[Any], list[int]] = defaultdict(list)
+    for row, result in fitted.items():
+        by_type[result.levels.dtype].append(row)
+    for dtype, rows in by_type.items():
+        if pixels is not None and not np.can_cast(dtype, pixels.dtype, "same_kind"):
+            raise _DeepLevelsError
+        count = max(1, _AT_ONCE // fitted[rows[0]].levels.size)
+        for part in (rows[first : first + count] for first in range(0, len(rows), count)):
+            levels = np.stack([fitted[row].levels for row in part])
+            statistics[part] = picture_statistics(levels)
+            notes[part] = [[*measure(fitted[row].levels), fitted[row].cut] for row in part]
+            if pixels is not None:
+                pixels[part] = levels
 
 
 def _reasons(unreadable: dict[str, str]) -> list[str]:

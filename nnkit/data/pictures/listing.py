@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,18 +78,18 @@ def find_pictures(folder: Path, within: Sequence[Path] = (), without: Collection
             if path.is_dir() if entry.is_symlink() else entry.is_dir():
                 (linked if entry.is_symlink() else here).append(path)
             else:
-                _note_file(path, found)
+                _note_file(path, found, path.is_file if entry.is_symlink() else entry.is_file)
     found.pictures.sort()
     for paths in found.left_out.values():
         paths.sort()
     return found
 
 
-def _note_file(path: Path, found: Found) -> None:
+def _note_file(path: Path, found: Found, is_file: Callable[[], bool]) -> None:
     if path.suffix.lower() not in SUFFIXES:
         kind = f"{path.suffix.lower()} files" if path.suffix else "files without a suffix"
         found.left_out[f"{kind}, which are not read"].append(path)
-    elif path.is_file():
+    elif is_file():
         found.pictures.append(path)
     else:
         found.left_out["names of pictures without a file behind them"].append(path)
@@ -174,8 +174,15 @@ def list_classes(root: Path, elsewhere: Mapping[Split, Path] | None = None) -> L
 def _name(path: Path, root: Path, elsewhere: Mapping[Split, Path]) -> str:
     for split, folder in elsewhere.items():
         if path.is_relative_to(folder):
-            return f"{split}_path/{path.relative_to(folder).as_posix()}"
-    return path.relative_to(root).as_posix()
+            return f"{split}_path/{_below(path, folder)}"
+    return _below(path, root)
+
+
+def _below(path: Path, folder: Path) -> str:
+    # Many times as fast as `relative_to`, which has the other cases: a folder is "." or ends in a separator.
+    whole, start = str(path), str(folder) + os.sep
+    short = whole[len(start) :] if whole.startswith(start) else str(path.relative_to(folder))
+    return short.replace(os.sep, "/")
 
 
 def _split_folders(root: Path, elsewhere: Mapping[Split, Path], found: Found) -> dict[Split, list[Path]]:
