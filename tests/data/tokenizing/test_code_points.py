@@ -8,6 +8,7 @@ import pytest
 
 from nnkit.data.tokenizing.base import cleaned
 from nnkit.data.tokenizing.plain import Characters, count_code_points, seen_code_points
+from nnkit.errors import UserError
 
 PIECES = ["abc \n", "Ångström ÿ", "日本 🐈", "", "aβ\ud800", "zz", "é", "\x00"]
 
@@ -41,3 +42,21 @@ def test_spellings_of_a_letter_are_one(text):
 def test_all_of_latin_1_is_its_own_normal_form():
     whole = "".join(map(chr, range(256)))
     assert unicodedata.is_normalized("NFC", whole)
+
+
+@pytest.mark.parametrize("with_unknown", [False, True])
+@pytest.mark.parametrize("size", [3, 253, 254, 255, 256, 300])
+def test_ids_are_those_of_a_dictionary_on_both_sides_of_latin_1_and_of_a_byte(size, with_unknown):
+    # From the end of Latin-1 on, so that its last letters have ids around 255, and "a" has none where it is short.
+    vocabulary = "".join(
+        map(chr, [*range(0xFF, 0xFF - min(size, 256), -1), *range(0x100, 0x100 + size - 256)])
+    )
+    tokenizer = Characters(vocabulary, with_unknown)
+    known = {sign: number + with_unknown for number, sign in enumerate(vocabulary)}
+    for text in ("", "ÿþý" * 2, vocabulary, vocabulary[::-1], "ÿ" + vocabulary[-1]):
+        assert tokenizer.encode(text).tolist() == [known[sign] for sign in text]
+    if with_unknown:
+        assert tokenizer.encode("ÿ日þ\u0000").tolist() == [1, 0, 2, known.get("\u0000", 0)]
+    else:
+        with pytest.raises(UserError, match="日"):
+            tokenizer.encode("ÿ日þ")
