@@ -14,7 +14,7 @@ from torch import Tensor
 from nnkit.data.read_batch import ReadBatch
 from nnkit.data.sampler import Draw
 from nnkit.data.text.items import TextFiles, batches_of, read_texts
-from nnkit.data.text.samples import LabelledTextSamples, SingleTexts
+from nnkit.data.text.samples import LabelledTextSamples, UserTexts
 from nnkit.data.tokenizing import BertTokenizer, Tokenizer
 from nnkit.errors import UserError
 from nnkit.ui.terminal import as_text
@@ -52,25 +52,18 @@ class SentenceTexts:
 
     def __init__(self, tokenizer: Tokenizer, max_length: int | None) -> None:
         is_marked = isinstance(tokenizer, BertTokenizer)
-        self._single = SingleTexts(
+        self._encoder = UserTexts(
             tokenizer, "training texts", max_length or _MAX_TOKENS, special_tokens=is_marked
         )
 
     def read_batches(self, items: Sequence[str], size: int, keep: Sequence[str] = ()) -> Iterator[ReadBatch]:
         """Read texts in batches; see `DataModule.read_batches`."""
-        return batches_of(self._read(items), size, keep)
+        return batches_of(read_texts(items, TextFiles()), self._batch_of, size, keep)
 
-    def _read(self, items: Sequence[str]) -> Iterator[tuple[Item, Batch | str]]:
-        first = torch.zeros(1, dtype=torch.int64)
-        for item in read_texts(items, TextFiles()):
-            try:
-                if item.problem:
-                    yield item, item.problem
-                else:
-                    samples = LabelledTextSamples(self._single.encode(item.text), first, first)
-                    yield item, samples[Draw(None, first)]
-            except UserError as error:
-                yield item, str(error)
+    def _batch_of(self, items: Sequence[Item]) -> Batch:
+        rows = torch.arange(len(items))
+        encoded = self._encoder.encode([item.text for item in items])
+        return LabelledTextSamples(encoded, torch.zeros_like(rows), rows)[Draw(None, rows)]
 
 
 def reader_of(task: Task, data: DataModule) -> tuple[Reader, int]:

@@ -25,10 +25,9 @@ from nnkit.data.pairs.samples import (
 from nnkit.data.read_batch import ReadBatch, only_labelled
 from nnkit.data.sampler import BatchSampler, Draw, LengthSampler, padding_share
 from nnkit.data.splits import SPLIT_TITLES, SPLITS
-from nnkit.data.text.items import Item, TextFiles, batches_of, read_texts
-from nnkit.data.text.samples import SingleTexts, report_share, report_unknown
+from nnkit.data.text.items import Item, TextFiles, batches_of, one_by_one, read_texts
+from nnkit.data.text.samples import UserTexts, report_share, report_unknown
 from nnkit.data.tokenizing import TokenizerKind
-from nnkit.errors import UserError
 
 _logger = logging.getLogger("nnkit")
 
@@ -92,7 +91,7 @@ class PairData(DataModule):
         super().forget()
         self._tokenizers: PairTokenizers | None = None
         self._opened_pairs: tuple[EncodedPairs, dict[Split, Tensor]] | None = None
-        self._single: SingleTexts | None = None
+        self._single: UserTexts | None = None
 
     @abstractmethod
     def load(self) -> PairedTexts:
@@ -225,15 +224,15 @@ class PairData(DataModule):
         return self.tokenizers.target.unknown
 
     def encode_source(self, text: str) -> NDArray[Any]:
-        """Return the token ids of a source, (tokens,) int32, cut as in validation; see `SingleTexts`.
+        """Return the token ids of a source, (tokens,) int32, cut as in validation; see `UserTexts`.
 
         Raises:
             UserError: If there is nothing in it to read.
         """
         if self._single is None:
             most = self.preprocessing["max_length"]
-            self._single = SingleTexts(self.tokenizers.source, "training sources", most)
-        tokens: NDArray[Any] = self._single.encode(text).tokens.numpy()
+            self._single = UserTexts(self.tokenizers.source, "training sources", most)
+        tokens: NDArray[Any] = self._single.encode([text]).tokens.numpy()
         return tokens
 
     def decode_target(self, tokens: Sequence[int]) -> str:
@@ -252,33 +251,32 @@ class PairData(DataModule):
             items: Texts; paths of files: tables with the column of sources, or one called "source", others with one
                 text on each line; "-" for standard input.
         """
-        return ((item.name, found) for item, found in self._read(items, ()))
+        read = one_by_one(read_texts(items, self.text_files()), self._pair_of)
+        return ((item.name, found) for item, found in read)
 
     def read_batches(self, items: Sequence[str], size: int, keep: Sequence[str] = ()) -> Iterator[ReadBatch]:
         """Read sources in batches; see `DataModule.read_batches`.
 
         Their targets are not said to be true ones: to score an output takes writing it once more, as a test does.
         """
-        return (replace(read, labelled=None) for read in batches_of(self._read(items, keep), size, keep))
+        return (replace(read, labelled=None) for read in self._read(items, size, keep))
 
     def labelled_batches(self, path: str) -> Iterator[Batch]:
         """Read the pairs of a file to test on; see `DataModule.labelled_batches`."""
-        return only_labelled(batches_of(self._read([path], ()), self.read_at_once, ()), path)
+        return only_labelled(self._read([path], self.read_at_once, ()), path)
 
-    def _read(self, items: Sequence[str], keep: Sequence[str]) -> Iterator[tuple[Item, PairBatch | str]]:
-        for item in read_texts(items, replace(self.text_files(), keep=tuple(keep))):
-            try:
-                yield item, item.problem or self._pair_of(item)
-            except UserError as error:
-                yield item, str(error)
+    def _read(self, items: Sequence[str], size: int, keep: Sequence[str]) -> Iterator[ReadBatch]:
+        read = read_texts(items, replace(self.text_files(), keep=tuple(keep)))
+        return batches_of(read, self._pair_of, size, keep, together=False)
 
     def text_files(self) -> TextFiles:
         """Return what is known of the files of texts that a user names."""
         columns = self.preprocessing.get("columns") or dict(zip(SIDES, SIDES, strict=True))
         return TextFiles(columns=(columns["source"], SIDES[0]), target=columns["target"])
 
-    def _pair_of(self, item: Item) -> PairBatch:
-        """Return a batch of one; without a target where the item has none."""
+    def _pair_of(self, items: Sequence[Item]) -> PairBatch:
+        """Return a batch of one text; without a target where it has none."""
+        (item,) = items
         tokens = self.encode_source(item.text)
         target = (item.target or "").strip()
         first = torch.zeros(1, dtype=torch.int64)

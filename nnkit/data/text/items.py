@@ -44,6 +44,10 @@ class Item(NamedTuple):
     kept: tuple[str | None, ...] = ()
 
 
+# Makes a batch of texts.
+BatchOf = Callable[[Sequence[Item]], Batch]
+
+
 class TypedText(str):
     """A text that names no file, whatever is called like it: what comes from elsewhere must not choose files here."""
 
@@ -118,24 +122,55 @@ def read_texts(items: Sequence[str], files: TextFiles) -> Iterator[Item]:
     return (item._replace(text=item.text.strip()) for item in read_items(items, read_file))
 
 
-def batches_of(
-    read: Iterable[tuple[Item, Batch | str]], size: int, keep: Sequence[str]
-) -> Iterator[ReadBatch]:
-    """Join texts that were read one by one, in order; a target below 0 or NaN is none.
+def one_by_one(items: Iterable[Item], batch_of: BatchOf) -> Iterator[tuple[Item, Any]]:
+    """Yield each text as a batch of one, or with the sentence that tells why it is none.
 
     Args:
-        read: Texts, each as a batch of one or with the sentence that tells why it is none.
+        items: Texts.
+        batch_of: Makes a batch of some; raises a UserError if one of them cannot be read.
+    """
+    for item in items:
+        try:
+            yield item, item.problem or batch_of([item])
+        except UserError as error:
+            yield item, str(error)
+
+
+def batches_of(
+    items: Iterable[Item], batch_of: BatchOf, size: int, keep: Sequence[str], *, together: bool = True
+) -> Iterator[ReadBatch]:
+    """Read texts in batches, in order; a target below 0 or NaN is none.
+
+    Args:
+        items: Texts.
+        batch_of: As in `one_by_one`.
         size: Texts of a batch, at most.
         keep: Names of the columns that the items keep.
+        together: Whether `batch_of` is asked for whole batches, which takes a fraction of the time; each text is read
+            by itself where one cannot be read.
     """
-    iterator = iter(read)
+    iterator = iter(items)
     while group := list(islice(iterator, size)):
-        (joined,) = grouped([(item.name, found) for item, found in group], len(group))
+        batch = _read_together(group, batch_of) if together else None
+        if batch is not None:
+            joined, targets = ReadBatch([item.name for item in group], batch), [batch.target]
+        else:
+            found = [(item.name, read) for item, read in one_by_one(group, batch_of)]
+            (joined,) = grouped(found, len(group))
+            targets = [read.target for _, read in found if not isinstance(read, str)]
         labelled = None
-        if any(item.target is not None for item, _ in group):
-            targets = [found.target for _, found in group if not isinstance(found, str)]
-            labelled = torch.tensor([bool(has_target(target)) for target in targets], dtype=torch.bool)
-        yield replace(joined, labelled=labelled, kept=_kept([item for item, _ in group], keep))
+        if any(item.target is not None for item in group):
+            labelled = torch.cat([torch.empty(0, dtype=torch.bool), *map(has_target, targets)])
+        yield replace(joined, labelled=labelled, kept=_kept(group, keep))
+
+
+def _read_together(items: Sequence[Item], batch_of: BatchOf) -> Batch | None:
+    if any(item.problem for item in items):
+        return None
+    try:
+        return batch_of(items)
+    except UserError:
+        return None
 
 
 def _kept(items: Sequence[Item], keep: Sequence[str]) -> Any:

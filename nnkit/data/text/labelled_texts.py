@@ -16,11 +16,11 @@ from nnkit.data.sampler import Draw, LengthSampler, padding_share
 from nnkit.data.splits import SPLITS
 from nnkit.data.tables.truths import ClassOf
 from nnkit.data.text.classes import Classified, LabelledRows, classify
-from nnkit.data.text.items import Item, TextFiles, batches_of, read_texts
+from nnkit.data.text.items import Item, TextFiles, batches_of, one_by_one, read_texts
 from nnkit.data.text.samples import (
     EncodedTexts,
     LabelledTextSamples,
-    SingleTexts,
+    UserTexts,
     encode_texts,
     report_share,
     report_unknown,
@@ -202,31 +202,31 @@ class LabelledTexts(DataModule):
             items: Texts; paths of files: tables with a column of texts, and maybe one of labels, others with one text
                 on each line; "-" for standard input.
         """
-        return ((item.name, found) for item, found in self._read(items, ()))
+        read = one_by_one(read_texts(items, self.text_files()), self._reader())
+        return ((item.name, found) for item, found in read)
 
     def read_batches(self, items: Sequence[str], size: int, keep: Sequence[str] = ()) -> Iterator[ReadBatch]:
         """Read texts in batches; see `DataModule.read_batches`."""
-        return batches_of(self._read(items, keep), size, keep)
+        read = read_texts(items, replace(self.text_files(), keep=tuple(keep)))
+        return batches_of(read, self._reader(), size, keep)
 
-    def _read(self, items: Sequence[str], keep: Sequence[str]) -> Iterator[tuple[Item, TextBatch | str]]:
+    def _reader(self) -> Callable[[Sequence[Item]], TextBatch]:
+        """Return what makes a batch of texts; it raises a UserError if one of them cannot be read."""
         learnt = self.preprocessing
-        single = SingleTexts(
+        encoder = UserTexts(
             tokenizer_from(learnt["tokenizer"]),
             "training texts",
             learnt["max_length"],
             special_tokens=learnt.get("markers", False),
         )
         target_of = self.target_reader()
-        first = torch.zeros(1, dtype=torch.int64)
-        for item in read_texts(items, replace(self.text_files(), keep=tuple(keep))):
-            try:
-                if item.problem:
-                    yield item, item.problem
-                else:
-                    samples = LabelledTextSamples(single.encode(item.text), target_of(item.target), first)
-                    yield item, samples[Draw(None, first)]
-            except UserError as error:
-                yield item, str(error)
+
+        def batch_of(items: Sequence[Item]) -> TextBatch:
+            encoded, rows = encoder.encode([item.text for item in items]), torch.arange(len(items))
+            target = torch.cat([target_of(item.target) for item in items])
+            return LabelledTextSamples(encoded, target, rows)[Draw(None, rows)]
+
+        return batch_of
 
     def text_files(self) -> TextFiles:
         """Return what is known of the files of texts that a user names."""

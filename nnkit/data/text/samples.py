@@ -159,8 +159,8 @@ def encode_texts(
     return EncodedTexts(torch.from_numpy(tokens), lengths.cumsum(0) - lengths, lengths, full > most)
 
 
-class SingleTexts:
-    """Encodes texts one by one; warns of the first that is cut, and of the first with unknown tokens.
+class UserTexts:
+    """Encodes texts that a user names; warns of the first that is cut, and of the first with unknown tokens.
 
     Args:
         tokenizer: As in `encode_texts`, like the last two.
@@ -176,19 +176,21 @@ class SingleTexts:
         self._special_tokens = special_tokens
         self._warned = set[str]()
 
-    def encode(self, text: str) -> EncodedTexts:
-        """Encode one text.
+    def encode(self, texts: Sequence[str]) -> EncodedTexts:
+        """Encode texts.
 
         Raises:
-            UserError: If it has no token, or one is out of vocabulary and there is no unknown token.
+            UserError: If one has no token, or one is out of vocabulary and there is no unknown token.
         """
-        encoded = encode_texts(self._tokenizer, [text], self._max_length, special_tokens=self._special_tokens)
-        if not len(encoded.tokens):
-            raise UserError(f"there is nothing to read in it: {text[:40]!r}")
-        if encoded.cut.any():
+        encoded = encode_texts(self._tokenizer, texts, self._max_length, special_tokens=self._special_tokens)
+        if empty := (encoded.lengths == 0).nonzero().flatten().tolist():
+            raise UserError(f"there is nothing to read in it: {texts[empty[0]][:40]!r}")
+        if cut := encoded.cut.nonzero().flatten().tolist():
             sentence = "longer than %d tokens and cut there: %r and maybe others"
-            self._warn(sentence, len(encoded.tokens), text[:40])
-        if self._tokenizer.unknown is not None and (encoded.tokens == self._tokenizer.unknown).any():
+            self._warn(sentence, int(encoded.lengths[cut[0]]), texts[cut[0]][:40])
+        unknown = self._tokenizer.unknown
+        if unknown is not None and (places := (encoded.tokens == unknown).nonzero()).numel():
+            text = texts[int((encoded.starts <= places[0]).sum()) - 1]
             lacking = quoted(self._tokenizer.out_of_vocabulary(text))
             sentence = "not in the %s, counts as unknown: %s in %r; maybe in others as well"
             self._warn(sentence, self._noun, lacking, text[:40])

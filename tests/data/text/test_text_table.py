@@ -595,3 +595,37 @@ def test_a_table_without_names_is_predicted_as_it_was_trained(write, caplog):
     # Nothing but the run tells that these columns have no names.
     read = dict(data.read([write("x,a great film\ny,dull\n", "more.csv")]))
     assert len(read) == 2
+
+
+@pytest.mark.parametrize("rows", [[], [(3, " ")], [(0, ""), (11, "")]])
+def test_texts_that_are_read_together_are_what_each_is_by_itself(write, caplog, rows):
+    data = prepared(write(table(reviews())), tokenizer="words", max_length=6)
+    texts = [text for text, _ in reviews(20, seed=2)]
+    texts[5] += " zebra"
+    for place, text in rows:
+        texts[place] = text
+    new = write("review\n" + "".join(f'"{text}"\n' for text in texts), "new.csv")
+    caplog.clear()
+    one_by_one = list(data.read([new]))
+    alone = {record.getMessage() for record in caplog.records}
+    caplog.clear()
+    reads = list(data.read_batches([new], 8))
+    assert {record.getMessage() for record in caplog.records} == alone
+    assert len(caplog.records) == len(alone) == 2
+    assert [len(read.names) for read in reads] == [8, 8, 4]
+    assert [name for read in reads for name in read.names] == [name for name, _ in one_by_one]
+    answers = []
+    for read in reads:
+        batches = iter(zip(read.batch.inputs, read.batch.mask, strict=True))
+        answers += [
+            read.problems[place] if place in read.problems else next(batches)
+            for place in range(len(read.names))
+        ]
+        assert next(batches, None) is None
+    assert sum(isinstance(answer, str) for answer in answers) == len(rows)
+    for answer, (_, found) in zip(answers, one_by_one, strict=True):
+        if isinstance(found, str):
+            assert answer == found
+        else:
+            inputs, mask = answer
+            assert torch.equal(inputs[mask], found.inputs[found.mask])
