@@ -601,7 +601,7 @@ def test_a_table_without_names_is_predicted_as_it_was_trained(write, caplog):
 def test_texts_that_are_read_together_are_what_each_is_by_itself(write, caplog, rows):
     data = prepared(write(table(reviews())), tokenizer="words", max_length=6)
     texts = [text for text, _ in reviews(20, seed=2)]
-    texts[5] += " zebra"
+    texts[5] = f"zebra {texts[5]}"
     for place, text in rows:
         texts[place] = text
     new = write("review\n" + "".join(f'"{text}"\n' for text in texts), "new.csv")
