@@ -104,6 +104,9 @@ class Compiled:
     def _compile(self) -> Callable[[Batch], Any]:
         import torch._dynamo.config
 
+        # Otherwise a network built like one that this process has trained before would be computed by the code of that
+        # one, made for another example.
+        torch._dynamo.reset()
         torch._dynamo.config.recompile_limit = _MOST_GRAPHS
         graph: Callable[[Batch], Any] = torch.compile(self._traced, dynamic=self._example is not None)
         return graph

@@ -74,6 +74,19 @@ def test_code_for_all_lengths_is_made_for_the_example_whatever_comes_first(graph
     assert compiled.uncompiled == int(1 in first)
 
 
+def test_a_later_run_of_a_process_has_code_for_its_own_example(graphs):
+    """As it has where it is resumed, in a process of its own."""
+
+    def doubled(batch):
+        return (batch.inputs * 2).sum()
+
+    for length, size in ((6, 8), (9, 4)):
+        compiled = Compiled(doubled, nn.Identity(), example=partial(texts, length, size))
+        assert compiled(texts(7, 3)) == 42
+        assert (compiled.graphs, compiled.uncompiled) == (1, 0)
+    assert made_for(graphs) == [[8, 6], [4, 9]]
+
+
 def test_an_example_as_long_as_it_has_samples_makes_code_for_all_lengths(graphs):
     compiled = Compiled(lambda batch: (batch.inputs * 2).sum(), nn.Identity(), example=partial(texts, 6, 6))
     assert compiled(texts(9, 4)) == 72
