@@ -65,6 +65,7 @@ class Compiled:
             return self._function(batch)
         from torch._dynamo.exc import TorchDynamoException
 
+        put_back = None if self.graphs else _kept(self._network, batch)
         try:
             if self._example is None:
                 return self._counted(batch)
@@ -74,9 +75,11 @@ class Compiled:
                 assert self._graph is not None
                 return self._graph(_compact(batch))
         except TorchDynamoException as error:
-            if self.graphs:
+            if put_back is None:
                 raise
             self._has_failed = True
+            # Of a function that is cut into several graphs, those before may have been run.
+            put_back()
             # The first line says what has failed, the second why.
             reason = " ".join(line.strip() for line in str(error).strip().split("\n")[:2])
             _log.warning("torch.compile: %s; the run goes on without it", reason)
@@ -172,15 +175,28 @@ def _alone(example: Batch) -> Iterator[None]:
         yield
 
 
+def _kept(network: nn.Module, batch: Batch) -> Callable[[], None]:
+    """Return what puts random generators and the buffers of a network back as they are now."""
+    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    device, generator = batch.inputs.device, torch.get_rng_state()
+    on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+    def put_back() -> None:
+        torch.set_rng_state(generator)
+        if on_device is not None:
+            torch.cuda.set_rng_state(on_device, device)
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
+
+    return put_back
+
+
 @contextmanager
 def _unchanged(network: nn.Module, batch: Batch) -> Iterator[None]:
     """Put random generators and the buffers of a network back at the end of the block."""
-    kept = [(buffer, buffer.clone()) for buffer in network.buffers()]
-    device = batch.inputs.device
+    put_back = _kept(network, batch)
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            yield
+        yield
     finally:
-        with torch.no_grad():
-            for buffer, value in kept:
-                buffer.copy_(value)
+        put_back()

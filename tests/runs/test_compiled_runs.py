@@ -1,5 +1,6 @@
 """`trainer.compile`: exact resume, shapes that are compiled for, what is missing or fails, and what `auto` chooses."""
 
+from copy import deepcopy
 from functools import partial
 
 import pytest
@@ -163,6 +164,51 @@ def test_where_compiling_fails_the_run_goes_on_as_if_nothing_had_been_tried(monk
     run = nnkit.train([*WORDS, COMPILED, "name=compiled"]).run
     assert (run.path / "metrics.jsonl").read_bytes() == (plain.path / "metrics.jsonl").read_bytes()
     assert "no such processor; the run goes on without it" in (run.path / "train.log").read_text()
+
+
+def test_a_second_graph_that_cannot_be_compiled_leaves_no_trace_of_the_first(monkeypatch):
+    """The first one has drawn from the random generator and counted in batch norm by then."""
+
+    seen = []
+
+    def backend(graph, inputs):
+        seen.append(graph)
+        if len(seen) > 1:
+            raise ValueError("no such processor")
+        return graph.forward
+
+    network = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout(0.5))
+    plain = deepcopy(network)
+
+    def function(of):
+        def losses(batch):
+            outputs = of(batch.inputs)
+            torch._dynamo.graph_break()
+            return (outputs * outputs).sum()
+
+        return losses
+
+    batch = TextBatch(torch.randn(8, 3), torch.ones(8, 3).bool(), torch.arange(8), torch.arange(8))
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    compiled = Compiled(function(network), network, rows={8})
+    generator = torch.get_rng_state()
+    found = [compiled(batch) for _ in range(2)]
+    assert compiled.uncompiled == 2
+    torch.set_rng_state(generator)
+    assert [one.item() for one in found] == [function(plain)(batch).item() for _ in range(2)]
+    assert network[0].num_batches_tracked == 2
+    assert torch.equal(network[0].running_mean, plain[0].running_mean)
+
+
+def test_a_process_compiles_any_number_of_networks(monkeypatch, without_code):
+    """torch takes code of one function for a few networks only, and would compute that of the next piece by piece."""
+    monkeypatch.setattr("nnkit.tasks.compiled._MOST_GRAPHS", 2)
+    batch = TextBatch(torch.randn(8, 3), torch.ones(8, 3).bool(), torch.arange(8), torch.arange(8))
+    for width in range(1, 6):
+        network = nn.Linear(3, width)
+        compiled = Compiled(lambda batch, of=network: of(batch.inputs).sum(), network, rows={8})
+        compiled(batch)
+        assert (compiled.graphs, compiled.uncompiled) == (1, 0)
 
 
 @pytest.fixture
