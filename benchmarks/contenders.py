@@ -174,12 +174,13 @@ def ours(workload: Workload, steps: int, *words: str) -> Cost:
     return replace(StepClock.watch.cost(), answer=metrics)
 
 
-def compiled_by_hand(workload: Workload, network: nn.Module) -> Callable[[int], Cost]:
-    """Return the best that is known by hand: network and loss as one compiled graph in bfloat16, a fused optimizer.
+def compiled_by_hand(workload: Workload, network: nn.Module, precision: torch.dtype) -> Callable[[int], Cost]:
+    """Return the best that is known by hand: network and loss as one compiled graph, a fused optimizer, no logging.
 
     Args:
-        workload: What is trained, with AdamW.
+        workload: What is trained, with Adam or AdamW.
         network: Written for a compiler. It goes on from turn to turn, so that it is compiled once.
+        precision: Of autocast; float32 is none.
 
     Returns:
         Takes so many steps and returns what one cost.
@@ -188,7 +189,7 @@ def compiled_by_hand(workload: Workload, network: nn.Module) -> Callable[[int], 
     optimizer = partial(workload.optimizer, fused=True)(network.parameters())
 
     def loss_of(inputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(device().type, torch.bfloat16):
+        with torch.autocast(device().type, precision, enabled=precision != torch.float32):
             return workload.loss(network(inputs), target)
 
     compiled = torch.compile(loss_of)

@@ -6,6 +6,7 @@ from functools import partial
 from importlib.util import find_spec
 
 import textbook
+import torch
 import workloads
 from contenders import compiled_by_hand, enough, loop, ours
 from lines import Group, Limit, Line, Setting
@@ -14,7 +15,10 @@ from torch import Tensor, nn
 from workloads import Materials, Size, Workload
 
 LOOP, NNKIT, PUBLISHED = "textbook loop", "nnkit", "Hugging Face's BERT, bare loop"
-BY_HAND = "by hand: one compiled graph in bfloat16"
+BY_HAND = {
+    torch.float32: "by hand: one compiled graph",
+    torch.bfloat16: "by hand: one compiled graph in bfloat16",
+}
 _TINY = Size(16, 1, 2)
 
 
@@ -28,7 +32,8 @@ class Family:
         limits: What a line should stay within, by name.
         variants: More words for nnkit, by the name of their line.
         others: More contenders.
-        by_hand: Makes the network that is compiled by hand, in bfloat16; None: that is not measured.
+        by_hand: Makes the network that is compiled by hand; None: that is not measured.
+        precision: That of the one by hand.
         peers: Whether other libraries are measured.
     """
 
@@ -38,6 +43,7 @@ class Family:
     variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     others: Mapping[str, Callable[[Workload], Callable[[], nn.Module] | None]] = field(default_factory=dict)
     by_hand: Callable[[Workload], nn.Module] | None = None
+    precision: torch.dtype = torch.float32
     peers: bool = True
 
     def measure(self, setting: Setting) -> Iterator[Line]:
@@ -50,7 +56,8 @@ class Family:
             network = make(work)
             cases[name] = network and (lambda made=network: loop(work, steps, network=made()))
         if self.by_hand is not None:
-            cases[BY_HAND] = partial(compiled_by_hand(work, self.by_hand(work)), steps)
+            made = compiled_by_hand(work, self.by_hand(work), self.precision)
+            cases[BY_HAND[self.precision]] = partial(made, steps)
         if self.peers:
             cases |= peers_of(work, steps)
         # The first round imports what the others need.
@@ -87,6 +94,11 @@ def hugging_face_bert(work: Workload) -> Callable[[], nn.Module] | None:
     return Published
 
 
+def of_the_textbook(work: Workload) -> nn.Module:
+    """Return the textbook's network."""
+    return work.network()
+
+
 def written_out_gpt(work: Workload) -> nn.Module:
     """Return the textbook's GPT with attention written out."""
     made = work.network()
@@ -106,10 +118,20 @@ FAMILIES = {
         lambda make: workloads.mlp(make, 8, (16,)),
         {NNKIT: Limit(0.8e-3, "wall")},
         {"nnkit, callbacks=[] logger=[]": ("callbacks=[]", "logger=[]")},
+        by_hand=of_the_textbook,
     ),
-    "mlp": Family(workloads.mlp, lambda make: workloads.mlp(make, 8), {NNKIT: _LIBRARIES}),
+    "mlp": Family(
+        workloads.mlp,
+        lambda make: workloads.mlp(make, 8),
+        {NNKIT: _LIBRARIES},
+        {FASTEST: ("trainer.precision=fastest",)},
+        by_hand=of_the_textbook,
+    ),
     "lenet5": Family(
-        workloads.lenet5, lambda make: workloads.lenet5(make, 8), {NNKIT: (Limit(0.75), *_LIBRARIES)}
+        workloads.lenet5,
+        lambda make: workloads.lenet5(make, 8),
+        {NNKIT: (Limit(0.75), *_LIBRARIES)},
+        by_hand=of_the_textbook,
     ),
     "resnet": Family(workloads.resnet, lambda make: workloads.resnet(make, 2)),
     "vit": Family(workloads.vit, lambda make: workloads.vit(make, 1)),
@@ -131,6 +153,7 @@ FAMILIES = {
             ),
         },
         by_hand=written_out_gpt,
+        precision=torch.bfloat16,
     ),
     "llama": Family(workloads.llama, lambda make: workloads.llama(make, 2, 16), variants=_HALF),
     "bert": Family(
