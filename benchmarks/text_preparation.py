@@ -2,16 +2,20 @@
 
 Each preparation is a process of its own; peak memory is that of the whole process, torch included, and the tokens as
 they are mapped, a byte or two each, which the system may take back at any time.
+
+python benchmarks/text_preparation.py --megabytes 3000   # a long text once, beside the part "text" of the page
 """
 
+import argparse
 import random
+import sys
 import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from lines import Group, Limit, Line, Setting
-from measuring import Cost, program
+from measuring import Cost, program, table
 
 _IMPORTS = "from nnkit.data.text.long_text import TextFile"
 _PREPARE = """
@@ -63,3 +67,24 @@ def measure(setting: Setting) -> Iterator[Line]:
             if kind != "bpe":
                 limits[f"{kind}, first start"] = (Limit(size / 100, "cpu"), Limit(1024, "peak"))
         yield from Group(cases, limits, count=size, unit="MB").measure(setting)
+
+
+def main() -> int:
+    """Prepare one text of some size with each tokenizer that learns no pieces."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--megabytes", type=int, default=3000, help="size of the text")
+    size = parser.parse_args().megabytes
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "text.txt"
+        write_text(path, size * 10**6)
+        for kind in ("characters", "bytes"):
+            cost = prepare(path, kind, None)
+            speeds = [f"{path.stat().st_size / 1e6 / seconds:,.0f} MB/s" for seconds in (cost.wall, cost.cpu)]
+            rows.append([f"{kind}, {size:,} MB", *speeds, f"{cost.peak:,.0f} MiB"])
+    print(table(["", "on the clock", "of the processor", "peak"], rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
