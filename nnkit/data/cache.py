@@ -125,6 +125,43 @@ def new_array(folder: Path, name: str, shape: tuple[int, ...], dtype: str) -> It
             array.flush()
 
 
+@contextmanager
+def growing_array(
+    folder: Path, name: str, dtype: np.dtype[Any]
+) -> Iterator[Callable[[np.ndarray[Any, Any]], None]]:
+    """Yield what appends values to an array on disk; it takes its place in `folder` when the block ends well.
+
+    Nothing of it is mapped, so that memory does not grow with it.
+
+    Args:
+        folder: Folder of the prepared arrays, held by `locked`.
+        name: Name of the array, which has one axis.
+        dtype: Its type.
+
+    Raises:
+        EnvironmentFault: If it cannot be written.
+    """
+    path = folder / f"{name}.npy"
+    with explained(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+
+            def write_head(count: int) -> int:
+                # NumPy leaves room for a longer first axis: the head has one size.
+                file.seek(0)
+                head = {"descr": dtype.str, "fortran_order": False, "shape": (count,)}
+                np.lib.format.write_array_header_1_0(file, head)
+                return file.tell()
+
+            def append(values: np.ndarray[Any, Any]) -> None:
+                file.write(np.ascontiguousarray(values, dtype).data)
+
+            start = write_head(0)
+            yield append
+            count = (file.seek(0, os.SEEK_END) - start) // dtype.itemsize
+            assert write_head(count) == start
+
+
 def commit(folder: Path, key: object, facts: dict[str, Any], arrays: Arrays | None = None) -> None:
     """Declare the arrays of a folder complete.
 

@@ -172,3 +172,23 @@ def test_the_hash_of_a_large_file_is_remembered_until_it_changes(tmp_path, monke
     assert cache.remembered_sha256(path) == before
     path.write_bytes(b"y" * 17_000_000)
     assert cache.remembered_sha256(path) == "read again"
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<u2", "<i4"])
+@pytest.mark.parametrize("parts", [[[1]], [[1, 2, 3], [], [4] * 200_000, [5, 6]]])
+def test_an_array_of_unknown_length_is_what_was_appended(tmp_path, dtype, parts):
+    with cache.growing_array(tmp_path, "tokens", np.dtype(dtype)) as append:
+        for part in parts:
+            append(np.array(part, np.int32)[::-1])
+    array = np.load(tmp_path / "tokens.npy", mmap_mode="r", allow_pickle=False)
+    assert array.dtype == np.dtype(dtype)
+    assert np.array_equal(array, np.concatenate([part[::-1] for part in parts]))
+
+
+def test_an_array_that_was_not_finished_takes_no_place(tmp_path):
+    np.save(tmp_path / "tokens.npy", np.arange(3))
+    with pytest.raises(KeyError), cache.growing_array(tmp_path, "tokens", np.dtype("u1")) as append:
+        append(np.ones(5))
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["tokens.npy"]
+    assert np.load(tmp_path / "tokens.npy").tolist() == [0, 1, 2]

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,13 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnkit.data.cache import Arrays, Prepared, cache_dir, commit, explained, new_array, prepared
+from nnkit.data.cache import Arrays, Prepared, cache_dir, commit, growing_array, prepared
 from nnkit.data.download.sources import fingerprint
 from nnkit.data.text.corpus import Corpus, Measure, read_all, shown
 from nnkit.data.tokenizing import RULES, Tokenizer
 from nnkit.suggest import some_of
-
-_COPIED_AT_ONCE = 1 << 20
 
 # Takes the next token ids of a text.
 Write = Callable[[NDArray[np.int32]], object]
@@ -117,14 +114,8 @@ def cached_tokens(
     dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
 
     def prepare() -> None:
-        # The number of tokens is known at the end. A file without a name leaves nothing if the process is killed.
-        with explained(folder), tempfile.TemporaryFile(dir=folder) as file:
-            facts, arrays = encode(lambda ids: file.write(ids.astype(dtype).tobytes()))
-            num_tokens = file.tell() // dtype.itemsize
-            file.seek(0)
-            with new_array(folder, "tokens", (num_tokens,), dtype.str) as array:
-                for start in range(0, num_tokens, _COPIED_AT_ONCE):
-                    array[start : start + _COPIED_AT_ONCE] = np.fromfile(file, dtype, _COPIED_AT_ONCE)
+        with growing_array(folder, "tokens", dtype) as append:
+            facts, arrays = encode(append)
         commit(folder, key, facts, arrays)
 
     return prepared(folder, key, prepare)
