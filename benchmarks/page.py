@@ -184,7 +184,25 @@ def _draw_ratios(lines: list[Line], path: Path) -> None:
     axes.set_yticks(range(len(lines)), labels, fontsize=7)
     axes.axvline(1.0, color="0.7", linewidth=0.8)
     axes.set(xscale="log", xlabel="seconds over those of the first line of the table")
+    _plain_ticks(axes)
     _write(figure, path)
+
+
+def _plain_ticks(axes: Any) -> None:
+    """Label a logarithmic axis with plain numbers, more of them where it is short."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axes.get_xlim()
+    steps = (
+        (1.0,)
+        if high > 100 * low
+        else (1.0, 2.0, 5.0)
+        if high > 6 * low
+        else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+    )
+    axes.xaxis.set_major_locator(LogLocator(subs=steps))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _figure(width: float, height: float) -> Any:
