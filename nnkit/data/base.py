@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 
 from nnkit.batches import Batch
 from nnkit.data.loading import Loader, end_workers, inspect, make_loader
-from nnkit.data.read_batch import ReadBatch, grouped, only_labelled
+from nnkit.data.read_batch import ReadBatch, grouped, only_labelled, refuse_kept
 from nnkit.data.sampler import BatchSampler, Draw
 from nnkit.data.splits import SPLITS, Note, SplitOptions, files_of_splits
 from nnkit.data.splits import Split as Split
@@ -164,8 +164,7 @@ class DataModule(LightningDataModule, ABC):
             size: Items of a batch, at most.
             keep: Columns of the input to repeat beside the predictions; a UserError if it has no such ones.
         """
-        if keep:
-            raise UserError(f"--keep {','.join(keep)}: what this run reads has no columns")
+        refuse_kept(keep)
         return grouped(self.read(items), size, self.reads_targets)
 
     def labelled_batches(self, path: str) -> Iterable[Batch]:

@@ -163,3 +163,9 @@ def has_target(target: Tensor) -> Tensor:
     """Return which items have all of their targets, (items,) bool: -1 or NaN is none."""
     known = ~torch.isnan(target) if target.is_floating_point() else target >= 0
     return known.reshape(len(target), -1).all(1)
+
+
+def refuse_kept(keep: Sequence[str]) -> None:
+    """Raise a UserError if columns are to be kept of what has none."""
+    if keep:
+        raise UserError(f"--keep {','.join(keep)}: what this run reads has no columns")

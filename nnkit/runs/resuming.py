@@ -130,7 +130,8 @@ def _go_on(
     elif config.init_from is not None:
         take_again(session, run)
     with signals.noted():
-        _say(run, record, newest, changes, show)
+        is_compiled = session.task.compiled is not None
+        _say(run, record, newest, changes, is_compiled=is_compiled, show=show)
         if changes:
             atomic.write_atomic(run.path / CONFIG, configs.to_yaml(config).encode())
         note = {
@@ -201,7 +202,13 @@ def _check_weights(run: Run, session: Session, newest: Loaded) -> None:
 
 
 def _say(
-    run: Run, record: dict[str, Any], newest: Loaded | None, changes: Sequence[Change], show: bool
+    run: Run,
+    record: dict[str, Any],
+    newest: Loaded | None,
+    changes: Sequence[Change],
+    *,
+    is_compiled: bool,
+    show: bool,
 ) -> None:
     """Report, to the log at least, where the run goes on, what has changed, and whether other versions are at work."""
     where = report.shorten(run.path)
@@ -215,6 +222,8 @@ def _say(
                 f"    exact: no, {processes} -> {collectives.size()} processes: losses agree to rounding, "
                 "dropout draws anew"
             )
+        if newest[1][KEY].get("is_compiled") and not is_compiled:
+            lines.append("    exact: no, it was compiled until now and is not here, so that bits may differ")
     lines += [f"    {one}" for one in changes]
     before, present = record.get("versions") or {}, versions()
     other = [

@@ -53,7 +53,20 @@ class Compiled:
         self._graph: Callable[[Batch], Any] | None = None
         self.graphs = self.recompiled = self.uncompiled = 0
         self.seconds = 0.0
-        self._has_failed = False
+        self._has_failed = self._was_compiled = False
+
+    @property
+    def is_compiled(self) -> bool | None:
+        """Whether code was made; None: not yet, False: it could not be. A checkpoint keeps it."""
+        return False if self._has_failed else (True if self.graphs or self._was_compiled else None)
+
+    def go_on(self, is_compiled: bool | None) -> None:
+        """Go on as a run did until now: what could not be compiled then is not compiled now.
+
+        Args:
+            is_compiled: From a checkpoint; None too where that does not have it.
+        """
+        self._has_failed, self._was_compiled = is_compiled is False, is_compiled is True
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
         """Return nothing: a copy of a task, as the moving average keeps one, has other weights and is not compiled."""
@@ -83,6 +96,14 @@ class Compiled:
             # The first line says what has failed, the second why.
             reason = " ".join(line.strip() for line in str(error).strip().split("\n")[:2])
             _log.warning("torch.compile: %s; the run goes on without it", reason)
+            if self._was_compiled:
+                from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+                _log.warning(
+                    "exact: no, it was compiled until now, so that bits may differ from here on; if a damaged file of "
+                    "torch's cache is the cause, remove %s",
+                    cache_dir(),
+                )
             return self(batch)
 
     def _make(self, example: Batch, batch: Batch) -> None:

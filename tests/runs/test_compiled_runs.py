@@ -154,16 +154,49 @@ def test_without_a_compiler_a_sentence_is_written_and_the_run_goes_on():
     assert "trainer.compile=true: this machine has no C++ compiler; g++ or clang++ would do." in log
 
 
+def refuse(graph, inputs):
+    raise ValueError("no such processor")
+
+
 def test_where_compiling_fails_the_run_goes_on_as_if_nothing_had_been_tried(monkeypatch):
     plain = nnkit.train([*WORDS, "name=plain"]).run
-
-    def backend(graph, inputs):
-        raise ValueError("no such processor")
-
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=refuse))
     run = nnkit.train([*WORDS, COMPILED, "name=compiled"]).run
     assert (run.path / "metrics.jsonl").read_bytes() == (plain.path / "metrics.jsonl").read_bytes()
     assert "no such processor; the run goes on without it" in (run.path / "train.log").read_text()
+
+
+def one_cut(run, tmp_path, name):
+    return str(cut(run, CheckpointStore(run.checkpoints).manifests()[2], tmp_path / name).path)
+
+
+def test_what_could_not_be_compiled_is_not_compiled_where_it_goes_on(monkeypatch, tmp_path, without_code):
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "compile", partial(torch.compile, backend=refuse))
+        run = nnkit.train([*WORDS, COMPILED]).run
+    again = resume(one_cut(run, tmp_path, "cut"), show=False).run
+    assert again.record()["compiled"]["graphs"] == 0
+    assert_same_end(run, again, "not compiled")
+    assert "exact: no" not in (again.path / "train.log").read_text()
+
+
+def test_a_resume_that_is_not_compiled_any_more_is_not_called_exact(
+    monkeypatch, tmp_path, without_code, capsys
+):
+    from torch._inductor import config, cpp_builder
+
+    run = nnkit.train([*WORDS, COMPILED]).run
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "compile", partial(torch.compile, backend=refuse))
+        again = resume(one_cut(run, tmp_path, "refused"), show=False).run
+    log = (again.path / "train.log").read_text()
+    assert "exact: no, it was compiled until now, so that bits may differ from here on" in log
+    cpp_builder.cpp_compiler_search.cache_clear()
+    with config.patch({"cpp.cxx": (None, "no-such-compiler")}):
+        resume(one_cut(run, tmp_path, "alone"))
+    cpp_builder.cpp_compiler_search.cache_clear()
+    out, _ = capsys.readouterr()
+    assert "exact: no, it was compiled until now and is not here" in " ".join(out.split())
 
 
 def test_a_second_graph_that_cannot_be_compiled_leaves_no_trace_of_the_first(monkeypatch):

@@ -16,9 +16,10 @@ from torch import Tensor
 from nnkit.batches import ImageBatch, MixedBatch, listed
 from nnkit.data.base import DataModule, Preprocessing, Samples, Split
 from nnkit.data.pictures.augment import Augment
-from nnkit.data.pictures.image_files import warn_if_unlike
+from nnkit.data.pictures.image_files import warn_of_unlike
 from nnkit.data.pictures.levels import Levels
-from nnkit.data.pictures.reading import read_pictures
+from nnkit.data.pictures.reading import Decoded, read_pictures
+from nnkit.data.read_batch import ReadBatch, has_target, refuse_kept
 from nnkit.data.sampler import Draw
 from nnkit.data.splits import SPLITS, RandomSplit
 from nnkit.data.splitting import split_rows
@@ -30,6 +31,8 @@ Gather = Callable[[Tensor], Tensor]
 
 # Places of the statistics of a picture.
 _SUM, _SQUARES, _BORDER = 0, 1, 2
+# Pictures that are decoded before the first of them is given out.
+_DECODED_AT_ONCE = 64
 
 
 class PictureSamples(Samples):
@@ -249,14 +252,39 @@ class PictureData(RandomSplit, DataModule):
 
         A picture in a folder of a class, below a folder that was named, has this class as its target.
         """
-        scale, offset = _affine(self.preprocessing["mean"], self.preprocessing["std"])
+        for read in self.read_batches(items, _DECODED_AT_ONCE):
+            row = 0
+            for place, name in enumerate(read.names):
+                if place in read.problems:
+                    yield name, read.problems[place]
+                    continue
+                assert read.batch is not None
+                yield name, ImageBatch(*(part[row : row + 1] for part in read.batch))
+                row += 1
+
+    def read_batches(self, items: Sequence[str], size: int, keep: Sequence[str] = ()) -> Iterator[ReadBatch]:
+        """Read picture files, and those in folders, in batches; see `DataModule.read_batches`."""
+        refuse_kept(keep)
+        return map(self._batch_of, read_pictures(items, self.read_picture, size))
+
+    def _batch_of(self, decoded: Sequence[Decoded]) -> ReadBatch:
+        names = [one.name for one in decoded]
+        problems = {place: one.pixels for place, one in enumerate(decoded) if isinstance(one.pixels, str)}
+        read = [(one, one.pixels) for one in decoded if isinstance(one.pixels, Tensor)]
+        if not read:
+            return ReadBatch(names, None, problems)
         numbers = {name: number for number, name in enumerate(self.preprocessing["class_names"])}
-
-        def finish(name: str, pixels: Tensor) -> Tensor:
-            warn_if_unlike(name, pixels.numpy(), self.preprocessing["brightness"])
-            return pixels.to(torch.float32).mul_(scale).add_(offset)
-
-        return read_pictures(items, self.read_picture, finish, numbers)
+        target = torch.tensor(
+            [next((numbers[part] for part in one.inside if part in numbers), -1) for one, _ in read]
+        )
+        kinds = {pixels.dtype for _, pixels in read}
+        # Some may have more than 8 bits.
+        pixels = torch.stack([pixels if len(kinds) == 1 else pixels.float() for _, pixels in read])
+        warn_of_unlike([one.name for one, _ in read], pixels.numpy(), self.preprocessing["brightness"])
+        scale, offset = _affine(self.preprocessing["mean"], self.preprocessing["std"])
+        inputs = pixels.to(torch.float32).mul_(scale).add_(offset)
+        batch = ImageBatch(inputs, target, torch.zeros_like(target))
+        return ReadBatch(names, batch, problems, has_target(target))
 
 
 def _affine(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:

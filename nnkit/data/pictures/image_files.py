@@ -177,38 +177,42 @@ def centre_ink(image: Image.Image, size: int, box: int, by_mass: bool) -> Image.
     return canvas
 
 
-def warn_if_unlike(name: str, pixels: Levels, brightness: dict[str, Sequence[float]]) -> None:
-    """Warn about a picture that is unlike the training pictures: blank, inverted, far too dark or bright.
+def warn_of_unlike(names: Sequence[str], pixels: Levels, brightness: dict[str, Sequence[float]]) -> None:
+    """Warn about pictures that are unlike the training pictures: blank, inverted, far too dark or bright.
 
     Args:
-        name: Name of the picture.
-        pixels: The picture as the model will see it, (channels, height, width), in [0, 255].
+        names: Names of the pictures.
+        pixels: The pictures as the model will see them, (n, channels, height, width), in [0, 255].
         brightness: Mean and standard deviation, over the training pictures, of the mean of a "picture" and of
             its "border", in [0, 255].
     """
-    if pixels.min() == pixels.max():
-        logger.warning(
-            "%s is blank once brought to the size and depth of training: every pixel is %d",
-            name,
-            pixels.min(),
-        )
-        return
-    edges = (pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1])
-    found = {"border": float(np.concatenate(edges, axis=-1).mean()), "picture": float(pixels.mean())}
-    for what, level in found.items():
-        mean, std = brightness[what]
-        if abs(level - mean) <= max(_FAR_LEVELS, _FAR_STDS * std):
+    edges = (pixels[:, :, 0], pixels[:, :, -1], pixels[..., 0], pixels[..., -1])
+    levels = {
+        "border": np.concatenate(edges, axis=-1).mean(axis=(1, 2), dtype=np.float64),
+        "picture": pixels.mean(axis=(1, 2, 3), dtype=np.float64),
+    }
+    far = {
+        what: np.abs(found - brightness[what][0]) > max(_FAR_LEVELS, _FAR_STDS * brightness[what][1])
+        for what, found in levels.items()
+    }
+    lowest = pixels.min(axis=(1, 2, 3))
+    blank = lowest == pixels.max(axis=(1, 2, 3))
+    for row in np.flatnonzero(blank | far["border"] | far["picture"]).tolist():
+        if blank[row]:
+            sentence = "%s is blank once brought to the size and depth of training: every pixel is %d"
+            logger.warning(sentence, names[row], lowest[row])
             continue
+        what = "border" if far["border"][row] else "picture"
+        level, mean = float(levels[what][row]), brightness[what][0]
         inverted = abs(255 - level - mean) < abs(level - mean) / 2
         logger.warning(
             "%s looks unlike the training pictures: its %s brightness is %.0f of 255, theirs %.0f%s",
-            name,
+            names[row],
             "border's" if what == "border" else "mean",
             level,
             mean,
             "; it looks inverted, try its negative" if inverted else "",
         )
-        return
 
 
 def _plain(image: Image.Image, keep_levels: bool) -> Image.Image:

@@ -2,10 +2,8 @@
 
 import logging
 import math
-import time
 from collections import defaultdict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,10 +32,10 @@ from nnkit.data.pictures.levels import (
     to_range,
 )
 from nnkit.data.pictures.listing import Listing, list_classes, summary
+from nnkit.data.pictures.reading import decoding_threads, spread
 from nnkit.data.splits import Split
 from nnkit.errors import UserError
 from nnkit.files.paths import expand
-from nnkit.machine.cores import cores
 from nnkit.machine.memory import total_memory
 from nnkit.suggest import some_of
 from nnkit.ui.consoles import progress_bar
@@ -54,9 +52,6 @@ _LISTED = 10
 # Preparing fewer than this takes no time worth a progress bar.
 _QUICK = 500
 _CHUNK = 256
-# Seconds that no small picture exceeds, one of 32x32 takes a sixth, and how many of a chunk are timed for it.
-_SMALL = 5e-4
-_TRIED = 4
 # Values of pictures whose statistics are taken together.
 _AT_ONCE = 1 << 20
 
@@ -309,23 +304,15 @@ def _decode_all(
     text, patience = f"Preparing {len(rows):,} pictures", 0.0 if len(rows) >= _QUICK else math.inf
     if not patience and not console.is_terminal:
         console.print(text, highlight=False)
-    # Pillow lets go of the interpreter's lock while it decodes.
     with (
         quiet(),
-        ThreadPoolExecutor(min(8, cores())) as pool,
+        decoding_threads() as pool,
         progress_bar(console, text, len(rows), patience=patience) as advance,
     ):
         for first in range(0, len(rows), _CHUNK):
             # Chunk by chunk, or the pictures that wait to be stored could fill the memory.
             chunk = rows[first : first + _CHUNK]
-            results, seconds = {}, []
-            for row in chunk[:_TRIED]:
-                start = time.perf_counter()
-                results[row] = attempt(row)
-                seconds.append(time.perf_counter() - start)
-            # Threads that decode small pictures wait for the lock most of the time.
-            spread = map if min(seconds) < _SMALL else pool.map
-            results.update(zip(chunk[_TRIED:], spread(attempt, chunk[_TRIED:]), strict=True))
+            results = dict(zip(chunk, spread(pool, attempt, chunk), strict=True))
             unreadable |= {
                 listing.names[row]: reason for row, reason in results.items() if isinstance(reason, str)
             }

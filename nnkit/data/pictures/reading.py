@@ -1,14 +1,15 @@
 """Picture files that a user names, and those in folders, for a trained network: decoded by several threads."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
-import torch
 from torch import Tensor
 
-from nnkit.batches import ImageBatch
 from nnkit.data.pictures.image_files import PictureError, quiet
 from nnkit.data.pictures.listing import find_pictures, summary
 from nnkit.files.paths import expand
@@ -16,66 +17,91 @@ from nnkit.machine.cores import cores
 
 logger = logging.getLogger("nnkit")
 
-_AT_ONCE, _MOST_THREADS = 64, 8
+_MOST_THREADS = 8
+# Seconds that no small picture exceeds, one of 32x32 takes a sixth, and how many of a chunk are timed for it.
+_SMALL, _TRIED = 5e-4, 4
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Decoded(NamedTuple):
+    """A picture that was named.
+
+    Attributes:
+        name: Its path as it was typed, and its place below that.
+        pixels: The picture, (channels, height, width), or the sentence that tells why it cannot be read.
+        inside: Folders that it lies in, below a folder that was named.
+    """
+
+    name: str
+    pixels: Tensor | str
+    inside: tuple[str, ...] = ()
+
+
+def decoding_threads() -> ThreadPoolExecutor:
+    """Return threads that decode pictures: Pillow lets go of the interpreter's lock while it does."""
+    return ThreadPoolExecutor(min(_MOST_THREADS, cores()))
+
+
+def spread(pool: ThreadPoolExecutor, function: Callable[[A], B], items: Sequence[A]) -> list[B]:
+    """Return what a function returns for each item: in turn where that is quick, by several threads elsewhere.
+
+    Threads that decode small pictures wait for the interpreter's lock most of the time.
+    """
+    results, seconds = [], []
+    for item in items[:_TRIED]:
+        start = time.perf_counter()
+        results.append(function(item))
+        seconds.append(time.perf_counter() - start)
+    rest = items[_TRIED:]
+    if not rest:
+        return results
+    return [*results, *(map if min(seconds) < _SMALL else pool.map)(function, rest)]
 
 
 def read_pictures(
-    items: Sequence[str],
-    decode: Callable[[Path], Tensor],
-    finish: Callable[[str, Tensor], Tensor],
-    numbers: Mapping[str, int],
-    at_once: int = _AT_ONCE,
-) -> Iterator[tuple[str, ImageBatch | str]]:
-    """Read picture files, and those in folders, as batches of one; see `DataModule.read`.
+    items: Sequence[str], decode: Callable[[Path], Tensor], at_once: int
+) -> Iterator[list[Decoded]]:
+    """Read picture files, and those in folders, in order.
 
     Args:
         items: Paths of files and folders.
         decode: Returns the pixels of a file, (channels, height, width); a PictureError if it cannot be read. Called by
-            several threads at a time, as Pillow lets go of the interpreter's lock while it decodes.
-        finish: Returns what the network is given, (channels, height, width) float32, for a name and pixels.
-        numbers: Of the classes: a picture in a folder of this name, below a folder that was named, has it as its
-            target, -1 elsewhere.
+            several threads at a time.
         at_once: Pictures that are decoded before the first of them is given out.
     """
-    zero = torch.zeros(1, dtype=torch.int64)
 
-    def attempt(file: Path) -> Tensor | str:
+    def attempt(named: Decoded | tuple[str, Path, tuple[str, ...]]) -> Decoded:
+        if isinstance(named, Decoded):
+            return named
+        name, path, inside = named
         try:
-            return decode(file)
+            return Decoded(name, decode(path), inside)
         except PictureError as error:
-            return str(error)
+            return Decoded(name, str(error))
 
-    for item in items:
-        if item == "-":
-            yield item, "images are read from files, not from standard input: name a file or a folder"
-            continue
-        files = _files_of(item)
-        if not files:
-            yield item, "the folder holds no pictures"
-        with ThreadPoolExecutor(min(_MOST_THREADS, cores(), max(len(files), 1))) as pool:
-            for first in range(0, len(files), at_once):
-                chunk = files[first : first + at_once]
-                with quiet():
-                    decoded = list(pool.map(attempt, (file for _, file, _ in chunk)))
-                for (name, _, inside), pixels in zip(chunk, decoded, strict=True):
-                    if isinstance(pixels, str):
-                        yield name, pixels
-                        continue
-                    target = next((numbers[part] for part in inside if part in numbers), -1)
-                    inputs = finish(name, pixels).unsqueeze(0)
-                    yield name, ImageBatch(inputs, torch.tensor([target]), zero)
+    named = (found for item in items for found in _named(item))
+    with decoding_threads() as pool:
+        while chunk := list(islice(named, at_once)):
+            with quiet():
+                decoded = spread(pool, attempt, chunk)
+            yield decoded
 
 
-def _files_of(item: str) -> list[tuple[str, Path, tuple[str, ...]]]:
-    """Return the pictures that an item names, in order: name, path, and folders below a folder that was named.
-
-    The name is the path as it was typed, and the place of the picture below that.
-    """
+def _named(item: str) -> Iterator[Decoded | tuple[str, Path, tuple[str, ...]]]:
+    """Yield name, path and folders of the pictures that an item names, in order; a sentence where it names none."""
     path = expand(item)
-    if not path.is_dir():
-        return [(item, path, ())]
-    found = find_pictures(path)
-    if found.left_out:
-        logger.warning("%s: left out are %s", item, summary(found.left_out))
-    places = [file.relative_to(path) for file in found.pictures]
-    return [(str(Path(item) / place), path / place, place.parts[:-1]) for place in places]
+    if item == "-":
+        yield Decoded(item, "images are read from files, not from standard input: name a file or a folder")
+    elif not path.is_dir():
+        yield item, path, ()
+    else:
+        found = find_pictures(path)
+        if found.left_out:
+            logger.warning("%s: left out are %s", item, summary(found.left_out))
+        if not found.pictures:
+            yield Decoded(item, "the folder holds no pictures")
+        for file in found.pictures:
+            place = file.relative_to(path)
+            yield str(Path(item) / place), file, place.parts[:-1]

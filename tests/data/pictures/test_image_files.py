@@ -12,7 +12,7 @@ from nnkit.data.pictures.image_files import (
     fit,
     load,
     to_array,
-    warn_if_unlike,
+    warn_of_unlike,
 )
 
 DARK = {"picture": [33.0, 11.0], "border": [0.0, 0.5]}
@@ -211,15 +211,15 @@ def test_a_blank_sheet_has_nothing_to_centre():
 def test_an_inverted_picture_is_warned_about(caplog):
     digit = np.zeros((1, 28, 28), np.uint8)
     digit[:, 5:23, 12:16] = 255
-    warn_if_unlike("a.png", digit, DARK)
+    warn_of_unlike(["a.png"], digit[None], DARK)
     assert caplog.text == ""
-    warn_if_unlike("a.png", 255 - digit, DARK)
+    warn_of_unlike(["a.png"], 255 - digit[None], DARK)
     assert "a.png looks unlike the training pictures" in caplog.text
     assert "it looks inverted, try its negative" in caplog.text
 
 
 def test_a_blank_picture_is_warned_about(caplog):
-    warn_if_unlike("a.png", np.zeros((1, 28, 28), np.uint8), DARK)
+    warn_of_unlike(["a.png"], np.zeros((1, 1, 28, 28), np.uint8), DARK)
     assert "a.png is blank once" in caplog.text
 
 
@@ -227,5 +227,17 @@ def test_photographs_of_any_brightness_pass(caplog):
     spread = {"picture": [120.0, 60.0], "border": [120.0, 60.0]}
     for level in (5, 120, 250):
         noise = np.random.default_rng(0).integers(0, 5, (3, 8, 8), dtype=np.uint8)
-        warn_if_unlike("a.png", noise + np.uint8(level), spread)
+        warn_of_unlike(["a.png"], noise[None] + np.uint8(level), spread)
     assert caplog.text == ""
+
+
+def test_of_many_pictures_those_that_are_unlike_are_named(caplog):
+    digit = np.zeros((1, 28, 28), np.uint8)
+    digit[:, 5:23, 12:16] = 255
+    names = ["good.png", "inverted.png", "blank.png", "fine.png"]
+    warn_of_unlike(names, np.stack([digit, 255 - digit, digit * 0, digit // 2]), DARK)
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["inverted.png", "blank.png"]
+    caplog.clear()
+    # Levels of more than 8 bits come as floats.
+    warn_of_unlike(names[:2], np.stack([digit, 255 - digit]).astype(np.float32), DARK)
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["inverted.png"]

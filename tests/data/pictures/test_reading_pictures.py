@@ -26,7 +26,8 @@ def number_of(name):
     return int(str(name).rpartition("/")[2].partition(".")[0])
 
 
-def test_order_targets_and_errors_are_those_of_the_files(folder, monkeypatch):
+@pytest.mark.parametrize("seconds", [0.0, 0.001])
+def test_order_folders_and_errors_are_those_of_the_files(folder, monkeypatch, seconds):
     monkeypatch.setattr(reading, "cores", lambda: 4)
     threads = set()
 
@@ -34,28 +35,29 @@ def test_order_targets_and_errors_are_those_of_the_files(folder, monkeypatch):
         threads.add(threading.get_ident())
         number = number_of(path)
         # The first take longest.
-        time.sleep(0.002 * (number % 3 == 0))
+        time.sleep(seconds * (1 + 2 * (number % 3 == 0)))
         if number % 10 == 7:
             raise PictureError(f"broken {number}")
         return torch.full((1, 2, 2), float(number))
 
-    names = []
-    found = list(
-        read_pictures([str(folder), "-"], decode, lambda name, x: names.append(name) or x + 1, {"a": 5})
-    )
-    assert found.pop()[0] == "-"
-    assert [number_of(name) for name, _ in found] == [*range(0, COUNT, 2), *range(1, COUNT, 2)] or [
-        number_of(name) for name, _ in found
-    ] == [*range(1, COUNT, 2), *range(0, COUNT, 2)]
-    for name, read in found:
-        number = number_of(name)
+    single = str(folder / "a" / "001.png")
+    chunks = list(read_pictures([single, str(folder), "-"], decode, 40))
+    assert [len(chunk) for chunk in chunks] == [40, 40, 40, COUNT - 118]
+    found = [one for chunk in chunks for one in chunk]
+    assert found[0].name == single
+    assert found[0].inside == ()
+    assert found[-1].name == "-"
+    assert "not from standard input" in found[-1].pixels
+    order = [*range(1, COUNT, 2), *range(0, COUNT, 2)]
+    assert [number_of(one.name) for one in found[1:-1]] == order
+    for number, one in zip(order, found[1:-1], strict=True):
         if number % 10 == 7:
-            assert read == f"broken {number}"
+            assert one.pixels == f"broken {number}"
             continue
-        assert torch.equal(read.inputs, torch.full((1, 1, 2, 2), number + 1.0))
-        assert read[1].tolist() == [5 if number % 2 else -1]
-    assert names == [name for name, read in found if not isinstance(read, str)]
-    assert len(threads) > 1
+        assert torch.equal(one.pixels, torch.full((1, 2, 2), float(number)))
+        assert one.inside == ("a" if number % 2 else "b",)
+    # Small pictures are decoded without threads.
+    assert (len(threads) > 1) == (seconds > 0)
 
 
 def test_no_more_is_decoded_than_is_asked_for_soon(folder):
@@ -65,7 +67,7 @@ def test_no_more_is_decoded_than_is_asked_for_soon(folder):
         decoded.append(path)
         return torch.zeros(1, 2, 2)
 
-    pictures = read_pictures([str(folder)], decode, lambda name, x: x, {}, at_once=10)
+    pictures = read_pictures([str(folder)], decode, at_once=10)
     next(pictures)
     assert len(decoded) == 10
     pictures.close()
@@ -77,4 +79,4 @@ def test_what_is_no_error_of_a_picture_comes_through(folder):
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        list(read_pictures([str(folder)], decode, lambda name, x: x, {}))
+        list(read_pictures([str(folder)], decode, 64))
