@@ -31,8 +31,6 @@ Gather = Callable[[Tensor], Tensor]
 
 # Places of the statistics of a picture.
 _SUM, _SQUARES, _BORDER = 0, 1, 2
-# Pictures that are decoded before the first of them is given out.
-_DECODED_AT_ONCE = 64
 
 
 class PictureSamples(Samples):
@@ -133,6 +131,8 @@ class PictureData(RandomSplit, DataModule):
     fact_names: ClassVar[tuple[str, ...]] = ("num_classes", "in_channels", "height", "width")
     is_checked = True
     reads_targets = True
+    # What the layers of more leave behind no longer fits the caches.
+    read_at_once = 64
     split_by = (*RandomSplit.split_by, "subset")
 
     def __post_init__(self) -> None:
@@ -252,7 +252,7 @@ class PictureData(RandomSplit, DataModule):
 
         A picture in a folder of a class, below a folder that was named, has this class as its target.
         """
-        for read in self.read_batches(items, _DECODED_AT_ONCE):
+        for read in self.read_batches(items, self.read_at_once):
             row = 0
             for place, name in enumerate(read.names):
                 if place in read.problems:

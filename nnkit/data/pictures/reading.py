@@ -1,6 +1,7 @@
 """Picture files that a user names, and those in folders, for a trained network: decoded by several threads."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from typing import NamedTuple, TypeVar
 from torch import Tensor
 
 from nnkit.data.pictures.image_files import PictureError, quiet
-from nnkit.data.pictures.listing import find_pictures, summary
+from nnkit.data.pictures.listing import below, find_pictures, summary
 from nnkit.files.paths import expand
 from nnkit.machine.cores import cores
 
@@ -102,6 +103,7 @@ def _named(item: str) -> Iterator[Decoded | tuple[str, Path, tuple[str, ...]]]:
             logger.warning("%s: left out are %s", item, summary(found.left_out))
         if not found.pictures:
             yield Decoded(item, "the folder holds no pictures")
+        start = str(Path(item) / "_")[:-1]
         for file in found.pictures:
-            place = file.relative_to(path)
-            yield str(Path(item) / place), file, place.parts[:-1]
+            place = below(file, path)
+            yield start + place.replace("/", os.sep), file, tuple(place.split("/")[:-1])
