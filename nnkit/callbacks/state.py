@@ -21,7 +21,6 @@ from nnkit.distributed import collectives
 from nnkit.distributed.sharded import is_sharded
 from nnkit.distributed.sharded import share_of as share_like
 from nnkit.tasks.base import Task
-from nnkit.tasks.compiled import Compiled
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,7 @@ class SaveState(Callback):
             shared, gradients = {"gradients": gradients}, None
         own = {"generators": generator_states(), "gradients": gradients}
         ranks = gather_ranks(own, checkpoint["state_dict"])
+        compiled = pl_module.compiled if isinstance(pl_module, Task) else None
         checkpoint[KEY] = {
             "format": FORMAT,
             "config": self.origin.config(),
@@ -85,7 +85,7 @@ class SaveState(Callback):
             **shared,
             **({} if ranks is None else {"ranks": ranks}),
             **({} if self.origin.base is None else {"base": self.origin.base.spec()}),
-            **({} if (compiled := compiled_of(pl_module)) is None else {"is_compiled": compiled.is_compiled}),
+            **({} if compiled is None else {"is_compiled": compiled.is_compiled}),
         }
 
     def on_load_checkpoint(
@@ -93,8 +93,8 @@ class SaveState(Callback):
     ) -> None:
         """Keep generators and gradients until the first batch."""
         self._restored = checkpoint[KEY]
-        if (compiled := compiled_of(pl_module)) is not None:
-            compiled.go_on(checkpoint[KEY].get("is_compiled"))
+        if isinstance(pl_module, Task) and pl_module.compiled is not None:
+            pl_module.compiled.go_on(checkpoint[KEY].get("is_compiled"))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give each process that trains together generators of its own, or all would draw one dropout mask."""
@@ -123,11 +123,6 @@ class SaveState(Callback):
             # Not in a checkpoint of an earlier release.
             pl_module.weighing.divisors = self._restored.get("divisors")
         self._restored = None
-
-
-def compiled_of(module: LightningModule) -> Compiled | None:
-    """Return what computes a task's losses by compiled code; None if nothing does."""
-    return module.compiled if isinstance(module, Task) else None
 
 
 # Totals of a task: each process has its part of them.

@@ -17,9 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nnkit.batches import ImageBatch
 from nnkit.data.pictures.image_files import PictureError, load, to_array
-from nnkit.data.pictures.reading import read_pictures
+from nnkit.data.pictures.reading import single_pictures
 from nnkit.data.read_batch import ReadBatch, grouped
 from nnkit.hugging_face.files import read_object, refusing
 
@@ -79,15 +78,7 @@ class PictureReader:
 
     def read_batches(self, items: Sequence[str], size: int, keep: Sequence[str] = ()) -> Iterator[ReadBatch]:
         """Read picture files, and those in folders, in batches; see `DataModule.read_batches`."""
-        target, index = torch.tensor([-1]), torch.zeros(1, dtype=torch.int64)
-        read = (found for some in read_pictures(items, self.read_picture, self.at_once) for found in some)
-        return grouped(
-            (
-                (name, pixels if isinstance(pixels, str) else ImageBatch(pixels[None], target, index))
-                for name, pixels, _ in read
-            ),
-            size,
-        )
+        return grouped(single_pictures(items, self.read_picture, self.at_once), size)
 
     def read_picture(self, path: Path) -> Tensor:
         """Return what the network is given for a file, (channels, height, width) float32.

@@ -9,8 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import torch
 from torch import Tensor
 
+from nnkit.batches import ImageBatch
 from nnkit.data.pictures.image_files import PictureError, quiet
 from nnkit.data.pictures.listing import below, find_pictures, summary
 from nnkit.files.paths import expand
@@ -88,6 +90,16 @@ def read_pictures(
             with quiet():
                 decoded = spread(pool, attempt, chunk)
             yield decoded
+
+
+def single_pictures(
+    items: Sequence[str], decode: Callable[[Path], Tensor], at_once: int
+) -> Iterator[tuple[str, ImageBatch | str]]:
+    """Read pictures as `read_pictures` does, which may differ in size, as batches of one without a target."""
+    target, index = torch.tensor([-1]), torch.zeros(1, dtype=torch.int64)
+    for some in read_pictures(items, decode, at_once):
+        for name, pixels, _ in some:
+            yield name, pixels if isinstance(pixels, str) else ImageBatch(pixels[None], target, index)
 
 
 def _named(item: str) -> Iterator[Decoded | tuple[str, Path, tuple[str, ...]]]:
