@@ -64,7 +64,7 @@ class Limit:
         if self.of in ("wall", "cpu") and self.most < 1:
             return f"at most {self.most * 1e3:g} ms"
         unit = {"ratio": "", "wall": " s", "cpu": " s", "peak": " MiB"}[self.of]
-        return f"at most {self.most:g}{unit}{self.beside and f' of {self.beside}'}"
+        return f"at most {self.most:.4g}{unit}{self.beside and f' of {self.beside}'}"
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class Group:
                 yield Line(self._label(name), setting.threads)
 
     def _label(self, name: str) -> str:
-        return f"{name}, {self.series} {self.at:,g}" if self.series else name
+        return f"{name}, {self.series} {self.at:,.10g}" if self.series else name
 
     def _line(self, name: str, setting: Setting, costs: list[Cost], others: Mapping[str, list[Cost]]) -> Line:
         """Return a contender's line; `others` has the first of the group first, and is empty for that one itself."""
