@@ -163,6 +163,8 @@ def _draw_curves(lines: list[Line], path: Path) -> None:
             at, walls = [one.at for one in points], [one.wall.median for one in points if one.wall]
             axes.plot(at, walls, "o-", color=color, label=label, linewidth=1.2, markersize=3)
         axes.set(xscale="log", yscale="log", xlabel=what, ylabel="seconds")
+        _plain_ticks(axes.xaxis)
+        _plain_ticks(axes.yaxis)
         axes.legend(frameon=False, fontsize=7)
     _write(figure, path)
 
@@ -184,25 +186,20 @@ def _draw_ratios(lines: list[Line], path: Path) -> None:
     axes.set_yticks(range(len(lines)), labels, fontsize=7)
     axes.axvline(1.0, color="0.7", linewidth=0.8)
     axes.set(xscale="log", xlabel="seconds over those of the first line of the table")
-    _plain_ticks(axes)
+    _plain_ticks(axes.xaxis)
     _write(figure, path)
 
 
-def _plain_ticks(axes: Any) -> None:
+def _plain_ticks(axis: Any) -> None:
     """Label a logarithmic axis with plain numbers, more of them where it is short."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    low, high = axes.get_xlim()
-    steps = (
-        (1.0,)
-        if high > 100 * low
-        else (1.0, 2.0, 5.0)
-        if high > 6 * low
-        else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
-    )
-    axes.xaxis.set_major_locator(LogLocator(subs=steps))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high = axis.get_view_interval()
+    short = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+    steps = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0) if high > 6 * low else short
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _figure(width: float, height: float) -> Any:
