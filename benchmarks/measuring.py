@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -37,6 +39,15 @@ def finish():
     os.write({descriptor}, json.dumps({{**found, "answer": answer}}).encode())
 {work}
 finish()
+"""
+
+PREDICT = "nnkit predict --output answers.jsonl"
+_PREDICT = """
+import nnkit
+from nnkit.cli import main
+nnkit.load("run", output_dir=sys.argv[2])
+def work():
+    assert not main(["predict", "run", sys.argv[1], "--output-dir", sys.argv[2], "--output", sys.argv[3]])
 """
 
 
@@ -153,6 +164,22 @@ def command(*words: str, environment: Mapping[str, str] | None = None) -> Cost:
     """Run `nnkit WORDS` in a process of its own and return what it took, the imports included."""
     work = "from nnkit.cli import main\nassert not main(sys.argv[1:])"
     return program(work, *words, environment=environment)
+
+
+def beside_loop(name: str, loop: str, items: Path, outputs: Path) -> dict[str, Callable[[], Cost]]:
+    """Return predictions by a loop and by `nnkit predict`, each in a process of its own that has opened the run.
+
+    Args:
+        name: Of the loop.
+        loop: Its program, which defines `work`; `sys.argv` has the items, the outputs and a file for its answers.
+        items: What is predicted.
+        outputs: Directory of the runs; that one is called "run".
+    """
+    there = [str(items), str(outputs), str(outputs / "answers.jsonl")]
+    return {
+        title: partial(program, "work()", *there, imports=one)
+        for title, one in ((name, loop), (PREDICT, _PREDICT))
+    }
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

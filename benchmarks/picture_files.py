@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from lines import Group, Limit, Line, Setting
-from measuring import program
+from measuring import PREDICT, beside_loop, program
 from PIL import Image
 
 import nnkit
@@ -33,7 +33,7 @@ _LOOP = (
     _DECODE
     + """
 import torch, nnkit
-run = nnkit.load("pictures", output_dir=sys.argv[2])
+run = nnkit.load("run", output_dir=sys.argv[2])
 network, names = run.network.eval(), run.task.class_names
 def work():
     with ThreadPoolExecutor(2) as pool, open(sys.argv[3], "w") as file, torch.inference_mode():
@@ -45,13 +45,6 @@ def work():
                 file.write(json.dumps({"item": str(path), "label": names[number], "probability": share}) + "\\n")
 """
 )
-_PREDICT = """
-import nnkit
-from nnkit.cli import main
-nnkit.load("pictures", output_dir=sys.argv[2])
-def work():
-    assert not main(["predict", "pictures", sys.argv[1], "--output-dir", sys.argv[2], "--output", sys.argv[3]])
-"""
 
 
 def write_pictures(folder: Path, count: int) -> None:
@@ -91,11 +84,6 @@ def predicting(setting: Setting) -> Iterator[Line]:
     folder, count, outputs = setting.folder / "files", setting.size(10_000, 60), setting.folder / "outputs"
     write_pictures(folder, count)
     words = ["model=cnn", "data=image_folder", f"data.root={folder}", *_SIZE, "trainer.max_steps=2"]
-    nnkit.train([*words, "logger=[]", f"output_dir={outputs}", "name=pictures"])
-    there = [str(folder), str(outputs), str(setting.folder / "answers.jsonl")]
-    cases = {
-        "bare loop": partial(program, "work()", *there, imports=_LOOP),
-        "nnkit predict --output answers.jsonl": partial(program, "work()", *there, imports=_PREDICT),
-    }
-    limits = {"nnkit predict --output answers.jsonl": Limit(1.11)}
-    yield from Group(cases, limits, count=count, unit="files").measure(setting)
+    nnkit.train([*words, "logger=[]", f"output_dir={outputs}", "name=run"])
+    cases = beside_loop("bare loop", _LOOP, folder, outputs)
+    yield from Group(cases, {PREDICT: Limit(1.11)}, count=count, unit="files").measure(setting)

@@ -3,18 +3,17 @@
 import csv
 import random
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 from lines import Group, Limit, Line, Setting
-from measuring import program
+from measuring import PREDICT, beside_loop
 
 import nnkit
 
 _LOOP = """
 import csv, torch, nnkit
 from nnkit.data.tokenizing import tokenizer_from
-run = nnkit.load("texts", output_dir=sys.argv[2])
+run = nnkit.load("run", output_dir=sys.argv[2])
 network, names = run.network.eval(), run.task.class_names
 tokenizer, most = tokenizer_from(run.data.preprocessing["tokenizer"]), run.data.preprocessing["max_length"]
 def work():
@@ -33,13 +32,6 @@ def work():
                 answers[row] = {"item": row + 1, "label": names[number], "probability": share}
     with open(sys.argv[3], "w") as file:
         file.writelines(json.dumps(answer) + "\\n" for answer in answers)
-"""
-_PREDICT = """
-import nnkit
-from nnkit.cli import main
-nnkit.load("texts", output_dir=sys.argv[2])
-def work():
-    assert not main(["predict", "texts", sys.argv[1], "--output-dir", sys.argv[2], "--output", sys.argv[3]])
 """
 
 
@@ -66,12 +58,7 @@ def predicting(setting: Setting) -> Iterator[Line]:
     training.write_text("\n".join(["text,label", *labelled]) + "\n")
     words = ["model=bert_tiny", "data=text_csv", f"data.path={training}", "data.tokenizer=wordpiece"]
     nnkit.train(
-        [*words, "trainer.max_steps=2", "logger=[]", "report=false", f"output_dir={outputs}", "name=texts"]
+        [*words, "trainer.max_steps=2", "logger=[]", "report=false", f"output_dir={outputs}", "name=run"]
     )
-    there = [str(path), str(outputs), str(setting.folder / "answers.jsonl")]
-    cases = {
-        "sorted by length, batches of 64": partial(program, "work()", *there, imports=_LOOP),
-        "nnkit predict --output answers.jsonl": partial(program, "work()", *there, imports=_PREDICT),
-    }
-    limits = {"nnkit predict --output answers.jsonl": Limit(1.1)}
-    yield from Group(cases, limits, count=count, unit="texts").measure(setting)
+    cases = beside_loop("sorted by length, batches of 64", _LOOP, path, outputs)
+    yield from Group(cases, {PREDICT: Limit(1.1)}, count=count, unit="texts").measure(setting)

@@ -14,20 +14,17 @@ from nnkit.machine import signals
 from nnkit.runs.run import versions
 
 # What a family, a logger or a task imports when a run first needs it.
-_NAMED = (
-    "lightning.pytorch.loggers",
-    "torch.utils.tensorboard",
-    "torch.profiler._cupti_monitor",
-    "nnkit.sweep.trial",
-)
+_NAMED = ("lightning.pytorch.loggers", "torch.utils.tensorboard", "nnkit.sweep.trial")
+# What an installation may lack. Arrow imports pandas with the first list that it is given: a quarter of a second in
+# each trial.
+_MAYBE = ("torch.profiler._cupti_monitor", "pandas", "pyarrow.pandas_compat")
 _FAMILIES = ("models", "embeds", "heads", "layers", "tasks", "data", "losses", "optim", "callbacks")
 
 for _name in _NAMED:
     importlib.import_module(_name)
-with suppress(ImportError):
-    # Where it is installed, Arrow imports it with the first list that it is given: a quarter of a second in each trial.
-    importlib.import_module("pandas")
-    importlib.import_module("pyarrow.pandas_compat")
+for _name in _MAYBE:
+    with suppress(ImportError):
+        importlib.import_module(_name)
 for _family in _FAMILIES:
     _package = importlib.import_module(f"nnkit.{_family}")
     for _module in pkgutil.walk_packages(_package.__path__, f"{_package.__name__}."):

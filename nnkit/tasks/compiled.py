@@ -58,7 +58,9 @@ class Compiled:
     @property
     def is_compiled(self) -> bool | None:
         """Whether code was made; None: not yet, False: it could not be. A checkpoint keeps it."""
-        return False if self._has_failed else (True if self.graphs or self._was_compiled else None)
+        if self._has_failed:
+            return False
+        return True if self.graphs or self._was_compiled else None
 
     def go_on(self, is_compiled: bool | None) -> None:
         """Go on as a run did until now: what could not be compiled then is not compiled now.

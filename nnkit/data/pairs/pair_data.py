@@ -91,7 +91,7 @@ class PairData(DataModule):
         super().forget()
         self._tokenizers: PairTokenizers | None = None
         self._opened_pairs: tuple[EncodedPairs, dict[Split, Tensor]] | None = None
-        self._single: UserTexts | None = None
+        self._encoder: UserTexts | None = None
 
     @abstractmethod
     def load(self) -> PairedTexts:
@@ -229,10 +229,10 @@ class PairData(DataModule):
         Raises:
             UserError: If there is nothing in it to read.
         """
-        if self._single is None:
+        if self._encoder is None:
             most = self.preprocessing["max_length"]
-            self._single = UserTexts(self.tokenizers.source, "training sources", most)
-        tokens: NDArray[Any] = self._single.encode([text]).tokens.numpy()
+            self._encoder = UserTexts(self.tokenizers.source, "training sources", most)
+        tokens: NDArray[Any] = self._encoder.encode([text]).tokens.numpy()
         return tokens
 
     def decode_target(self, tokens: Sequence[int]) -> str:

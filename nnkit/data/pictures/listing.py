@@ -75,10 +75,11 @@ def find_pictures(folder: Path, within: Sequence[Path] = (), without: Collection
         for entry in (entry for entry in inside if not _is_hidden(entry.name)):
             path = current / entry.name
             # A link into a circle of links is no folder to pathlib, and an error to `os`.
-            if path.is_dir() if entry.is_symlink() else entry.is_dir():
+            one = path if entry.is_symlink() else entry
+            if one.is_dir():
                 (linked if entry.is_symlink() else here).append(path)
             else:
-                _note_file(path, found, path.is_file if entry.is_symlink() else entry.is_file)
+                _note_file(path, found, one.is_file)
     found.pictures.sort()
     for paths in found.left_out.values():
         paths.sort()

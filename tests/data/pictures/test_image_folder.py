@@ -294,6 +294,25 @@ def test_the_range_is_that_of_the_training_pictures_alone(tmp_path):
     assert len(list(cache_dir().rglob("pixels.npy"))) == 1
 
 
+def test_pictures_of_8_and_more_bits_and_broken_ones_are_read_together_as_each_by_itself(tmp_path):
+    wide, narrow = deep(tmp_path)
+    data = prepared(wide)
+    (tmp_path / "broken.tiff").write_text("no picture")
+    items = [str(folder / "1" / f"{row:02}.tiff") for row in range(3) for folder in (wide, narrow)]
+    items.insert(2, str(tmp_path / "broken.tiff"))
+    (read,) = data.read_batches(items, 10)
+    assert read.names == items
+    assert list(read.problems) == [2]
+    alone = [found for item in items for _, found in data.read([item])]
+    assert alone.pop(2) == read.problems[2]
+    assert torch.equal(read.batch.inputs, torch.cat([one.inputs for one in alone]))
+    # Typed by themselves they lie in no folder of a class.
+    assert read.labelled.tolist() == [False] * 6
+    (below,) = data.read_batches([str(wide)], 40)
+    assert below.batch.target.tolist() == [0] * 20 + [1] * 20
+    assert below.labelled.all()
+
+
 def trains_on(folder, row, seed):
     return row in prepared(folder, split_seed=seed).split("train").rows.tolist()
 
