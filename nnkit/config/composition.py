@@ -185,8 +185,12 @@ def from_yaml(text: str) -> DictConfig:
 
 @contextmanager
 def loading_once() -> Iterator[None]:
-    """Let Hydra compose the same option files once in the block, for many configs that differ in values alone."""
-    token = _LOADED.set({})
+    """Let Hydra compose the same option files once in the block, for many configs that differ in values alone.
+
+    A block inside another one shares what that has.
+    """
+    loaded = _LOADED.get()
+    token = _LOADED.set({} if loaded is None else loaded)
     try:
         yield
     finally:

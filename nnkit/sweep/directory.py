@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from nnkit.errors import UserError
+from nnkit.errors import Problem, UserError
 from nnkit.files import atomic, locks
 from nnkit.files.json_limits import read_json
 from nnkit.files.paths import expand
@@ -27,6 +27,9 @@ from nnkit.sweep.status import (
     write_line,
 )
 from nnkit.sweep.trials import DONE, FAILED, OVER, PLANNED, STARTED, Entry, Outcome, Trial
+
+if TYPE_CHECKING:
+    from nnkit.config import Composition
 
 SWEEP = "sweep.json"
 STATUS = "trials.jsonl"
@@ -127,6 +130,7 @@ class Request:
         directory: Working directory.
         environment: Environment variables.
         gpus: GPUs that the process may see; None: all there are.
+        composed: What the words come to, as `nnkit.config.examine` has it; None: the process composes them itself.
     """
 
     sweep: Path
@@ -135,6 +139,7 @@ class Request:
     directory: Path = Path()
     environment: Mapping[str, str] = field(default_factory=dict)
     gpus: tuple[int, ...] | None = None
+    composed: tuple[Composition | None, Sequence[Problem]] | None = None
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from nnkit import config as configs
 from nnkit.distributed.world import without_place
 from nnkit.errors import EnvironmentFault, UserError
 from nnkit.machine import signals
@@ -19,6 +20,7 @@ from nnkit.sweep.directory import STATUS, Definition, Request, Sweep, without_pa
 from nnkit.sweep.leases import CLOSED, TAKEN, Leases, joined, reopen
 from nnkit.sweep.plan import (
     changed,
+    check_storage,
     define,
     ended_before,
     examine_trials,
@@ -70,6 +72,7 @@ class Searcher(Protocol):
         """Take in that a trial has ended elsewhere."""
 
 
+@configs.loading_once()
 def sweep(overrides: Sequence[str], config_dir: Path | None) -> int:
     """Run what ``nnkit train -m`` asks for, or go on with it where a sweep of this name was interrupted.
 
@@ -86,7 +89,7 @@ def sweep(overrides: Sequence[str], config_dir: Path | None) -> int:
         EnvironmentFault: If something cannot be written or read.
     """
     options = read_options(overrides)
-    _check_storage(options.sweeper.storage)
+    check_storage(options.sweeper.storage)
     space = read_space(options.words)
     search = is_search(options, space)
     more = None if config_dir is None else str(config_dir.absolute())
@@ -100,6 +103,7 @@ def sweep(overrides: Sequence[str], config_dir: Path | None) -> int:
     return run(*find_place(config, define(options, space, search, config, more)))
 
 
+@configs.loading_once()
 def resume_sweep(found: Sweep, words: Sequence[str] = (), retry_failed: bool = False) -> int:
     """Go on with a sweep from its directory.
 
@@ -158,7 +162,7 @@ def run(found: Sweep, definition: Definition, retry_failed: bool = False) -> int
     Returns:
         0; 1 if a trial failed.
     """
-    _check_storage(definition.sweeper.storage)
+    check_storage(definition.sweeper.storage)
     with found.locked(), joined(found, definition, apart=False) as (mine, leases):
         _be_the_only_driver(mine, definition, leases)
         mine.repair()
@@ -197,13 +201,6 @@ def _be_the_only_driver(found: Sweep, definition: Definition, leases: Leases) ->
             _log.warning("%s was run %s: up to %.0f s for a sign of life", found.path, before, seconds)
         warned = True
         time.sleep(min(_SECONDS, leases.seconds / _AS_OFTEN))
-
-
-def _check_storage(url: str | None) -> None:
-    if url is not None:
-        from nnkit.sweep.database import check_storage
-
-        check_storage(url)
 
 
 def make_searcher(

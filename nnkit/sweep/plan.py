@@ -136,6 +136,14 @@ def _examine(
     return composition.config, problems
 
 
+def check_storage(url: str | None) -> None:
+    """Do as `nnkit.sweep.database.check_storage`, whose imports are slow, where a storage is named."""
+    if url is not None:
+        from nnkit.sweep import database
+
+        database.check_storage(url)
+
+
 def has_validation(config: DictConfig) -> bool:
     """Return whether there is a validation split to compare settings by, as far as the config tells."""
     return bool(config.data.get("val_fraction", True))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
+from nnkit import config as configs
 from nnkit.errors import EnvironmentFault
 from nnkit.machine import signals
 from nnkit.sweep.trials import EXITED, KILLED, STOPPED, Outcome, Trial, TrialReport
@@ -91,7 +92,9 @@ class Pool:
             EnvironmentFault: If no process can be started.
         """
         gpus = self._free.pop()
-        request = replace(request, gpus=gpus)
+        # Here it takes a tenth of the time: most option files were composed for an earlier trial.
+        composed = configs.examine(request.words, request.definition.config_dir)
+        request = replace(request, gpus=gpus, composed=composed)
         name = request.trial.name
         try:
             self._jobs[name] = self._fork(request)

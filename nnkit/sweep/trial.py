@@ -165,7 +165,8 @@ def _state_after(error: BaseException) -> str:
 
 def _train(request: Request, reporter: Reporter) -> dict[str, Any]:
     """Begin a trial, or go on with it where it was interrupted, and return the record of its run."""
-    composition, problems = configs.examine(request.words, request.definition.config_dir)
+    composed = request.composed or configs.examine(request.words, request.definition.config_dir)
+    composition, problems = composed
     if composition is not None:
         config = composition.config
         # A run that is named lies beside the sweeps, and not among the trials.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from nnkit import config as configs
 from nnkit.errors import UserError
 from nnkit.runs.run import cpu_capability, versions
 from nnkit.sweep.database import check_storage, refuse_elsewhere
@@ -23,6 +24,7 @@ _OWN = ("hydra.launcher.n_jobs", "hydra.launcher.memory_limit", STORAGE)
 _log = logging.getLogger("nnkit")
 
 
+@configs.loading_once()
 def work(found: Sweep, words: Sequence[str]) -> int:
     """Run trials of a sweep until all are over.
 
