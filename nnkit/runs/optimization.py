@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -179,3 +180,17 @@ def resolve_precision(config: DictConfig) -> str:
         older = "32-true" if config.trainer.strategy == "fsdp" else "16-mixed"
         return "bf16-mixed" if torch.cuda.get_device_capability()[0] >= 8 else older
     return "32-true"
+
+
+def autocast(config: DictConfig, device: str) -> AbstractContextManager[Any]:
+    """Return what a trainer computes the steps of a config in, such as those of a test.
+
+    Args:
+        config: A composed config.
+        device: "cuda", "mps" or "cpu"; on the last one, 16-mixed is bf16-mixed, as for Lightning.
+    """
+    precision = resolve_precision(config)
+    if not precision.endswith("-mixed"):
+        return nullcontext()
+    is_half = precision == "16-mixed" and device != "cpu"
+    return torch.autocast(device, dtype=torch.float16 if is_half else torch.bfloat16)

@@ -130,8 +130,10 @@ def test_what_was_tested_is_not_computed_again(monkeypatch):
     assert "all 8 test samples" in html
 
 
-def test_both_ways_to_see_the_samples_agree():
-    result = nnkit.train([*samples.words("pictures"), "model=lenet5", "trainer.max_steps=5", "logger=[]"])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_both_ways_to_see_the_samples_agree(precision):
+    words = ["model=lenet5", "trainer.max_steps=5", "logger=[]", f"trainer.precision={precision}"]
+    result = nnkit.train([*samples.words("pictures"), *words])
     at_the_end = (result.run.path / "report.html").read_text()
     from nnkit.analysis.report.ending import write_report
 

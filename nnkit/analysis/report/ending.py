@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
+from nnkit import config as configs
 from nnkit.distributed import collectives
 from nnkit.files import atomic
-from nnkit.files.layout import REPORT
+from nnkit.files.layout import CONFIG, REPORT
 from nnkit.ui.report import console, shorten
 
 if TYPE_CHECKING:
@@ -114,10 +115,13 @@ def write_report(run: Run, task: Task, data: DataModule, path: Path, seen: Seen 
     from nnkit.analysis.pages.page import page
     from nnkit.analysis.report.samples import look_at
     from nnkit.analysis.report.single import report
+    from nnkit.runs.optimization import autocast
 
     with _as_it_was(task):
         if seen is None or not (seen.indices or seen.problem):
-            seen = look_at(task, data)
+            # As a test does it: the figures of the page are those of the run's results.
+            config = configs.load(run.path / CONFIG)
+            seen = look_at(task, data, lambda: autocast(config, task.device.type))
         content = page(report(run, task, data, seen))
     atomic.write_atomic(path, content.encode())
 

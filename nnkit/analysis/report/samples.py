@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -114,12 +116,15 @@ class Seen:
         return f"{len(self.indices):,} of {self.total:,} {self.part} samples"
 
 
-def look_at(task: Task, data: DataModule) -> Seen:
+def look_at(
+    task: Task, data: DataModule, computing: Callable[[], AbstractContextManager[Any]] = nullcontext
+) -> Seen:
     """Return what a network makes of the test part; of data without one, of the validation part.
 
     Args:
         task: A trained task, in evaluation mode.
         data: Its data module; without samples, the reason is in `problem`.
+        computing: Returns what batches are computed in, such as the precision of a run.
     """
     seen = Seen()
     try:
@@ -135,7 +140,8 @@ def look_at(task: Task, data: DataModule) -> Seen:
             for batch in data.in_order(data.split(seen.split)):
                 placed: Any = type(batch)(*(part.to(task.device) for part in batch))
                 if task.measures is not None:
-                    task.evaluate(placed)
+                    with computing():
+                        task.evaluate(placed)
                 if not seen.add(task, placed, data, tested=False):
                     break
     except NnkitError as error:
