@@ -15,6 +15,8 @@ SHARE = 0.03
 GAIN = 0.95
 # Rounds that a median is taken over at least, before measuring may stop since it is clear what comes out, and at most.
 _LEAST, _EARLIEST, _MOST = 3, 5, 25
+# Seconds that a step takes at least.
+_SHORTEST = 1e-9
 # Seconds that compiling is expected to take before it has been done.
 _COMPILING = 30.0
 
@@ -201,7 +203,8 @@ class _Race:
         self._steps.gather(number)
         start = self._clock()
         self._steps(way, number)
-        return self._clock() - start
+        # A clock may stand still over a step, and steps are divided by each other.
+        return max(self._clock() - start, _SHORTEST)
 
     def _spent(self) -> float:
         return self._clock() - self._start

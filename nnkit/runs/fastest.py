@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # What `trainer.compile` says where it is to be measured.
 AUTO = "auto"
 _PRODUCTS = "trainer.matmul_precision"
+# Seconds from one value of a clock to the next with which steps cannot be timed.
+_COARSE = 5e-4
 
 _log = logging.getLogger("nnkit")
 
@@ -56,10 +58,21 @@ def clock_for(config: DictConfig, *, is_compiled: bool) -> Callable[[], float]:
     """Return the clock that steps are timed with.
 
     On one thread of a CPU that is the time of the processor, in which other work on the machine does not count.
-    Threads that wait for each other use it up as well, and compilers run in processes of their own.
+    Threads that wait for each other use it up as well, and compilers run in processes of their own. Windows counts it
+    in ticks of milliseconds, and so may Linux where it is limited: a step may take none.
     """
     alone = pick_device(config) == "cpu" and config.trainer.num_threads == 1 and not is_compiled
-    return time.process_time if alone else time.perf_counter
+    return time.process_time if alone and _is_fine(time.process_time) else time.perf_counter
+
+
+def _is_fine(clock: Callable[[], float]) -> bool:
+    longest = 0.0
+    for _ in range(5):
+        start = now = clock()
+        while now == start:
+            now = clock()
+        longest = max(longest, now - start)
+    return longest < _COARSE
 
 
 def settle(session: Session, run: Run, show: bool = True) -> None:

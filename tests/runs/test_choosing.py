@@ -53,6 +53,10 @@ def test_the_fastest_is_chosen_and_its_figure_is_the_ratio_to_the_first():
     assert figures[SHORT].seconds == pytest.approx(0.047)
 
 
+def test_a_clock_that_stands_still_chooses_nothing():
+    assert Clock({PLAIN: 0.0, SHORT: 0.0}).chosen() == PLAIN
+
+
 @pytest.mark.parametrize(("cost", "expected"), [(0.096, PLAIN), (0.094, SHORT), (0.2, PLAIN), (0.1, PLAIN)])
 def test_a_gain_within_the_noise_changes_nothing(cost, expected):
     assert Clock({PLAIN: 0.1, SHORT: cost}).chosen() == expected

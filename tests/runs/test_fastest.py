@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 import shutil
+import time
 from pathlib import Path
 
 import numpy
@@ -19,6 +20,7 @@ from nnkit.errors import ConfigError, UserError
 from nnkit.machine import signals
 from nnkit.runs import fastest, preflight
 from nnkit.runs.choosing import UnusableError, Way
+from nnkit.runs.fastest import clock_for
 from nnkit.runs.resuming import resume
 from nnkit.runs.run import Run
 from nnkit.runs.trial_steps import TrialSteps, generators_kept
@@ -391,3 +393,14 @@ def test_commands_that_explain_know_the_values():
     assert explained.settings[-1].place == COMMAND_LINE
     text = json.dumps(schema())
     assert '["auto", "fastest"]' in text
+
+
+@pytest.mark.parametrize(
+    ("tick", "expected"), [(1e-6, "process_time"), (1e-4, "process_time"), (4e-3, "perf_counter")]
+)
+def test_a_clock_of_ticks_is_not_taken(monkeypatch, tick, expected):
+    reads = itertools.count()
+    monkeypatch.setattr(time, "process_time", lambda: next(reads) // 10 * tick)
+    config = nnkit.compose([*WORDS, "trainer.accelerator=cpu"]).config
+    assert clock_for(config, is_compiled=False) is getattr(time, expected)
+    assert clock_for(config, is_compiled=True) is time.perf_counter
