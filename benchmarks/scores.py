@@ -18,6 +18,8 @@ def train(overrides: list[str], seeds: list[int], metric: str) -> tuple[list[flo
         with tempfile.TemporaryDirectory() as directory:
             result = nnkit.train([*overrides, f"seed={seed}", f"output_dir={directory}"])
         metrics = {**result.metrics, "test/error": 1 - result.metrics.get("test/accuracy", float("nan"))}
+        if metric not in metrics:
+            raise SystemExit(f"there is no {metric}; --metric takes {', '.join(metrics)}")
         scores.append(metrics[metric])
         seconds.append(result.seconds)
         print(f"seed {seed}: {metric} {scores[-1]:.4f}, training {seconds[-1]:.1f} s", flush=True)
