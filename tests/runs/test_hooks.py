@@ -1,18 +1,22 @@
 """Hooks of a training step that do nothing cost nothing, and those that do something are called."""
 
 import inspect
+from functools import partial
 
+import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.loops.optimization.automatic import _AutomaticOptimization
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.trainer.connectors.logger_connector import _LoggerConnector
 from torch.optim import SGD
 
 import nnkit
 from nnkit.data.base import DataModule
-from nnkit.runs.hooks import without_empty_hooks
+from nnkit.runs.hooks import _EACH_STEP, _Steps, without_empty_hooks
 from nnkit.runs.profiling import make_profiler
 from nnkit.runs.training import train
+from nnkit.tasks.classification import Classification
 
 
 class Counting(Callback):
@@ -62,6 +66,10 @@ def test_lightning_still_has_what_is_replaced():
     parameters = inspect.signature(_TrainingEpochLoop._build_kwargs).parameters
     assert [*parameters] == ["self", "kwargs", "batch", "batch_idx"]
     assert [*inspect.signature(_LoggerConnector.on_batch_end).parameters] == ["self"]
+    for name in ("_should_accumulate", "_should_check_val_epoch"):
+        assert [*inspect.signature(getattr(_TrainingEpochLoop, name)).parameters] == ["self"]
+    parameters = inspect.signature(_AutomaticOptimization.run).parameters
+    assert [*parameters] == ["self", "optimizer", "batch_idx", "kwargs"]
     for name, parameters in {
         "_on_before_batch_transfer": ["batch", "dataloader_idx"],
         "_apply_batch_transfer_handler": ["batch", "device", "dataloader_idx"],
@@ -111,3 +119,85 @@ def test_an_optimizer_of_the_user_forgets_gradients_in_its_own_way(monkeypatch):
     assert calls == [True] * 3
     monkeypatch.undo()
     assert short("optimizer=sgd").metrics == ours
+
+
+class Noting(Callback):
+    """Notes each hook of a step with the name that `log` would find, the loss and the progress of the loop."""
+
+    def __init__(self):
+        self.notes = []
+        for name in _EACH_STEP:
+            setattr(self, name, partial(self.note, name))
+
+    def note(self, name, trainer, pl_module, *arguments):
+        values = [
+            {key: float(value) for key, value in one.items()}
+            if isinstance(one, dict)
+            else float(one.detach())
+            if isinstance(one, torch.Tensor)
+            else type(one).__name__
+            for one in arguments
+        ]
+        progress = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.state_dict()
+        state = (torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), pl_module._current_fx_name)
+        self.notes.append((name, values, state, progress))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("trainer.precision=bf16-mixed", "trainer.gradient_clip_val=0.1"),
+        ("trainer.accumulate_grad_batches=2",),
+        ("optimizer=sgd", "scheduler=plateau", "trainer.val_check_interval=2"),
+    ],
+)
+def test_a_step_is_that_of_lightning(words, monkeypatch):
+    """With a profiler Lightning takes the steps itself."""
+    steps = {"ours": 0}
+    gradients = _Steps._gradients
+
+    def counted(self, *arguments):
+        steps["ours"] += 1
+        return gradients(self, *arguments)
+
+    monkeypatch.setattr(_Steps, "_gradients", counted)
+    fixed = ["data=digits", "model=mlp", "model.dropout=0.2", "trainer.max_steps=5", "trainer.num_threads=1"]
+    ended = []
+    for more in ((), ("trainer.profiler=simple",)):
+        noting = Noting()
+        result = train(nnkit.compose([*fixed, "logger=[]", *words, *more]), show=False, extra=[noting])
+        weights = [one.detach().clone() for one in result.session.task.network.parameters()]
+        ended.append((noting.notes, weights, result.metrics))
+    assert steps["ours"] == (0 if "trainer.accumulate_grad_batches=2" in words else 5)
+    (ours, our_weights, metrics), (theirs, their_weights, their_metrics) = ended
+    assert ours == theirs
+    assert len(ours) >= 25
+    assert all(torch.equal(one, other) for one, other in zip(our_weights, their_weights, strict=True))
+    assert metrics == their_metrics
+
+
+def test_an_optimizer_may_compute_a_step_several_times(monkeypatch):
+    step = SGD.step
+
+    def twice(self, closure):
+        with torch.enable_grad():
+            closure()
+        return step(self, closure)
+
+    monkeypatch.setattr(SGD, "step", twice)
+    assert short("optimizer=sgd").metrics == short("optimizer=sgd", "trainer.profiler=simple").metrics
+
+
+@pytest.mark.parametrize("name", ["training_step", "backward", "optimizer_step"])
+def test_a_task_of_the_user_computes_a_step_in_its_own_way(monkeypatch, name):
+    calls = []
+    before = getattr(Classification, name)
+
+    def own(self, *arguments, **more):
+        calls.append(name)
+        return before(self, *arguments, **more)
+
+    monkeypatch.setattr(Classification, name, own)
+    short()
+    assert calls == [name] * 3
