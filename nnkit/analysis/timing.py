@@ -21,7 +21,7 @@ from nnkit import config as configs
 from nnkit.analysis.dry_run import DryRun, make_task
 from nnkit.analysis.shapes import example_batch
 from nnkit.batches import Batch
-from nnkit.runs.optimization import autocast, count_steps, limited, pick_device
+from nnkit.runs.optimization import autocast, count_steps, limited, pick_device, resolve_precision
 from nnkit.runs.session import make_session
 from nnkit.runs.trial_steps import training_batches
 from nnkit.ui.logs import quiet_lightning
@@ -116,6 +116,7 @@ class _Timer:
         self._config = config
         self._task = task
         self._device = device
+        self._precision = resolve_precision(config)
 
     def training(self, batches: Iterator[Batch], found: DryRun, budget: float) -> float:
         """Return the mean seconds of a training batch: texts of several lengths take their time.
@@ -146,7 +147,7 @@ class _Timer:
     def _step(self, optimizer: Optimizer, batch: Batch, moves: bool) -> float:
         trainer = self._config.trainer
         start = time.perf_counter()
-        with autocast(self._config, self._device):
+        with autocast(self._precision, self._device):
             loss, _ = self._task.score(batch)
         torch.autograd.backward(loss)
         if moves:
@@ -174,7 +175,7 @@ class _Timer:
         while size < whole and (not size or time.perf_counter() + 2 * spent < end):
             size = min(whole, 4 * size or _FIRST_ROWS)
             start = time.perf_counter()
-            with torch.no_grad(), autocast(self._config, self._device):
+            with torch.no_grad(), autocast(self._precision, self._device):
                 self._task.evaluate(_rows(batch, size, self._device))
             self._wait()
             spent = time.perf_counter() - start

@@ -103,22 +103,6 @@ def is_node(key: str) -> bool:
     return isinstance(primary()[key], dict)
 
 
-def state_of_files(config_dir: Path | None = None) -> frozenset[tuple[Path, int, int]]:
-    """Return the user's directories and option files, each with when it was changed and its size; ours do not change.
-
-    Args:
-        config_dir: The directory given with ``--config-dir``.
-    """
-    directories = [
-        directory for directory in (user_dir(), config_dir) if directory is not None and directory.is_dir()
-    ]
-    # A directory of files for each group, and no deeper: a directory that was named by mistake may be a whole disk.
-    files = [path for directory in directories for path in directory.glob("*/*.yaml") if path.is_file()]
-    return frozenset(
-        (path, (state := path.stat()).st_mtime_ns, state.st_size) for path in [*directories, *files]
-    )
-
-
 def describe(group: str, option: str, config_dir: Path | None = None) -> str:
     """Return the first comment line of an option's file, its one-line description."""
     path = source(group, option, config_dir)

@@ -26,15 +26,18 @@ from nnkit.config.migration import ADDED, migrate
 from nnkit.config.overrides import parse
 from nnkit.config.places import COMMAND_LINE, Places, lookup
 from nnkit.config.provenance import places_of_files, veil
-from nnkit.config.search_path import hydra_loader
+from nnkit.config.search_path import State, hydra_loader, state_of, states_noted
 from nnkit.config.settle import can_do_without, settle, shape_problems
 from nnkit.errors import ConfigError, Problem, UserError
 from nnkit.files.paths import check_file, expand
 from nnkit.files.yaml_limits import MAX_BYTES, check_yaml
 from nnkit.suggest import hint
 
-# What option files came to inside `loading_once`, pickled, by the words that chose them.
-_LOADED: ContextVar[dict[Any, bytes] | None] = ContextVar("loaded", default=None)
+# What option files came to inside `loading_once`, pickled, by the words that chose them; with the state that each of
+# the user's files had which it depends on. Ours do not change.
+_LOADED: ContextVar[dict[Any, tuple[dict[Path, State | None], bytes]] | None] = ContextVar(
+    "loaded", default=None
+)
 
 
 @dataclass(frozen=True)
@@ -203,10 +206,13 @@ def _load(choices: Choices, config_dir: Path | None) -> tuple[DictConfig, dict[s
     loaded = _LOADED.get()
     if loaded is None:
         return _load_files(lines, config_dir)
-    key = (tuple(lines), config_dir, catalog.state_of_files(config_dir))
-    if key not in loaded:
-        loaded[key] = pickle.dumps(_load_files(lines, config_dir))
-    found: tuple[DictConfig, dict[str, Any]] = pickle.loads(loaded[key])
+    key = (tuple(lines), config_dir, catalog.user_dir())
+    states, content = loaded.get(key, ({}, b""))
+    if not content or any(state_of(path) != state for path, state in states.items()):
+        with states_noted() as states:
+            content = pickle.dumps(_load_files(lines, config_dir))
+        loaded[key] = states, content
+    found: tuple[DictConfig, dict[str, Any]] = pickle.loads(content)
     return found
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,38 @@ from nnkit.config.overrides import quote
 from nnkit.errors import ConfigError, Problem
 from nnkit.files.yaml_limits import read_yaml
 
+State = tuple[int, int, int, int]
 _log = logging.getLogger(__name__)
 _SCHEME = "nnkit"
+# Of the user's files and directories that were asked for inside `states_noted`, the state at that time.
+_ASKED: ContextVar[dict[Path, State | None] | None] = ContextVar("asked", default=None)
+
+
+@contextmanager
+def states_noted() -> Iterator[dict[Path, State | None]]:
+    """Note the state of each of the user's files that is asked for in the block, also of those that are not there."""
+    asked: dict[Path, State | None] = {}
+    token = _ASKED.set(asked)
+    try:
+        yield asked
+    finally:
+        _ASKED.reset(token)
+
+
+def state_of(path: Path) -> State | None:
+    """Return what changes with a file or directory, None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
+
+def _ask(path: Path) -> None:
+    asked = _ASKED.get()
+    if asked is not None:
+        # Of a file that changes meanwhile the first state counts: it is read anew then.
+        asked.setdefault(path, state_of(path))
 
 
 class GuardedSource(FileConfigSource):
@@ -40,10 +71,12 @@ class GuardedSource(FileConfigSource):
 
     def is_group(self, config_path: str) -> bool:
         """Return whether there is such a group; Hydra's own are hidden."""
+        _ask(Path(self.path) / config_path)
         return not _is_hidden(config_path) and super().is_group(config_path)
 
     def is_config(self, config_path: str) -> bool:
         """Return whether there is such a file; the primary config and Hydra's own are hidden."""
+        _ask(Path(self.path) / self._normalize_file_name(config_path))
         return not _is_hidden(config_path) and super().is_config(config_path)
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
@@ -58,6 +91,7 @@ class GuardedSource(FileConfigSource):
             ConfigError: If it is too large or deep, is no YAML mapping, names itself, or sets up Hydra.
         """
         path = Path(self.path) / self._normalize_file_name(config_path)
+        _ask(path)
         name = _shown(path)
         read_yaml(path, name)
         try:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
 
+from nnkit.errors import UserError
 from nnkit.runs.profiling import Silent
 from nnkit.tasks.base import Task
 
@@ -30,7 +29,7 @@ _EACH_STEP = (
     "on_train_batch_end",
 )
 # What a task may define to compute a step in its own way; Lightning then leads through it.
-_OWN_WAY = ("training_step", "backward", "optimizer_step", "configure_gradient_clipping")
+_OWN_WAY = ("training_step", "backward", "optimizer_step")
 
 
 def without_empty_hooks(holder: Callback | LightningModule) -> None:
@@ -51,9 +50,9 @@ def shorten_steps(trainer: Trainer) -> None:
     # Lightning reads the signature of `training_step` each time; that of a task always has both.
     loop.__dict__["_build_kwargs"] = _arguments
     loop.automatic_optimization.__dict__["run"] = _Steps(trainer)
-    if trainer.accumulate_grad_batches == 1:
-        # Asked six times a step.
-        loop.__dict__["_should_accumulate"] = lambda: False
+    accumulates = loop._should_accumulate
+    # Asked six times a step.
+    loop.__dict__["_should_accumulate"] = lambda: trainer.accumulate_grad_batches != 1 and accumulates()
     loop.__dict__["_should_check_val_epoch"] = partial(_validates, trainer, [])
     gather = connector.on_batch_end
 
@@ -92,74 +91,87 @@ class _Steps:
     """
 
     def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
+        # Callbacks and the profiler are set from outside the class, where types do not see them.
+        self._trainer: Any = trainer
         self._loop = trainer.fit_loop.epoch_loop.automatic_optimization
         self._lightning = self._loop.run
         self._is_plain: bool | None = None
-        self._hooks: dict[str, list[Callable[..., Any]]] = {}
-        self._computing: Callable[[], AbstractContextManager[Any]]
 
     def __call__(self, optimizer: Optimizer, batch_idx: int, kwargs: OrderedDict[str, Any]) -> Any:
-        """Return the loss of a batch by its name, its graph gone."""
+        """Return the loss of a batch by its name, its graph gone.
+
+        Raises:
+            UserError: If the optimizer does not ask for gradients.
+        """
         if self._is_plain is None:
-            self._begin()
-        if not self._is_plain:
+            self._is_plain = self._can_be_plain()
+        trainer = self._trainer
+        if not self._is_plain or trainer.accumulate_grad_batches != 1:
             return self._lightning(optimizer, batch_idx, kwargs)
-        progress = self._loop.optim_progress.optimizer
-        progress.step.increment_ready()
+        task, progress = trainer.lightning_module, self._loop.optim_progress.optimizer
         outputs: dict[str, Tensor] = {}
 
         def closure() -> Tensor:
-            outputs["loss"] = loss = self._gradients(optimizer, batch_idx, kwargs)
+            outputs["loss"] = loss = self._gradients(task, optimizer, batch_idx, kwargs)
             self._call("on_before_optimizer_step", optimizer)
-            self._task.configure_gradient_clipping(
-                optimizer, self._trainer.gradient_clip_val, self._trainer.gradient_clip_algorithm
+            task.configure_gradient_clipping(
+                optimizer,
+                gradient_clip_val=trainer.gradient_clip_val,
+                gradient_clip_algorithm=trainer.gradient_clip_algorithm,
             )
             return loss
 
+        progress.step.increment_ready()
         # Some optimizers compute a step several times.
-        optimizer.step(closure)  # type: ignore[arg-type]
-        self._task._current_fx_name = None
+        optimizer.step(closure=closure)  # type: ignore[arg-type]
+        task._current_fx_name = None
+        if not outputs:
+            name = type(optimizer).__name__
+            raise UserError(
+                f"{name}.step does not call its closure, which computes loss and gradients: nothing is trained\n"
+                f"    let {name}.step(self, closure) begin with: loss = closure()"
+            )
         progress.step.increment_completed()
         return outputs
 
-    def _begin(self) -> None:
-        trainer: Any = self._trainer
-        task, precision = trainer.lightning_module, trainer.precision_plugin
-        is_whole = type(precision) is Precision or (
-            type(precision) is MixedPrecision and precision.scaler is None
-        )
-        self._is_plain = (
-            is_whole
-            and type(trainer.strategy) is SingleDeviceStrategy
+    def _can_be_plain(self) -> bool:
+        """Return whether nothing is between the loop, the task and the optimizer; a training does not change that."""
+        trainer, task = self._trainer, self._trainer.lightning_module
+        precision, strategy = trainer.precision_plugin, trainer.strategy
+        has_no_scaler = type(precision) is MixedPrecision and precision.scaler is None
+        return (
+            (type(precision) is Precision or has_no_scaler)
+            and type(strategy) is SingleDeviceStrategy
             and isinstance(trainer.profiler, Silent)
-            and trainer.accumulate_grad_batches == 1
             and all(getattr(type(task), name) is getattr(Task, name) for name in _OWN_WAY)
+            # Someone may have put a function of his own in an object's place.
+            and not any(name in vars(one) for one in (task, strategy, precision) for name in _OWN_WAY)
         )
-        self._task, self._computing = task, precision.forward_context
-        holders = [*trainer.callbacks, task]
-        for name in _EACH_STEP[1:-1]:
-            hooks = [(holder, getattr(holder, name)) for holder in holders]
-            self._hooks[name] = [
-                partial(hook, trainer, task) if isinstance(holder, Callback) else hook
-                for holder, hook in hooks
-                if callable(hook)
-            ]
 
     def _call(self, name: str, *arguments: Any) -> None:
-        for hook in self._hooks[name]:
-            # What `log` asks for.
-            self._task._current_fx_name = name
+        """Call a hook of all who have it."""
+        task = self._trainer.lightning_module
+        # What `log` asks for.
+        task._current_fx_name = name
+        for callback in self._trainer.callbacks:
+            hook = getattr(callback, name)
+            if callable(hook):
+                hook(self._trainer, task, *arguments)
+        hook = getattr(task, name)
+        if callable(hook):
             hook(*arguments)
 
-    def _gradients(self, optimizer: Optimizer, batch_idx: int, kwargs: OrderedDict[str, Any]) -> Tensor:
+    def _gradients(
+        self, task: Any, optimizer: Optimizer, batch_idx: int, kwargs: OrderedDict[str, Any]
+    ) -> Tensor:
         """Compute the gradients of a batch and return its loss."""
-        task: Any = self._task
         zeroing = self._loop.optim_progress.optimizer.zero_grad
         with torch.enable_grad():
             task._current_fx_name = "training_step"
-            with self._computing():
-                loss = task.training_step(**kwargs)
+            with self._trainer.precision_plugin.forward_context():
+                loss = task.training_step(*kwargs.values())
+            # What hooks do to the loss is not what is reported.
+            kept: Tensor = loss.detach().clone()
             zeroing.increment_ready()
             self._call("on_before_zero_grad", optimizer)
             zeroing.increment_started()
@@ -168,5 +180,4 @@ class _Steps:
             self._call("on_before_backward", loss)
             torch.autograd.backward(loss)
             self._call("on_after_backward")
-        detached: Tensor = loss.detach()
-        return detached
+        return kept

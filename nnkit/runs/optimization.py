@@ -182,14 +182,13 @@ def resolve_precision(config: DictConfig) -> str:
     return "32-true"
 
 
-def autocast(config: DictConfig, device: str) -> AbstractContextManager[Any]:
-    """Return what a trainer computes the steps of a config in, such as those of a test.
+def autocast(precision: str, device: str) -> AbstractContextManager[Any]:
+    """Return what a trainer computes steps in, such as those of a test.
 
     Args:
-        config: A composed config.
+        precision: Of Lightning, such as "bf16-mixed".
         device: "cuda", "mps" or "cpu"; on the last one, 16-mixed is bf16-mixed, as for Lightning.
     """
-    precision = resolve_precision(config)
     if not precision.endswith("-mixed"):
         return nullcontext()
     is_half = precision == "16-mixed" and device != "cpu"

@@ -143,6 +143,41 @@ def test_both_ways_to_see_the_samples_agree(precision):
     assert at_the_end == again
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize(("kind", "model"), [("text", "gpt"), ("sentences", "bert_tiny")])
+def test_what_is_resampled_has_the_precision_of_the_run(kind, model, precision, monkeypatch):
+    from nnkit.analysis.report import single
+    from nnkit.analysis.report.answers import intervals_of
+    from nnkit.analysis.report.ending import write_report
+
+    seen, report = [], single.report
+    monkeypatch.setattr(
+        single, "report", lambda run, task, data, found: seen.append(found) or report(run, task, data, found)
+    )
+    words = [
+        *samples.words(kind),
+        f"model={model}",
+        *samples.small(model),
+        "trainer.max_steps=8",
+        "logger=[]",
+    ]
+    result = nnkit.train([*words, f"trainer.precision={precision}", "optimizer.lr=1e-2"])
+    run = nnkit.load(result.run)
+    write_report(run.run, run.task, run.data, Path("page.html"))
+    at_the_end, again = (intervals_of(run.task, one) for one in seen)
+    known = run.run.record()["metrics"]
+    for name, interval in again.items():
+        assert interval.value == pytest.approx(known[f"test/{name}"], rel=2e-6)
+        assert interval == at_the_end[name]
+
+
+def test_a_run_in_half_precision_has_a_report():
+    words = ["data=diabetes", "model=mlp_small", "trainer.max_steps=3", "logger=[]"]
+    result = nnkit.train([*words, "trainer.precision=bf16-true"])
+    assert "Results" in (result.run.path / "report.html").read_text()
+    assert {one.dtype for one in result.session.task.network.parameters()} == {torch.bfloat16}
+
+
 def test_data_without_a_test_part_are_seen_by_their_validation_part():
     words = [*samples.words("text"), "data.test_fraction=0", "model=gpt", *samples.small("gpt")]
     try:

@@ -1,6 +1,7 @@
 """Composing: the same as Hydra's own, with every mistake found, and torch left alone."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
 from nnkit import config as configs
-from nnkit.config import catalog, compose, examine, from_yaml
+from nnkit.config import catalog, compose, composition, examine, from_yaml
 from nnkit.config.keys import all_keys
 from nnkit.config.overrides import parse, quote
 from nnkit.errors import ConfigError, UserError
@@ -428,3 +429,36 @@ def test_a_copy_of_our_own_train_yaml_is_passed_over_without_a_word(tmp_path, ca
     (tmp_path / "conf" / "train.yaml").write_bytes(own)
     compose([])
     assert "is ignored" not in caplog.text
+
+
+def test_files_are_loaded_once_until_one_that_they_rest_on_changes(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    group = tmp_path / "conf" / "optimizer"
+    (group / "sub").mkdir(parents=True)
+    base, option = group / "sub" / "base.yaml", group / "mine.yaml"
+    base.write_text("_target_: torch.optim.SGD\nlr: 0.1\nweight_decay: 0.0\n")
+    option.write_text("defaults:\n  - sub/base@_here_\n  - _self_\nmomentum: 0.1\n")
+    calls, load = [], composition._load_files
+    monkeypatch.setattr(composition, "_load_files", lambda *given: calls.append(1) or load(*given))
+
+    def found(*words):
+        return dict(compose(["model=mlp", "data=iris", "optimizer=mine", *words]).config.optimizer)
+
+    token = composition._LOADED.set(None)
+    with composition.loading_once():
+        assert found() == found("seed=2")
+        assert len(calls) == 1
+        base.write_text("_target_: torch.optim.SGD\nlr: 0.2\nweight_decay: 0.0\n")
+        assert found()["lr"] == 0.2
+        # As long as before, and with its time: `cp -p` does so.
+        state = option.stat()
+        option.write_text(option.read_text().replace("0.1", "0.3"))
+        os.utime(option, ns=(state.st_atime_ns, state.st_mtime_ns))
+        assert found()["momentum"] == 0.3
+        assert len(calls) == 3
+        assert found("optimizer.lr=1")["lr"] == 1
+        assert len(calls) == 3
+        base.unlink()
+        with pytest.raises(ConfigError, match="sub/base"):
+            found()
+    composition._LOADED.reset(token)

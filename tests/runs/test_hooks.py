@@ -13,6 +13,7 @@ from torch.optim import SGD
 
 import nnkit
 from nnkit.data.base import DataModule
+from nnkit.errors import UserError
 from nnkit.runs.hooks import _EACH_STEP, _Steps, without_empty_hooks
 from nnkit.runs.profiling import make_profiler
 from nnkit.runs.training import train
@@ -187,6 +188,53 @@ def test_an_optimizer_may_compute_a_step_several_times(monkeypatch):
 
     monkeypatch.setattr(SGD, "step", twice)
     assert short("optimizer=sgd").metrics == short("optimizer=sgd", "trainer.profiler=simple").metrics
+
+
+def test_an_optimizer_that_computes_no_gradients_is_refused(monkeypatch):
+    monkeypatch.setattr(SGD, "step", lambda self, closure=None: None)
+    with pytest.raises(
+        UserError, match=r"SGD\.step does not call its closure.*\n.*begin with: loss = closure\(\)"
+    ):
+        short("optimizer=sgd")
+
+
+def test_a_closure_is_given_by_its_name(monkeypatch):
+    step = SGD.step
+    monkeypatch.setattr(SGD, "step", lambda self, scale=1.0, closure=None: step(self, closure))
+    ours = short("optimizer=sgd").metrics
+    monkeypatch.undo()
+    assert ours == short("optimizer=sgd").metrics
+
+
+@pytest.mark.parametrize("name", ["backward", "optimizer_step", "training_step"])
+@pytest.mark.parametrize("where", ["task", "strategy"])
+def test_a_function_put_in_the_place_of_a_method_is_called(name, where):
+    calls = []
+
+    class Putting(Callback):
+        def on_fit_start(self, trainer, pl_module):
+            holder = pl_module if where == "task" else trainer.strategy
+            before = getattr(holder, name)
+            holder.__dict__[name] = lambda *arguments, **more: (
+                calls.append(name) or before(*arguments, **more)
+            )
+
+    words = ["data=digits", "model=mlp", "trainer.max_steps=3", "trainer.num_threads=1", "logger=[]"]
+    train(nnkit.compose(words), show=False, extra=[Putting()])
+    assert calls == [name] * 3
+
+
+def test_a_callback_that_comes_later_is_called():
+    late = Counting()
+
+    class Adding(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if batch_idx == 0:
+                trainer.callbacks.append(late)
+
+    words = ["data=digits", "model=mlp", "trainer.max_steps=3", "trainer.num_threads=1", "logger=[]"]
+    train(nnkit.compose(words), show=False, extra=[Adding()])
+    assert late.own == 2
 
 
 @pytest.mark.parametrize("name", ["training_step", "backward", "optimizer_step"])

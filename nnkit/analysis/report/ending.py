@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from nnkit import config as configs
 from nnkit.distributed import collectives
 from nnkit.files import atomic
-from nnkit.files.layout import CONFIG, REPORT
+from nnkit.files.layout import REPORT
 from nnkit.ui.report import console, shorten
 
 if TYPE_CHECKING:
@@ -57,7 +56,9 @@ class Reporting(Callback):
         data: Any = trainer.__dict__["datamodule"]
         if self._seen is None:
             self._seen = Seen("test", len(data.split("test")))
-        self._seen.add(task, batch, data, tested=True)
+        # As the test itself, whose step has ended.
+        with trainer.precision_plugin.forward_context():
+            self._seen.add(task, batch, data, tested=True)
 
     def write(self, result: Result, show: bool) -> Path | None:
         """Write the page of a run that has just ended normally, and print its path.
@@ -120,22 +121,29 @@ def write_report(run: Run, task: Task, data: DataModule, path: Path, seen: Seen 
     with _as_it_was(task):
         if seen is None or not (seen.indices or seen.problem):
             # As a test does it: the figures of the page are those of the run's results.
-            config = configs.load(run.path / CONFIG)
-            seen = look_at(task, data, lambda: autocast(config, task.device.type))
+            precision = str(run.record().get("precision", ""))
+            seen = look_at(task, data, lambda: autocast(precision, task.device.type))
         content = page(report(run, task, data, seen))
     atomic.write_atomic(path, content.encode())
 
 
 @contextmanager
 def _as_it_was(task: Task) -> Iterator[None]:
-    """Evaluate; put the modes of all modules and torch's generators back afterwards."""
+    """Evaluate, in single precision; put all modes and types and torch's generators back afterwards."""
     import torch
 
     modes = [(module, module.training) for module in task.modules()]
+    halves = [one for one in task.network.parameters() if one.dtype in (torch.bfloat16, torch.float16)]
     task.eval()
+    if halves:
+        # Of bf16-true: what is computed for the page is given single precision.
+        kept = halves[0].dtype
+        task.network.float()
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
+        if halves:
+            task.network.to(kept)
         for module, training in modes:
             module.training = training

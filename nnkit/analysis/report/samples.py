@@ -139,10 +139,11 @@ def look_at(
         with torch.inference_mode():
             for batch in data.in_order(data.split(seen.split)):
                 placed: Any = type(batch)(*(part.to(task.device) for part in batch))
-                if task.measures is not None:
-                    with computing():
+                with computing():
+                    if task.measures is not None:
                         task.evaluate(placed)
-                if not seen.add(task, placed, data, tested=False):
+                    has_room = seen.add(task, placed, data, tested=False)
+                if not has_room:
                     break
     except NnkitError as error:
         seen.problem = str(error).splitlines()[0]
