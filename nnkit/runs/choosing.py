@@ -17,6 +17,8 @@ GAIN = 0.95
 _LEAST, _EARLIEST, _MOST = 3, 5, 25
 # Seconds that a step takes at least.
 _SHORTEST = 1e-9
+# Seconds of a step below which it matters what the caches of the processor hold from the step before.
+_SHORT = 0.02
 # Seconds that compiling is expected to take before it has been done.
 _COMPILING = 30.0
 
@@ -218,7 +220,10 @@ class _Race:
         return self._budget >= self._needed(sum(not way.is_compiled for way in self._ways))
 
     def _needed(self, count: int) -> float:
-        return (_LEAST + 1) * self._usual * count
+        return (_LEAST * (1 + self._is_short()) + 1) * self._usual * count
+
+    def _is_short(self) -> bool:
+        return self._usual < _SHORT
 
     def enter(self) -> None:
         """Compute the first step of each other way that there is time for; memory is allocated there, code compiled."""
@@ -244,6 +249,10 @@ class _Race:
 
     def _one(self, way: Way, number: int) -> None:
         try:
+            if self._is_short():
+                # In a run each step of a way follows another one of it.
+                self._steps.gather(number)
+                self._steps(way, number)
             self._times[way].steps.append(self._timed(way, number))
         except UnusableError as error:
             if way is self._ways[0]:

@@ -122,7 +122,10 @@ class TrialSteps:
         optimizer = self._optimizer(way, task)
         scaler = self._scaler(way) if way.precision == "16-mixed" else None
         kind = _TYPES.get(way.precision)
-        with torch.autocast(self._device, dtype=kind or torch.bfloat16, enabled=kind is not None):
+        # As Lightning does, which keeps no casts of weights for their next use.
+        with torch.autocast(
+            self._device, dtype=kind or torch.bfloat16, enabled=kind is not None, cache_enabled=False
+        ):
             means, _ = (task.compiled or task.losses)(batch)
             loss = torch.stack([mean.float() for mean in means]).sum()
         if not bool(torch.isfinite(loss.detach())):
