@@ -84,7 +84,7 @@ class _Steps:
     """Computes a batch and moves the optimizer, as Lightning's automatic optimization does and with the same hooks.
 
     It does so itself where nothing is in between: one device, no scaler, no accumulation, no profiler, a task that
-    defines none of `_OWN_WAY`. There Lightning goes through twelve layers that ask in each step what was known before.
+    defines none of `_OWN_WAY`. There Lightning goes through many layers that ask in each step what was known before.
 
     Args:
         trainer: One that trains a `Task`.

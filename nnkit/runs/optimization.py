@@ -192,5 +192,5 @@ def autocast(precision: str, device: str) -> AbstractContextManager[Any]:
     if not precision.endswith("-mixed"):
         return nullcontext()
     is_half = precision == "16-mixed" and device != "cpu"
-    # Nor does Lightning keep casts of weights for their next use.
+    # Lightning keeps no casts of weights for their next use.
     return torch.autocast(device, dtype=torch.float16 if is_half else torch.bfloat16, cache_enabled=False)

@@ -17,7 +17,7 @@ from nnkit.distributed.group import group
 from nnkit.errors import NnkitError
 from nnkit.runs.choosing import UnusableError, Way
 from nnkit.runs.compiling import compile_losses
-from nnkit.runs.optimization import make_optimizer, pick_device
+from nnkit.runs.optimization import autocast, make_optimizer, pick_device
 from nnkit.runs.session import Session
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from nnkit.data.base import DataModule
     from nnkit.tasks.base import Task
 
-_TYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 # What a network raises that cannot be computed in a precision, or for which there is no memory.
 _ERRORS = (RuntimeError, TypeError, ValueError, NotImplementedError, NnkitError)
 
@@ -121,11 +120,7 @@ class TrialSteps:
         task, trainer = self._task(way.is_compiled), self._session.config.trainer
         optimizer = self._optimizer(way, task)
         scaler = self._scaler(way) if way.precision == "16-mixed" else None
-        kind = _TYPES.get(way.precision)
-        # As Lightning does, which keeps no casts of weights for their next use.
-        with torch.autocast(
-            self._device, dtype=kind or torch.bfloat16, enabled=kind is not None, cache_enabled=False
-        ):
+        with autocast(way.precision, self._device):
             means, _ = (task.compiled or task.losses)(batch)
             loss = torch.stack([mean.float() for mean in means]).sum()
         if not bool(torch.isfinite(loss.detach())):
